@@ -1,0 +1,240 @@
+//! The service as a whole: its state, its router, and the layer around every request.
+//!
+//! The outermost layer gives each request its id, catches panics, and renders whatever failed as a problem, also what
+//! axum refused on its own.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::FutureExt;
+use sqlx::postgres::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::assignments::dealer::Dealer;
+use crate::config::Config;
+use crate::database::Database;
+use crate::error::{
+    Error, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, UNKNOWN_PATH,
+    UNSUPPORTED_MEDIA_TYPE,
+};
+use crate::imports::worker::{self, Bell};
+use crate::tenants::auth::Keys;
+use crate::{assignments, coupon_sets, docs, imports, statistics, tenants};
+
+/// How long a request may take, uploads aside.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long the tasks get to finish when the service stops.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the handlers work with. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub(crate) config: Arc<Config>,
+    pub(crate) database: Database,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) dealer: Dealer,
+    pub(crate) bell: Bell,
+    tracker: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl App {
+    /// Starts the tasks of the service on a database that is migrated.
+    #[must_use]
+    pub fn start(config: Config, options: &PgConnectOptions) -> Self {
+        let database = Database::new(options);
+        let tracker = TaskTracker::new();
+        let shutdown = CancellationToken::new();
+        let bell = Bell::default();
+        worker::spawn(&database, &bell, &tracker, &shutdown);
+        let dealer = Dealer::new(database.clone(), tracker.clone());
+        Self {
+            config: Arc::new(config),
+            database,
+            keys: Arc::default(),
+            dealer,
+            bell,
+            tracker,
+            shutdown,
+        }
+    }
+
+    /// The pools, for what is done beside the requests.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Turns readiness off: no new work should be sent here.
+    pub(crate) fn begin_shutdown(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Lets the tasks finish what they have begun, and closes the pools.
+    pub async fn stop(&self) {
+        self.begin_shutdown();
+        self.dealer.close();
+        self.tracker.close();
+        if tokio::time::timeout(STOP_LIMIT, self.tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "some tasks did not finish in time; what they had begun will be resumed or retried"
+            );
+        }
+        self.database.close().await;
+    }
+}
+
+/// All paths of the service.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .merge(tenants::router())
+        .merge(coupon_sets::router())
+        .merge(assignments::router())
+        .merge(statistics::router())
+        .merge(docs::router())
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .layer(from_fn(limit_time))
+        // An upload has limits of its own.
+        .merge(imports::router())
+        .fallback(async || Error::refused(&UNKNOWN_PATH, "See /docs for the paths that there are."))
+        .layer(from_fn(envelope))
+        .with_state(app)
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether work should be sent here: the schema is this version's, the database answers, and nobody stops the service.
+async fn readyz(State(app): State<App>) -> Result<&'static str, Error> {
+    if app.shutdown.is_cancelled() {
+        return Err(Error::refused(&UNAVAILABLE, "The service is stopping."));
+    }
+    app.database.ping().await?;
+    Ok("ready\n")
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::refused(
+            &UNAVAILABLE,
+            "The request took more than 30 seconds and was given up.",
+        )
+        .into_response(),
+    }
+}
+
+/// Names a request in answers and logs.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The caller's, if it is short and printable, else a new one.
+    fn of(request: &Request) -> Self {
+        let given = request.headers().get(REQUEST_ID).filter(|value| {
+            (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+        });
+        Self(given.cloned().unwrap_or_else(|| {
+            let mut buffer = Uuid::encode_buffer();
+            let id = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
+            HeaderValue::from_str(id).expect("a UUID is ASCII")
+        }))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().expect("it was checked to be ASCII")
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .expect("the outermost layer sets it"))
+    }
+}
+
+async fn envelope(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    request.extensions_mut().insert(id.clone());
+    let method = request.method().clone();
+    // Only the template is logged: paths and queries hold contact ids and codes.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let mut response = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let message = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or(panic.downcast_ref::<String>().map(String::as_str));
+            Error::Internal(format!(
+                "a handler panicked: {}",
+                message.unwrap_or("without a message")
+            ))
+            .into_response()
+        });
+    if let Some(error) = failure(&response) {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = error.render(id.as_str());
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    tracing::debug!(
+        request_id = id.as_str(),
+        %method,
+        route = route.as_ref().map_or("none", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        micros = started.elapsed().as_micros(),
+        "request"
+    );
+    response.headers_mut().insert(REQUEST_ID, id.0);
+    response
+}
+
+/// The error to render: a handler's, or the one that a bare status of axum's stands for.
+fn failure(response: &Response) -> Option<Arc<Error>> {
+    if let Some(error) = response.extensions().get::<Arc<Error>>() {
+        return Some(Arc::clone(error));
+    }
+    let error = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Error::refused(&METHOD_NOT_ALLOWED, "See `Allow` for the methods it takes.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => Error::refused(&TOO_LARGE, "Send less at once."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Error::refused(&UNSUPPORTED_MEDIA_TYPE, "See /docs for the types.")
+        }
+        StatusCode::REQUEST_TIMEOUT => Error::refused(&REQUEST_TIMEOUT, "Send the request again."),
+        status if status.is_client_error() => Error::malformed("The request cannot be read."),
+        status if status.is_server_error() => {
+            Error::Internal(format!("a bare {status} was answered"))
+        }
+        _ => return None,
+    };
+    Some(Arc::new(error))
+}

@@ -1,0 +1,357 @@
+//! Natural batching: what is asked of a set while a batch is at the database goes out together as the next one.
+//!
+//! One task per (tenant, requested set, child) and replica. It never waits for more than is there, so an idle set adds
+//! no latency. The work belongs to the task, not to the handler: a client that goes away changes nothing. A batch whose
+//! outcome is unknown is sent again with the same keys, and what had committed comes back as replayed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::{Outcome, Refusal, Served, db};
+use crate::database::Database;
+use crate::error::{Chain, is_unavailable};
+use crate::tenants::TenantId;
+
+/// Items that go to the database in one call, unless a request alone has more.
+const MAX_BATCH: usize = 512;
+/// Items of one tenant that may wait at this replica.
+const MAX_WAITING: usize = 20_000;
+/// How long an item waits for the database before its caller is told that the outcome is unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a task without work stays.
+const IDLE: Duration = Duration::from_secs(30);
+/// Pause before a batch is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Batches after which a task lets the others at its connection.
+const TURN: u32 = 64;
+/// Calls for one batch: the set, the chain, followers of a contact, and chains that changed meanwhile.
+const MAX_ROUNDS: u32 = 16;
+
+/// One item of what is asked of a set.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub key_hash: Uuid,
+    pub contact_id: String,
+    pub workflow_id: Option<String>,
+    pub node_id: Option<String>,
+    pub execution_id: Option<String>,
+}
+
+pub(crate) type Answer = Result<Served, Refusal>;
+
+/// Whom a task works for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    pub tenant: TenantId,
+    pub set: Uuid,
+    pub child: Option<Uuid>,
+}
+
+/// Items of one caller, answered together.
+struct Request {
+    items: Vec<Item>,
+    deadline: Instant,
+    reply: oneshot::Sender<Vec<Answer>>,
+    /// Given back when the request is done with.
+    waiting: OwnedSemaphorePermit,
+}
+
+/// The tasks and their queues.
+#[derive(Debug, Clone)]
+pub(crate) struct Dealer {
+    database: Database,
+    tracker: TaskTracker,
+    queues: Arc<Mutex<Queues>>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    /// Unbounded, since `waiting` bounds what is in them.
+    tasks: HashMap<Target, mpsc::UnboundedSender<Request>>,
+    waiting: HashMap<TenantId, Arc<Semaphore>>,
+}
+
+impl Dealer {
+    pub(crate) fn new(database: Database, tracker: TaskTracker) -> Self {
+        Self {
+            database,
+            tracker,
+            queues: Arc::default(),
+        }
+    }
+
+    /// Hands items to the set's task and waits for their answers, which come in the order of the items.
+    pub(crate) async fn deal(&self, target: Target, items: Vec<Item>) -> Vec<Answer> {
+        let count = items.len();
+        let refuse = |refusal: Refusal| vec![Err(refusal); count];
+        let Some(reply) = self.enqueue(target, items) else {
+            return refuse(Refusal::Overloaded);
+        };
+        // A task that panicked has dropped the sender.
+        reply.await.unwrap_or_else(|_| refuse(Refusal::Unknown))
+    }
+
+    /// Lets the tasks end when they have answered what is queued.
+    pub(crate) fn close(&self) {
+        self.queues
+            .lock()
+            .expect("no holder of this lock panics")
+            .tasks
+            .clear();
+    }
+
+    fn enqueue(&self, target: Target, items: Vec<Item>) -> Option<oneshot::Receiver<Vec<Answer>>> {
+        let mut queues = self.queues.lock().expect("no holder of this lock panics");
+        let waiting = queues
+            .waiting
+            .entry(target.tenant)
+            .or_insert_with(|| Arc::new(Semaphore::new(MAX_WAITING)));
+        let permits = u32::try_from(items.len()).ok()?;
+        let permit = Arc::clone(waiting).try_acquire_many_owned(permits).ok()?;
+        let (reply, answers) = oneshot::channel();
+        let mut request = Request {
+            items,
+            deadline: Instant::now() + PATIENCE,
+            reply,
+            waiting: permit,
+        };
+        if let Some(task) = queues.tasks.get(&target) {
+            match task.send(request) {
+                Ok(()) => return Some(answers),
+                // The task panicked.
+                Err(mpsc::error::SendError(returned)) => request = returned,
+            }
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender.send(request).ok()?;
+        queues.tasks.insert(target, sender);
+        let task = Task {
+            target,
+            database: self.database.clone(),
+            queues: Arc::clone(&self.queues),
+            receiver,
+            connection: None,
+            chain_first: false,
+        };
+        self.tracker.spawn(task.run());
+        Some(answers)
+    }
+}
+
+/// The worker of one target.
+struct Task {
+    target: Target,
+    database: Database,
+    queues: Arc<Mutex<Queues>>,
+    receiver: mpsc::UnboundedReceiver<Request>,
+    /// Held while there is work, so that a batch costs one round trip.
+    connection: Option<PoolConnection<Postgres>>,
+    /// The last batch ran into the children: the next one need not ask the set alone first.
+    chain_first: bool,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut turn = 0;
+        while let Some(requests) = self.gather().await {
+            self.answer(requests).await;
+            turn += 1;
+            if turn % TURN == 0 || self.receiver.is_empty() {
+                self.connection = None;
+            }
+        }
+    }
+
+    /// Takes what is waiting, up to a batch. `None` when there was nothing for a while and the task has signed off.
+    async fn gather(&mut self) -> Option<Vec<Request>> {
+        let first = loop {
+            if let Ok(first) = timeout(IDLE, self.receiver.recv()).await {
+                break first?;
+            }
+            // Senders hold this lock while they send: nothing can come between the look and the removal.
+            let mut queues = self.queues.lock().expect("no holder of this lock panics");
+            if self.receiver.is_empty() {
+                queues.tasks.remove(&self.target);
+                return None;
+            }
+        };
+        let mut count = first.items.len();
+        let mut requests = vec![first];
+        while count < MAX_BATCH {
+            let Ok(next) = self.receiver.try_recv() else {
+                break;
+            };
+            count += next.items.len();
+            requests.push(next);
+        }
+        Some(requests)
+    }
+
+    async fn answer(&mut self, requests: Vec<Request>) {
+        // The newest decides: what is older has waited longer, and is answered with the rest.
+        let deadline = requests
+            .iter()
+            .map(|request| request.deadline)
+            .max()
+            .unwrap_or_else(Instant::now);
+        let (requests, items): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .map(|request| {
+                (
+                    (request.reply, request.items.len(), request.waiting),
+                    request.items,
+                )
+            })
+            .unzip();
+        let items: Vec<Item> = items.into_iter().flatten().collect();
+        let mut answers = self.deal(&items, deadline).await.into_iter();
+        for (reply, count, waiting) in requests {
+            // A caller that went away is no failure: its retry will find the answer.
+            let _ = reply.send(answers.by_ref().take(count).collect());
+            drop(waiting);
+        }
+    }
+
+    /// Answers each item. The same key twice in a batch goes to the database once.
+    async fn deal(&mut self, items: &[Item], deadline: Instant) -> Vec<Answer> {
+        let mut leaders: HashMap<Uuid, usize> = HashMap::with_capacity(items.len());
+        let mut pending = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            leaders.entry(item.key_hash).or_insert_with(|| {
+                pending.push(index);
+                index
+            });
+        }
+        let mut answers: Vec<Option<Answer>> = vec![None; items.len()];
+        self.deal_leaders(items, pending, &mut answers, deadline)
+            .await;
+        items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| {
+                let leader = leaders[&item.key_hash];
+                let answer = answers[leader].clone().unwrap_or(Err(Refusal::Unknown));
+                if leader == index {
+                    answer
+                } else {
+                    follow(answer, &items[leader], item)
+                }
+            })
+            .collect()
+    }
+
+    async fn deal_leaders(
+        &mut self,
+        items: &[Item],
+        mut pending: Vec<usize>,
+        answers: &mut [Option<Answer>],
+        deadline: Instant,
+    ) {
+        let mut chain = self.chain_first;
+        for _ in 0..MAX_ROUNDS {
+            let rows = match self.call(items, &pending, chain, deadline).await {
+                Ok(rows) => rows,
+                Err(refusal) => {
+                    for index in pending {
+                        answers[index] = Some(Err(refusal.clone()));
+                    }
+                    return;
+                }
+            };
+            let mut rest = Vec::new();
+            let mut served_itself = false;
+            let mut needs_chain = false;
+            for row in rows {
+                let index = pending[row.index()];
+                needs_chain |= row.fallback;
+                if row.asks_again() {
+                    rest.push(index);
+                    continue;
+                }
+                let answer = row.into_answer();
+                served_itself |= matches!(&answer, Ok(served)
+                    if served.outcome == Outcome::Assigned && served.set == self.target.set);
+                answers[index] = Some(answer);
+            }
+            self.chain_first = if chain { !served_itself } else { needs_chain };
+            if rest.is_empty() {
+                return;
+            }
+            // Order matters to contacts that occur twice: the first of them is served.
+            rest.sort_unstable();
+            pending = rest;
+            chain |= needs_chain;
+        }
+    }
+
+    /// One batch in one call, sent again while its outcome is unknown and there is time.
+    async fn call(
+        &mut self,
+        items: &[Item],
+        pending: &[usize],
+        chain: bool,
+        deadline: Instant,
+    ) -> Result<Vec<db::BatchRow>, Refusal> {
+        let batch = db::Batch::new(self.target, pending.iter().map(|index| &items[*index]));
+        loop {
+            let error = match timeout_at(deadline, self.try_call(&batch, chain)).await {
+                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            // Whatever it was doing, it is not ours to use again.
+            if let Some(connection) = self.connection.take() {
+                drop(connection.detach());
+            }
+            match error {
+                Some(error) if !is_unavailable(&error) => {
+                    tracing::error!(error = %Chain(&error), items = pending.len(), "a batch of assignments failed");
+                    return Err(Refusal::Internal);
+                }
+                Some(error) if Instant::now() + RETRY_PAUSE < deadline => {
+                    tracing::warn!(error = %Chain(&error), items = pending.len(), "a batch of assignments is sent again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                _ => {
+                    tracing::warn!(
+                        items = pending.len(),
+                        "the outcome of a batch of assignments is unknown"
+                    );
+                    return Err(Refusal::Unknown);
+                }
+            }
+        }
+    }
+
+    async fn try_call(
+        &mut self,
+        batch: &db::Batch<'_>,
+        chain: bool,
+    ) -> sqlx::Result<Vec<db::BatchRow>> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.database.tasks().acquire().await?),
+        };
+        db::assign_batch(connection, batch, chain).await
+    }
+}
+
+/// The answer to an item whose key an earlier item of the batch has brought.
+fn follow(answer: Answer, leader: &Item, item: &Item) -> Answer {
+    match answer {
+        Ok(served) if leader.contact_id == item.contact_id => Ok(Served {
+            outcome: Outcome::Replayed,
+            ..served
+        }),
+        Ok(_) => Err(Refusal::KeyReused),
+        Err(refusal) => Err(refusal),
+    }
+}

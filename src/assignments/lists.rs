@@ -1,0 +1,351 @@
+//! SQL of the lists of assignments: one statement for each way into the log.
+//!
+//! Each pages by `(assigned_at, set_no, number)`, newest first; `back` reads the page before the cursor, in the other
+//! direction. Branches that do not apply are never executed. Filters besides the way in are residuals.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::tenants::TenantId;
+
+/// Where a row of a list stands: newest first, and within a moment by set and number.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Spot {
+    pub assigned_at: DateTime<Utc>,
+    pub set_no: i32,
+    pub number: i64,
+}
+
+/// What a list is filtered by, besides its access path.
+#[derive(Debug, Default)]
+pub(super) struct Filter<'a> {
+    /// Requested or served.
+    pub set_no: Option<i32>,
+    pub workflow_id: Option<&'a str>,
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    pub after: Option<Spot>,
+    pub back: bool,
+    pub rows: i64,
+}
+
+/// A contact holds few assignments: they are read and sorted.
+pub(super) async fn list_by_contact(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    contact_id: &str,
+    filter: &Filter<'_>,
+    slice: Slice,
+) -> sqlx::Result<Vec<Spot>> {
+    sqlx::query_as!(
+        Spot,
+        r#"with found as (
+              select a.assigned_at, a.set_no, a.number
+                from contacts c
+                join assignments a on a.tenant_id = c.tenant_id and a.contact_no = c.contact_no
+               where c.tenant_id = $1 and c.contact_id = $2
+                 and ($3::integer is null or a.set_no = $3)
+                 and ($4::text is null or a.workflow_id = $4)
+                 and ($5::timestamptz is null or a.assigned_at >= $5)
+                 and ($6::timestamptz is null or a.assigned_at < $6)
+           ), ranked as (
+              select f.*,
+                     row_number() over (order by f.assigned_at, f.set_no, f.number)
+                       * case when $7 then 1 else -1 end as rank
+                from found f
+               where $8::timestamptz is null
+                  or case
+                       when $7 then (f.assigned_at, f.set_no, f.number) > ($8, $9::integer, $10::bigint)
+                       else (f.assigned_at, f.set_no, f.number) < ($8, $9::integer, $10::bigint)
+                     end
+           )
+           select set_no as "set_no!", number as "number!", assigned_at as "assigned_at!"
+             from ranked
+            order by rank
+            limit $11"#,
+        tenant as TenantId,
+        contact_id,
+        filter.set_no,
+        filter.workflow_id,
+        filter.from,
+        filter.to,
+        slice.back,
+        slice.after.map(|spot| spot.assigned_at),
+        slice.after.map(|spot| spot.set_no),
+        slice.after.map(|spot| spot.number),
+        slice.rows
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Cards of this code, and uses of the `single` sets that have it.
+pub(super) async fn list_by_code(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    code: &str,
+    contact_id: Option<&str>,
+    filter: &Filter<'_>,
+    slice: Slice,
+) -> sqlx::Result<Vec<Spot>> {
+    sqlx::query_as!(
+        Spot,
+        r#"with found as (
+              select a.assigned_at, a.set_no, a.number
+                from cards c
+                join assignments a on a.tenant_id = c.tenant_id and a.set_no = c.set_no and a.lot_no = c.lot_no
+                                  and a.ordinal = c.ordinal
+               where c.tenant_id = $1 and c.code = $2
+                 and ($3::integer is null or a.set_no = $3)
+                 and ($4::text is null or a.workflow_id = $4)
+                 and ($5::timestamptz is null or a.assigned_at >= $5)
+                 and ($6::timestamptz is null or a.assigned_at < $6)
+                 and ($12::text is null or exists (
+                   select 1
+                     from contacts p
+                    where p.tenant_id = $1 and p.contact_id = $12 and p.contact_no = a.contact_no))
+               union all
+              select a.assigned_at, a.set_no, a.number
+                from coupon_sets s
+               cross join lateral (
+                 (select a.assigned_at, a.set_no, a.number
+                    from assignments a
+                   where not $7 and a.tenant_id = $1 and a.set_no = s.set_no
+                     and ($3::integer is null or a.set_no = $3)
+                 and ($4::text is null or a.workflow_id = $4)
+                 and ($5::timestamptz is null or a.assigned_at >= $5)
+                 and ($6::timestamptz is null or a.assigned_at < $6)
+                 and ($12::text is null or exists (
+                   select 1
+                     from contacts p
+                    where p.tenant_id = $1 and p.contact_id = $12 and p.contact_no = a.contact_no))
+                     and ($8::timestamptz is null
+                          or (a.assigned_at, a.set_no, a.number) < ($8, $9::integer, $10::bigint))
+                   order by a.number desc
+                   limit $11)
+                  union all
+                 (select a.assigned_at, a.set_no, a.number
+                    from assignments a
+                   where $7 and a.tenant_id = $1 and a.set_no = s.set_no
+                     and ($3::integer is null or a.set_no = $3)
+                 and ($4::text is null or a.workflow_id = $4)
+                 and ($5::timestamptz is null or a.assigned_at >= $5)
+                 and ($6::timestamptz is null or a.assigned_at < $6)
+                 and ($12::text is null or exists (
+                   select 1
+                     from contacts p
+                    where p.tenant_id = $1 and p.contact_id = $12 and p.contact_no = a.contact_no))
+                     and (a.assigned_at, a.set_no, a.number) > ($8, $9::integer, $10::bigint)
+                   order by a.number
+                   limit $11)
+               ) a
+               where s.tenant_id = $1 and s.code = $2
+           ), ranked as (
+              select f.*,
+                     row_number() over (order by f.assigned_at, f.set_no, f.number)
+                       * case when $7 then 1 else -1 end as rank
+                from found f
+               where $8::timestamptz is null
+                  or case
+                       when $7 then (f.assigned_at, f.set_no, f.number) > ($8, $9::integer, $10::bigint)
+                       else (f.assigned_at, f.set_no, f.number) < ($8, $9::integer, $10::bigint)
+                     end
+           )
+           select set_no as "set_no!", number as "number!", assigned_at as "assigned_at!"
+             from ranked
+            order by rank
+            limit $11"#,
+        tenant as TenantId,
+        code,
+        filter.set_no,
+        filter.workflow_id,
+        filter.from,
+        filter.to,
+        slice.back,
+        slice.after.map(|spot| spot.assigned_at),
+        slice.after.map(|spot| spot.set_no),
+        slice.after.map(|spot| spot.number),
+        slice.rows,
+        contact_id
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// What a set served. Its ledger is in the order of time, so the number alone is the key.
+pub(super) async fn list_by_set(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    filter: &Filter<'_>,
+    slice: Slice,
+) -> sqlx::Result<Vec<Spot>> {
+    sqlx::query_as!(
+        Spot,
+        r#"(select set_no as "set_no!", number as "number!", assigned_at as "assigned_at!"
+              from assignments
+             where not $6 and tenant_id = $1 and set_no = $2 and ($7::bigint is null or number < $7)
+               and ($3::text is null or workflow_id = $3)
+               and ($4::timestamptz is null or assigned_at >= $4)
+               and ($5::timestamptz is null or assigned_at < $5)
+             order by number desc
+             limit $8)
+           union all
+           (select set_no, number, assigned_at
+              from assignments
+             where $6 and tenant_id = $1 and set_no = $2 and number > $7
+               and ($3::text is null or workflow_id = $3)
+               and ($4::timestamptz is null or assigned_at >= $4)
+               and ($5::timestamptz is null or assigned_at < $5)
+             order by number
+             limit $8)"#,
+        tenant as TenantId,
+        set_no,
+        filter.workflow_id,
+        filter.from,
+        filter.to,
+        slice.back,
+        slice.after.map(|spot| spot.number),
+        slice.rows
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn list_by_workflow(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    workflow_id: &str,
+    filter: &Filter<'_>,
+    slice: Slice,
+) -> sqlx::Result<Vec<Spot>> {
+    sqlx::query_as!(
+        Spot,
+        r#"(select set_no as "set_no!", number as "number!", assigned_at as "assigned_at!"
+              from assignments
+             where not $5 and tenant_id = $1 and workflow_id = $2
+               and assigned_at >= coalesce($3, '-infinity'::timestamptz)
+               and assigned_at < coalesce($4, 'infinity'::timestamptz)
+               and (assigned_at, set_no, number)
+                   < (coalesce($6, 'infinity'::timestamptz), coalesce($7, 0), coalesce($8, 0::bigint))
+             order by assigned_at desc, set_no desc, number desc
+             limit $9)
+           union all
+           (select set_no, number, assigned_at
+              from assignments
+             where $5 and tenant_id = $1 and workflow_id = $2
+               and assigned_at >= coalesce($3, '-infinity'::timestamptz)
+               and assigned_at < coalesce($4, 'infinity'::timestamptz)
+               and (assigned_at, set_no, number) > ($6, $7::integer, $8::bigint)
+             order by assigned_at, set_no, number
+             limit $9)"#,
+        tenant as TenantId,
+        workflow_id,
+        filter.from,
+        filter.to,
+        slice.back,
+        slice.after.map(|spot| spot.assigned_at),
+        slice.after.map(|spot| spot.set_no),
+        slice.after.map(|spot| spot.number),
+        slice.rows
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A whole tenant by time: the first rows of each workflow, merged. Workflows are found by hopping over the index.
+pub(super) async fn list_by_time(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &Filter<'_>,
+    slice: Slice,
+) -> sqlx::Result<Vec<Spot>> {
+    sqlx::query_as!(
+        Spot,
+        r#"with recursive workflows as (
+             (select workflow_id
+                from assignments
+               where tenant_id = $1 and workflow_id is not null
+               order by workflow_id
+               limit 1)
+              union all
+             select (select a.workflow_id
+                       from assignments a
+                      where a.tenant_id = $1 and a.workflow_id > w.workflow_id
+                      order by a.workflow_id
+                      limit 1)
+               from workflows w
+              where w.workflow_id is not null
+           ), newest as (
+             select n.*
+               from (select workflow_id from workflows where workflow_id is not null) w
+              cross join lateral (
+                select a.assigned_at, a.set_no, a.number
+                  from assignments a
+                 where not $4 and a.tenant_id = $1 and a.workflow_id = w.workflow_id
+                   and a.assigned_at >= coalesce($2, '-infinity'::timestamptz)
+                   and a.assigned_at < coalesce($3, 'infinity'::timestamptz)
+                   and (a.assigned_at, a.set_no, a.number)
+                       < (coalesce($5, 'infinity'::timestamptz), coalesce($6, 0), coalesce($7, 0::bigint))
+                 order by a.assigned_at desc, a.set_no desc, a.number desc
+                 limit $8
+              ) n
+              union all
+             (select a.assigned_at, a.set_no, a.number
+                from assignments a
+               where not $4 and a.tenant_id = $1 and a.workflow_id is null
+                 and a.assigned_at >= coalesce($2, '-infinity'::timestamptz)
+                 and a.assigned_at < coalesce($3, 'infinity'::timestamptz)
+                 and (a.assigned_at, a.set_no, a.number)
+                     < (coalesce($5, 'infinity'::timestamptz), coalesce($6, 0), coalesce($7, 0::bigint))
+               order by a.assigned_at desc, a.set_no desc, a.number desc
+               limit $8)
+           ), oldest as (
+             select o.*
+               from (select workflow_id from workflows where workflow_id is not null) w
+              cross join lateral (
+                select a.assigned_at, a.set_no, a.number
+                  from assignments a
+                 where $4 and a.tenant_id = $1 and a.workflow_id = w.workflow_id
+                   and a.assigned_at >= coalesce($2, '-infinity'::timestamptz)
+                   and a.assigned_at < coalesce($3, 'infinity'::timestamptz)
+                   and (a.assigned_at, a.set_no, a.number) > ($5, $6::integer, $7::bigint)
+                 order by a.assigned_at, a.set_no, a.number
+                 limit $8
+              ) o
+              union all
+             (select a.assigned_at, a.set_no, a.number
+                from assignments a
+               where $4 and a.tenant_id = $1 and a.workflow_id is null
+                 and a.assigned_at >= coalesce($2, '-infinity'::timestamptz)
+                 and a.assigned_at < coalesce($3, 'infinity'::timestamptz)
+                 and (a.assigned_at, a.set_no, a.number) > ($5, $6::integer, $7::bigint)
+               order by a.assigned_at, a.set_no, a.number
+               limit $8)
+           )
+           (select set_no as "set_no!", number as "number!", assigned_at as "assigned_at!"
+              from newest
+             order by assigned_at desc, set_no desc, number desc
+             limit $8)
+           union all
+           (select set_no, number, assigned_at
+              from oldest
+             order by assigned_at, set_no, number
+             limit $8)"#,
+        tenant as TenantId,
+        filter.from,
+        filter.to,
+        slice.back,
+        slice.after.map(|spot| spot.assigned_at),
+        slice.after.map(|spot| spot.set_no),
+        slice.after.map(|spot| spot.number),
+        slice.rows
+    )
+    .fetch_all(connection)
+    .await
+}

@@ -1,0 +1,97 @@
+//! Every setting, its default and its check. Only here is the environment read.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A self-hosted coupon service.
+#[derive(Debug, Parser)]
+#[command(name = "couponry", version, about)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the service (the default).
+    Serve,
+    /// Ask the service at the listen address whether it is alive; for container health checks.
+    Healthcheck,
+}
+
+/// The settings of the service.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// PostgreSQL to use, as `postgres://user:password@host/database`. Without it the service starts one of its own.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
+    pub database_url: Option<String>,
+
+    /// Address and port to serve HTTP on.
+    #[arg(
+        long,
+        env = "COUPONRY_LISTEN",
+        default_value = "127.0.0.1:8080",
+        global = true
+    )]
+    pub listen: SocketAddr,
+
+    /// Folder for what the service keeps itself: the data of its own PostgreSQL.
+    #[arg(
+        long,
+        env = "COUPONRY_DATA_DIR",
+        default_value = ".data",
+        global = true
+    )]
+    pub data_dir: PathBuf,
+
+    /// Bearer token of `/admin`. With a PostgreSQL of its own the service makes one if it is unset; else `/admin` is off.
+    #[arg(long, env = "COUPONRY_OPERATOR_TOKEN", hide_env_values = true, value_parser = operator_token, global = true)]
+    pub operator_token: Option<String>,
+
+    /// What is logged: a level (error, warn, info, debug, trace), or levels by module as in `info,couponry=debug`.
+    #[arg(long, env = "COUPONRY_LOG", default_value = "info", global = true)]
+    pub log: String,
+
+    /// Folder of PostgreSQL's programs, if they are not in the usual places.
+    #[arg(long, env = "COUPONRY_PG_BIN_DIR", global = true)]
+    pub pg_bin_dir: Option<PathBuf>,
+
+    /// Refuse to start a PostgreSQL of its own; set in the container image.
+    #[arg(long, env = "COUPONRY_REQUIRE_DATABASE_URL", global = true)]
+    pub require_database_url: bool,
+}
+
+/// A token that could be guessed guards nothing. An empty variable, as compose files have them, counts as unset.
+fn operator_token(token: &str) -> Result<String, String> {
+    if token.is_empty() || token.len() >= 16 {
+        Ok(token.to_owned())
+    } else {
+        Err("the operator token must have at least 16 characters; make one with `openssl rand -hex 24`".to_owned())
+    }
+}
+
+impl CommandLine {
+    /// Reads the command line and the environment; ends the process with a message if they are wrong.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut line = Self::parse();
+        line.config.database_url = line.config.database_url.filter(|url| !url.is_empty());
+        line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
+        line
+    }
+}
+
+/// Where the system looks for programs.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where the environment is read"
+)]
+pub(crate) fn path() -> Option<OsString> {
+    std::env::var_os("PATH")
+}

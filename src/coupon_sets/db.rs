@@ -1,0 +1,359 @@
+//! SQL of coupon sets.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::CouponSet;
+use crate::tenants::TenantId;
+
+/// What changes the shape of a tenant's sets holds this lock to the end of its transaction. It is not the lock of a
+/// set: dealing goes on meanwhile.
+pub(super) async fn lock_shape(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(1, $1)", tenant as TenantId)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Locks the set against dealing, publishing and changing, and answers its number.
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "select set_no
+           from coupon_sets
+          where tenant_id = $1 and id = $2 and deleted_at is null
+            for no key update",
+        tenant as TenantId,
+        id
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(crate) async fn find_no(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "select set_no
+           from coupon_sets
+          where tenant_id = $1 and id = $2 and deleted_at is null",
+        tenant as TenantId,
+        id
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(super) async fn find_no_and_kind(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<(i32, String)>> {
+    let found = sqlx::query!(
+        "select set_no, type as kind
+           from coupon_sets
+          where tenant_id = $1 and id = $2 and deleted_at is null",
+        tenant as TenantId,
+        id
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.map(|found| (found.set_no, found.kind)))
+}
+
+/// Finds deleted sets too.
+pub(crate) async fn find_no_of_any(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "select set_no
+           from coupon_sets
+          where tenant_id = $1 and id = $2",
+        tenant as TenantId,
+        id
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(super) struct NewRow<'a> {
+    pub id: Uuid,
+    pub name: &'a str,
+    pub name_key: &'a str,
+    pub kind: &'a str,
+    pub code: Option<&'a str>,
+    pub quantity: Option<i32>,
+    pub child_no: Option<i32>,
+    pub on_repeat: &'a str,
+}
+
+/// The caller holds the lock of the shape, so no two take one number.
+pub(super) async fn create(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    new: &NewRow<'_>,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        "insert into coupon_sets (tenant_id, set_no, id, name, name_key, type, code, quantity, child_set_no, on_repeat)
+         select $1, coalesce(max(s.set_no), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9
+           from coupon_sets s
+          where s.tenant_id = $1
+         returning set_no",
+        tenant as TenantId,
+        new.id,
+        new.name,
+        new.name_key,
+        new.kind,
+        new.code,
+        new.quantity,
+        new.child_no,
+        new.on_repeat
+    )
+    .fetch_one(connection)
+    .await
+}
+
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<CouponSet>> {
+    sqlx::query_as!(
+        CouponSet,
+        r#"select s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
+                  c.quantity, c.assigned as "assigned!", c.available,
+                  child.id as "child_coupon_set_id?", '' as "sort_key!"
+             from coupon_sets s
+             join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
+             left join coupon_sets child on child.tenant_id = s.tenant_id and child.set_no = s.child_set_no
+            where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
+        tenant as TenantId,
+        id
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+pub(super) struct ListFilter<'a> {
+    /// Part of the folded name.
+    pub name_part: Option<String>,
+    pub kind: Option<&'a str>,
+    /// `name`, `createdAt` or `available`.
+    pub sort: &'a str,
+    pub descending: bool,
+    pub after: Option<(&'a str, Uuid)>,
+    pub rows: i64,
+}
+
+/// A tenant has thousands of sets at most, so a page reads all of them and sorts. The counters are computed for the
+/// rows of the page alone, unless they are what it is sorted by. Ids rise with the time of creation, and sets without a
+/// limit have the most available.
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &ListFilter<'_>,
+) -> sqlx::Result<Vec<CouponSet>> {
+    sqlx::query_as!(
+        CouponSet,
+        r#"with keyed as (
+             select s.set_no, s.id,
+                    case $4
+                      when 'name' then s.name_key
+                      when 'available' then (
+                        select lpad(coalesce(c.available, 9223372036854775807)::text, 19, '0')
+                          from coupon_set_counters c
+                         where c.tenant_id = s.tenant_id and c.set_no = s.set_no)
+                      else ''
+                    end collate "C" as sort_key
+               from coupon_sets s
+              where s.tenant_id = $1 and s.deleted_at is null
+                and ($2::text is null or position($2 in s.name_key) > 0)
+                and ($3::text is null or s.type = $3)
+           ), ranked as (
+             select k.*, row_number() over (order by k.sort_key, k.id) * (case when $5 then -1 else 1 end) as rank
+               from keyed k
+           ), page as (
+             select *
+               from ranked r
+              where $6::text is null
+                 or case when $5 then (r.sort_key, r.id) < ($6, $7::uuid) else (r.sort_key, r.id) > ($6, $7::uuid) end
+              order by r.rank
+              limit $8
+           )
+           select s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
+                  s.created_at as "created_at!", s.updated_at as "updated_at!",
+                  c.quantity, c.assigned as "assigned!", c.available,
+                  child.id as "child_coupon_set_id?", page.sort_key as "sort_key!"
+             from page
+             join coupon_sets s on s.tenant_id = $1 and s.set_no = page.set_no
+             join coupon_set_counters c on c.tenant_id = $1 and c.set_no = page.set_no
+             left join coupon_sets child on child.tenant_id = $1 and child.set_no = s.child_set_no
+            order by page.rank"#,
+        tenant as TenantId,
+        filter.name_part.as_deref(),
+        filter.kind,
+        filter.sort,
+        filter.descending,
+        filter.after.map(|(key, _)| key),
+        filter.after.map(|(_, id)| id),
+        filter.rows
+    )
+    .fetch_all(connection)
+    .await
+}
+
+pub(super) async fn set_quantity(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    quantity: Option<i32>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update coupon_sets
+            set quantity = $3, updated_at = now()
+          where tenant_id = $1 and set_no = $2",
+        tenant as TenantId,
+        set_no,
+        quantity
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_child(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    child_no: Option<i32>,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update coupon_sets
+            set child_set_no = $3, updated_at = now()
+          where tenant_id = $1 and set_no = $2",
+        tenant as TenantId,
+        set_no,
+        child_no
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_name(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    name: &str,
+    name_key: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update coupon_sets
+            set name = $3, name_key = $4, updated_at = now()
+          where tenant_id = $1 and set_no = $2",
+        tenant as TenantId,
+        set_no,
+        name,
+        name_key
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_on_repeat(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    on_repeat: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update coupon_sets
+            set on_repeat = $3, updated_at = now()
+          where tenant_id = $1 and set_no = $2",
+        tenant as TenantId,
+        set_no,
+        on_repeat
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What is wrong with the chains that lead through this set: from each set that falls back to it, at any remove.
+pub(super) async fn chain_fault(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        r#"with recursive heads (set_no, depth) as (
+             select $2::integer, 1
+             union
+             select s.set_no, h.depth + 1
+               from heads h
+               join coupon_sets s on s.tenant_id = $1 and s.child_set_no = h.set_no and s.deleted_at is null
+              where h.depth < 6
+           )
+           select c.fault as "fault!"
+             from heads h
+            cross join lateral coupon_set_chain($1, h.set_no, null) c
+            where c.fault is not null
+            order by c.fault desc
+            limit 1"#,
+        tenant as TenantId,
+        set_no
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Names of the sets that fall back to this one.
+pub(super) async fn parents(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "select name
+           from coupon_sets
+          where tenant_id = $1 and child_set_no = $2 and deleted_at is null
+          order by name_key
+          limit 100",
+        tenant as TenantId,
+        set_no
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Its own child is let go, so that the child can be deleted too.
+pub(super) async fn delete(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update coupon_sets
+            set deleted_at = now(), child_set_no = null
+          where tenant_id = $1 and set_no = $2",
+        tenant as TenantId,
+        set_no
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!("select cancel_imports($1, $2)", tenant as TenantId, set_no)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

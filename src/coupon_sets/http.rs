@@ -1,0 +1,137 @@
+//! `/v1/coupon-sets`.
+
+use axum::Router;
+use axum::extract::{OriginalUri, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{CouponSet, CouponSetPatch, NewCouponSet, Type, db, fold};
+use crate::app::App;
+use crate::error::Error;
+use crate::extract::{Json, Path, Query};
+use crate::page::{Page, Paging};
+use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
+
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/v1/coupon-sets", post(create).get(list))
+        .route(
+            "/v1/coupon-sets/{couponSetId}",
+            get(find).patch(patch).delete(delete),
+        )
+}
+
+async fn create(
+    State(app): State<App>,
+    caller: Caller<CouponSetsWrite>,
+    Json(new): Json<NewCouponSet>,
+) -> Result<(StatusCode, Json<CouponSet>), Error> {
+    let set = super::create(&app.database, caller.tenant, new).await?;
+    Ok((StatusCode::CREATED, Json(set)))
+}
+
+async fn find(
+    State(app): State<App>,
+    caller: Caller<CouponSetsRead>,
+    Path(id): Path<Uuid>,
+) -> Result<Json<CouponSet>, Error> {
+    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let set = db::find(&mut transaction, caller.tenant, id).await?;
+    transaction.commit().await?;
+    set.map(Json).ok_or_else(|| Error::not_found("coupon set"))
+}
+
+async fn patch(
+    State(app): State<App>,
+    caller: Caller<CouponSetsWrite>,
+    Path(id): Path<Uuid>,
+    Json(patch): Json<CouponSetPatch>,
+) -> Result<Json<CouponSet>, Error> {
+    super::patch(&app.database, caller.tenant, id, patch)
+        .await
+        .map(Json)
+}
+
+async fn delete(
+    State(app): State<App>,
+    caller: Caller<CouponSetsWrite>,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Error> {
+    super::delete(&app.database, caller.tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a list is sorted by; a minus turns the order round.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Sort {
+    #[serde(rename = "name")]
+    Name,
+    #[serde(rename = "-name")]
+    NameDescending,
+    #[serde(rename = "createdAt")]
+    CreatedAt,
+    #[default]
+    #[serde(rename = "-createdAt")]
+    CreatedAtDescending,
+    #[serde(rename = "available")]
+    Available,
+    #[serde(rename = "-available")]
+    AvailableDescending,
+}
+
+impl Sort {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Name | Self::NameDescending => "name",
+            Self::CreatedAt | Self::CreatedAtDescending => "createdAt",
+            Self::Available | Self::AvailableDescending => "available",
+        }
+    }
+
+    fn descending(self) -> bool {
+        matches!(
+            self,
+            Self::NameDescending | Self::CreatedAtDescending | Self::AvailableDescending
+        )
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    q: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<Type>,
+    #[serde(default)]
+    sort: Sort,
+    limit: Option<u16>,
+    cursor: Option<String>,
+}
+
+async fn list(
+    State(app): State<App>,
+    caller: Caller<CouponSetsRead>,
+    OriginalUri(uri): OriginalUri,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<CouponSet>>, Error> {
+    let paging: Paging<(Sort, String, Uuid)> = Paging::new(query.limit, query.cursor.as_deref())?;
+    if paging.key().is_some_and(|(sort, ..)| *sort != query.sort) {
+        return Err(Error::malformed("`cursor` belongs to another `sort`."));
+    }
+    let filter = db::ListFilter {
+        name_part: query.q.as_deref().map(fold),
+        kind: query.kind.map(Type::as_str),
+        sort: query.sort.column(),
+        descending: query.sort.descending() != paging.back(),
+        after: paging.key().map(|(_, key, id)| (key.as_str(), *id)),
+        rows: paging.rows(),
+    };
+    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let sets = db::list(&mut transaction, caller.tenant, &filter).await?;
+    transaction.commit().await?;
+    Ok(Json(paging.page(sets, &uri, |set| {
+        (query.sort, set.sort_key.clone(), set.id)
+    })))
+}

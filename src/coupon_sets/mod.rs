@@ -1,0 +1,405 @@
+//! Coupon sets: named sources of codes, of which a set may fall back to a child set.
+//!
+//! What changes the shape of a tenant's sets (creating, renaming a child, deleting) runs one at a time per tenant;
+//! otherwise two changes at once, each right by itself, could close a cycle.
+
+mod db;
+mod http;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+pub(crate) use db::{find_no, find_no_of_any};
+pub(crate) use http::router;
+
+use crate::database::Database;
+use crate::error::{
+    CHILD_SET_CHAIN_TOO_LONG, CHILD_SET_CYCLE, COUPON_SET_REFERENCED, Error, NAME_TAKEN,
+    OnConstraint, QUANTITY_BELOW_ASSIGNED, SINGLE_SET,
+};
+use crate::extract::{FieldValue, Fields, FromFields, integer, text};
+use crate::tenants::TenantId;
+
+/// Characters that a code may have at most.
+pub(crate) const MAX_CODE_CHARS: usize = 255;
+
+/// A coupon set with its counters, which are exact.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CouponSet {
+    pub id: Uuid,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Only of a `single` set.
+    pub code: Option<String>,
+    /// Codes that the set has or had to give; null if unlimited.
+    pub quantity: Option<i64>,
+    pub assigned: i64,
+    /// Null if unlimited.
+    pub available: Option<i64>,
+    pub child_coupon_set_id: Option<Uuid>,
+    pub on_repeat: String,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub sort_key: String,
+}
+
+/// Name of a set: 1 to 200 characters, unique in the tenant without regard to case.
+#[derive(Debug)]
+pub(crate) struct Name(String);
+
+impl Name {
+    /// What is compared: the name without regard to case.
+    fn key(&self) -> String {
+        fold(&self.0)
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+impl FieldValue for Name {
+    fn from_value(value: Value) -> Result<Self, String> {
+        text(value, 200).map(Self)
+    }
+}
+
+/// `single`: one code for many uses. `multiple`: many codes for one use each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Type {
+    Single,
+    Multiple,
+}
+
+impl Type {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Multiple => "multiple",
+        }
+    }
+}
+
+impl FieldValue for Type {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::deserialize(value).map_err(|_| "This must be \"single\" or \"multiple\".".to_owned())
+    }
+}
+
+/// What a contact gets who holds a code of the set already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum OnRepeat {
+    #[default]
+    NewCode,
+    SameCode,
+    Refuse,
+}
+
+impl OnRepeat {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NewCode => "newCode",
+            Self::SameCode => "sameCode",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl FieldValue for OnRepeat {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::deserialize(value)
+            .map_err(|_| "This must be \"newCode\", \"sameCode\" or \"refuse\".".to_owned())
+    }
+}
+
+/// The code of a `single` set.
+#[derive(Debug)]
+pub(crate) struct Code(String);
+
+impl FieldValue for Code {
+    fn from_value(value: Value) -> Result<Self, String> {
+        text(value, MAX_CODE_CHARS).map(Self)
+    }
+}
+
+/// Uses of a `single` set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quantity(i32);
+
+impl FieldValue for Quantity {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let number = integer(&value, 1, i64::from(i32::MAX))?;
+        Ok(Self(i32::try_from(number).expect("the range was checked")))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct NewCouponSet {
+    name: Name,
+    kind: Type,
+    code: Option<Code>,
+    quantity: Option<Quantity>,
+    child: Option<Uuid>,
+    on_repeat: OnRepeat,
+}
+
+impl FromFields for NewCouponSet {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let name = fields.required("name");
+        let kind = fields.required("type");
+        for field in ["code", "quantity"] {
+            if kind == Some(Type::Multiple) && fields.has(field) {
+                fields.fault(field, "Only a set of type \"single\" has this field.");
+            }
+        }
+        let code = if kind == Some(Type::Single) {
+            fields.required("code")
+        } else {
+            fields.optional("code")
+        };
+        let quantity = fields.optional("quantity");
+        let child = fields.optional("childCouponSetId");
+        let on_repeat = fields.optional("onRepeat").unwrap_or_default();
+        Some(Self {
+            name: name?,
+            kind: kind?,
+            code,
+            quantity,
+            child,
+            on_repeat,
+        })
+    }
+}
+
+/// Only what is present is changed.
+#[derive(Debug)]
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a value are three things in a patch"
+)]
+pub(crate) struct CouponSetPatch {
+    name: Option<Name>,
+    quantity: Option<Option<Quantity>>,
+    child: Option<Option<Uuid>>,
+    on_repeat: Option<OnRepeat>,
+}
+
+impl FromFields for CouponSetPatch {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        for field in ["type", "code"] {
+            if fields.has(field) {
+                fields.fault(field, "This cannot be changed.");
+            }
+        }
+        Some(Self {
+            name: fields
+                .has("name")
+                .then(|| fields.required("name"))
+                .flatten(),
+            quantity: fields.nullable("quantity"),
+            child: fields.nullable("childCouponSetId"),
+            on_repeat: fields
+                .has("onRepeat")
+                .then(|| fields.required("onRepeat"))
+                .flatten(),
+        })
+    }
+}
+
+async fn create(
+    database: &Database,
+    tenant: TenantId,
+    new: NewCouponSet,
+) -> Result<CouponSet, Error> {
+    let mut transaction = database.tenant(tenant).await?;
+    db::lock_shape(&mut transaction, tenant).await?;
+    let child_no = match new.child {
+        Some(child) => Some(find_child(&mut transaction, tenant, child).await?),
+        None => None,
+    };
+    let row = db::NewRow {
+        id: Uuid::now_v7(),
+        name: &new.name.0,
+        name_key: &new.name.key(),
+        kind: new.kind.as_str(),
+        code: new.code.as_ref().map(|code| code.0.as_str()),
+        quantity: new.quantity.map(|quantity| quantity.0),
+        child_no,
+        on_repeat: new.on_repeat.as_str(),
+    };
+    let set_no = db::create(&mut transaction, tenant, &row)
+        .await
+        .on_constraint("coupon_sets_name_key", || name_taken(&new.name))?;
+    check_chain(&mut transaction, tenant, set_no).await?;
+    let set = db::find(&mut transaction, tenant, row.id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    transaction.commit().await?;
+    Ok(set)
+}
+
+/// Finds the set that an import fills.
+pub(crate) async fn find_fillable(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<i32, Error> {
+    match db::find_no_and_kind(connection, tenant, id).await? {
+        None => Err(Error::not_found("coupon set")),
+        Some((set_no, kind)) if kind == Type::Multiple.as_str() => Ok(set_no),
+        Some(_) => Err(Error::refused(
+            &SINGLE_SET,
+            "A set of type \"single\" has its one code and takes no imports.",
+        )),
+    }
+}
+
+async fn find_child(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    child: Uuid,
+) -> Result<i32, Error> {
+    find_no(connection, tenant, child)
+        .await?
+        .ok_or_else(|| child_not_found("/childCouponSetId"))
+}
+
+/// `pointer` is where the request names the child.
+pub(crate) fn child_not_found(pointer: &str) -> Error {
+    Error::invalid(pointer, "There is no such coupon set to fall back to.")
+}
+
+pub(crate) fn child_cycle() -> Error {
+    Error::refused(
+        &CHILD_SET_CYCLE,
+        "A coupon set cannot fall back to itself, not even by way of others.",
+    )
+}
+
+pub(crate) fn chain_too_long() -> Error {
+    Error::refused(
+        &CHILD_SET_CHAIN_TOO_LONG,
+        "A chain may have at most five coupon sets, the requested one included.",
+    )
+}
+
+/// Refuses the chains that lead through this set if one of them is a cycle or too long.
+async fn check_chain(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+) -> Result<(), Error> {
+    match db::chain_fault(connection, tenant, set_no)
+        .await?
+        .as_deref()
+    {
+        None => Ok(()),
+        Some("childCycle") => Err(child_cycle()),
+        Some(_) => Err(chain_too_long()),
+    }
+}
+
+fn name_taken(name: &Name) -> Error {
+    Error::refused(
+        &NAME_TAKEN,
+        format!("There is a coupon set named \"{}\" already.", name.0),
+    )
+}
+
+async fn patch(
+    database: &Database,
+    tenant: TenantId,
+    id: Uuid,
+    patch: CouponSetPatch,
+) -> Result<CouponSet, Error> {
+    let not_found = || Error::not_found("coupon set");
+    let mut transaction = database.tenant(tenant).await?;
+    if patch.child.is_some() {
+        db::lock_shape(&mut transaction, tenant).await?;
+    }
+    // Nothing can be assigned from here to the commit.
+    let set_no = db::lock(&mut transaction, tenant, id)
+        .await?
+        .ok_or_else(not_found)?;
+    let before = db::find(&mut transaction, tenant, id)
+        .await?
+        .ok_or_else(not_found)?;
+
+    if let Some(quantity) = patch.quantity {
+        if before.kind == "multiple" {
+            return Err(Error::invalid(
+                "/quantity",
+                "Only a set of type \"single\" has this field.",
+            ));
+        }
+        if let Some(quantity) = quantity.filter(|quantity| i64::from(quantity.0) < before.assigned)
+        {
+            let detail = format!(
+                "{} uses are assigned already; {} is less.",
+                before.assigned, quantity.0
+            );
+            return Err(
+                Error::refused(&QUANTITY_BELOW_ASSIGNED, detail).with("assigned", before.assigned)
+            );
+        }
+        db::set_quantity(
+            &mut transaction,
+            tenant,
+            set_no,
+            quantity.map(|quantity| quantity.0),
+        )
+        .await?;
+    }
+    if let Some(child) = patch.child {
+        let child_no = match child {
+            Some(child) => Some(find_child(&mut transaction, tenant, child).await?),
+            None => None,
+        };
+        if child_no == Some(set_no) {
+            return Err(child_cycle());
+        }
+        db::set_child(&mut transaction, tenant, set_no, child_no).await?;
+        check_chain(&mut transaction, tenant, set_no).await?;
+    }
+    if let Some(name) = &patch.name {
+        db::set_name(&mut transaction, tenant, set_no, &name.0, &name.key())
+            .await
+            .on_constraint("coupon_sets_name_key", || name_taken(name))?;
+    }
+    if let Some(on_repeat) = patch.on_repeat {
+        db::set_on_repeat(&mut transaction, tenant, set_no, on_repeat.as_str()).await?;
+    }
+    let after = db::find(&mut transaction, tenant, id)
+        .await?
+        .ok_or_else(not_found)?;
+    transaction.commit().await?;
+    Ok(after)
+}
+
+/// The set can no longer be asked; what it gave stays readable. Its queued and running imports are cancelled.
+async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), Error> {
+    let mut transaction = database.tenant(tenant).await?;
+    db::lock_shape(&mut transaction, tenant).await?;
+    let set_no = db::lock(&mut transaction, tenant, id)
+        .await?
+        .ok_or_else(|| Error::not_found("coupon set"))?;
+    let parents = db::parents(&mut transaction, tenant, set_no).await?;
+    if !parents.is_empty() {
+        let detail = format!(
+            "These coupon sets fall back to it: {}. Change or delete them first.",
+            parents.join(", ")
+        );
+        return Err(Error::refused(&COUPON_SET_REFERENCED, detail).with("couponSets", parents));
+    }
+    db::delete(&mut transaction, tenant, set_no).await?;
+    transaction.commit().await?;
+    Ok(())
+}

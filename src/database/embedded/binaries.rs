@@ -1,0 +1,314 @@
+//! PostgreSQL's programs: where they are, and how they are run.
+//!
+//! PostgreSQL refuses to run as root, so root hands it to another user; where that user may not enter the folder, a user namespace in
+//! which root has another number does. Every program is tied to the thread that starts it: when that thread ends, however it ends,
+//! the program gets SIGINT. All of this is done by words in front of the command, so that no unsafe code is needed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Error;
+
+/// Where systems keep PostgreSQL: a folder, what stands before the version in its entries, and the way on to the programs.
+const SYSTEM: [(&str, &str, &str); 7] = [
+    ("usr/lib/postgresql", "", "bin"),
+    ("usr/libexec", "postgresql", ""),
+    ("usr", "pgsql-", "bin"),
+    ("usr/local", "pgsql", "bin"),
+    ("opt/homebrew/opt", "postgresql@", "bin"),
+    ("usr/local/opt", "postgresql@", "bin"),
+    ("Applications/Postgres.app/Contents/Versions", "", "bin"),
+];
+
+/// The variables of the caller that would change what the programs do; `LANGUAGE` would translate the log.
+const UNWANTED: [&str; 9] = [
+    "LANGUAGE",
+    "PGCLIENTENCODING",
+    "PGDATA",
+    "PGDATESTYLE",
+    "PGHOST",
+    "PGOPTIONS",
+    "PGPORT",
+    "PGTZ",
+    "PGUSER",
+];
+
+/// Runs its arguments if its parent is still the process named first: `setpriv` sees only a parent that ends later than its own start.
+const IF_PARENT_LIVES: &str = r#"[ "$PPID" = "$0" ] && exec "$@""#;
+
+/// Finds the folder of the programs: the explicit one, else the first in `path`, else the system's one of `version`, else its newest.
+pub(super) fn find(
+    explicit: Option<&Path>,
+    path: Option<&OsStr>,
+    version: Option<u32>,
+) -> Result<PathBuf, Error> {
+    if let Some(dir) = explicit {
+        let found = std::path::absolute(dir).ok().filter(|dir| is_complete(dir));
+        return found.ok_or_else(|| Error::NotBinaries(dir.to_owned()));
+    }
+    path.and_then(in_path)
+        .or_else(|| in_system(Path::new("/"), version))
+        .ok_or(Error::NoBinaries)
+}
+
+fn is_complete(dir: &Path) -> bool {
+    dir.join("postgres").is_file() && dir.join("initdb").is_file()
+}
+
+fn in_path(path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path).find(|dir| dir.is_absolute() && is_complete(dir))
+}
+
+fn in_system(root: &Path, version: Option<u32>) -> Option<PathBuf> {
+    let mut found = Vec::new();
+    for (parent, prefix, suffix) in SYSTEM {
+        for entry in fs::read_dir(root.join(parent))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name();
+            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else {
+                continue;
+            };
+            let dir = entry.path().join(suffix);
+            if is_complete(&dir) {
+                found.push((major(rest).unwrap_or(0), dir));
+            }
+        }
+    }
+    found
+        .into_iter()
+        .max_by_key(|(major, _)| (Some(*major) == version, *major))
+        .map(|(_, dir)| dir)
+}
+
+/// The major version in a text such as `15`, `9.6` or the content of `PG_VERSION`.
+pub(super) fn major(version: &str) -> Option<u32> {
+    version.trim().split('.').next()?.parse().ok()
+}
+
+/// As whom PostgreSQL runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// Whoever runs this process.
+    Caller,
+    /// A user who can enter the folder by himself.
+    User { uid: u32, gid: u32 },
+    /// Root in a user namespace that calls him 1000: he stays the owner of the files and loses his powers.
+    Namespace,
+    /// A user who enters folders that are closed to him: for containers that forbid namespaces below a closed home.
+    Privileged { uid: u32, gid: u32 },
+}
+
+/// The programs of one PostgreSQL, with the account under which they run.
+#[derive(Debug)]
+pub(super) struct Programs {
+    bin: PathBuf,
+    account: Account,
+    /// Whether the system has a `setpriv` that ties a process to its parent; macOS and Busybox have none.
+    tied: bool,
+}
+
+impl Programs {
+    /// Chooses the account for the cluster `data` in `dir`; an existing cluster keeps its owner.
+    pub(super) fn choose(bin: PathBuf, dir: &Path, data: &Path) -> Result<Self, Error> {
+        let tied = succeeds(Command::new("setpriv").args(["--pdeathsig", "INT", "true"]));
+        if !tied {
+            tracing::warn!(
+                "without util-linux's setpriv, PostgreSQL stays if this process is killed"
+            );
+        }
+        let mut programs = Self {
+            bin,
+            account: Account::Caller,
+            tied,
+        };
+        if !rustix::process::geteuid().is_root() {
+            return Ok(programs);
+        }
+        for account in accounts(fs::metadata(data).ok().map(|data| (data.uid(), data.gid()))) {
+            programs.account = account;
+            if programs.can_enter(dir) {
+                return Ok(programs);
+            }
+        }
+        Err(Error::NoAccount(dir.to_owned()))
+    }
+
+    /// Tries it, because mode bits alone do not tell of access lists, mounts and what a container forbids.
+    fn can_enter(&self, dir: &Path) -> bool {
+        let mut attempt = self.command_at(Path::new("sh"));
+        attempt.args(["-c", r#"cd "$0" && exec "$1" --version"#]);
+        succeeds(attempt.arg(dir).arg(self.bin.join("postgres")))
+    }
+
+    /// A command for one of the programs: in its own process group, so that Ctrl-C leaves it to us when it stops.
+    pub(super) fn command(&self, name: &str) -> Command {
+        self.command_at(&self.bin.join(name))
+    }
+
+    fn command_at(&self, program: &Path) -> Command {
+        let mut words: Vec<OsString> = Vec::new();
+        let mut add = |more: &[&str]| words.extend(more.iter().map(OsString::from));
+        if self.account == Account::Namespace {
+            add(&[
+                "unshare",
+                "--user",
+                "--map-user=1000",
+                "--map-group=1000",
+                "--",
+            ]);
+        }
+        // A change of user clears the tie to the parent, so `setpriv` comes after `unshare`, and itself ties last.
+        if self.tied {
+            add(&["setpriv", "--pdeathsig", "INT"]);
+            if let Some((uid, gid)) = self.ids() {
+                add(&[
+                    "--clear-groups",
+                    "--reuid",
+                    &uid.to_string(),
+                    "--regid",
+                    &gid.to_string(),
+                ]);
+            }
+            if let Account::Privileged { .. } = self.account {
+                add(&[
+                    "--inh-caps",
+                    "+dac_override",
+                    "--ambient-caps",
+                    "+dac_override",
+                ]);
+            }
+            add(&["sh", "-c", IF_PARENT_LIVES, &std::process::id().to_string()]);
+        }
+        words.push(program.into());
+
+        let mut command = Command::new(&words[0]);
+        // The caller's working directory may be closed to the account.
+        command
+            .args(&words[1..])
+            .current_dir("/")
+            .process_group(0)
+            .env("LC_ALL", "C");
+        for name in UNWANTED {
+            command.env_remove(name);
+        }
+        if let (false, Some((uid, gid))) = (self.tied, self.ids()) {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+
+    /// Makes the account the owner of a file or folder of ours.
+    pub(super) fn hand_over(&self, path: &Path) -> io::Result<()> {
+        match self.ids() {
+            Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
+    }
+
+    /// The owner of the account's files.
+    pub(super) fn owner(&self) -> u32 {
+        self.ids()
+            .map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid)
+    }
+
+    fn ids(&self) -> Option<(u32, u32)> {
+        match self.account {
+            Account::User { uid, gid } | Account::Privileged { uid, gid } => Some((uid, gid)),
+            Account::Caller | Account::Namespace => None,
+        }
+    }
+}
+
+/// The accounts that root may use, best first.
+fn accounts(owner: Option<(u32, u32)>) -> Vec<Account> {
+    match owner {
+        Some((0, _)) => vec![Account::Namespace],
+        Some((uid, gid)) => vec![Account::User { uid, gid }, Account::Privileged { uid, gid }],
+        None => match user("postgres").or_else(|| user("nobody")) {
+            Some((uid, gid)) => vec![
+                Account::User { uid, gid },
+                Account::Namespace,
+                Account::Privileged { uid, gid },
+            ],
+            None => vec![Account::Namespace],
+        },
+    }
+}
+
+fn user(name: &str) -> Option<(u32, u32)> {
+    let users = fs::read("/etc/passwd").ok()?;
+    String::from_utf8_lossy(&users).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name);
+        let ids = (fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?);
+        found.then_some(ids)
+    })
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(dir: &Path) -> PathBuf {
+        fs::create_dir_all(dir).expect("the folder is ours");
+        for name in ["postgres", "initdb"] {
+            fs::write(dir.join(name), "").expect("the folder is ours");
+        }
+        dir.to_owned()
+    }
+
+    #[test]
+    fn the_system_offers_its_newest_unless_a_cluster_needs_another() {
+        let root = tempfile::tempdir().expect("/tmp is writable");
+        assert_eq!(in_system(root.path(), None), None);
+        let old = install(&root.path().join("usr/lib/postgresql/9.6/bin"));
+        assert_eq!(in_system(root.path(), None), Some(old));
+        let newer = install(&root.path().join("usr/lib/postgresql/15/bin"));
+        let newest = install(&root.path().join("usr/pgsql-17/bin"));
+        fs::create_dir_all(root.path().join("usr/lib/postgresql/18/bin"))
+            .expect("the folder is ours");
+        assert_eq!(in_system(root.path(), None), Some(newest.clone()));
+        assert_eq!(in_system(root.path(), Some(15)), Some(newer));
+        assert_eq!(in_system(root.path(), Some(16)), Some(newest));
+    }
+
+    #[test]
+    fn an_explicit_folder_comes_before_the_path() {
+        let root = tempfile::tempdir().expect("/tmp is writable");
+        let explicit = install(&root.path().join("explicit"));
+        let other = install(&root.path().join("other"));
+        let path = std::env::join_paths([Path::new("relative"), &root.path().join("none"), &other])
+            .expect("the names hold no colon");
+        let found = |explicit: Option<&Path>| find(explicit, Some(&path), None).ok();
+        assert_eq!(found(Some(&explicit)), Some(explicit.clone()));
+        assert_eq!(found(None), Some(other));
+        assert_eq!(found(Some(&root.path().join("none"))), None);
+    }
+
+    #[test]
+    fn a_missing_postgresql_is_told_in_one_line_that_helps() {
+        let line = Error::NoBinaries.to_string();
+        assert_eq!(line.lines().count(), 1);
+        assert!(
+            line.contains("apt-get install postgresql") && line.contains("DATABASE_URL"),
+            "{line}"
+        );
+    }
+}

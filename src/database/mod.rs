@@ -1,0 +1,102 @@
+//! The way to PostgreSQL: pools, migrations, and transactions that see one tenant.
+//!
+//! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
+
+pub mod embedded;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Postgres, Transaction};
+
+use crate::tenants::TenantId;
+
+/// The schema of this version.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// How long a request waits for a connection before it is told to come again.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What sees one tenant's rows.
+const APP_ROLE: &str = "set role couponry_app; set jit = off";
+/// What reaches across tenants, on the few tables that need it.
+const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off";
+
+/// The pools of the service.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// For requests. Its role sees nothing until a transaction names a tenant.
+    app: PgPool,
+    /// For hot tasks that hold a connection over many calls: dealing and importing.
+    tasks: PgPool,
+    system: PgPool,
+}
+
+impl Database {
+    /// Makes the pools; connections are opened when they are needed.
+    #[must_use]
+    pub fn new(options: &PgConnectOptions) -> Self {
+        Self {
+            app: pool(options, APP_ROLE, 12, true),
+            // A broken connection shows at its first use, and the tasks repeat what failed.
+            tasks: pool(options, APP_ROLE, 16, false),
+            system: pool(options, SYSTEM_ROLE, 4, true),
+        }
+    }
+
+    /// Begins a transaction that sees the rows of this tenant and no others, in one round trip.
+    pub(crate) async fn tenant(
+        &self,
+        tenant: TenantId,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        // A number cannot carry anything else into the statement.
+        let begin = format!("begin; set local couponry.tenant_id = '{tenant}'");
+        self.app.begin_with(AssertSqlSafe(begin)).await
+    }
+
+    /// For calls of functions that name their tenant themselves.
+    pub(crate) fn tasks(&self) -> &PgPool {
+        &self.tasks
+    }
+
+    /// For the look-up of keys, the claim of jobs and `/admin`.
+    pub(crate) fn system(&self) -> &PgPool {
+        &self.system
+    }
+
+    /// Whether the database answers.
+    pub(crate) async fn ping(&self) -> sqlx::Result<()> {
+        self.system.execute("select 1").await.map(|_| ())
+    }
+
+    pub(crate) async fn close(&self) {
+        self.app.close().await;
+        self.tasks.close().await;
+        self.system.close().await;
+    }
+}
+
+fn pool(options: &PgConnectOptions, role: &'static str, max: u32, test: bool) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(test)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(role).await.map(|_| ()) })
+        })
+        .connect_lazy_with(
+            options
+                .clone()
+                .disable_statement_logging(),
+        )
+}
+
+/// Brings the schema up to this version. Replicas that start at once wait for each other.
+pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
+    use sqlx::Connection;
+
+    let mut connection = PgConnection::connect_with(options).await?;
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}

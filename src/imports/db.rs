@@ -1,0 +1,336 @@
+//! SQL of imports.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::spool::{Chunk, Refused, Totals};
+use super::{Import, Options, Progress};
+use crate::tenants::TenantId;
+
+pub(super) struct NewImport<'a> {
+    pub id: Uuid,
+    pub set_no: i32,
+    pub options: &'a Options,
+}
+
+impl NewImport<'_> {
+    fn options(&self) -> Value {
+        serde_json::to_value(self.options).expect("options are plain data")
+    }
+}
+
+pub(super) async fn create(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    new: &NewImport<'_>,
+    totals: &Totals,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into imports (tenant_id, id, set_no, origin, options, total, errors, chunks)
+         values ($1, $2, $3, 'api', $4, $5, $6, $7)",
+        tenant as TenantId,
+        new.id,
+        new.set_no,
+        new.options(),
+        totals.rows,
+        totals.refused,
+        totals.chunks
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// An import that is over before it began: its file is broken at the end.
+pub(super) async fn create_failed(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    new: &NewImport<'_>,
+    failure: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into imports (tenant_id, id, set_no, origin, options, total, chunks, status, failure, finished_at)
+         values ($1, $2, $3, 'api', $4, 0, 0, 'error', $5, now())",
+        tenant as TenantId,
+        new.id,
+        new.set_no,
+        new.options(),
+        failure
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn store_chunk(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    import: Uuid,
+    number: i32,
+    chunk: &Chunk,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes)
+         values ($1, $2, $3, $4, $5, $6)",
+        tenant as TenantId,
+        import,
+        number,
+        &chunk.row_nos,
+        &chunk.lines,
+        &chunk.codes
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn store_refused(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    import: Uuid,
+    refused: &Refused,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into import_errors (tenant_id, import_id, row_no, line, code, reason)
+         select $1, $2, u.*
+           from unnest($3::integer[], $4::integer[], $5::text[], $6::text[]) u",
+        tenant as TenantId,
+        import,
+        &refused.row_nos,
+        &refused.lines,
+        &refused.codes,
+        &refused.reasons as &[&str]
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+struct Row {
+    id: Uuid,
+    coupon_set_id: Uuid,
+    status: String,
+    origin: String,
+    total: i32,
+    success: i32,
+    errors: i32,
+    duplicates: i32,
+    failure: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    cancelled_at: Option<DateTime<Utc>>,
+    options: Value,
+}
+
+impl From<Row> for Import {
+    fn from(row: Row) -> Self {
+        let ended = !matches!(row.status.as_str(), "queued" | "inProgress");
+        Self {
+            error_report_file_url: (row.errors > 0)
+                .then(|| format!("/v1/imports/{}/errors.csv", row.id)),
+            progress: Progress::new(row.success + row.errors, row.total, ended),
+            id: row.id,
+            kind: "coupons",
+            coupon_set_id: row.coupon_set_id,
+            status: row.status,
+            origin: row.origin,
+            total: row.total,
+            success: row.success,
+            errors: row.errors,
+            duplicates: row.duplicates,
+            failure: row.failure,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            cancelled_at: row.cancelled_at,
+            options: row.options,
+        }
+    }
+}
+
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<Import>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select i.id, s.id as coupon_set_id, i.status, i.origin, i.total, i.success, i.errors, i.duplicates, i.failure,
+                i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options
+           from imports i
+           join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
+          where i.tenant_id = $1 and i.id = $2",
+        tenant as TenantId,
+        id
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(Import::from))
+}
+
+/// Newest first; ids rise with the time of creation. The branches that do not apply are never executed.
+pub(super) async fn list(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: Option<i32>,
+    after: Option<Uuid>,
+    back: bool,
+    rows: i64,
+) -> sqlx::Result<Vec<Import>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"with page as (
+             (select id
+                from imports
+               where not $4 and tenant_id = $1 and ($2::integer is null or set_no = $2) and ($3::uuid is null or id < $3)
+               order by id desc
+               limit $5)
+             union all
+             (select id
+                from imports
+               where $4 and tenant_id = $1 and ($2::integer is null or set_no = $2) and id > $3
+               order by id
+               limit $5)
+           )
+           select i.id, s.id as coupon_set_id, i.status, i.origin, i.total, i.success, i.errors, i.duplicates, i.failure,
+                  i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options
+             from page
+             join imports i on i.tenant_id = $1 and i.id = page.id
+             join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no
+            order by case when $4 then i.id end, i.id desc"#,
+        tenant as TenantId,
+        set_no,
+        after,
+        back,
+        rows
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Import::from).collect())
+}
+
+/// A row that was not imported.
+#[derive(Debug)]
+pub(super) struct RejectedRow {
+    pub row_no: i32,
+    pub line: i32,
+    pub code: String,
+    pub reason: String,
+    pub first_line: Option<i32>,
+}
+
+/// The rejected rows after this one, in the order of the file.
+pub(super) async fn list_errors(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    import: Uuid,
+    after: i32,
+    rows: i64,
+) -> sqlx::Result<Vec<RejectedRow>> {
+    sqlx::query_as!(
+        RejectedRow,
+        "select row_no, line, code, reason, first_line
+           from import_errors
+          where tenant_id = $1 and import_id = $2 and row_no > $3
+          order by row_no
+          limit $4",
+        tenant as TenantId,
+        import,
+        after,
+        rows
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A job that this worker has claimed. The epoch is its ticket: it is void as soon as another worker claims the job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job {
+    pub tenant: TenantId,
+    pub import: Uuid,
+    pub epoch: i32,
+    pub next_chunk: i32,
+    pub chunks: i32,
+}
+
+/// Claims the oldest import that waits, or whose worker has gone. Two workers never get the same one: what one has
+/// locked the other skips. A worker in the middle of a chunk holds its row's lock, however long the chunk takes.
+pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
+    sqlx::query_as!(
+        Job,
+        r#"update imports i
+              set status = 'inProgress',
+                  epoch = i.epoch + 1,
+                  lease_until = clock_timestamp() + interval '10 seconds',
+                  started_at = coalesce(i.started_at, clock_timestamp())
+             from (
+               select w.tenant_id, w.id
+                 from imports w
+                where w.status = 'inProgress' and w.lease_until < clock_timestamp()
+                   or w.status = 'queued' and not exists (
+                        select 1
+                          from imports r
+                         where r.tenant_id = w.tenant_id and r.set_no = w.set_no and r.status = 'inProgress')
+                order by w.created_at
+                limit 1
+                  for update skip locked
+             ) next
+            where i.tenant_id = next.tenant_id and i.id = next.id
+           returning i.tenant_id as "tenant: TenantId", i.id as import, i.epoch, i.next_chunk, i.chunks"#
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// Lets another worker have the job at once.
+pub(super) async fn give_up(pool: &PgPool, job: &Job) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update imports
+            set lease_until = clock_timestamp()
+          where tenant_id = $1 and id = $2 and epoch = $3 and status = 'inProgress'",
+        job.tenant as TenantId,
+        job.import,
+        job.epoch
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The functions below answer false when the job is no longer this worker's.
+pub(super) async fn begin(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select begin_import($1, $2, $3) as "ours!""#,
+        job.tenant as TenantId,
+        job.import,
+        job.epoch
+    )
+    .fetch_one(pool)
+    .await
+}
+
+pub(super) async fn apply_chunk(pool: &PgPool, job: &Job, chunk: i32) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select apply_import_chunk($1, $2, $3, $4) as "ours!""#,
+        job.tenant as TenantId,
+        job.import,
+        job.epoch,
+        chunk
+    )
+    .fetch_one(pool)
+    .await
+}
+
+pub(super) async fn publish(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select publish_import($1, $2, $3) as "ours!""#,
+        job.tenant as TenantId,
+        job.import,
+        job.epoch
+    )
+    .fetch_one(pool)
+    .await
+}

@@ -1,0 +1,167 @@
+//! Imports: deliveries of codes into `multiple` sets, by CSV, by paste and as JSON.
+//!
+//! An upload is received into a temporary file, so that a slow client holds nothing of the database. Then it is read,
+//! and its rows are stored in chunks in the transaction that creates the import; the 201 comes after that commit. A
+//! worker applies the chunks and publishes the cards all at once.
+
+mod db;
+mod http;
+mod reading;
+mod report;
+mod spool;
+mod upload;
+pub(crate) mod worker;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub(crate) use http::router;
+
+use crate::error::{Error, Fault, UNREADABLE_FILE};
+use reading::{CsvLayout, CsvOptions, ReadError};
+
+/// One delivery of codes, as it is told.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Import {
+    pub id: Uuid,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub coupon_set_id: Uuid,
+    /// `queued`, `inProgress`, `finished`, `error` or `cancelled`.
+    pub status: String,
+    pub origin: String,
+    /// Rows of the file that are not blank.
+    pub total: i32,
+    pub success: i32,
+    pub errors: i32,
+    /// How many of the errors are duplicates.
+    pub duplicates: i32,
+    pub error_report_file_url: Option<String>,
+    /// Why the job itself failed or was cancelled.
+    pub failure: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub cancelled_at: Option<DateTime<Utc>>,
+    pub options: serde_json::Value,
+    pub progress: Progress,
+}
+
+/// How far an import is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Progress {
+    /// Rows that are judged.
+    pub processed: i32,
+    /// From 0 to 100; 100 only at the end.
+    pub percent: i32,
+}
+
+impl Progress {
+    fn new(processed: i32, total: i32, ended: bool) -> Self {
+        let share = i64::from(processed) * 100 / i64::from(total.max(1));
+        let percent = if ended {
+            100
+        } else {
+            i32::try_from(share.min(99)).unwrap_or(99)
+        };
+        Self { processed, percent }
+    }
+}
+
+/// What an upload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Format {
+    Csv,
+    List,
+    Json,
+}
+
+/// What the caller told about the file, kept with the import as it was understood.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Options {
+    delimiter: Option<String>,
+    header: Option<bool>,
+    code_column: Option<String>,
+    /// Of the product we follow: taken, echoed, without effect, since codes are never overwritten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    override_existing: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update_only_empty_fields: Option<bool>,
+}
+
+impl Options {
+    fn csv(&self) -> Result<CsvOptions, Error> {
+        let delimiter = self
+            .delimiter
+            .as_deref()
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| Error::invalid("delimiter", "This must be one of , ; | and tab."))
+            })
+            .transpose()?;
+        Ok(CsvOptions {
+            delimiter,
+            header: self.header,
+            code_column: self.code_column.clone(),
+        })
+    }
+
+    /// Fills in what was detected, so that the import tells how its file was read.
+    fn understood(&mut self, layout: &CsvLayout) {
+        self.delimiter = layout
+            .delimiter
+            .map(|delimiter| delimiter.as_str().to_owned());
+        self.header = Some(layout.header);
+        let number = || (layout.code_column + 1).to_string();
+        self.code_column = Some(layout.code_column_name.clone().unwrap_or_else(number));
+    }
+
+    /// A list and a JSON document have neither columns nor a header.
+    fn check_none(&self) -> Result<(), Error> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "delimiter",
+            "`delimiter`, `header` and `codeColumn` are options of text/csv.",
+        ))
+    }
+}
+
+/// Faults of a file that show before it is stored.
+fn refuse(error: ReadError<Error>) -> Error {
+    match error {
+        ReadError::Fault(fault) => Error::refused(
+            &UNREADABLE_FILE,
+            format!("The file cannot be imported: {fault}."),
+        ),
+        ReadError::Syntax {
+            line,
+            column,
+            message,
+        } => Error::malformed(format!(
+            "The body is not JSON: {message} at line {line} column {column}."
+        )),
+        ReadError::Fields(faults) => Error::Invalid(
+            faults
+                .into_iter()
+                .map(|fault| Fault::new(fault.pointer, fault.detail))
+                .collect(),
+        ),
+        ReadError::UnclosedQuote { line } => Error::refused(&UNREADABLE_FILE, unclosed_quote(line)),
+        ReadError::Io(error) => Error::Internal(format!(
+            "the temporary file of an upload cannot be read: {error}"
+        )),
+        ReadError::Sink(error) => error,
+    }
+}
+
+fn unclosed_quote(line: u32) -> String {
+    format!(
+        "The quote that opens in line {line} is never closed. Nothing was imported; close it and send the file again."
+    )
+}

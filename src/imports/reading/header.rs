@@ -1,0 +1,325 @@
+//! Decides from the first row of a CSV file whether it is a header and which column holds the
+//! codes.
+//!
+//! Names are compared without case, accents and separators, so that `Código_de cupón` and
+//! `codigodecupon` are one; a name that the caller tells is compared as written, without case.
+
+use super::{
+    Fault, Reason,
+    code::{Cell, is_blank, printable},
+};
+
+/// The columns in which a code or its name is looked for, so that a row of any width costs the
+/// same.
+pub(super) const LOOKED_AT: usize = 1000;
+
+/// What shops call the column, folded; where a file has several the earlier wins.
+const NAMES: &str = "\
+    couponcode couponcodes codecoupon vouchercode vouchercodes promocode promocodes \
+    promotioncode promotioncodes discountcode discountcodes giftcode \
+    codigodecupon codigocupon codigodelcupon codigodocupom codigodecupom codigocupom \
+    codigodedescuento codigodescuento codigodedesconto codigopromocional codigopromo \
+    codigosdecupon codigosdedescuento codigospromocionales \
+    codepromo codespromo codepromotionnel codereduction codedereduction \
+    gutscheincode gutscheincodes gutscheinnummer rabattcode rabattcodes aktionscode \
+    codicesconto codicecoupon codicepromo codicepromozionale \
+    kortingscode actiecode kodrabatowy kodpromocyjny rabattkod rabatkode \
+    code codes codigo codigos codice codici codi kod \
+    coupon coupons cupon cupones cupom cupons voucher vouchers gutschein gutscheine";
+
+/// How the caller tells the code column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CodeColumn {
+    Named(String),
+    /// From 1.
+    Numbered(usize),
+}
+
+impl CodeColumn {
+    /// Digits are a number; nothing but blanks tells nothing.
+    pub(super) fn parse(told: &str) -> Option<Self> {
+        let told = told.trim();
+        if told.is_empty() {
+            None
+        } else if told.bytes().all(|byte| byte.is_ascii_digit()) {
+            Some(Self::Numbered(told.parse().unwrap_or(usize::MAX)))
+        } else {
+            Some(Self::Named(told.to_owned()))
+        }
+    }
+}
+
+/// What the first row says of the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) header: bool,
+    /// From 0.
+    pub(super) code_column: usize,
+}
+
+/// Reads the first row; `header` is what the caller tells of it.
+pub(super) fn layout(
+    first_row: &[Cell],
+    header: Option<bool>,
+    told: Option<&CodeColumn>,
+) -> Result<Layout, Fault> {
+    let cells = texts(first_row, header)?;
+    let ranked = || {
+        cells
+            .iter()
+            .enumerate()
+            .filter_map(|(column, cell)| Some((rank(cell)?, column)))
+    };
+    let header = header
+        .unwrap_or_else(|| matches!(told, Some(CodeColumn::Named(_))) || ranked().next().is_some());
+    let code_column = match told {
+        Some(CodeColumn::Numbered(number)) => number
+            .checked_sub(1)
+            .filter(|column| *column < cells.len())
+            .ok_or_else(|| no_such_column(number, &cells))?,
+        Some(CodeColumn::Named(name)) if !header => {
+            return Err(Fault::NameWithoutHeader {
+                wanted: printable(name),
+            });
+        }
+        Some(CodeColumn::Named(name)) => cells
+            .iter()
+            .position(|cell| is_same_name(cell, name))
+            .ok_or_else(|| no_such_column(name, &cells))?,
+        None => match ranked().min().filter(|_| header) {
+            Some((_, column)) => column,
+            None if cells.len() == 1 => 0,
+            None => {
+                return Err(Fault::CodeColumnNeeded {
+                    columns: printables(&cells),
+                });
+            }
+        },
+    };
+    Ok(Layout {
+        header,
+        code_column,
+    })
+}
+
+/// Whether a cell is a name of the code column.
+pub(super) fn names_codes(cell: &str, told: Option<&CodeColumn>) -> bool {
+    match told {
+        Some(CodeColumn::Named(name)) => is_same_name(cell, name),
+        _ => rank(cell).is_some(),
+    }
+}
+
+/// The cells' texts. A first row that is not UTF-8 tells that nothing will be, unless the caller
+/// says that it is a row like others.
+fn texts(first_row: &[Cell], header: Option<bool>) -> Result<Vec<String>, Fault> {
+    first_row
+        .iter()
+        .map(|cell| match cell.text() {
+            Ok(text) => Ok(text.to_owned()),
+            Err(rejection)
+                if rejection.reason == Reason::InvalidEncoding && header != Some(false) =>
+            {
+                Err(Fault::UnreadableEncoding)
+            }
+            Err(rejection) => Ok(rejection.code),
+        })
+        .collect()
+}
+
+fn rank(cell: &str) -> Option<usize> {
+    // No name is longer, and most cells are no names.
+    if cell.len() > 100 {
+        return None;
+    }
+    let folded: String = cell
+        .chars()
+        .flat_map(char::to_lowercase)
+        .filter_map(fold)
+        .collect();
+    NAMES
+        .split_ascii_whitespace()
+        .position(|name| name == folded)
+}
+
+/// A letter without its accent; separators and combining accents are nothing.
+fn fold(c: char) -> Option<char> {
+    match c {
+        'à'..='å' => Some('a'),
+        'ç' => Some('c'),
+        'è'..='ë' => Some('e'),
+        'ì'..='ï' => Some('i'),
+        'ò'..='ö' => Some('o'),
+        'ù'..='ü' => Some('u'),
+        '_' | '-' | '\u{feff}' | '\u{300}'..='\u{36f}' => None,
+        c if c.is_whitespace() => None,
+        c => Some(c),
+    }
+}
+
+fn is_same_name(cell: &str, name: &str) -> bool {
+    cell.trim_matches(is_blank).to_lowercase() == name.trim().to_lowercase()
+}
+
+fn no_such_column(wanted: &impl ToString, cells: &[String]) -> Fault {
+    Fault::NoSuchColumn {
+        wanted: printable(&wanted.to_string()),
+        columns: printables(cells),
+    }
+}
+
+fn printables(cells: &[String]) -> Vec<String> {
+    cells.iter().map(|cell| printable(cell)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout_of(
+        row: &[&str],
+        header: Option<bool>,
+        told: Option<&str>,
+    ) -> Result<(bool, usize), Fault> {
+        let cells: Vec<Cell> = row.iter().map(|text| Cell::of(text.as_bytes())).collect();
+        layout(&cells, header, told.and_then(CodeColumn::parse).as_ref())
+            .map(|layout| (layout.header, layout.code_column))
+    }
+
+    #[test]
+    fn a_known_name_makes_a_header() {
+        let names = [
+            "code",
+            "CODES",
+            " Coupon ",
+            "coupons",
+            "Coupon Code",
+            "coupon_code",
+            "COUPONCODE",
+            "Código",
+            "codigo",
+            "co\u{301}digo",
+            "Cupón",
+            "CUPÓN",
+            "Código de cupón",
+            "voucher",
+            "Voucher-Code",
+            "Promo code",
+            "promocode",
+            "Discount Code",
+            "Gutschein",
+            "Gutscheincode",
+            "Code promo",
+            "Codice",
+            "Código promocional",
+            "Code de réduction",
+        ];
+        for name in names {
+            assert_eq!(
+                layout_of(&["id", name], None, None),
+                Ok((true, 1)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_first_row_without_a_known_name_is_a_row() {
+        assert_eq!(layout_of(&["CODE-1"], None, None), Ok((false, 0)));
+        assert_eq!(layout_of(&["SAVE10"], None, None), Ok((false, 0)));
+    }
+
+    #[test]
+    fn of_several_known_names_the_most_telling_wins() {
+        assert_eq!(layout_of(&["Voucher", "Code"], None, None), Ok((true, 1)));
+        assert_eq!(
+            layout_of(&["Code", "Coupon code"], None, None),
+            Ok((true, 1))
+        );
+    }
+
+    #[test]
+    fn the_caller_can_tell_that_the_first_row_is_or_is_no_header() {
+        assert_eq!(layout_of(&["My list"], Some(true), None), Ok((true, 0)));
+        assert_eq!(layout_of(&["code"], Some(false), None), Ok((false, 0)));
+    }
+
+    #[test]
+    fn a_named_column_makes_a_header_whatever_its_case() {
+        assert_eq!(
+            layout_of(&["id", " My KEY "], None, Some("my key ")),
+            Ok((true, 1))
+        );
+        assert_eq!(
+            layout_of(&["code", "ÄPFEL"], None, Some("äpfel")),
+            Ok((true, 1))
+        );
+    }
+
+    #[test]
+    fn a_number_from_1_tells_the_column_and_leaves_the_header_to_the_names() {
+        assert_eq!(layout_of(&["a", "b"], None, Some("2")), Ok((false, 1)));
+        assert_eq!(layout_of(&["code", "b"], None, Some("2")), Ok((true, 1)));
+        assert_eq!(layout_of(&["a", "b"], Some(true), Some("1")), Ok((true, 0)));
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_is_a_fault_which_lists_those_that_are() {
+        for wanted in ["0", "3", "99999999999999999999999", "key"] {
+            let fault = layout_of(&["a", "b\0"], None, Some(wanted)).expect_err(wanted);
+            let Fault::NoSuchColumn {
+                wanted: told,
+                columns,
+            } = fault
+            else {
+                panic!("{fault}")
+            };
+            assert_eq!(columns, ["a", "b\u{fffd}"]);
+            assert!(told == wanted || told == usize::MAX.to_string());
+        }
+    }
+
+    #[test]
+    fn a_name_contradicts_a_file_without_a_header() {
+        let fault = layout_of(&["a", "key"], Some(false), Some("key"));
+        assert_eq!(
+            fault,
+            Err(Fault::NameWithoutHeader {
+                wanted: "key".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn several_columns_without_a_known_name_need_to_be_told() {
+        let fault = layout_of(&["A1", "x"], None, None).expect_err("several columns");
+        assert_eq!(
+            fault.to_string(),
+            "which column holds the codes? pass codeColumn as a name or as a number from 1; \
+             the first row has \"A1\", \"x\""
+        );
+        assert!(layout_of(&["a", "b"], Some(true), None).is_err());
+        assert!(layout_of(&["code", "b"], Some(false), None).is_err());
+    }
+
+    #[test]
+    fn a_message_names_twenty_columns_at_most() {
+        let row: Vec<String> = (1..=22).map(|n| format!("c{n}")).collect();
+        let row: Vec<&str> = row.iter().map(String::as_str).collect();
+        let fault = layout_of(&row, None, None)
+            .expect_err("several columns")
+            .to_string();
+        assert!(fault.ends_with(r#""c19", "c20" and 2 more"#), "{fault}");
+    }
+
+    #[test]
+    fn a_first_row_that_is_not_utf_8_is_a_fault_unless_it_is_told_to_be_a_row() {
+        let cells = [Cell::of(b"c\xf3digo")];
+        assert_eq!(layout(&cells, None, None), Err(Fault::UnreadableEncoding));
+        assert_eq!(
+            layout(&cells, Some(true), None),
+            Err(Fault::UnreadableEncoding)
+        );
+        assert!(layout(&cells, Some(false), None).is_ok());
+    }
+}

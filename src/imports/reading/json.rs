@@ -1,0 +1,350 @@
+//! Reads `{"codes": ["A", …]}` without ever holding the array.
+//!
+//! `serde_json` buffers one string, and a byte for each level of nesting that it skips; a guard
+//! below it bounds both. Wrong fields are gathered, so that the answer names them all at once.
+
+use std::{
+    fmt,
+    io::{self, BufReader, Read},
+};
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{
+    Fault, FieldFault, ReadError, Row,
+    code::{judge, printable},
+    input::Source,
+};
+
+/// The faults that one answer names.
+const MOST_FAULTS: usize = 100;
+
+/// The bytes of the longest string; a code of 255 characters needs 3,060, all of them escaped.
+const LONGEST_STRING: usize = 1024 * 1024;
+
+/// Far more than the two levels that a correct body has.
+const DEEPEST: usize = 100;
+
+/// Pushes each element of `codes` into the sink.
+pub(crate) fn read_json<E>(
+    input: impl Read,
+    sink: &mut impl FnMut(Row) -> Result<(), E>,
+) -> Result<(), ReadError<E>> {
+    let guard = Guard {
+        source: Source::open(input)?,
+        string: None,
+        escaped: false,
+        depth: 0,
+    };
+    let mut json =
+        serde_json::Deserializer::from_reader(BufReader::with_capacity(16 * 1024, guard));
+    let mut body = Body {
+        sink,
+        stopped: None,
+        index: 0,
+        inside: false,
+        given: false,
+        faults: Vec::new(),
+    };
+    let result = Part {
+        body: &mut body,
+        place: Place::Body,
+    }
+    .deserialize(&mut json)
+    .and_then(|()| json.end());
+    if let Some(error) = body.stopped {
+        return Err(ReadError::Sink(error));
+    }
+    match result {
+        Err(error) => Err(failure(error, body.pointer())),
+        Ok(()) if !body.faults.is_empty() => Err(ReadError::Fields(body.faults)),
+        Ok(()) if body.index == 0 => Err(Fault::Empty.into()),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn failure<E>(error: serde_json::Error, pointer: String) -> ReadError<E> {
+    if error.is_io() {
+        let error = io::Error::from(error);
+        return match error
+            .get_ref()
+            .and_then(|cause| cause.downcast_ref::<Excess>())
+        {
+            Some(excess) => ReadError::Fields(vec![FieldFault {
+                pointer,
+                detail: excess.to_string(),
+            }]),
+            None => ReadError::Io(error),
+        };
+    }
+    let (line, column, message) = (error.line(), error.column(), error.to_string());
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(message, _)| message);
+    ReadError::Syntax {
+        line,
+        column,
+        message: message.to_owned(),
+    }
+}
+
+/// What is known of the body while it is read.
+struct Body<'s, S, E> {
+    sink: &'s mut S,
+    /// The sink's error, which `serde_json` cannot carry.
+    stopped: Option<E>,
+    /// The elements of `codes` so far, with the one at hand.
+    index: u32,
+    /// Whether the reading is inside `codes`.
+    inside: bool,
+    /// Whether `codes` was there.
+    given: bool,
+    faults: Vec<FieldFault>,
+}
+
+impl<S: FnMut(Row) -> Result<(), E>, E> Body<'_, S, E> {
+    fn push<F: serde::de::Error>(&mut self, code: &str) -> Result<(), F> {
+        // The caller discards the rows of a faulty body: the rest is read for its faults only.
+        if !self.faults.is_empty() {
+            return Ok(());
+        }
+        (self.sink)(Row {
+            line: self.index,
+            code: judge(code),
+        })
+        .map_err(|error| {
+            self.stopped = Some(error);
+            F::custom("the sink failed")
+        })
+    }
+
+    fn fault(&mut self, pointer: String, detail: impl Into<String>) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(FieldFault {
+                pointer,
+                detail: detail.into(),
+            });
+        }
+    }
+
+    /// Where the reading is.
+    fn pointer(&self) -> String {
+        if self.inside {
+            format!("/codes/{}", self.index - 1)
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// What a value ought to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Body,
+    Codes,
+    Code,
+}
+
+/// A value at its place in the body.
+struct Part<'b, 's, S, E> {
+    body: &'b mut Body<'s, S, E>,
+    place: Place,
+}
+
+impl<S: FnMut(Row) -> Result<(), E>, E> Part<'_, '_, S, E> {
+    fn wrong(self) {
+        match self.place {
+            Place::Body => self
+                .body
+                .fault(String::new(), "must be an object with the field codes"),
+            Place::Codes => self
+                .body
+                .fault("/codes".to_owned(), "must be an array of strings"),
+            Place::Code => self.body.fault(self.body.pointer(), "must be a string"),
+        }
+    }
+
+    /// Whether a field is to be read.
+    fn takes(&mut self, name: &str) -> bool {
+        if name != "codes" {
+            self.body
+                .fault(pointer_to(name), "is not a field of this body");
+            return false;
+        }
+        if self.body.given {
+            self.body.fault("/codes".to_owned(), "is given twice");
+            return false;
+        }
+        self.body.given = true;
+        true
+    }
+}
+
+fn pointer_to(field: &str) -> String {
+    format!(
+        "/{}",
+        printable(field).replace('~', "~0").replace('/', "~1")
+    )
+}
+
+impl<'de, S: FnMut(Row) -> Result<(), E>, E> DeserializeSeed<'de> for Part<'_, '_, S, E> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_bool<F>(self, _: bool) -> Result<(), F> {
+        self.wrong();
+        Ok(())
+    }
+
+    fn visit_i64<F>(self, _: i64) -> Result<(), F> {
+        self.wrong();
+        Ok(())
+    }
+
+    fn visit_u64<F>(self, _: u64) -> Result<(), F> {
+        self.wrong();
+        Ok(())
+    }
+
+    fn visit_f64<F>(self, _: f64) -> Result<(), F> {
+        self.wrong();
+        Ok(())
+    }
+
+    fn visit_unit<F>(self) -> Result<(), F> {
+        self.wrong();
+        Ok(())
+    }
+
+    fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<(), F> {
+        if self.place == Place::Code {
+            return self.body.push(text);
+        }
+        self.wrong();
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        if self.place != Place::Codes {
+            while elements.next_element::<IgnoredAny>()?.is_some() {}
+            self.wrong();
+            return Ok(());
+        }
+        self.body.inside = true;
+        loop {
+            // An element that cannot be read at all is still the one that the fault names.
+            self.body.index = self.body.index.saturating_add(1);
+            let element = Part {
+                body: &mut *self.body,
+                place: Place::Code,
+            };
+            if elements.next_element_seed(element)?.is_none() {
+                self.body.index -= 1;
+                self.body.inside = false;
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        if self.place != Place::Body {
+            while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            self.wrong();
+            return Ok(());
+        }
+        while let Some(name) = fields.next_key::<String>()? {
+            if self.takes(&name) {
+                fields.next_value_seed(Part {
+                    body: &mut *self.body,
+                    place: Place::Codes,
+                })?;
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        if !self.body.given {
+            self.body.fault("/codes".to_owned(), "is missing");
+        }
+        Ok(())
+    }
+}
+
+/// More than the parser is to hold.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Excess {
+    #[error("holds a string of more than 1 MiB")]
+    String,
+    #[error("is nested too deeply")]
+    Nesting,
+}
+
+/// Passes bytes on until a string or the nesting exceeds what the parser may hold.
+struct Guard<R> {
+    source: Source<R>,
+    /// Inside a string: its bytes so far.
+    string: Option<usize>,
+    escaped: bool,
+    depth: usize,
+}
+
+impl<R> Guard<R> {
+    fn pass(&mut self, byte: u8) -> Result<(), Excess> {
+        let Some(length) = &mut self.string else {
+            match byte {
+                b'"' => self.string = Some(0),
+                b'[' | b'{' => self.depth += 1,
+                b']' | b'}' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            return if self.depth > DEEPEST {
+                Err(Excess::Nesting)
+            } else {
+                Ok(())
+            };
+        };
+        *length += 1;
+        if *length > LONGEST_STRING {
+            return Err(Excess::String);
+        }
+        if self.escaped {
+            self.escaped = false;
+        } else if byte == b'\\' {
+            self.escaped = true;
+        } else if byte == b'"' {
+            self.string = None;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Guard<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.source.fill()?;
+        let count = bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        for (passed, byte) in buffer[..count].iter().enumerate() {
+            match self.pass(*byte) {
+                Ok(()) => {}
+                // The parser sees what comes before first: a fault there is nearer to the cause.
+                Err(_) if passed > 0 => {
+                    self.source.consume(passed);
+                    return Ok(passed);
+                }
+                Err(excess) => return Err(io::Error::other(excess)),
+            }
+        }
+        self.source.consume(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,194 @@
+//! What holds for any file: the reference for lines is a plain count of what a table's writer
+//! wrote.
+
+use std::io::{self, Read};
+
+use proptest::prelude::*;
+
+use super::{
+    super::{code::judge, *},
+    Short, read,
+};
+
+/// Gives a file a few bytes at a time.
+#[derive(Clone)]
+struct Dribble<'a> {
+    bytes: &'a [u8],
+    size: usize,
+}
+
+impl Read for Dribble<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.size.min(buffer.len()).min(self.bytes.len());
+        buffer[..count].copy_from_slice(&self.bytes[..count]);
+        self.bytes = &self.bytes[count..];
+        Ok(count)
+    }
+}
+
+/// Blank lines before a file, so many that its bytes lie across the end of the readers' buffer.
+fn padding() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![Just(0), 65_236..=65_536_usize].prop_map(|length| vec![b'\n'; length])
+}
+
+/// A cell of the characters that make trouble.
+fn cell() -> impl Strategy<Value = String> {
+    let characters = prop::sample::select(vec![
+        "A", "b", "é", " ", "\"", ",", ";", "\n", "\r", "\r\n", "\t", "\0", "|",
+    ]);
+    prop::collection::vec(characters, 0..8).prop_map(|characters| characters.concat())
+}
+
+fn table() -> impl Strategy<Value = Vec<Vec<String>>> {
+    (1..5_usize)
+        .prop_flat_map(|width| prop::collection::vec(prop::collection::vec(cell(), width), 1..12))
+}
+
+fn line_breaks(text: &str) -> u32 {
+    let breaks = text.replace("\r\n", "\n").matches(['\n', '\r']).count();
+    u32::try_from(breaks).expect("a short text")
+}
+
+/// The table as a file, and the rows that reading it must give.
+fn written(
+    table: &[Vec<String>],
+    delimiter: Delimiter,
+    crlf: bool,
+    column: usize,
+) -> (Vec<u8>, Vec<Short>) {
+    let terminator = if crlf {
+        ::csv::Terminator::CRLF
+    } else {
+        ::csv::Terminator::Any(b'\n')
+    };
+    let (mut file, mut rows) = (Vec::new(), Vec::new());
+    for cells in table {
+        let line = line_breaks(str::from_utf8(&file).expect("UTF-8")) + 1;
+        let mut writer = ::csv::WriterBuilder::new()
+            .delimiter(delimiter.byte())
+            .terminator(terminator)
+            .from_writer(Vec::new());
+        writer.write_record(cells).expect("a row");
+        file.extend(writer.into_inner().expect("a row"));
+        let code = judge(&cells[column]).map_err(|rejection| rejection.reason);
+        if cells.len() > 1 || code != Err(Reason::Empty) {
+            rows.push((line, code));
+        }
+    }
+    (file, rows)
+}
+
+fn delimiters() -> impl Strategy<Value = Delimiter> {
+    prop::sample::select(vec![
+        Delimiter::Comma,
+        Delimiter::Semicolon,
+        Delimiter::Tab,
+        Delimiter::Pipe,
+    ])
+}
+
+fn anything() -> impl Strategy<Value = Vec<u8>> {
+    let trouble = prop::sample::select(b"\"\",;\n\r\0A\xe9 \xef\xbb\xbf\x1f".to_vec());
+    prop::collection::vec(prop_oneof![4 => trouble, 1 => any::<u8>()], 0..300)
+}
+
+fn any_options() -> impl Strategy<Value = CsvOptions> {
+    let column = prop::sample::select(vec![None, Some("1"), Some("2"), Some("code")]);
+    (
+        prop::option::of(delimiters()),
+        any::<Option<bool>>(),
+        column,
+    )
+        .prop_map(|(delimiter, header, column)| CsvOptions {
+            delimiter,
+            header,
+            code_column: column.map(str::to_owned),
+        })
+}
+
+proptest! {
+    #[test]
+    fn a_written_table_reads_back_with_exact_lines(
+        table in table(),
+        delimiter in delimiters(),
+        crlf in any::<bool>(),
+        column in any::<prop::sample::Index>(),
+        padding in padding(),
+    ) {
+        let column = column.index(table[0].len());
+        let (file, mut expected) = written(&table, delimiter, crlf, column);
+        let before = u32::try_from(padding.len()).expect("a short padding");
+        for row in &mut expected {
+            row.0 += before;
+        }
+        let options = CsvOptions {
+            delimiter: Some(delimiter),
+            header: Some(false),
+            code_column: Some((column + 1).to_string()),
+        };
+        match read(padding.chain(&file[..]), &options) {
+            Ok((_, rows)) => prop_assert_eq!(rows, expected),
+            Err(ReadError::Fault(Fault::Empty)) => prop_assert!(expected.is_empty()),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_in_which_pieces_a_file_comes(
+        padding in padding(),
+        file in anything(),
+        options in any_options(),
+        size in 1..8_usize,
+    ) {
+        let file = [padding, file].concat();
+        let pieces = Dribble { bytes: &file, size };
+        let csv = |input: &mut dyn Read| format!("{:?}", read(input, &options));
+        prop_assert_eq!(csv(&mut &file[..]), csv(&mut pieces.clone()));
+        let list = |input: &mut dyn Read| {
+            let mut rows = Vec::new();
+            let result = read_list(input, &mut |row| { rows.push(row); Ok::<(), ()>(()) });
+            format!("{rows:?} {result:?}")
+        };
+        prop_assert_eq!(list(&mut &file[..]), list(&mut pieces.clone()));
+        let json = |input: &mut dyn Read| {
+            let mut rows = Vec::new();
+            let result = read_json(input, &mut |row| { rows.push(row); Ok::<(), ()>(()) });
+            format!("{rows:?} {result:?}")
+        };
+        prop_assert_eq!(json(&mut &file[..]), json(&mut pieces.clone()));
+    }
+
+    #[test]
+    fn a_written_json_body_reads_back(
+        padding in padding(),
+        codes in prop::collection::vec(cell(), 1..20),
+        size in 1..8_usize,
+    ) {
+        let body = serde_json::json!({ "codes": codes }).to_string();
+        let mut read = Vec::new();
+        let pieces = Dribble { bytes: body.as_bytes(), size };
+        read_json(padding.chain(pieces), &mut |row| {
+            read.push((row.line, row.code));
+            Ok::<(), ()>(())
+        }).expect("a correct body");
+        let expected: Vec<_> = (1..).zip(codes.iter().map(|code| judge(code))).collect();
+        prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn any_bytes_give_short_rows_in_order(file in anything(), options in any_options()) {
+        let mut last = 0;
+        let _ = read_csv(&file[..], &options, &mut |row| {
+            assert!(row.line > last, "lines rise");
+            last = row.line;
+            match row.code {
+                Ok(code) => assert_eq!(judge(&code), Ok(code.clone())),
+                Err(rejection) => {
+                    assert!(rejection.code.chars().count() <= 256);
+                    assert!(!rejection.code.contains(char::is_control));
+                }
+            }
+            Ok::<(), ()>(())
+        });
+    }
+}

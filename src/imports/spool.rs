@@ -1,0 +1,191 @@
+//! Reading an upload and storing its rows in chunks, in the transaction that creates the import.
+
+use std::fs::File;
+
+use sqlx::{Postgres, Transaction};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::reading::{CsvLayout, ReadError, Row, read_csv, read_json, read_list};
+use super::{Format, Options, db, refuse, unclosed_quote};
+use crate::coupon_sets;
+use crate::database::Database;
+use crate::error::{Error, TOO_LARGE};
+use crate::tenants::TenantId;
+
+/// Rows of a chunk: what is applied in one transaction.
+const CHUNK_ROWS: usize = 50_000;
+/// Bytes of codes after which a chunk ends early.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+/// The most rows of one file.
+const MAX_ROWS: i32 = 100_000_000;
+
+/// Rows that wait to be applied, and rows that the reader refused.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub row_nos: Vec<i32>,
+    pub lines: Vec<i32>,
+    pub codes: Vec<String>,
+    pub refused: Refused,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    pub row_nos: Vec<i32>,
+    pub lines: Vec<i32>,
+    pub codes: Vec<String>,
+    pub reasons: Vec<&'static str>,
+}
+
+impl Chunk {
+    fn push(&mut self, row_no: i32, row: Row) {
+        let line = i32::try_from(row.line).unwrap_or(i32::MAX);
+        match row.code {
+            Ok(code) => {
+                self.bytes += code.len();
+                self.row_nos.push(row_no);
+                self.lines.push(line);
+                self.codes.push(code);
+            }
+            Err(rejection) => {
+                self.bytes += rejection.code.len();
+                self.refused.row_nos.push(row_no);
+                self.refused.lines.push(line);
+                self.refused.codes.push(rejection.code);
+                self.refused.reasons.push(rejection.reason.as_str());
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.row_nos.len() + self.refused.row_nos.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.row_nos.is_empty() && self.refused.row_nos.is_empty()
+    }
+}
+
+/// What is known of an upload besides its bytes.
+pub(super) struct Delivery {
+    pub set: Uuid,
+    pub format: Format,
+    pub options: Options,
+}
+
+/// Stores an upload and creates its import, or nothing at all.
+pub(super) async fn store(
+    database: &Database,
+    tenant: TenantId,
+    mut delivery: Delivery,
+    file: File,
+) -> Result<Uuid, Error> {
+    let import = Uuid::now_v7();
+    let csv_options = delivery.options.csv()?;
+    let (sender, receiver) = mpsc::channel(2);
+    let format = delivery.format;
+    let reader = tokio::task::spawn_blocking(move || read(file, format, &csv_options, &sender));
+
+    let mut transaction = database.tenant(tenant).await?;
+    let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
+    let stored = store_chunks(&mut transaction, tenant, import, receiver).await;
+    let outcome = reader
+        .await
+        .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
+    let totals = stored?;
+
+    if let Ok(Some(layout)) = &outcome {
+        delivery.options.understood(layout);
+    }
+    let new = db::NewImport {
+        id: import,
+        set_no,
+        options: &delivery.options,
+    };
+    match outcome {
+        Ok(_) => {
+            db::create(&mut transaction, tenant, &new, &totals).await?;
+        }
+        Err(ReadError::UnclosedQuote { line }) => {
+            transaction.rollback().await?;
+            transaction = database.tenant(tenant).await?;
+            db::create_failed(&mut transaction, tenant, &new, &unclosed_quote(line)).await?;
+        }
+        Err(error) => return Err(refuse(error)),
+    }
+    transaction.commit().await?;
+    Ok(import)
+}
+
+/// Counts of what was stored.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub rows: i32,
+    pub refused: i32,
+    pub chunks: i32,
+}
+
+async fn store_chunks(
+    transaction: &mut Transaction<'static, Postgres>,
+    tenant: TenantId,
+    import: Uuid,
+    mut chunks: mpsc::Receiver<Chunk>,
+) -> Result<Totals, Error> {
+    let mut totals = Totals::default();
+    while let Some(chunk) = chunks.recv().await {
+        let refused = i32::try_from(chunk.refused.row_nos.len()).unwrap_or(i32::MAX);
+        let accepted = i32::try_from(chunk.row_nos.len()).unwrap_or(i32::MAX);
+        if refused > 0 {
+            db::store_refused(transaction, tenant, import, &chunk.refused).await?;
+        }
+        if accepted > 0 {
+            db::store_chunk(transaction, tenant, import, totals.chunks, &chunk).await?;
+            totals.chunks += 1;
+        }
+        totals.rows += accepted + refused;
+        totals.refused += refused;
+    }
+    Ok(totals)
+}
+
+/// Runs on a thread of its own. Ends early when nobody takes the chunks any more.
+fn read(
+    file: File,
+    format: Format,
+    options: &super::CsvOptions,
+    chunks: &mpsc::Sender<Chunk>,
+) -> Result<Option<CsvLayout>, ReadError<Error>> {
+    let mut chunk = Chunk::default();
+    let mut rows = 0;
+    let mut sink = |row: Row| {
+        if rows == MAX_ROWS {
+            return Err(Error::refused(
+                &TOO_LARGE,
+                format!("A file may have at most {MAX_ROWS} rows."),
+            ));
+        }
+        rows += 1;
+        chunk.push(rows, row);
+        if chunk.is_full() {
+            send(chunks, std::mem::take(&mut chunk))
+        } else {
+            Ok(())
+        }
+    };
+    let layout = match format {
+        Format::Csv => Some(read_csv(file, options, &mut sink)?),
+        Format::List => read_list(file, &mut sink).map(|()| None)?,
+        Format::Json => read_json(file, &mut sink).map(|()| None)?,
+    };
+    if !chunk.is_empty() {
+        send(chunks, chunk).map_err(ReadError::Sink)?;
+    }
+    Ok(layout)
+}
+
+fn send(chunks: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<(), Error> {
+    chunks
+        .blocking_send(chunk)
+        .map_err(|_| Error::Internal("the rows of an upload are not taken any more".to_owned()))
+}

@@ -1,0 +1,89 @@
+//! Receiving a body into a temporary file, in constant memory.
+//!
+//! The file has no name, so nothing is left of it when the client goes away or the service is killed.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
+
+use crate::error::{Error, REQUEST_TIMEOUT, TOO_LARGE};
+
+/// The largest file that is taken, in bytes.
+const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// How long a client may pause within an upload.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is gathered before it is written.
+const BLOCK: usize = 1024 * 1024;
+
+/// Receives a body; the file that comes back stands at its beginning.
+pub(super) async fn receive(body: Body) -> Result<File, Error> {
+    let frames = body
+        .into_data_stream()
+        .map(|frame| frame.map_err(|_| broken_off()));
+    receive_stream(frames).await
+}
+
+pub(super) async fn receive_stream(
+    frames: impl Stream<Item = Result<Bytes, Error>>,
+) -> Result<File, Error> {
+    let mut frames = std::pin::pin!(frames);
+    let mut file = blocking(tempfile::tempfile).await?;
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut received = 0_u64;
+    while let Some(frame) = timeout(PATIENCE, frames.next())
+        .await
+        .map_err(|_| too_slow())?
+    {
+        let frame = frame?;
+        received += frame.len() as u64;
+        if received > MAX_BYTES {
+            return Err(Error::refused(
+                &TOO_LARGE,
+                format!("A file may have at most {MAX_BYTES} bytes."),
+            ));
+        }
+        block.extend_from_slice(&frame);
+        if block.len() >= BLOCK {
+            (file, block) = write(file, block).await?;
+        }
+    }
+    let (mut file, _) = write(file, block).await?;
+    blocking(move || file.seek(SeekFrom::Start(0)).map(|_| file)).await
+}
+
+async fn write(mut file: File, mut block: Vec<u8>) -> Result<(File, Vec<u8>), Error> {
+    blocking(move || {
+        file.write_all(&block)?;
+        block.clear();
+        Ok((file, block))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))?
+        .map_err(|error| {
+            Error::Internal(format!(
+                "the temporary file of an upload cannot be written: {error}"
+            ))
+        })
+}
+
+fn too_slow() -> Error {
+    Error::refused(
+        &REQUEST_TIMEOUT,
+        "No byte of the upload arrived for 30 seconds. Nothing was stored.",
+    )
+}
+
+pub(super) fn broken_off() -> Error {
+    Error::malformed("The upload broke off. Nothing was stored.")
+}

@@ -1,0 +1,33 @@
+//! Couponry hands coupon codes to contacts: each single-use code to exactly one, whatever fails in between.
+//!
+//! The way of a request: `server` accepts it, `app` gives it an id and routes it, the extractors of `extract` and
+//! `tenants::auth` say who calls and what is asked, a handler in a feature's `http` calls the operation in its `mod`,
+//! and that its statements in `db`. What fails becomes an `error::Error`, which `app` renders.
+//!
+//! In reading order:
+//!
+//! * `config`, `start`, `server`, `app`: how the service comes to life
+//! * `error`, `extract`, `page`: what all requests share
+//! * `database`: pools, roles, migrations, and the PostgreSQL that the service starts for itself
+//! * `tenants`: who calls, and what they may do
+//! * `coupon_sets`: the sources of codes
+//! * `imports`: how codes come in
+//! * `assignments`: how codes go out
+//! * `statistics`: what became of them
+//! * `docs`: the API document and its reference page
+
+pub mod app;
+mod assignments;
+pub mod config;
+mod coupon_sets;
+pub mod database;
+mod docs;
+pub mod error;
+mod extract;
+mod imports;
+mod page;
+pub mod server;
+pub mod start;
+mod statistics;
+pub mod telemetry;
+pub mod tenants;

@@ -1,0 +1,36 @@
+//! The `couponry` program: reads the command line, starts logging, and runs.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use couponry::config::{Command, CommandLine};
+use couponry::{start, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let line = CommandLine::read();
+    if let Err(error) = telemetry::start(&line.config.log) {
+        return fail(&error);
+    }
+    let outcome = match line.command.unwrap_or(Command::Serve) {
+        Command::Serve => start::run(line.config).await,
+        Command::Healthcheck => start::check_health(&line.config).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line on standard error, causes included.
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    // If even this cannot be written, the exit code must do.
+    let _ = writeln!(std::io::stderr(), "couponry: {message}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,181 @@
+//! What `couponry serve` does: find or start PostgreSQL, migrate it, offer a demo tenant on a first start, and serve.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::database::{self, embedded};
+use crate::error::is_unavailable;
+use crate::server::serve;
+use crate::tenants;
+
+/// How long the start waits for a PostgreSQL that is not up yet.
+const DATABASE_LIMIT: Duration = Duration::from_mins(1);
+/// How long the start waits for the server of a process that was killed.
+const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "set DATABASE_URL to the PostgreSQL to use, as in postgres://user:password@host/database"
+    )]
+    DatabaseUrlMissing,
+    #[error("DATABASE_URL cannot be read")]
+    DatabaseUrl(#[source] sqlx::Error),
+    #[error(transparent)]
+    Embedded(#[from] embedded::Error),
+    #[error("the database cannot be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("cannot listen on {0}; choose another address with COUPONRY_LISTEN")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    #[error("the demo tenant cannot be created")]
+    Demo(#[source] sqlx::Error),
+    #[error("a signal or a thread of the operating system failed")]
+    System(#[from] std::io::Error),
+    #[error("the service answers no health check")]
+    Unhealthy,
+}
+
+/// Runs the service until SIGINT or SIGTERM.
+pub async fn run(mut config: Config) -> Result<(), Error> {
+    // Before anything is started, so that a port in use costs nothing.
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| Error::Listen(listen, error))?;
+    let listen = listener.local_addr()?;
+
+    let (options, own) = match &config.database_url {
+        Some(url) => (url.parse().map_err(Error::DatabaseUrl)?, None),
+        None if config.require_database_url => return Err(Error::DatabaseUrlMissing),
+        None => {
+            let server = start_embedded(&config).await?;
+            (server.connect_options("postgres"), Some(server))
+        }
+    };
+    migrate(&options).await?;
+    let made_token = own.is_some() && config.operator_token.is_none();
+    if made_token {
+        config.operator_token = Some(tenants::random_secret());
+    }
+    let token = config.operator_token.clone().filter(|_| made_token);
+    let app = App::start(config, &options);
+    if own.is_some() {
+        let key = tenants::create_demo(app.database())
+            .await
+            .map_err(Error::Demo)?;
+        greet(listen, key.as_deref(), token.as_deref())?;
+    }
+    tracing::info!(%listen, own_postgresql = own.is_some(), "serving");
+    serve(listener, app, stop_signal()?).await;
+    if let Some(server) = own {
+        tokio::task::spawn_blocking(move || server.stop())
+            .await
+            .map_err(std::io::Error::other)?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn start_embedded(config: &Config) -> Result<embedded::Embedded, Error> {
+    let options = embedded::Options {
+        dir: config.data_dir.join("pg"),
+        bin_dir: config.pg_bin_dir.clone(),
+        path: crate::config::path(),
+        durable: true,
+        wait: LOCK_LIMIT,
+    };
+    let started = tokio::task::spawn_blocking(move || embedded::start(&options)).await;
+    Ok(started.map_err(std::io::Error::other)??)
+}
+
+/// Waits for a server that is still starting; any other failure ends the start.
+async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
+    let deadline = Instant::now() + DATABASE_LIMIT;
+    loop {
+        match database::migrate(options).await {
+            Err(sqlx::migrate::MigrateError::Execute(error))
+                if is_unavailable(&error) && Instant::now() < deadline =>
+            {
+                tracing::warn!(%error, "waiting for PostgreSQL");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Comes with the first SIGINT or SIGTERM.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+}
+
+/// What someone who has just started the service wants to know. On standard output: logs go elsewhere.
+fn greet(listen: SocketAddr, key: Option<&str>, token: Option<&str>) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "\nCouponry is at http://{listen} (API reference: http://{listen}/docs)"
+    )?;
+    if let Some(key) = key {
+        writeln!(out, "API key of the demo tenant, shown this once: {key}")?;
+    } else {
+        writeln!(
+            out,
+            "The API key of the demo tenant was shown at the first start; the operator can make another."
+        )?;
+    }
+    if let Some(token) = token {
+        writeln!(out, "Operator token of this run: {token}")?;
+    }
+    writeln!(out, "\nTry next, in another terminal:\n")?;
+    writeln!(
+        out,
+        "  export COUPONRY_URL=http://{listen} COUPONRY_KEY={}",
+        key.unwrap_or("cpk_…")
+    )?;
+    writeln!(
+        out,
+        "  curl -H \"Authorization: Bearer $COUPONRY_KEY\" $COUPONRY_URL/v1/coupon-sets\n"
+    )?;
+    out.flush()
+}
+
+/// Asks a service that runs on this machine whether it is alive.
+pub async fn check_health(config: &Config) -> Result<(), Error> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let ask = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    match tokio::time::timeout(Duration::from_secs(3), ask).await {
+        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+        _ => Err(Error::Unhealthy),
+    }
+}

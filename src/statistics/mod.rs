@@ -1,0 +1,47 @@
+//! Statistics: totals of a set and of a tenant, exact at the moment of the answer.
+//!
+//! Nothing is counted ahead: totals come from the ends of the logs.
+
+mod db;
+mod http;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+pub(crate) use http::router;
+
+/// Totals of one set.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SetStatistics {
+    pub coupon_set_id: Uuid,
+    pub totals: Totals,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Totals {
+    /// Null if unlimited.
+    pub quantity: Option<i64>,
+    /// Null if unlimited.
+    pub available: Option<i64>,
+    pub assigned: i64,
+}
+
+/// Totals of a tenant.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TenantStatistics {
+    /// Sets that exist now.
+    pub coupon_sets: i64,
+    pub totals: TenantTotals,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TenantTotals {
+    /// Of the sets that exist now and have a limit.
+    pub quantity: i64,
+    /// Of the sets that exist now and have a limit.
+    pub available: i64,
+    /// Of all sets, also the unlimited and the deleted ones.
+    pub assigned: i64,
+}

@@ -1,0 +1,18 @@
+//! Logs: text for people at a terminal, JSON lines otherwise. No key, code or contact id is ever logged.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error. The filter is a level, or levels by module.
+pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        subscriber.with_target(false).init();
+    } else {
+        subscriber.json().flatten_event(true).init();
+    }
+    Ok(())
+}

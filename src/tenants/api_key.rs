@@ -1,0 +1,253 @@
+//! API keys and their scopes.
+//!
+//! A key reads `cpk_<id>_<secret>`: the id says which key it is, the secret proves it. Only the SHA-256 of the secret is
+//! stored; 32 random bytes need no slow hash.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+use super::Name;
+use crate::extract::{FieldValue, Fields, FromFields};
+
+/// Every scope a key may have, besides `*` for all.
+pub(crate) const SCOPES: [&str; 15] = [
+    "api-keys:read",
+    "api-keys:write",
+    "assignments:read",
+    "assignments:write",
+    "contacts:read",
+    "contacts:write",
+    "coupon-sets:read",
+    "coupon-sets:write",
+    "imports:read",
+    "imports:write",
+    "statistics:read",
+    "webhooks:read",
+    "webhooks:write",
+    "workflows:read",
+    "workflows:write",
+];
+
+/// A key as it is listed: never with its secret.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ApiKey {
+    pub id: Uuid,
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub created_at: DateTime<Utc>,
+    /// At most a minute old.
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A key that was just made; the only time that `key` is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct IssuedApiKey {
+    #[serde(flatten)]
+    pub api_key: ApiKey,
+    pub key: String,
+}
+
+/// What of a new key is stored.
+pub(crate) struct StoredApiKey {
+    pub id: Uuid,
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub secret_hash: [u8; 32],
+}
+
+#[derive(Debug)]
+pub(crate) struct NewApiKey {
+    pub name: Name,
+    pub scopes: Vec<String>,
+}
+
+impl NewApiKey {
+    pub(crate) fn demo() -> Self {
+        Self {
+            name: Name("Demo".to_owned()),
+            scopes: vec!["*".to_owned()],
+        }
+    }
+
+    /// Makes the secret. Answers what to store, and the whole key to show once.
+    pub(crate) fn issue(self) -> (StoredApiKey, String) {
+        let id = Uuid::now_v7();
+        let secret = random_secret();
+        let key = format!("cpk_{}_{secret}", id.simple());
+        let secret_hash = Sha256::digest(&secret).into();
+        (
+            StoredApiKey {
+                id,
+                name: self.name.0,
+                scopes: self.scopes,
+                secret_hash,
+            },
+            key,
+        )
+    }
+}
+
+/// 32 random bytes in hexadecimal.
+pub(crate) fn random_secret() -> String {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a string takes every write");
+        hex
+    })
+}
+
+impl FromFields for NewApiKey {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let name = fields.required("name");
+        let scopes: Option<ScopeList> = fields.required("scopes");
+        Some(Self {
+            name: name?,
+            scopes: scopes?.0,
+        })
+    }
+}
+
+struct ScopeList(Vec<String>);
+
+impl FieldValue for ScopeList {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let known = |scope: &str| scope == "*" || SCOPES.contains(&scope);
+        let scopes: Option<Vec<String>> = value
+            .as_array()
+            .filter(|scopes| !scopes.is_empty())
+            .and_then(|scopes| {
+                scopes
+                    .iter()
+                    .map(|s| s.as_str().filter(|s| known(s)).map(str::to_owned))
+                    .collect()
+            });
+        let mut scopes = scopes.ok_or_else(|| {
+            format!(
+                "This must be a list of scopes, of \"*\" and: {}.",
+                SCOPES.join(", ")
+            )
+        })?;
+        scopes.sort_unstable();
+        scopes.dedup();
+        Ok(Self(scopes))
+    }
+}
+
+/// The key of a request, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Presented<'a> {
+    pub id: Uuid,
+    secret: &'a str,
+}
+
+impl<'a> Presented<'a> {
+    /// Reads `Bearer cpk_<id>_<secret>` or `apiKey <id>:<secret>`.
+    pub(crate) fn parse(authorization: &'a str) -> Option<Self> {
+        let (scheme, credentials) = authorization.split_once(' ')?;
+        let credentials = credentials.trim();
+        let (id, secret) = if scheme.eq_ignore_ascii_case("bearer") {
+            credentials.strip_prefix("cpk_")?.split_once('_')?
+        } else if scheme.eq_ignore_ascii_case("apikey") {
+            credentials.split_once(':')?
+        } else {
+            return None;
+        };
+        Some(Self {
+            id: Uuid::try_parse(id).ok()?,
+            secret,
+        })
+    }
+
+    /// Compares in constant time.
+    pub(crate) fn proves(&self, secret_hash: &[u8]) -> bool {
+        Sha256::digest(self.secret).ct_eq(secret_hash).into()
+    }
+}
+
+/// What a key may do.
+#[derive(Debug, Clone)]
+pub(crate) struct Scopes(Vec<String>);
+
+impl Scopes {
+    pub(crate) fn new(scopes: Vec<String>) -> Self {
+        Self(scopes)
+    }
+
+    pub(crate) fn allow(&self, scope: &str) -> bool {
+        self.0.iter().any(|own| own == "*" || own == scope)
+    }
+
+    /// The first of `wanted` that this key has not and so cannot grant.
+    pub(crate) fn lacking<'a>(&self, wanted: &'a [String]) -> Option<&'a str> {
+        wanted
+            .iter()
+            .map(String::as_str)
+            .find(|scope| !self.allow(scope))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_header_schemes_name_the_same_key() {
+        let (stored, key) = NewApiKey::demo().issue();
+        let bearer = format!("Bearer {key}");
+        let secret = key.rsplit('_').next().expect("a secret");
+        let api_key = format!("apiKey {}:{secret}", stored.id);
+        for header in [bearer, api_key] {
+            let presented = Presented::parse(&header).expect("a key");
+            assert_eq!(presented.id, stored.id);
+            assert!(presented.proves(&stored.secret_hash));
+        }
+    }
+
+    #[test]
+    fn a_wrong_secret_proves_nothing() {
+        let (stored, key) = NewApiKey::demo().issue();
+        let header = format!("Bearer {key}0");
+        assert!(
+            !Presented::parse(&header)
+                .expect("a key")
+                .proves(&stored.secret_hash)
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_not_taken_for_one() {
+        for header in [
+            "",
+            "Bearer",
+            "Bearer x",
+            "Basic abc",
+            "Bearer cpk_1_2",
+            "apiKey 1:2",
+        ] {
+            assert_eq!(Presented::parse(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn a_key_grants_no_more_than_it_has() {
+        let some = Scopes::new(vec!["imports:read".to_owned()]);
+        assert_eq!(
+            some.lacking(&["imports:read".to_owned(), "*".to_owned()]),
+            Some("*")
+        );
+        assert_eq!(
+            Scopes::new(vec!["*".to_owned()]).lacking(&["*".to_owned()]),
+            None
+        );
+    }
+}
