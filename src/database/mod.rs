@@ -84,11 +84,7 @@ fn pool(options: &PgConnectOptions, role: &'static str, max: u32, test: bool) ->
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(role).await.map(|_| ()) })
         })
-        .connect_lazy_with(
-            options
-                .clone()
-                .disable_statement_logging(),
-        )
+        .connect_lazy_with(options.clone().disable_statement_logging())
 }
 
 /// Brings the schema up to this version. Replicas that start at once wait for each other.

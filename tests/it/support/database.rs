@@ -1,0 +1,178 @@
+//! One PostgreSQL for the whole test run, and a database for each test, cloned from a template that is migrated once.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use couponry::database::embedded::{self, Embedded};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use tokio::sync::OnceCell;
+
+/// Never dropped; the server ends with this process.
+static SERVER: OnceLock<Embedded> = OnceLock::new();
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Settings for a PostgreSQL of the tests in this folder.
+#[expect(clippy::disallowed_methods, reason = "PATH, for the server's programs")]
+pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded::Options {
+    let path = std::env::var_os("PATH");
+    let bin_dir = std::env::var_os("COUPONRY_PG_BIN_DIR").map(PathBuf::from);
+    embedded::Options {
+        dir,
+        bin_dir,
+        path,
+        durable,
+        wait: Duration::ZERO,
+    }
+}
+
+/// A slot for each test run at the same time; what is in it is kept for the next run.
+fn server() -> &'static Embedded {
+    SERVER.get_or_init(|| {
+        let slots = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        (0..64)
+            .find_map(|slot| {
+                match embedded::start(&embedded_options(slots.join(format!("pg{slot}")), false)) {
+                    Ok(server) => Some(server),
+                    Err(embedded::Error::InUse(_)) => None,
+                    Err(error) => panic!("{error}"),
+                }
+            })
+            .expect("one of 64 slots is free")
+    })
+}
+
+fn options(database: &str) -> PgConnectOptions {
+    server()
+        .connect_options(database)
+        .disable_statement_logging()
+}
+
+async fn execute(connection: &mut PgConnection, sql: String) {
+    connection
+        .execute(AssertSqlSafe(sql))
+        .await
+        .expect("the server of the tests answers");
+}
+
+async fn template() -> &'static str {
+    TEMPLATE
+        .get_or_init(|| async {
+            let mut connection = PgConnection::connect_with(&options("postgres"))
+                .await
+                .expect("a connection");
+            for (name,) in sqlx::query_as::<_, (String,)>(
+                "select datname from pg_database where datname like 'test\\_%'",
+            )
+            .fetch_all(&mut connection)
+            .await
+            .expect("a list of databases")
+            {
+                execute(
+                    &mut connection,
+                    format!("drop database {name} with (force)"),
+                )
+                .await;
+            }
+            // Named by the migrations, so that a changed one makes a new template.
+            let migrations = couponry::database::MIGRATIONS
+                .iter()
+                .flat_map(|migration| migration.checksum.iter());
+            let hash = migrations.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            let name = format!("template_{hash:x}");
+            let known =
+                sqlx::query("select 1 from pg_database where datname = $1 and datistemplate")
+                    .bind(&name)
+                    .fetch_optional(&mut connection)
+                    .await
+                    .expect("a list of databases");
+            if known.is_none() {
+                execute(&mut connection, format!("drop database if exists {name}")).await;
+                execute(&mut connection, format!("create database {name}")).await;
+                couponry::database::migrate(&options(&name))
+                    .await
+                    .expect("the migrations apply");
+                execute(
+                    &mut connection,
+                    format!("alter database {name} with is_template true allow_connections false"),
+                )
+                .await;
+            }
+            name
+        })
+        .await
+}
+
+/// A database of one test, dropped with the last replica that uses it.
+#[derive(Clone)]
+pub struct TestDatabase {
+    pub options: PgConnectOptions,
+    /// As the superuser, whom row level security does not bind.
+    pub owner: PgPool,
+    name: Arc<Name>,
+}
+
+struct Name(String);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let name = std::mem::take(&mut self.0);
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect_with(&options("postgres"))
+                    .await
+                    .expect("a connection");
+                execute(
+                    &mut connection,
+                    format!("drop database {name} with (force)"),
+                )
+                .await;
+            });
+        });
+        // The next run drops what was left.
+        let _ = dropping.join();
+    }
+}
+
+impl TestDatabase {
+    pub async fn create() -> Self {
+        let template = template().await;
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut connection = PgConnection::connect_with(&options("postgres"))
+            .await
+            .expect("a connection");
+        execute(
+            &mut connection,
+            format!("create database {name} template {template}"),
+        )
+        .await;
+        connection.close().await.expect("the connection closes");
+        let options = options(&name);
+        let owner = PgPoolOptions::new()
+            .max_connections(8)
+            .connect_lazy_with(options.clone());
+        Self {
+            options,
+            owner,
+            name: Arc::new(Name(name)),
+        }
+    }
+
+    pub fn shared(&self) -> Self {
+        self.clone()
+    }
+
+    /// The name of the database on its server.
+    pub fn name(&self) -> &str {
+        &self.name.0
+    }
+}

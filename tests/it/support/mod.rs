@@ -1,0 +1,87 @@
+//! What the tests share: the service on a database of its own, and a client that speaks the product.
+//!
+//! Every request of a test is checked against `openapi.yaml`, so each test is a contract test too.
+
+pub mod client;
+pub mod contract;
+pub mod database;
+pub mod shop;
+
+use std::time::Duration;
+
+use axum::Router;
+use couponry::app::{App, router};
+use couponry::config::CommandLine;
+
+use client::Client;
+use database::TestDatabase;
+use shop::Shop;
+
+pub const OPERATOR_TOKEN: &str = "operator-token-of-the-tests";
+
+/// The service in this process, on an empty database.
+pub struct TestApp {
+    pub app: App,
+    pub database: TestDatabase,
+    router: Router,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::on(TestDatabase::create().await)
+    }
+
+    /// A further replica of the service on a database that another one may use too.
+    pub fn on(database: TestDatabase) -> Self {
+        let arguments = ["couponry", "--operator-token", OPERATOR_TOKEN];
+        let config = <CommandLine as clap::Parser>::parse_from(arguments).config;
+        let app = App::start(config, &database.options);
+        let router = router(app.clone());
+        Self {
+            app,
+            database,
+            router,
+        }
+    }
+
+    /// A second replica on the same database.
+    pub fn replica(&self) -> Self {
+        Self::on(self.database.shared())
+    }
+
+    /// Without any credentials.
+    pub fn anyone(&self) -> Client {
+        Client::new(self.router.clone(), None)
+    }
+
+    pub fn with_key(&self, key: &str) -> Client {
+        Client::new(self.router.clone(), Some(format!("Bearer {key}")))
+    }
+
+    pub fn operator(&self) -> Client {
+        self.with_key(OPERATOR_TOKEN)
+    }
+
+    /// A new tenant with a key that may do everything.
+    pub async fn shop(&self) -> Shop {
+        Shop::open(self).await
+    }
+}
+
+/// Waits until the question is answered with something; fails after half a minute.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut question: impl FnMut() -> F,
+) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = question().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking)
+        .await
+        .unwrap_or_else(|_| panic!("never happened: {what}"))
+}
