@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, OriginalUri, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -30,6 +30,8 @@ pub(crate) fn router() -> Router<App> {
         .route("/v1/imports/", post(import_multipart))
         .route("/v1/imports/{importId}", get(find))
         .route("/v1/imports/{importId}/errors.csv", get(errors))
+        // `upload` has the limit of a file.
+        .layer(DefaultBodyLimit::disable())
 }
 
 async fn import_into_set(

@@ -2,4 +2,7 @@
 #![cfg(test)]
 
 mod assignments;
+mod batches;
+mod dealing;
+mod lookups;
 mod support;

@@ -1,0 +1,367 @@
+//! How fast codes are handed out, beside the statement that one would write first and beside an endpoint that does
+//! nothing; what the README's table is made from.
+//!
+//! `cargo bench --bench assign`, or with `-- --quick` for a look that takes a minute. All runs are on one PostgreSQL of
+//! the service's own, with fsync on. The service runs in this process on a runtime of its own; the clients are one
+//! thread, which shares the processors with it and with PostgreSQL. Rounds alternate what is compared, each with fresh
+//! tables, and what is told is the median of the rounds.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod load;
+mod report;
+#[path = "../support/mod.rs"]
+mod support;
+mod textbook;
+
+use std::time::Duration;
+
+use clap::Parser;
+use couponry::app::App;
+use couponry::config::CommandLine;
+use couponry::database::embedded::{self, Embedded};
+use couponry::{database, server, telemetry, tenants};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{Connection, Executor};
+use support::Result;
+use support::http::{Client, Head};
+use support::machine::{DRIVER, SERVICE};
+use support::service::{Service, csv};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use load::{Items, Outcome, Span, Work};
+
+/// Clients at a time, each with a connection of its own.
+pub const CLIENTS: [usize; 4] = [1, 8, 64, 256];
+/// The number of clients at which others are compared.
+pub const BAR: usize = 64;
+/// Connections of the textbook statement.
+pub const TEXTBOOK_CONNECTIONS: usize = 32;
+/// Items of a batch, and the clients that send such.
+pub const BATCHES: [u32; 2] = [100, 1000];
+pub const BATCH_CLIENTS: usize = 4;
+/// Share of the top rate at which latency is measured.
+pub const OPEN_SHARE: f64 = 0.5;
+/// Codes of the set that is then asked in vain.
+const FEW: u64 = 100;
+
+/// How long and how often things are run.
+#[derive(Debug)]
+pub struct Plan {
+    pub rounds: usize,
+    /// Rows of the textbook's table, and codes of a set.
+    pub codes: u64,
+    pub textbook: Span,
+    pub assign: Span,
+    pub nothing: Span,
+    pub open: Span,
+    pub batch: Span,
+    pub exhausted: Span,
+}
+
+const fn span(warm_up: u64, measured: u64) -> Span {
+    Span {
+        warm_up: Duration::from_secs(warm_up),
+        measured: Duration::from_secs(measured),
+    }
+}
+
+const FULL: Plan = Plan {
+    rounds: 3,
+    codes: 1_000_000,
+    textbook: span(2, 30),
+    assign: span(2, 10),
+    nothing: span(1, 4),
+    open: span(2, 15),
+    batch: span(1, 5),
+    exhausted: span(1, 5),
+};
+
+const QUICK: Plan = Plan {
+    rounds: 1,
+    codes: 300_000,
+    textbook: span(1, 3),
+    assign: span(1, 3),
+    nothing: span(1, 2),
+    open: span(1, 3),
+    batch: span(1, 2),
+    exhausted: span(1, 2),
+};
+
+/// What one round came to.
+#[derive(Debug, Default)]
+pub struct Round {
+    pub textbook: Outcome,
+    /// For each number of clients.
+    pub nothing: Vec<Outcome>,
+    pub assign: Vec<Outcome>,
+    pub open: Outcome,
+    /// For each size of a batch.
+    pub batches: Vec<Outcome>,
+    /// Nothing is left, and there is no child.
+    pub exhausted: Outcome,
+    /// Nothing is left, and an unlimited child serves.
+    pub fallback: Outcome,
+}
+
+fn main() -> Result<()> {
+    // As the program logs by default, but for the notes on each import.
+    telemetry::start("warn")?;
+    let folder = tempfile::Builder::new()
+        .prefix("bench-assign-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let postgresql = embedded::start(&embedded::Options {
+        dir: folder.path().join("pg"),
+        bin_dir: None,
+        path: support::path(),
+        durable: true,
+        wait: Duration::from_secs(5),
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name(SERVICE)
+        .enable_all()
+        .build()?;
+    let options = postgresql.connect_options("postgres");
+    let (service, stop) = runtime.block_on(start(&options))?;
+
+    let plan = if support::is_quick() { QUICK } else { FULL };
+    let driver = std::thread::Builder::new().name(DRIVER.to_owned()).spawn({
+        let postmaster = postgresql.pid();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let bench = Bench {
+                    admin: PgConnection::connect_with(&options).await?,
+                    options,
+                    postmaster,
+                    service,
+                    plan,
+                };
+                bench.run().await
+            })
+        }
+    })?;
+    let outcome = driver.join().map_err(|_| "the driver panicked")?;
+    drop(stop);
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    Embedded::stop(postgresql);
+    let (plan, version, rounds) = outcome?;
+    println!(
+        "{}",
+        report::render(&plan, &version, folder.path(), &rounds)
+    );
+    Ok(())
+}
+
+/// Starts the service at a port that is free. It stops when the sender is dropped.
+async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<()>)> {
+    database::migrate(options).await?;
+    // The settings' defaults.
+    let config = CommandLine::try_parse_from(["couponry"])?.config;
+    let app = App::start(config, options);
+    let key = tenants::create_demo(app.database())
+        .await?
+        .ok_or("the new database has a tenant already")?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(server::serve(listener, app, async {
+        let _ = stopped.await;
+    }));
+    Ok((Service { address, key }, stop))
+}
+
+struct Bench {
+    admin: PgConnection,
+    options: PgConnectOptions,
+    postmaster: u32,
+    service: Service,
+    plan: Plan,
+}
+
+impl Bench {
+    async fn run(mut self) -> Result<(Plan, String, Vec<Round>)> {
+        let version: String = {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "nothing that a macro could check"
+            )]
+            sqlx::query_scalar("show server_version")
+                .fetch_one(&mut self.admin)
+                .await?
+        };
+        let csv = csv(self.plan.codes);
+        let mut rounds = Vec::new();
+        for number in 1..=self.plan.rounds {
+            eprintln!("round {number} of {}", self.plan.rounds);
+            rounds.push(self.round(number, csv.as_bytes()).await?);
+        }
+        Ok((self.plan, version, rounds))
+    }
+
+    async fn round(&mut self, number: usize, csv: &[u8]) -> Result<Round> {
+        let mut round = Round::default();
+
+        textbook::create(&mut self.admin, self.plan.codes).await?;
+        self.settle().await?;
+        round.textbook = textbook::run(
+            &self.options,
+            self.postmaster,
+            TEXTBOOK_CONNECTIONS,
+            self.plan.textbook,
+        )
+        .await?;
+        told("textbook", TEXTBOOK_CONNECTIONS, &round.textbook);
+        textbook::drop_table(&mut self.admin).await?;
+
+        let set = self.filled_set(&format!("singles {number}"), csv).await?;
+        let one = self.assign(&set, Items::One);
+        let nothing = Work {
+            head: Head::get("/healthz", &self.service.key),
+            items: Items::None,
+            status: 200,
+            codes: false,
+        };
+        for clients in CLIENTS {
+            let outcome = self.closed(&nothing, clients, self.plan.nothing).await?;
+            told("nothing", clients, &outcome);
+            round.nothing.push(outcome);
+            let outcome = self.closed(&one, clients, self.plan.assign).await?;
+            told("assign", clients, &outcome);
+            round.assign.push(outcome);
+        }
+
+        let set = self.filled_set(&format!("batches {number}"), csv).await?;
+        let rate = CLIENTS
+            .iter()
+            .zip(&round.assign)
+            .find(|(clients, _)| **clients == BAR)
+            .map_or(0.0, |(_, outcome)| outcome.rate * OPEN_SHARE);
+        round.open = load::open(
+            self.service.address,
+            self.postmaster,
+            &self.assign(&set, Items::One),
+            BAR,
+            rate,
+            self.plan.open,
+        )
+        .await?;
+        told("assign, open loop", BAR, &round.open);
+        for items in BATCHES {
+            let work = self.assign(&set, Items::Batch(items));
+            let outcome = self.closed(&work, BATCH_CLIENTS, self.plan.batch).await?;
+            told("batch", BATCH_CLIENTS, &outcome);
+            round.batches.push(outcome);
+        }
+
+        self.exhausted(number, &mut round).await?;
+        Ok(round)
+    }
+
+    /// A set that has nothing left: what its refusals cost, and what a child costs that serves instead.
+    async fn exhausted(&mut self, number: usize, round: &mut Round) -> Result<()> {
+        let few = csv(FEW);
+        let set = self
+            .filled_set(&format!("exhausted {number}"), few.as_bytes())
+            .await?;
+        let work = Work {
+            status: 409,
+            codes: false,
+            ..self.assign(&set, Items::One)
+        };
+        self.drain(&set).await?;
+        round.exhausted = self.closed(&work, BAR, self.plan.exhausted).await?;
+        told("exhausted", BAR, &round.exhausted);
+
+        let child = self
+            .service
+            .create_set(&format!(
+                r#""name":"child {number}","type":"single","code":"WELCOME15""#
+            ))
+            .await?;
+        let set = self
+            .service
+            .create_set(&format!(
+                r#""name":"parent {number}","type":"multiple","childCouponSetId":"{child}""#
+            ))
+            .await?;
+        self.service.import(&set, few.as_bytes()).await?;
+        self.drain(&set).await?;
+        let work = Work {
+            codes: false,
+            ..self.assign(&set, Items::One)
+        };
+        round.fallback = self.closed(&work, BAR, self.plan.exhausted).await?;
+        told("exhausted, child", BAR, &round.fallback);
+        Ok(())
+    }
+
+    /// Takes the few codes of a set.
+    async fn drain(&self, set: &str) -> Result<()> {
+        let work = self.assign(set, Items::One);
+        let mut client = Client::connect(self.service.address).await?;
+        let mut body = String::new();
+        for _ in 0..FEW {
+            work.items.write(&mut body);
+            client
+                .send(&work.head, body.as_bytes())
+                .await?
+                .expect(201)?;
+        }
+        Ok(())
+    }
+
+    fn assign(&self, set: &str, items: Items) -> Work {
+        let (path, status) = match items {
+            Items::Batch(_) => ("/batch", 200),
+            Items::None | Items::One => ("", 201),
+        };
+        Work {
+            head: Head::post(
+                &format!("/v1/coupon-sets/{set}/assignments{path}"),
+                &self.service.key,
+                "application/json",
+            ),
+            items,
+            status,
+            codes: true,
+        }
+    }
+
+    async fn filled_set(&mut self, name: &str, csv: &[u8]) -> Result<String> {
+        let set = self
+            .service
+            .create_set(&format!(r#""name":"{name}","type":"multiple""#))
+            .await?;
+        self.service.import(&set, csv).await?;
+        self.settle().await?;
+        Ok(set)
+    }
+
+    /// What was prepared must not be paid for by what is measured.
+    async fn settle(&mut self) -> Result<()> {
+        self.admin.execute("vacuum analyze").await?;
+        self.admin.execute("checkpoint").await?;
+        Ok(())
+    }
+
+    async fn closed(&self, work: &Work, clients: usize, span: Span) -> Result<Outcome> {
+        load::closed(self.service.address, self.postmaster, work, clients, span).await
+    }
+}
+
+/// Says on standard error how it goes.
+fn told(what: &str, clients: usize, outcome: &Outcome) {
+    let Outcome { rate, p50, p99, .. } = outcome;
+    let [driver, service, postgresql] = outcome.cpu.map(|seconds| seconds * 1e6);
+    eprintln!(
+        "  {what:<18} {clients:>4} clients {rate:>8.0}/s  p50 {:.2} ms  p99 {:.2} ms  \
+         cpu µs {driver:.1} + {service:.1} + {postgresql:.1}",
+        p50 * 1000.0,
+        p99 * 1000.0
+    );
+}

@@ -1,0 +1,139 @@
+//! An HTTP client for one connection that is kept alive. It shares the processors with what it measures, so it writes
+//! a request in one call and of the answer reads only the status and the length.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Result;
+
+/// What is the same in all requests of one kind.
+#[derive(Debug, Clone)]
+pub struct Head(Vec<u8>);
+
+impl Head {
+    pub fn get(path: &str, key: &str) -> Self {
+        Self(
+            format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n")
+                .into_bytes(),
+        )
+    }
+
+    pub fn post(path: &str, key: &str, content_type: &str) -> Self {
+        Self(
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {key}\r\n\
+                 content-type: {content_type}\r\n"
+            )
+            .into_bytes(),
+        )
+    }
+}
+
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    output: Vec<u8>,
+    input: Vec<u8>,
+}
+
+/// An answer that has arrived whole.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    pub status: u16,
+    pub body: &'a [u8],
+}
+
+impl Answer<'_> {
+    /// The value of a text field, wherever it stands, if nothing in it is escaped.
+    pub fn text(&self, field: &str) -> Result<&str> {
+        let body = std::str::from_utf8(self.body)?;
+        find_text(body, field)
+            .map(|(value, _)| value)
+            .ok_or_else(|| format!("no `{field}` in {body}").into())
+    }
+
+    pub fn expect(&self, status: u16) -> Result<&Self> {
+        if self.status == status {
+            Ok(self)
+        } else {
+            let body = String::from_utf8_lossy(&self.body[..self.body.len().min(2000)]);
+            Err(format!("{status} was expected, {} came: {body}", self.status).into())
+        }
+    }
+}
+
+/// The next value of a text field, and what follows it.
+pub fn find_text<'a>(json: &'a str, field: &str) -> Option<(&'a str, &'a str)> {
+    let mut rest = json;
+    loop {
+        rest = &rest[rest.find(field)? + field.len()..];
+        if let Some(value) = rest.strip_prefix("\":\"") {
+            return value.split_once('"');
+        }
+    }
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            output: Vec::with_capacity(1024),
+            input: Vec::with_capacity(16 * 1024),
+        })
+    }
+
+    /// Sends a request and waits for the whole answer to it.
+    pub async fn send(&mut self, head: &Head, body: &[u8]) -> Result<Answer<'_>> {
+        self.output.clear();
+        self.output.extend_from_slice(&head.0);
+        if body.is_empty() {
+            self.output.extend_from_slice(b"\r\n");
+        } else {
+            let length = body.len();
+            self.output
+                .extend_from_slice(format!("content-length: {length}\r\n\r\n").as_bytes());
+            self.output.extend_from_slice(body);
+        }
+        self.stream.write_all(&self.output).await?;
+
+        self.input.clear();
+        let (start, length) = loop {
+            self.fill().await?;
+            if let Some(end) = self.input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break (end + 4, content_length(&self.input[..end])?);
+            }
+        };
+        while self.input.len() < start + length {
+            self.fill().await?;
+        }
+        let status = std::str::from_utf8(&self.input[9..12])?.parse()?;
+        Ok(Answer {
+            status,
+            body: &self.input[start..],
+        })
+    }
+
+    async fn fill(&mut self) -> Result<()> {
+        self.input.reserve(4096);
+        match self.stream.read_buf(&mut self.input).await? {
+            0 => Err("the service closed a connection".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn content_length(head: &[u8]) -> Result<usize> {
+    let head = std::str::from_utf8(head)?;
+    head.split("\r\n")
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .ok_or("an answer without a content-length")?
+        .1
+        .trim()
+        .parse()
+        .map_err(Into::into)
+}

@@ -1,0 +1,83 @@
+//! What a benchmark asks of the service beside what it measures: sets, and codes in them.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::http::{Client, Head};
+use super::{Result, scatter};
+
+/// How often an import is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where the service is, and the key to it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub address: SocketAddr,
+    pub key: String,
+}
+
+impl Service {
+    /// Creates a set; `fields` are those of its JSON object.
+    pub async fn create_set(&self, fields: &str) -> Result<String> {
+        let mut client = Client::connect(self.address).await?;
+        let head = Head::post("/v1/coupon-sets", &self.key, "application/json");
+        let answer = client
+            .send(&head, format!("{{{fields}}}").as_bytes())
+            .await?;
+        answer.expect(201)?.text("id").map(str::to_owned)
+    }
+
+    /// Imports a CSV file and waits until its codes can be handed out.
+    pub async fn import(&self, set: &str, csv: &[u8]) -> Result<()> {
+        let mut client = Client::connect(self.address).await?;
+        let head = Head::post(
+            &format!("/v1/coupon-sets/{set}/imports"),
+            &self.key,
+            "text/csv",
+        );
+        let answer = client.send(&head, csv).await?;
+        let import = answer.expect(201)?.text("id")?;
+        let head = Head::get(&format!("/v1/imports/{import}"), &self.key);
+        loop {
+            let answer = client.send(&head, b"").await?;
+            match answer.expect(200)?.text("status")? {
+                "finished" => return Ok(()),
+                "queued" | "inProgress" => tokio::time::sleep(LOOK).await,
+                status => return Err(format!("an import ended as {status}").into()),
+            }
+        }
+    }
+}
+
+/// Length of the codes that the benchmarks make.
+pub const CODE_LENGTH: usize = 12;
+
+/// A file of different codes that look as if drawn by lot.
+pub fn csv(count: u64) -> String {
+    // No letters and digits that are mistaken for each other.
+    const DIGITS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let mut csv = String::from("code\n");
+    for number in 0..count {
+        // 35 bits by lot and 25 that count, so that no two are alike.
+        let mut bits = (scatter(number) << 25) | (number & 0x1ff_ffff);
+        for _ in 0..CODE_LENGTH {
+            bits = bits.rotate_left(5);
+            csv.push(char::from(DIGITS[usize::try_from(bits >> 59).unwrap_or(0)]));
+        }
+        csv.push('\n');
+    }
+    csv
+}
+
+/// The body of a request for a code.
+pub fn assignment(body: &mut String, contact: u64) {
+    // Ids as shops have them: all different, in no order.
+    write!(
+        body,
+        r#"{{"contactId":"{:016x}{:08x}","workflowId":"birthday-2026"}}"#,
+        scatter(contact),
+        contact
+    )
+    .expect("a string takes every write");
+}

@@ -1,0 +1,301 @@
+//! Handing out under fire: many callers, several replicas, clients that go away, and what the database itself forbids.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::support::shop::CouponSet;
+use crate::support::{TestApp, eventually};
+
+/// Waits until a statement of this database waits for a lock.
+async fn someone_waits(app: &TestApp) {
+    eventually("a statement waits for a lock", async || {
+        sqlx::query(
+            "select 1 from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'",
+        )
+        .bind(app.database.name())
+        .fetch_optional(&app.database.owner)
+        .await
+        .unwrap()
+    })
+    .await;
+}
+
+/// A connection that holds the lock of every set.
+async fn holding_the_sets(app: &TestApp) -> PgConnection {
+    let mut connection = PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
+    connection.execute("begin").await.unwrap();
+    connection
+        .execute("select 1 from coupon_sets for no key update")
+        .await
+        .unwrap();
+    connection
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_64_that_ask_for_the_last_code_one_gets_it() {
+    let app = TestApp::start().await;
+    let replica = app.replica();
+    let shop = app.shop().await;
+    for round in 0..20 {
+        let set = shop.multiple(&format!("round {round}"), &["LAST"]).await;
+        let there = CouponSet {
+            client: shop.at(&replica).client,
+            ..set.clone()
+        };
+        let asking = (0..64).map(|contact| {
+            let set = if contact % 2 == 0 {
+                set.clone()
+            } else {
+                there.clone()
+            };
+            async move { set.assign(&format!("c{contact}")).await.status.as_u16() }
+        });
+        let mut answers: HashMap<u16, usize> = HashMap::new();
+        for status in join_all(asking).await {
+            *answers.entry(status).or_default() += 1;
+        }
+        assert_eq!(answers, HashMap::from([(201, 1), (409, 63)]));
+        assert_eq!(set.counters().await, (json!(1), 1, json!(0)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_key_has_one_code_and_every_code_one_key_whoever_asks_how_often() {
+    let app = TestApp::start().await;
+    let replicas = [app.replica(), app.replica()];
+    let shop = app.shop().await;
+    let child = shop.multiple("child", &[]).await;
+    let set = shop
+        .set(json!({"name": "set", "type": "multiple", "childCouponSetId": child.id}))
+        .await;
+    let codes = |prefix: &str| (0..150).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let fill = async |set: &CouponSet, codes: Vec<String>| {
+        set.fill(&codes.iter().map(String::as_str).collect::<Vec<_>>())
+            .await;
+    };
+    fill(&set, codes("A")).await;
+    fill(&child, codes("X")).await;
+
+    // 400 contacts, each asking three times with one key, at two replicas, while both sets are refilled.
+    let asking = (0..1_200).map(|n| {
+        let client = shop.at(&replicas[n % 2]).client;
+        let set = CouponSet {
+            client,
+            ..set.clone()
+        };
+        async move {
+            let contact = format!("c{}", n % 400);
+            let answer = set.assign_as(&contact, &contact).await;
+            (contact, answer)
+        }
+    });
+    let refilling = async {
+        fill(&set, codes("B")).await;
+        fill(&child, codes("Y")).await;
+    };
+    let (answers, ()) = tokio::join!(join_all(asking), refilling);
+
+    let mut of_contact: HashMap<String, HashSet<String>> = HashMap::new();
+    for (contact, answer) in &answers {
+        if answer.status.is_success() {
+            of_contact
+                .entry(contact.clone())
+                .or_default()
+                .insert(answer.str("couponCode").to_owned());
+        } else {
+            // Only before the refills; 600 codes are enough for all.
+            assert_eq!(answer.refusal(), "409 coupon-set-exhausted");
+        }
+    }
+    assert!(
+        of_contact.values().all(|codes| codes.len() == 1),
+        "a key has two answers: {of_contact:?}"
+    );
+    let given: HashSet<&String> = of_contact.values().flatten().collect();
+    assert_eq!(given.len(), of_contact.len(), "a code was given twice");
+    let assigned = set.counters().await.1 + child.counters().await.1;
+    assert_eq!(usize::try_from(assigned).unwrap(), of_contact.len());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_loses_nothing() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A", "B"]).await;
+    let mut holder = holding_the_sets(&app).await;
+    {
+        let asking = set.assign_as("ann", "k");
+        tokio::select! {
+            answer = asking => panic!("answered while the set was locked: {}", answer.text),
+            () = someone_waits(&app) => {}
+        }
+        // The client is gone; the batch waits on.
+    }
+    holder.execute("commit").await.unwrap();
+    eventually("the code is handed out", async || {
+        (set.counters().await.1 == 1).then_some(())
+    })
+    .await;
+    let answer = set.assign_as("ann", "k").await.expect(200);
+    assert_eq!(
+        (answer.str("outcome"), answer.str("couponCode")),
+        ("replayed", "A")
+    );
+}
+
+#[tokio::test]
+async fn a_set_that_is_deleted_while_a_batch_waits_hands_out_nothing() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A"]).await;
+    let mut holder = holding_the_sets(&app).await;
+    let (answer, ()) = tokio::join!(set.assign("ann"), async {
+        someone_waits(&app).await;
+        holder
+            .execute("update coupon_sets set deleted_at = now()")
+            .await
+            .unwrap();
+        holder.execute("commit").await.unwrap();
+    });
+    assert_eq!(answer.refusal(), "404 not-found");
+    let dealt: i64 = sqlx::query_scalar("select count(*) from assignments")
+        .fetch_one(&app.database.owner)
+        .await
+        .unwrap();
+    assert_eq!(dealt, 0);
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_tenant_is_refused_at_once_and_other_tenants_are_served() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.single("welcome", "W", None).await;
+    let mut holder = holding_the_sets(&app).await;
+    let other = app.shop().await.single("other", "O", None).await;
+    let items = |part: usize| {
+        let item =
+            move |n| json!({"contactId": format!("c{n}"), "idempotencyKey": format!("{part}-{n}")});
+        json!((0..10_000).map(item).collect::<Vec<_>>())
+    };
+    let (first, second, ()) = tokio::join!(
+        set.assign_batch(items(1), None),
+        set.assign_batch(items(2), None),
+        async {
+            someone_waits(&app).await;
+            let refused = eventually("the queue is full", async || {
+                let answer = set.assign_as("ann", "k").await;
+                (answer.status == 503).then_some(answer)
+            });
+            let refused = refused.await;
+            assert_eq!(refused.refusal(), "503 overloaded");
+            assert!(refused.headers.contains_key("retry-after"));
+            assert_eq!(refused.str("idempotencyKey"), "k");
+            other.assign("bob").await.expect(201);
+            holder.execute("commit").await.unwrap();
+        }
+    );
+    let served = first
+        .iter()
+        .chain(&second)
+        .filter(|result| result["status"] == 201)
+        .count();
+    assert_eq!(served, 20_000);
+    set.assign_as("ann", "k").await.expect(201);
+}
+
+#[tokio::test]
+async fn the_hand_out_refuses_any_isolation_under_which_it_would_see_a_stale_log() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A"]).await;
+    for isolation in ["repeatable read", "serializable"] {
+        let mut connection = PgConnection::connect_with(&app.database.options)
+            .await
+            .unwrap();
+        connection
+            .execute(sqlx::AssertSqlSafe(format!(
+                "begin isolation level {isolation}"
+            )))
+            .await
+            .unwrap();
+        let error =
+            sqlx::query("select assign_batch(1, $1, null, false, '{}', '{}', '{}', '{}', '{}')")
+                .bind(uuid::Uuid::parse_str(&set.id).unwrap())
+                .execute(&mut connection)
+                .await
+                .unwrap_err();
+        assert!(
+            error.to_string().contains("needs read committed"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A", "B"]).await;
+    set.assign_as("ann", "k").await.expect(201);
+    let copy = |change: &str| {
+        sqlx::AssertSqlSafe(format!(
+            "insert into assignments
+             select (x).* from (
+               select jsonb_populate_record(a, '{change}') as x from assignments a) y"
+        ))
+    };
+    // Each leaves all but one of the constraints in peace.
+    let new_key = r#""key_hash": "01890000-0000-8000-8000-000000000000""#;
+    for (change, constraint) in [
+        (
+            format!(r#"{{"ordinal": 2, "nth": 2, {new_key}}}"#),
+            "assignments_pkey",
+        ),
+        (
+            format!(r#"{{"number": 2, "nth": 2, {new_key}}}"#),
+            "assignments_card_key",
+        ),
+        (
+            r#"{"number": 2, "ordinal": 2, "nth": 2}"#.to_owned(),
+            "assignments_idempotency_key",
+        ),
+        (
+            format!(r#"{{"number": 2, "ordinal": 2, {new_key}}}"#),
+            "assignments_contact_key",
+        ),
+    ] {
+        let error = sqlx::query(copy(&change))
+            .execute(&app.database.owner)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error
+                .as_database_error()
+                .and_then(|error| error.constraint()),
+            Some(constraint),
+            "{error}"
+        );
+    }
+    let mut connection = PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
+    connection
+        .execute("set role couponry_app; set couponry.tenant_id = '1'")
+        .await
+        .unwrap();
+    for statement in [
+        "update assignments set contact_no = 1",
+        "delete from assignments",
+        "truncate assignments",
+        "update cards set code = 'X'",
+        "delete from cards",
+        "delete from contacts",
+    ] {
+        let error = connection.execute(statement).await.unwrap_err();
+        assert!(
+            error.to_string().contains("permission denied"),
+            "{statement}: {error}"
+        );
+    }
+}
