@@ -174,12 +174,11 @@ impl Task {
 
     /// Takes what is waiting, up to a batch. `None` when there was nothing for a while and the task has signed off.
     async fn gather(&mut self) -> Option<Vec<Request>> {
-        let first = match timeout(HOLD, self.receiver.recv()).await {
-            Ok(first) => first?,
-            Err(_) => {
-                self.connection = None;
-                self.wait().await?
-            }
+        let first = if let Ok(next) = timeout(HOLD, self.receiver.recv()).await {
+            next?
+        } else {
+            self.connection = None;
+            self.wait().await?
         };
         let mut count = first.items.len();
         let mut requests = vec![first];
