@@ -12,7 +12,7 @@ run:
 	cargo run --release --locked -- $(ARGS)
 
 test:
-	@scripts/prerequisites test
+	@scripts/prerequisites
 	cargo test --locked
 
 prerequisites:

@@ -7,20 +7,28 @@
 --   couponry_system  reaches across tenants on exactly the tables that need it: tenants and api_keys (whose key is
 --                    this?) and imports (which job is next?)
 --
--- Roles belong to the cluster, not to the database: two databases may be migrated at once.
+-- Roles belong to the cluster, not to the database, and several databases may be migrated at once. Who may create no
+-- roles finds them made and granted by an administrator. A superuser needs no grant.
 
 do $$
 declare
   v_role text;
 begin
   foreach v_role in array array['couponry_app', 'couponry_system'] loop
-    begin
-      execute format('create role %I nologin noinherit nobypassrls', v_role);
-    exception
-      when duplicate_object or unique_violation then null;
-    end;
-    if not pg_has_role(current_user, v_role, 'member') then
-      execute format('grant %I to current_user', v_role);
+    if not exists (select 1 from pg_roles where rolname = v_role) then
+      begin
+        execute format('create role %I nologin noinherit nobypassrls', v_role);
+      exception
+        when duplicate_object or unique_violation then null;
+      end;
+    end if;
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+      begin
+        execute format('grant %I to current_user', v_role);
+      exception
+        -- Granted already: by an administrator, or by another database's migration at this moment.
+        when insufficient_privilege or unique_violation or internal_error then null;
+      end;
     end if;
   end loop;
 end $$;
