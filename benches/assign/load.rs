@@ -47,7 +47,7 @@ impl Items {
         }
     }
 
-    fn write(self, body: &mut String) {
+    pub fn write(self, body: &mut String) {
         let next = || CONTACTS.fetch_add(1, Ordering::Relaxed);
         body.clear();
         match self {

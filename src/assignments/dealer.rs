@@ -24,8 +24,10 @@ use crate::tenants::TenantId;
 const MAX_BATCH: usize = 512;
 /// Items of one tenant that may wait at this replica.
 const MAX_WAITING: usize = 20_000;
-/// How long an item waits for the database before its caller is told that the outcome is unknown.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a caller waits for one code before it is told that the outcome is unknown.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for the caller of a batch, which may be thousands of codes long.
+pub(crate) const BATCH_PATIENCE: Duration = Duration::from_secs(25);
 /// How long a task without work stays.
 const IDLE: Duration = Duration::from_secs(30);
 /// Pause before a batch is sent again.
@@ -91,14 +93,23 @@ impl Dealer {
     }
 
     /// Hands items to the set's task and waits for their answers, which come in the order of the items.
-    pub(crate) async fn deal(&self, target: Target, items: Vec<Item>) -> Vec<Answer> {
+    pub(crate) async fn deal(
+        &self,
+        target: Target,
+        items: Vec<Item>,
+        patience: Duration,
+    ) -> Vec<Answer> {
         let count = items.len();
         let refuse = |refusal: Refusal| vec![Err(refusal); count];
-        let Some(reply) = self.enqueue(target, items) else {
+        let deadline = Instant::now() + patience;
+        let Some(reply) = self.enqueue(target, items, deadline) else {
             return refuse(Refusal::Overloaded);
         };
-        // A task that panicked has dropped the sender.
-        reply.await.unwrap_or_else(|_| refuse(Refusal::Unknown))
+        match timeout_at(deadline, reply).await {
+            Ok(Ok(answers)) => answers,
+            // Too late, or the task panicked and has dropped the sender.
+            _ => refuse(Refusal::Unknown),
+        }
     }
 
     /// Lets the tasks end when they have answered what is queued.
@@ -110,7 +121,12 @@ impl Dealer {
             .clear();
     }
 
-    fn enqueue(&self, target: Target, items: Vec<Item>) -> Option<oneshot::Receiver<Vec<Answer>>> {
+    fn enqueue(
+        &self,
+        target: Target,
+        items: Vec<Item>,
+        deadline: Instant,
+    ) -> Option<oneshot::Receiver<Vec<Answer>>> {
         let mut queues = self.queues.lock().expect("no holder of this lock panics");
         let waiting = queues
             .waiting
@@ -121,7 +137,7 @@ impl Dealer {
         let (reply, answers) = oneshot::channel();
         let mut request = Request {
             items,
-            deadline: Instant::now() + PATIENCE,
+            deadline,
             reply,
             waiting: permit,
         };
@@ -207,7 +223,7 @@ impl Task {
     }
 
     async fn answer(&mut self, requests: Vec<Request>) {
-        // The newest decides: what is older has waited longer, and is answered with the rest.
+        // The most patient decides; the others have left by then.
         let deadline = requests
             .iter()
             .map(|request| request.deadline)

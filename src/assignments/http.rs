@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::dealer::{Answer, Item, Target};
+use super::dealer::{Answer, BATCH_PATIENCE, Item, PATIENCE, Target};
 use super::key::IdempotencyKey;
 use super::lists::{self, Filter, Slice, Spot};
 use super::{Assignment, NewAssignment, NewItem, Outcome, State as AssignmentState, db, id};
@@ -131,7 +131,7 @@ async fn assign(
         child: new.child,
     };
     let (asked, item) = Asked::new(set, new, key);
-    let answer = app.dealer.deal(target, vec![item]).await.pop();
+    let answer = app.dealer.deal(target, vec![item], PATIENCE).await.pop();
     asked.answer(answer.ok_or_else(|| Error::Internal("the dealer gave no answer".to_owned()))?)
 }
 
@@ -217,7 +217,7 @@ async fn assign_batch(
                     .into_iter()
                     .map(|(index, asked, item)| ((index, asked), item))
                     .unzip();
-                let answers = dealer.deal(target, items).await;
+                let answers = dealer.deal(target, items, BATCH_PATIENCE).await;
                 asked
                     .into_iter()
                     .zip(answers)
