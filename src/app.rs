@@ -31,8 +31,8 @@ use crate::imports::worker::{self, Bell};
 use crate::tenants::auth::Keys;
 use crate::{assignments, coupon_sets, docs, imports, statistics, tenants};
 
-/// How long a request may take, uploads aside.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a request may take, uploads aside. What it waits for has shorter limits; this is the last of them.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
 /// How long the tasks get to finish when the service stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -135,7 +135,7 @@ async fn limit_time(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Error::refused(
             &UNAVAILABLE,
-            "The request took more than 30 seconds and was given up.",
+            "The request took more than a minute and was given up.",
         )
         .into_response(),
     }

@@ -2,16 +2,21 @@
 //!
 //! A body is read field by field, so that one answer names all of its faults at once.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{HeaderMap, header, request::Parts};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::error::{Error, Fault, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::error::{Error, Fault, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
 
 /// The largest JSON body of an ordinary request, in bytes. Uploads have a limit of their own.
 pub(crate) const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long the body of an ordinary request may take to arrive.
+const BODY_LIMIT: Duration = Duration::from_secs(20);
 
 /// A JSON object as the body.
 #[derive(Debug)]
@@ -22,9 +27,15 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         expect_json(request.headers())?;
-        let bytes = http_body_util::Limited::new(request.into_body(), MAX_JSON_BYTES);
-        let bytes = http_body_util::BodyExt::collect(bytes)
+        let body = http_body_util::Limited::new(request.into_body(), MAX_JSON_BYTES);
+        let bytes = tokio::time::timeout(BODY_LIMIT, http_body_util::BodyExt::collect(body))
             .await
+            .map_err(|_| {
+                Error::refused(
+                    &REQUEST_TIMEOUT,
+                    "The body did not arrive within 20 seconds. Nothing was done.",
+                )
+            })?
             .map_err(|error| {
                 if error.is::<http_body_util::LengthLimitError>() {
                     Error::refused(
@@ -139,6 +150,13 @@ impl Fields {
     /// Whether the object has the field, null included.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.object.contains_key(name)
+    }
+
+    /// Notes a fault if the object has the field, whatever its value.
+    pub(crate) fn refuse(&mut self, name: &str, detail: &str) {
+        if self.object.remove(name).is_some() {
+            self.fault(name, detail);
+        }
     }
 
     pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {

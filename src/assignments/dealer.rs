@@ -247,31 +247,31 @@ impl Task {
         }
     }
 
-    /// Answers each item. The same key twice in a batch goes to the database once.
+    /// Answers each item. Of several items with one key the first goes to the database, and the others follow it.
     async fn deal(&mut self, items: &[Item], deadline: Instant) -> Vec<Answer> {
-        let mut leaders: HashMap<Uuid, usize> = HashMap::with_capacity(items.len());
-        let mut pending = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            leaders.entry(item.key_hash).or_insert_with(|| {
-                pending.push(index);
-                index
-            });
-        }
         let mut answers: Vec<Option<Answer>> = vec![None; items.len()];
-        self.deal_leaders(items, pending, &mut answers, deadline)
-            .await;
-        items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| {
-                let leader = leaders[&item.key_hash];
-                let answer = answers[leader].clone().unwrap_or(Err(Refusal::Unknown));
-                if leader == index {
-                    answer
-                } else {
-                    follow(answer, &items[leader], item)
+        let mut open: Vec<usize> = (0..items.len()).collect();
+        while !open.is_empty() {
+            let mut leaders: HashMap<Uuid, usize> = HashMap::with_capacity(open.len());
+            for index in &open {
+                leaders.entry(items[*index].key_hash).or_insert(*index);
+            }
+            let mut pending: Vec<usize> = leaders.values().copied().collect();
+            pending.sort_unstable();
+            self.deal_leaders(items, pending, &mut answers, deadline)
+                .await;
+            for index in &open {
+                let leader = leaders[&items[*index].key_hash];
+                let answer = answers[leader].get_or_insert(Err(Refusal::Unknown)).clone();
+                if leader != *index {
+                    answers[*index] = follow(answer, &items[leader], &items[*index]);
                 }
-            })
+            }
+            open.retain(|index| answers[*index].is_none());
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(Err(Refusal::Unknown)))
             .collect()
     }
 
@@ -381,14 +381,17 @@ fn is_alarm(error: &sqlx::Error) -> bool {
     fired
 }
 
-/// The answer to an item whose key an earlier item of the batch has brought.
-fn follow(answer: Answer, leader: &Item, item: &Item) -> Answer {
+/// The answer to an item whose key an earlier item of the batch has brought; `None` if it must ask itself, because what
+/// was refused to another contact may be its own.
+fn follow(answer: Answer, leader: &Item, item: &Item) -> Option<Answer> {
+    let same_contact = leader.contact_id == item.contact_id;
     match answer {
-        Ok(served) if leader.contact_id == item.contact_id => Ok(Served {
+        Ok(served) if same_contact => Some(Ok(Served {
             outcome: Outcome::Replayed,
             ..served
-        }),
-        Ok(_) => Err(Refusal::KeyReused),
-        Err(refusal) => Err(refusal),
+        })),
+        Ok(_) => Some(Err(Refusal::KeyReused)),
+        Err(Refusal::KeyReused | Refusal::Held(..)) if !same_contact => None,
+        Err(refusal) => Some(Err(refusal)),
     }
 }

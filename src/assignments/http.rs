@@ -5,20 +5,19 @@ use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::dealer::{Answer, BATCH_PATIENCE, Item, PATIENCE, Target};
+use super::batch;
+use super::dealer::{Answer, Item, PATIENCE, Target};
 use super::key::IdempotencyKey;
 use super::lists::{self, Filter, Slice, Spot};
-use super::{Assignment, NewAssignment, NewItem, Outcome, State as AssignmentState, db, id};
-use crate::app::{App, RequestId};
+use super::{Assignment, NewAssignment, Outcome, State as AssignmentState, db, id};
+use crate::app::App;
 use crate::coupon_sets;
-use crate::error::{Error, Fault};
-use crate::extract::{Fields, FromFields, Json, Path, Query, check_text, read};
+use crate::error::Error;
+use crate::extract::{Json, Path, Query, check_text};
 use crate::page::{Page, Paging};
 use crate::tenants::auth::{AssignmentsRead, AssignmentsWrite, Caller};
 
@@ -27,7 +26,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/v1/coupon-sets/{couponSetId}/assignments", post(assign))
         .route(
             "/v1/coupon-sets/{couponSetId}/assignments/batch",
-            post(assign_batch),
+            post(batch::assign_batch),
         )
         .route("/v1/assignments", get(list))
         .route("/v1/assignments/{assignmentId}", get(find))
@@ -36,16 +35,16 @@ pub(crate) fn router() -> Router<App> {
 /// An assignment as the answer to a request for one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Assigned {
+pub(super) struct Assigned {
     #[serde(flatten)]
     assignment: Assignment,
     outcome: Outcome,
     /// The key that gives this answer again: the caller's, or the one that the service made.
-    idempotency_key: String,
+    pub(super) idempotency_key: String,
 }
 
 impl Assigned {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self.outcome {
             Outcome::Assigned => StatusCode::CREATED,
             Outcome::Replayed | Outcome::AlreadyAssigned => StatusCode::OK,
@@ -60,17 +59,17 @@ impl IntoResponse for Assigned {
 }
 
 /// A request on its way: what is needed to make the answer of it.
-struct Asked {
+pub(super) struct Asked {
     requested: Uuid,
     contact_id: String,
     workflow_id: Option<String>,
     node_id: Option<String>,
     execution_id: Option<String>,
-    key: IdempotencyKey,
+    pub(super) key: IdempotencyKey,
 }
 
 impl Asked {
-    fn new(requested: Uuid, new: NewAssignment, key: IdempotencyKey) -> (Self, Item) {
+    pub(super) fn new(requested: Uuid, new: NewAssignment, key: IdempotencyKey) -> (Self, Item) {
         let item = Item {
             key_hash: key.hash(),
             contact_id: new.contact.0.clone(),
@@ -89,7 +88,7 @@ impl Asked {
         (asked, item)
     }
 
-    fn answer(self, answer: Answer) -> Result<Assigned, Error> {
+    pub(super) fn answer(self, answer: Answer) -> Result<Assigned, Error> {
         let served = answer.map_err(|refusal| refusal.into_error(&self.key))?;
         // A new assignment is what was asked for; an old one is what was asked for then.
         let (workflow_id, node_id, execution_id) = match served.outcome {
@@ -135,154 +134,6 @@ async fn assign(
     asked.answer(answer.ok_or_else(|| Error::Internal("the dealer gave no answer".to_owned()))?)
 }
 
-/// Most items of one batch.
-const MAX_ITEMS: usize = 10_000;
-/// Items of a batch that are handed to the dealer together, so that other callers of the set get their turn.
-const PORTION: usize = 500;
-
-/// An item with its index in the batch.
-type Placed = (usize, Asked, Item);
-/// What became of an item; a failed one comes with its key, if it has one.
-type ItemOutcome = Result<Assigned, (Option<String>, Error)>;
-
-#[derive(Debug)]
-struct NewBatch {
-    items: Vec<Value>,
-}
-
-impl FromFields for NewBatch {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let items: Vec<Value> = fields.required("items")?;
-        if items.is_empty() || items.len() > MAX_ITEMS {
-            fields.fault("items", format!("A batch has from 1 to {MAX_ITEMS} items."));
-            return None;
-        }
-        Some(Self { items })
-    }
-}
-
-/// The answer to one item: what the same request alone would have got.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemResult {
-    status: u16,
-    idempotency_key: Option<String>,
-    assignment: Option<Assigned>,
-    error: Option<Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct BatchResults {
-    results: Vec<ItemResult>,
-}
-
-async fn assign_batch(
-    State(app): State<App>,
-    caller: Caller<AssignmentsWrite>,
-    Path(set): Path<Uuid>,
-    request_id: RequestId,
-    headers: HeaderMap,
-    Json(batch): Json<NewBatch>,
-) -> Result<Json<BatchResults>, Error> {
-    let batch_key = IdempotencyKey::of(&headers)?;
-    let mut results: Vec<Option<ItemOutcome>> = Vec::new();
-    results.resize_with(batch.items.len(), || None);
-    // One target for each child set that the items name; nearly always it is one for all.
-    let mut targets: Vec<(Target, Vec<Placed>)> = Vec::new();
-    for (index, value) in batch.items.into_iter().enumerate() {
-        match read_item(value, index, batch_key.as_ref()) {
-            Err(error) => results[index] = Some(Err((None, error))),
-            Ok((key, new)) => {
-                let target = Target {
-                    tenant: caller.tenant,
-                    set,
-                    child: new.child,
-                };
-                let (asked, item) = Asked::new(set, new, key);
-                match targets.iter_mut().find(|(known, _)| *known == target) {
-                    Some((_, items)) => items.push((index, asked, item)),
-                    None => targets.push((target, vec![(index, asked, item)])),
-                }
-            }
-        }
-    }
-    let mut portions = Vec::new();
-    for (target, items) in targets {
-        let mut items = items.into_iter().peekable();
-        while items.peek().is_some() {
-            let portion: Vec<_> = items.by_ref().take(PORTION).collect();
-            let dealer = &app.dealer;
-            portions.push(async move {
-                let (asked, items): (Vec<_>, Vec<_>) = portion
-                    .into_iter()
-                    .map(|(index, asked, item)| ((index, asked), item))
-                    .unzip();
-                let answers = dealer.deal(target, items, BATCH_PATIENCE).await;
-                asked
-                    .into_iter()
-                    .zip(answers)
-                    .map(|((index, asked), answer)| {
-                        let key = asked.key.as_str().to_owned();
-                        (
-                            index,
-                            asked.answer(answer).map_err(|error| (Some(key), error)),
-                        )
-                    })
-                    .collect::<Vec<_>>()
-            });
-        }
-    }
-    for (index, result) in join_all(portions).await.into_iter().flatten() {
-        results[index] = Some(result);
-    }
-    let results = results
-        .into_iter()
-        .map(|result| {
-            result
-                .unwrap_or_else(|| Err((None, Error::Internal("an item got no answer".to_owned()))))
-        })
-        .map(|result| ItemResult::new(result, request_id.as_str()))
-        .collect();
-    Ok(Json(BatchResults { results }))
-}
-
-fn read_item(
-    value: Value,
-    index: usize,
-    batch_key: Option<&IdempotencyKey>,
-) -> Result<(IdempotencyKey, NewAssignment), Error> {
-    let item: NewItem = read(value).map_err(|faults| {
-        let in_batch =
-            |fault: Fault| Fault::new(format!("/items/{index}{}", fault.pointer), fault.detail);
-        Error::Invalid(faults.into_iter().map(in_batch).collect())
-    })?;
-    let key = match (item.key, batch_key) {
-        (Some(key), _) => key,
-        (None, Some(batch_key)) => batch_key.of_item(index),
-        (None, None) => IdempotencyKey::mint(),
-    };
-    Ok((key, item.new))
-}
-
-impl ItemResult {
-    fn new(result: ItemOutcome, request_id: &str) -> Self {
-        match result {
-            Ok(assigned) => Self {
-                status: assigned.status().as_u16(),
-                idempotency_key: Some(assigned.idempotency_key.clone()),
-                assignment: Some(assigned),
-                error: None,
-            },
-            Err((idempotency_key, error)) => Self {
-                status: error.kind().status.as_u16(),
-                idempotency_key,
-                assignment: None,
-                error: Some(error.problem(request_id)),
-            },
-        }
-    }
-}
-
 async fn find(
     State(app): State<App>,
     caller: Caller<AssignmentsRead>,
@@ -326,6 +177,13 @@ impl ListQuery {
                 return Err(Error::malformed(format!("`{name}` is wrong: {detail}")));
             }
         }
+        for (name, time) in [("from", self.from), ("to", self.to)] {
+            if time.is_some_and(|time| !(1..=9999).contains(&time.year())) {
+                return Err(Error::malformed(format!(
+                    "`{name}` must be in the years 1 to 9999."
+                )));
+            }
+        }
         Ok(())
     }
 }
@@ -338,6 +196,14 @@ async fn list(
 ) -> Result<Json<Page<Assignment>>, Error> {
     query.check()?;
     let paging: Paging<Spot> = Paging::new(query.limit, query.cursor.as_deref())?;
+    if paging
+        .key()
+        .is_some_and(|spot| !(1..=9999).contains(&spot.assigned_at.year()))
+    {
+        return Err(Error::malformed(
+            "`cursor` is not one that this list gave out.",
+        ));
+    }
     let tenant = caller.tenant;
     let mut transaction = app.database.tenant(tenant).await?;
     let set_no = match query.coupon_set_id {

@@ -46,9 +46,11 @@ impl IdempotencyKey {
         Self(format!("{MINTED}{}", Uuid::now_v7()))
     }
 
-    /// The key of an item of a batch that names none.
-    pub(crate) fn of_item(&self, index: usize) -> Self {
-        Self(format!("{}:{index}", self.0))
+    /// The key of an item of a batch that names none. It can be sent by itself, so the batch's key must leave room.
+    pub(crate) fn of_item(&self, index: usize) -> Result<Self, Error> {
+        Self::parse(&format!("{}:{index}", self.0)).map_err(|_| {
+            Error::malformed("The `Idempotency-Key` of a batch must leave room for `:` and the number of an item.")
+        })
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -19,7 +19,7 @@ pub(super) struct Spot {
 /// What a list is filtered by, besides its access path.
 #[derive(Debug, Default)]
 pub(super) struct Filter<'a> {
-    /// Requested or served.
+    /// The set that served.
     pub set_no: Option<i32>,
     pub workflow_id: Option<&'a str>,
     pub from: Option<DateTime<Utc>>,

@@ -3,6 +3,7 @@
 //! The log is append-only, and the database function `assign_batch` is the only writer of it. `dealer` gathers what is
 //! asked of a set at the same time into one call of it.
 
+mod batch;
 mod db;
 pub(crate) mod dealer;
 mod http;
@@ -107,23 +108,6 @@ impl FromFields for NewAssignment {
             workflow_id,
             node_id,
             execution_id,
-        })
-    }
-}
-
-/// An item of a batch: a request with a key of its own.
-#[derive(Debug)]
-pub(crate) struct NewItem {
-    key: Option<IdempotencyKey>,
-    new: NewAssignment,
-}
-
-impl FromFields for NewItem {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let key = fields.optional("idempotencyKey");
-        Some(Self {
-            key,
-            new: NewAssignment::from_fields(fields)?,
         })
     }
 }

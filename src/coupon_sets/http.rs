@@ -120,6 +120,14 @@ async fn list(
     if paging.key().is_some_and(|(sort, ..)| *sort != query.sort) {
         return Err(Error::malformed("`cursor` belongs to another `sort`."));
     }
+    // PostgreSQL cannot even be asked for text with a NUL.
+    let texts = [
+        query.q.as_deref(),
+        paging.key().map(|(_, key, _)| key.as_str()),
+    ];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Err(Error::malformed("The query must not contain NUL."));
+    }
     let filter = db::ListFilter {
         name_part: query.q.as_deref().map(fold),
         kind: query.kind.map(Type::as_str),

@@ -155,9 +155,9 @@ impl FromFields for NewCouponSet {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let name = fields.required("name");
         let kind = fields.required("type");
-        for field in ["code", "quantity"] {
-            if kind == Some(Type::Multiple) && fields.has(field) {
-                fields.fault(field, "Only a set of type \"single\" has this field.");
+        if kind == Some(Type::Multiple) {
+            for field in ["code", "quantity"] {
+                fields.refuse(field, "Only a set of type \"single\" has this field.");
             }
         }
         let code = if kind == Some(Type::Single) {
@@ -195,9 +195,7 @@ pub(crate) struct CouponSetPatch {
 impl FromFields for CouponSetPatch {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         for field in ["type", "code"] {
-            if fields.has(field) {
-                fields.fault(field, "This cannot be changed.");
-            }
+            fields.refuse(field, "This cannot be changed.");
         }
         Some(Self {
             name: fields

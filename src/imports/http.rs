@@ -200,7 +200,11 @@ impl Form {
                 .boolean("updateOnlyEmptyFields", filled(update_only_empty_fields)),
         };
         if let Err(Error::Invalid(faults)) = options.csv() {
-            self.faults.extend(faults);
+            self.faults.extend(
+                faults
+                    .into_iter()
+                    .map(|fault| Fault::new(format!("/{}", fault.pointer), fault.detail)),
+            );
         }
         match (set, self.file) {
             (Some(set), Some(file)) if self.faults.is_empty() => Ok((set, options, file)),

@@ -19,6 +19,7 @@ use uuid::Uuid;
 pub(crate) use http::router;
 
 use crate::error::{Error, Fault, UNREADABLE_FILE};
+use crate::extract::check_text;
 use reading::{CsvLayout, CsvOptions, ReadError};
 
 /// One delivery of codes, as it is told.
@@ -103,6 +104,13 @@ impl Options {
                     .map_err(|_| Error::invalid("delimiter", "This must be one of , ; | and tab."))
             })
             .transpose()?;
+        if let Some(detail) = self
+            .code_column
+            .as_deref()
+            .and_then(|name| check_text(name, 255).err())
+        {
+            return Err(Error::invalid("codeColumn", detail));
+        }
         Ok(CsvOptions {
             delimiter,
             header: self.header,
@@ -122,13 +130,26 @@ impl Options {
 
     /// A list and a JSON document have neither columns nor a header.
     fn check_none(&self) -> Result<(), Error> {
-        if *self == Self::default() {
-            return Ok(());
+        let present = [
+            ("delimiter", self.delimiter.is_some()),
+            ("header", self.header.is_some()),
+            ("codeColumn", self.code_column.is_some()),
+            ("overrideExisting", self.override_existing.is_some()),
+            (
+                "updateOnlyEmptyFields",
+                self.update_only_empty_fields.is_some(),
+            ),
+        ];
+        let faults: Vec<Fault> = present
+            .into_iter()
+            .filter(|(_, present)| *present)
+            .map(|(name, _)| Fault::new(name, "Only a text/csv file has this option."))
+            .collect();
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(faults))
         }
-        Err(Error::invalid(
-            "delimiter",
-            "`delimiter`, `header` and `codeColumn` are options of text/csv.",
-        ))
     }
 }
 

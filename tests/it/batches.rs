@@ -228,3 +228,86 @@ async fn a_batch_of_ten_thousand_is_taken_and_one_more_is_not() {
         ["/items"]
     );
 }
+
+#[tokio::test]
+async fn what_a_key_is_refused_for_one_contact_it_may_give_to_another() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop
+        .set(json!({"name": "once", "type": "multiple", "onRepeat": "refuse"}))
+        .await;
+    set.fill(&["A", "B", "C"]).await;
+    set.assign_as("ann", "k1").await.expect(201);
+    let item = |contact: &str, key: &str| json!({"contactId": contact, "idempotencyKey": key});
+    let results = set
+        .assign_batch(
+            json!([item("bob", "k1"), item("ann", "k1"), item("cat", "k1")]),
+            None,
+        )
+        .await;
+    assert_eq!(statuses(&results), [422, 200, 422]);
+    let results = set
+        .assign_batch(
+            json!([item("ann", "k2"), item("bob", "k2"), item("cat", "k2")]),
+            None,
+        )
+        .await;
+    assert_eq!(statuses(&results), [409, 201, 422]);
+    assert_eq!(results[0]["error"]["code"], "already-assigned");
+    assert_eq!(set.counters().await.1, 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_answered_item_by_item_is_refused_whole() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A"]).await;
+    let uri = format!("{}/assignments/batch", set.path());
+    let body = json!({"items": [{"contactId": "ann"}]});
+    let long = "k".repeat(200);
+    let answer = set
+        .client
+        .json(
+            axum::http::Method::POST,
+            &uri,
+            &[("idempotency-key", &long)],
+            body.clone(),
+        )
+        .await;
+    assert_eq!(answer.refusal(), "400 malformed-request");
+
+    let children =
+        (0..17).map(|_| json!({"contactId": "ann", "childCouponSetId": uuid::Uuid::now_v7()}));
+    let answer = set
+        .client
+        .post(&uri, json!({"items": children.collect::<Vec<_>>()}))
+        .await;
+    assert_eq!(answer.expect(422).faults(), ["/items"]);
+
+    let unknown = "/v1/coupon-sets/01890000-0000-7000-8000-000000000000/assignments/batch";
+    assert_eq!(
+        set.client.post(unknown, body).await.refusal(),
+        "404 not-found"
+    );
+    assert_eq!(set.counters().await.1, 0);
+}
+
+#[tokio::test]
+async fn the_faults_of_an_item_name_its_place_in_the_batch() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A"]).await;
+    let items = json!([
+        {"contactId": "ann"},
+        {"contactId": "bob", "childCouponSetId": "01890000-0000-7000-8000-000000000000"},
+        {"contactId": "cat", "colour": "red"},
+    ]);
+    let results = set.assign_batch(items, None).await;
+    assert_eq!(statuses(&results), [201, 422, 422]);
+    assert_eq!(
+        results[1]["error"]["errors"][0]["pointer"],
+        "/items/1/childCouponSetId"
+    );
+    assert_eq!(
+        results[2]["error"]["errors"][0]["pointer"],
+        "/items/2/colour"
+    );
+}

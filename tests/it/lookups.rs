@@ -189,6 +189,7 @@ async fn a_question_that_makes_no_sense_is_refused() {
         "from=yesterday",
         "couponSetId=x",
         "contactId=%00",
+        "from=-100000-01-01T00:00:00Z",
         "colour=red",
     ] {
         let answer = shop.client.get(&format!("/v1/assignments?{query}")).await;
