@@ -249,6 +249,7 @@ declare
   v_chain      integer[];
   v_fault      text;
   v_fallback   boolean;
+  v_answers    boolean;
   v_now        timestamptz;
   v_want       integer;
   v_have       integer := 0;
@@ -325,6 +326,11 @@ begin
     return;
   end if;
   v_fallback := not p_chain and (p_child is not null or v_requested.child_set_no is not null);
+  -- Most sets never have one, which saves a look-up for each item.
+  v_answers := exists (
+    select 1
+      from assignment_answers n
+     where n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no);
 
   -- A known key is answered first, whatever else the request says. `lateral … limit 1` keeps each look-up an index
   -- probe; it cannot become a hash join of the whole log.
@@ -352,7 +358,7 @@ begin
         select a.set_no, a.number, a.contact_no
           from assignment_answers n
           join assignments a on a.tenant_id = n.tenant_id and a.set_no = n.set_no and a.number = n.number
-         where own.number is null
+         where v_answers and own.number is null
            and n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no and n.key_hash = q.key
          limit 1
       ) other on true
@@ -417,9 +423,13 @@ begin
   v_want := coalesce(cardinality(f_item), 0);
   foreach v_next in array v_chain loop
     exit when v_have = v_want;
-    select s.* into v_set
-      from coupon_sets s
-     where s.tenant_id = p_tenant and s.set_no = v_next;
+    if v_next = v_requested.set_no then
+      v_set := v_requested;
+    else
+      select s.* into v_set
+        from coupon_sets s
+       where s.tenant_id = p_tenant and s.set_no = v_next;
+    end if;
     select t.lot_nos, t.ordinals, t.codes into v_took
       from take_codes(p_tenant, v_set, v_want - v_have) t;
     continue when cardinality(v_took.codes) = 0;
@@ -453,6 +463,7 @@ begin
         ) n
        order by n.contact_id
       on conflict do nothing;
+      -- Look-ups again rather than `returning`: a join of the two would be quadratic where the planner expects few rows.
       -- What a batch of another set inserted meanwhile is visible to this statement.
       f_contact_no := array(
         select coalesce(f.contact_no, c.contact_no)
@@ -493,8 +504,11 @@ begin
     union all
     select w.item, case when w.leader <= f_item[v_have] then 'again' else 'exhausted' end, v_fallback,
            null, null, null, null, null, null, null, null
-      from unnest(w_item, w_leader) as w (item, leader)
-    union all
+      from unnest(w_item, w_leader) as w (item, leader);
+  if k_item is null then
+    return;
+  end if;
+  return query
     select k.item, k.outcome, false, s.set_no, s.id, k.number, coalesce(c.code, s.code), a.assigned_at,
            a.workflow_id, a.node_id, a.execution_id
       from unnest(k_item, k_outcome, k_set, k_number) as k (item, outcome, set_no, number)

@@ -4,6 +4,7 @@
 //! loop: requests are due at fixed times, whether or not the service keeps up, and latency counts from when a request
 //! was due. So a pause of the service is seen by all requests that it delays (no coordinated omission).
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::cpu::{Cpu, DRIVER};
 use crate::support::http::{Answer, Client, Head, find_text};
-use crate::support::machine::{Cpu, DRIVER};
-use crate::support::service::{CODE_LENGTH, assignment};
-use crate::support::{Result, float};
+
+use crate::support::service::CODE_LENGTH;
+use crate::support::{Result, float, scatter};
 
 /// Numbers the contacts of all runs, so that each is a new one.
 static CONTACTS: AtomicU64 = AtomicU64::new(0);
@@ -262,4 +264,16 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     sorted
         .get(rank.saturating_sub(1))
         .map_or(f64::NAN, Duration::as_secs_f64)
+}
+
+/// The body of a request for a code.
+fn assignment(body: &mut String, contact: u64) {
+    // Ids as shops have them: all different, in no order.
+    write!(
+        body,
+        r#"{{"contactId":"{:016x}{:08x}","workflowId":"birthday-2026"}}"#,
+        scatter(contact),
+        contact
+    )
+    .expect("a string takes every write");
 }

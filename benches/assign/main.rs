@@ -8,6 +8,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod cpu;
 mod load;
 mod report;
 #[path = "../support/mod.rs"]
@@ -22,14 +23,14 @@ use couponry::config::CommandLine;
 use couponry::database::embedded::{self, Embedded};
 use couponry::{database, server, telemetry, tenants};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{Connection, Executor};
+use sqlx::{ConnectOptions, Connection, Executor};
 use support::Result;
 use support::http::{Client, Head};
-use support::machine::{DRIVER, SERVICE};
 use support::service::{Service, csv};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use cpu::{DRIVER, SERVICE};
 use load::{Items, Outcome, Span, Work};
 
 /// Clients at a time, each with a connection of its own.
@@ -115,7 +116,7 @@ fn main() -> Result<()> {
     let postgresql = embedded::start(&embedded::Options {
         dir: folder.path().join("pg"),
         bin_dir: None,
-        path: support::path(),
+        path: path(),
         durable: true,
         wait: Duration::from_secs(5),
     })?;
@@ -133,6 +134,8 @@ fn main() -> Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
+            // Making a table takes its time, which is no news.
+            let options = options.disable_statement_logging();
             runtime.block_on(async {
                 let bench = Bench {
                     admin: PgConnection::connect_with(&options).await?,
@@ -364,4 +367,13 @@ fn told(what: &str, clients: usize, outcome: &Outcome) {
         p50 * 1000.0,
         p99 * 1000.0
     );
+}
+
+/// Where PostgreSQL's programs are searched for first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark has no part in the service's settings"
+)]
+fn path() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::load::Outcome;
-use crate::support::table::{Table, millis, times, whole};
+use crate::support::table::{Table, times, whole};
 use crate::support::{float, machine, median};
 use crate::{BAR, BATCH_CLIENTS, BATCHES, CLIENTS, OPEN_SHARE, Plan, Round, TEXTBOOK_CONNECTIONS};
 
@@ -145,4 +145,8 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     )
     .expect("a string takes every write");
     text
+}
+
+fn millis(seconds: f64) -> String {
+    format!("{:.2} ms", seconds * 1000.0)
 }

@@ -6,11 +6,11 @@
 use std::time::Instant;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 
+use crate::cpu::Cpu;
 use crate::load::{Outcome, Span, percentile};
-use crate::support::machine::Cpu;
 use crate::support::{Result, float};
 
 const CREATE: &str = "
@@ -51,10 +51,9 @@ pub async fn run(
     connections: usize,
     span: Span,
 ) -> Result<Outcome> {
-    let options = options.clone().disable_statement_logging();
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {
-        open.push(PgConnection::connect_with(&options).await?);
+        open.push(PgConnection::connect_with(options).await?);
     }
     let start = Instant::now() + span.warm_up;
     let end = start + span.measured;

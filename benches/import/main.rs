@@ -70,7 +70,7 @@ fn main() -> Result<()> {
     let file = folder.path().join("codes.csv");
     std::fs::write(&file, &text)?;
 
-    let peak = || machine::memory(process.pid(), "VmHWM");
+    let peak = || process.peak_memory();
     let at_start = peak()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

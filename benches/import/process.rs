@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::support::Result;
 use crate::support::service::Service;
+use crate::support::{Result, float};
 
 /// A running service, which is stopped when this is dropped.
 #[derive(Debug)]
@@ -59,8 +59,15 @@ impl Process {
         &self.service
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// The most memory that the process has had so far, in MiB.
+    pub fn peak_memory(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib: u64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+            .ok_or("the system does not tell the peak memory of a process")?
+            .parse()?;
+        Ok(float(kib) / 1024.0)
     }
 
     /// The `psql` that came with the server that runs, and where to connect to it.

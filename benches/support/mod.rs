@@ -38,12 +38,3 @@ pub fn scatter(number: u64) -> u64 {
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
-
-/// Where PostgreSQL's programs are searched for first.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a benchmark has no part in the service's settings"
-)]
-pub fn path() -> Option<std::ffi::OsString> {
-    std::env::var_os("PATH")
-}

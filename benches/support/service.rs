@@ -1,6 +1,5 @@
 //! What a benchmark asks of the service beside what it measures: sets, and codes in them.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -68,16 +67,4 @@ pub fn csv(count: u64) -> String {
         csv.push('\n');
     }
     csv
-}
-
-/// The body of a request for a code.
-pub fn assignment(body: &mut String, contact: u64) {
-    // Ids as shops have them: all different, in no order.
-    write!(
-        body,
-        r#"{{"contactId":"{:016x}{:08x}","workflowId":"birthday-2026"}}"#,
-        scatter(contact),
-        contact
-    )
-    .expect("a string takes every write");
 }

@@ -63,10 +63,6 @@ pub fn whole(value: f64) -> String {
     text
 }
 
-pub fn millis(seconds: f64) -> String {
-    format!("{:.2} ms", seconds * 1000.0)
-}
-
 pub fn times(ratio: f64) -> String {
     if ratio >= 10.0 {
         format!("{ratio:.0}")
