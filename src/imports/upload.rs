@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
@@ -21,6 +21,10 @@ const BLOCK: usize = 1024 * 1024;
 
 /// Receives a body; the file that comes back stands at its beginning.
 pub(super) async fn receive(body: Body) -> Result<File, Error> {
+    // The announced length, so that nobody sends 2 GiB to learn that it is too much.
+    if HttpBody::size_hint(&body).lower() > MAX_BYTES {
+        return Err(too_large());
+    }
     let frames = body
         .into_data_stream()
         .map(|frame| frame.map_err(|_| broken_off()));
@@ -41,10 +45,7 @@ pub(super) async fn receive_stream(
         let frame = frame?;
         received += frame.len() as u64;
         if received > MAX_BYTES {
-            return Err(Error::refused(
-                &TOO_LARGE,
-                format!("A file may have at most {MAX_BYTES} bytes."),
-            ));
+            return Err(too_large());
         }
         block.extend_from_slice(&frame);
         if block.len() >= BLOCK {
@@ -75,6 +76,13 @@ async fn blocking<T: Send + 'static>(
                 "the temporary file of an upload cannot be written: {error}"
             ))
         })
+}
+
+fn too_large() -> Error {
+    Error::refused(
+        &TOO_LARGE,
+        format!("A file may have at most {MAX_BYTES} bytes."),
+    )
 }
 
 fn too_slow() -> Error {
