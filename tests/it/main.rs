@@ -4,5 +4,9 @@
 mod assignments;
 mod batches;
 mod dealing;
+mod imports;
+mod imports_life;
+mod imports_process;
+mod imports_refused;
 mod lookups;
 mod support;

@@ -5,6 +5,8 @@
 pub mod client;
 pub mod contract;
 pub mod database;
+mod owner;
+pub mod process;
 pub mod shop;
 
 use std::time::Duration;
