@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,10 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
             .ok_or_else(|| {
                 Error::refused(&UNAUTHORIZED, "The key is not valid, or it was revoked.")
             })?;
+        // Once a minute at most, and only for who has the secret.
+        if key.unnoted.swap(false, Ordering::Relaxed) {
+            db::note_use(app.database.system(), key.tenant, presented.id).await?;
+        }
         if key.suspended {
             return Err(Error::refused(
                 &TENANT_SUSPENDED,
@@ -139,6 +144,8 @@ pub(crate) struct KnownKey {
     pub secret_hash: Vec<u8>,
     pub scopes: Scopes,
     pub suspended: bool,
+    /// The use that is noted is a minute old or older.
+    pub unnoted: AtomicBool,
 }
 
 /// The keys that were seen lately.

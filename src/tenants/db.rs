@@ -1,5 +1,7 @@
 //! SQL of tenants and keys.
 
+use std::sync::atomic::AtomicBool;
+
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -94,7 +96,7 @@ pub(super) async fn set_state(
     .await
 }
 
-/// Finds the key that a request presents, whosever it is, and notes the use of it, once a minute at most.
+/// Finds the key that a request presents, whosever it is.
 pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<KnownKey>> {
     let found = sqlx::query!(
         r#"select k.tenant_id as "tenant: TenantId", k.secret_hash, k.scopes, t.state,
@@ -106,24 +108,26 @@ pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option
     )
     .fetch_optional(pool)
     .await?;
-    let Some(found) = found else { return Ok(None) };
-    if found.unnoted {
-        sqlx::query!(
-            "update api_keys
-                set last_used_at = now()
-              where tenant_id = $1 and id = $2",
-            found.tenant as TenantId,
-            id
-        )
-        .execute(pool)
-        .await?;
-    }
-    Ok(Some(KnownKey {
+    Ok(found.map(|found| KnownKey {
         tenant: found.tenant,
         secret_hash: found.secret_hash,
         scopes: Scopes::new(found.scopes),
         suspended: found.state == "suspended",
+        unnoted: AtomicBool::new(found.unnoted),
     }))
+}
+
+pub(super) async fn note_use(pool: &PgPool, tenant: TenantId, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update api_keys
+            set last_used_at = now()
+          where tenant_id = $1 and id = $2",
+        tenant as TenantId,
+        id
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn create_api_key(
