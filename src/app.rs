@@ -121,12 +121,17 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether work should be sent here: the schema is this version's, the database answers, and nobody stops the service.
+/// Whether work should be sent here: the database answers and is migrated, and nobody stops the service.
 async fn readyz(State(app): State<App>) -> Result<&'static str, Error> {
     if app.shutdown.is_cancelled() {
         return Err(Error::refused(&UNAVAILABLE, "The service is stopping."));
     }
-    app.database.ping().await?;
+    if !app.database.is_migrated().await? {
+        return Err(Error::refused(
+            &UNAVAILABLE,
+            "The database is not migrated.",
+        ));
+    }
     Ok("ready\n")
 }
 
