@@ -10,3 +10,5 @@ mod imports_process;
 mod imports_refused;
 mod lookups;
 mod support;
+mod tenancy;
+mod tenants;

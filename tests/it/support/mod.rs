@@ -7,7 +7,9 @@ pub mod contract;
 pub mod database;
 mod owner;
 pub mod process;
+pub mod pages;
 pub mod shop;
+pub mod sql;
 
 use std::time::Duration;
 

@@ -1,0 +1,39 @@
+//! SQL that a test makes up, past the service.
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Decode, Executor, Postgres, Row, Type};
+
+/// Runs statements that answer nothing.
+pub async fn run(connection: &mut PgConnection, sql: impl Into<String>) -> sqlx::Result<()> {
+    connection
+        .execute(AssertSqlSafe(sql.into()))
+        .await
+        .map(|_| ())
+}
+
+/// All rows of an answer.
+pub async fn rows(connection: &mut PgConnection, sql: impl Into<String>) -> Vec<PgRow> {
+    connection
+        .fetch_all(AssertSqlSafe(sql.into()))
+        .await
+        .expect("a statement of a test")
+}
+
+/// The first column of all rows.
+pub async fn column<T>(connection: &mut PgConnection, sql: impl Into<String>) -> Vec<T>
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+{
+    let rows = rows(connection, sql).await;
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// The one value of an answer.
+pub async fn value<T>(connection: &mut PgConnection, sql: impl Into<String>) -> T
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+{
+    let mut values = column(connection, sql).await;
+    assert_eq!(values.len(), 1, "one row was expected");
+    values.remove(0)
+}
