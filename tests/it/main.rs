@@ -3,12 +3,16 @@
 
 mod assignments;
 mod batches;
+mod child_sets;
+mod coupon_set_lists;
+mod coupon_sets;
 mod dealing;
 mod imports;
 mod imports_life;
 mod imports_process;
 mod imports_refused;
 mod lookups;
+mod statistics;
 mod support;
 mod tenancy;
 mod tenants;
