@@ -3,7 +3,9 @@
 
 mod assignments;
 mod batches;
+mod bodies;
 mod child_sets;
+mod contract;
 mod coupon_set_lists;
 mod coupon_sets;
 mod dealing;
@@ -11,7 +13,9 @@ mod imports;
 mod imports_life;
 mod imports_process;
 mod imports_refused;
+mod isolation;
 mod lookups;
+mod service;
 mod statistics;
 mod support;
 mod tenancy;

@@ -56,10 +56,9 @@ pub fn operation(method: &Method, uri: &str) -> Option<Operation> {
     let fits = |template: &str| {
         let parts: Vec<&str> = template.split('/').collect();
         parts.len() == segments.len()
-            && parts
-                .iter()
-                .zip(&segments)
-                .all(|(part, segment)| part == segment || part.starts_with('{'))
+            && parts.iter().zip(&segments).all(|(part, segment)| {
+                part == segment || part.starts_with('{') && !segment.is_empty()
+            })
     };
     operations()
         .into_iter()
