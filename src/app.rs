@@ -117,6 +117,14 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// What answers before the database is ready: alive, but not to be sent work.
+pub(crate) fn starting_router() -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .fallback(async || Error::refused(&UNAVAILABLE, "The service is starting."))
+        .layer(from_fn(envelope))
+}
+
 async fn healthz() -> &'static str {
     "ok\n"
 }

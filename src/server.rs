@@ -2,6 +2,7 @@
 //!
 //! Our own loop, because `axum::serve` neither ends a connection that never finishes its header nor gives up on draining.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,14 +26,36 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` comes, then drains and stops the app.
 pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
-    let service: Router = router(app.clone());
+    let ((), draining) = accept_until(&listener, router(app.clone()), shutdown).await;
+    drop(listener);
+    app.begin_shutdown();
+    drain(draining).await;
+    app.stop().await;
+}
+
+/// Answers with this router while something else is done.
+pub(crate) async fn serve_while<T>(
+    listener: &TcpListener,
+    router: Router,
+    work: impl Future<Output = T>,
+) -> T {
+    let (done, draining) = accept_until(listener, router, work).await;
+    drain(draining).await;
+    done
+}
+
+async fn accept_until<T>(
+    listener: &TcpListener,
+    router: Router,
+    until: impl Future<Output = T>,
+) -> (T, GracefulShutdown) {
     let draining = GracefulShutdown::new();
-    let slots = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut shutdown = std::pin::pin!(shutdown);
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut until = std::pin::pin!(until);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
-            () = &mut shutdown => break,
+            accepted = accept(listener, &slots) => accepted,
+            done = &mut until => return (done, draining),
         };
         let (stream, slot) = match accepted {
             Ok(accepted) => accepted,
@@ -47,7 +70,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
             .header_read_timeout(HEADER_LIMIT)
             .serve_connection(
                 TokioIo::new(stream),
-                TowerToHyperService::new(service.clone()),
+                TowerToHyperService::new(router.clone()),
             );
         let connection = draining.watch(connection);
         tokio::spawn(async move {
@@ -56,20 +79,20 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
             drop(slot);
         });
     }
-    drop(listener);
-    app.begin_shutdown();
+}
+
+async fn drain(connections: GracefulShutdown) {
     tokio::select! {
-        () = draining.shutdown() => {}
+        () = connections.shutdown() => {}
         () = tokio::time::sleep(DRAIN_LIMIT) => tracing::warn!("some requests were cut off by the stop"),
     }
-    app.stop().await;
 }
 
 async fn accept(
     listener: &TcpListener,
-    slots: &std::sync::Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
 ) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = std::sync::Arc::clone(slots)
+    let slot = Arc::clone(slots)
         .acquire_owned()
         .await
         .map_err(std::io::Error::other)?;

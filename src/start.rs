@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::app::App;
+use crate::app::{App, starting_router};
 use crate::config::Config;
 use crate::database::{self, embedded};
 use crate::error::is_unavailable;
-use crate::server::serve;
+use crate::server::{serve, serve_while};
 use crate::tenants;
 
 /// How long the start waits for a PostgreSQL that is not up yet.
@@ -53,15 +53,7 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         .map_err(|error| Error::Listen(listen, error))?;
     let listen = listener.local_addr()?;
 
-    let (options, own) = match &config.database_url {
-        Some(url) => (url.parse().map_err(Error::DatabaseUrl)?, None),
-        None if config.require_database_url => return Err(Error::DatabaseUrlMissing),
-        None => {
-            let server = start_embedded(&config).await?;
-            (server.connect_options("postgres"), Some(server))
-        }
-    };
-    migrate(&options).await?;
+    let (options, own) = serve_while(&listener, starting_router(), prepare(&config)).await?;
     let made_token = own.is_some() && config.operator_token.is_none();
     if made_token {
         config.operator_token = Some(tenants::random_secret());
@@ -83,6 +75,20 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Finds or starts the database and migrates it.
+async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<embedded::Embedded>), Error> {
+    let (options, own) = match &config.database_url {
+        Some(url) => (url.parse().map_err(Error::DatabaseUrl)?, None),
+        None if config.require_database_url => return Err(Error::DatabaseUrlMissing),
+        None => {
+            let server = start_embedded(config).await?;
+            (server.connect_options("postgres"), Some(server))
+        }
+    };
+    migrate(&options).await?;
+    Ok((options, own))
 }
 
 async fn start_embedded(config: &Config) -> Result<embedded::Embedded, Error> {

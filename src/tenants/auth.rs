@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -152,6 +152,8 @@ pub(crate) struct KnownKey {
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     known: RwLock<HashMap<Uuid, (Instant, Arc<KnownKey>)>>,
+    /// Rises when keys are forgotten: what was asked for before is not remembered after.
+    generation: AtomicU64,
     /// Stripes, so that of many requests with one key a single one asks the database.
     loading: [tokio::sync::Mutex<()>; 16],
 }
@@ -171,6 +173,7 @@ impl Keys {
         }
         // The age counts from before the question, so that a revocation in between is not outlived.
         let asked = Instant::now();
+        let generation = self.generation.load(Ordering::SeqCst);
         let Some(key) = db::find_api_key(database.system(), id).await?.map(Arc::new) else {
             return Ok(None);
         };
@@ -178,7 +181,9 @@ impl Keys {
         if known.len() >= SWEEP_AT {
             known.retain(|_, (at, _)| at.elapsed() < KEY_LIFETIME);
         }
-        known.insert(id, (asked, Arc::clone(&key)));
+        if self.generation.load(Ordering::SeqCst) == generation {
+            known.insert(id, (asked, Arc::clone(&key)));
+        }
         Ok(Some(key))
     }
 
@@ -190,11 +195,10 @@ impl Keys {
             .map(|(_, key)| Arc::clone(key))
     }
 
-    /// Makes this replica look again.
+    /// Makes this replica look again; to be called when the change is committed.
     pub(crate) fn forget(&self) {
-        self.known
-            .write()
-            .expect("no holder of this lock panics")
-            .clear();
+        let mut known = self.known.write().expect("no holder of this lock panics");
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        known.clear();
     }
 }

@@ -147,7 +147,9 @@ async fn revoke_tenant_key(
 ) -> Result<StatusCode, Error> {
     let mut connection = app.database.system().acquire().await?;
     let tenant = find_tenant(&mut connection, id).await?;
-    revoke(&app, &mut connection, tenant, key).await
+    let done = revoke(&mut connection, tenant, key).await?;
+    app.keys.forget();
+    Ok(done)
 }
 
 async fn create_key(
@@ -192,7 +194,7 @@ async fn revoke_key(
     Path(key): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
     let mut transaction = app.database.tenant(caller.tenant).await?;
-    let done = revoke(&app, &mut transaction, caller.tenant, key).await?;
+    let done = revoke(&mut transaction, caller.tenant, key).await?;
     transaction.commit().await?;
     app.keys.forget();
     Ok(done)
@@ -209,7 +211,6 @@ async fn issue(
 }
 
 async fn revoke(
-    app: &App,
     connection: &mut PgConnection,
     tenant: TenantId,
     key: Uuid,
@@ -217,6 +218,5 @@ async fn revoke(
     if !db::revoke_api_key(connection, tenant, key).await? {
         return Err(Error::not_found("API key"));
     }
-    app.keys.forget();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,18 +7,14 @@ use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::shop::CouponSet;
-use crate::support::{TestApp, eventually};
+use crate::support::{TestApp, eventually, sql};
 
 /// Waits until a statement of this database waits for a lock.
 async fn someone_waits(app: &TestApp) {
     eventually("a statement waits for a lock", async || {
-        sqlx::query(
-            "select 1 from pg_stat_activity where datname = $1 and wait_event_type = 'Lock'",
-        )
-        .bind(app.database.name())
-        .fetch_optional(&app.database.owner)
-        .await
-        .unwrap()
+        let waiting = "select exists (select 1 from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock')";
+        (app.database.ask_one(waiting).await == true).then_some(())
     })
     .await;
 }
@@ -161,11 +157,12 @@ async fn a_set_that_is_deleted_while_a_batch_waits_hands_out_nothing() {
         holder.execute("commit").await.unwrap();
     });
     assert_eq!(answer.refusal(), "404 not-found");
-    let dealt: i64 = sqlx::query_scalar("select count(*) from assignments")
-        .fetch_one(&app.database.owner)
-        .await
-        .unwrap();
-    assert_eq!(dealt, 0);
+    assert_eq!(
+        app.database
+            .ask_one("select count(*) from assignments")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
@@ -220,12 +217,11 @@ async fn the_hand_out_refuses_any_isolation_under_which_it_would_see_a_stale_log
             )))
             .await
             .unwrap();
-        let error =
-            sqlx::query("select assign_batch(1, $1, null, false, '{}', '{}', '{}', '{}', '{}')")
-                .bind(uuid::Uuid::parse_str(&set.id).unwrap())
-                .execute(&mut connection)
-                .await
-                .unwrap_err();
+        let call = format!(
+            "select assign_batch(1, '{}', null, false, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+            set.id
+        );
+        let error = sql::run(&mut connection, call).await.unwrap_err();
         assert!(
             error.to_string().contains("needs read committed"),
             "{error}"
@@ -238,12 +234,15 @@ async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log()
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("birthday", &["A", "B"]).await;
     set.assign_as("ann", "k").await.expect(201);
+    let mut owner = PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
     let copy = |change: &str| {
-        sqlx::AssertSqlSafe(format!(
+        format!(
             "insert into assignments
              select (x).* from (
                select jsonb_populate_record(a, '{change}') as x from assignments a) y"
-        ))
+        )
     };
     // Each leaves all but one of the constraints in peace.
     let new_key = r#""key_hash": "01890000-0000-8000-8000-000000000000""#;
@@ -265,10 +264,7 @@ async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log()
             "assignments_contact_key",
         ),
     ] {
-        let error = sqlx::query(copy(&change))
-            .execute(&app.database.owner)
-            .await
-            .unwrap_err();
+        let error = sql::run(&mut owner, copy(&change)).await.unwrap_err();
         assert_eq!(
             error
                 .as_database_error()

@@ -30,6 +30,8 @@ async fn history(shop: &Shop) -> Vec<Value> {
     assignments
 }
 
+type Belongs = Box<dyn Fn(&Value) -> bool>;
+
 /// All rows of a list, page by page to its end and back again to its beginning.
 async fn walk(client: &Client, query: &str, limit: usize) -> Vec<Value> {
     let mut pages = vec![
@@ -73,7 +75,6 @@ async fn each_list_has_what_belongs_to_it_newest_first_on_pages_of_any_size() {
 
     let set_id = history[0]["couponSetId"].as_str().unwrap().to_owned();
     let since = history[4]["assignedAt"].as_str().unwrap().to_owned();
-    type Belongs = Box<dyn Fn(&Value) -> bool>;
     let lists: Vec<(String, Belongs)> = vec![
         (String::new(), Box::new(|_| true)),
         (

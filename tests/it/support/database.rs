@@ -10,6 +10,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::sync::OnceCell;
 
+use super::sql;
+
 /// Never dropped; the server ends with this process.
 static SERVER: OnceLock<Embedded> = OnceLock::new();
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
@@ -64,13 +66,8 @@ async fn template() -> &'static str {
             let mut connection = PgConnection::connect_with(&options("postgres"))
                 .await
                 .expect("a connection");
-            for (name,) in sqlx::query_as::<_, (String,)>(
-                "select datname from pg_database where datname like 'test\\_%'",
-            )
-            .fetch_all(&mut connection)
-            .await
-            .expect("a list of databases")
-            {
+            let left = "select datname::text from pg_database where datname like 'test\\_%'";
+            for name in sql::column::<String>(&mut connection, left).await {
                 execute(
                     &mut connection,
                     format!("drop database {name} with (force)"),
@@ -85,13 +82,13 @@ async fn template() -> &'static str {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
             let name = format!("template_{hash:x}");
-            let known =
-                sqlx::query("select 1 from pg_database where datname = $1 and datistemplate")
-                    .bind(&name)
-                    .fetch_optional(&mut connection)
-                    .await
-                    .expect("a list of databases");
-            if known.is_none() {
+            let known = format!(
+                "select datname::text from pg_database where datname = '{name}' and datistemplate"
+            );
+            if sql::column::<String>(&mut connection, known)
+                .await
+                .is_empty()
+            {
                 execute(&mut connection, format!("drop database if exists {name}")).await;
                 execute(&mut connection, format!("create database {name}")).await;
                 couponry::database::migrate(&options(&name))

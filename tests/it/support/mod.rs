@@ -6,8 +6,8 @@ pub mod client;
 pub mod contract;
 pub mod database;
 mod owner;
-pub mod process;
 pub mod pages;
+pub mod process;
 pub mod shop;
 pub mod sql;
 
