@@ -173,7 +173,9 @@ pub async fn open(
     let start = begin + span.warm_up;
     let end = start + span.measured;
     let due = move |number: u64| begin + Duration::from_secs_f64(float(number) / rate);
-    let total = (0..).find(|number| due(*number) >= end).unwrap_or(0);
+    let total = (0..u64::MAX)
+        .find(|number| due(*number) >= end)
+        .unwrap_or(0);
     // How many requests have become due but were not begun.
     let waiting = Arc::new(Semaphore::new(0));
     let clock = std::thread::Builder::new().name(DRIVER.to_owned()).spawn({
@@ -240,8 +242,12 @@ async fn gather(mut running: JoinSet<Result<Seen>>) -> Result<Vec<Duration>> {
         codes.extend(seen.codes);
     }
     codes.sort_unstable();
-    if let Some(twice) = codes.windows(2).find(|pair| pair[0] == pair[1]) {
-        let code = String::from_utf8_lossy(&twice[0]).into_owned();
+    let twice = codes
+        .iter()
+        .zip(codes.iter().skip(1))
+        .find(|(one, next)| one == next);
+    if let Some((code, _)) = twice {
+        let code = String::from_utf8_lossy(code).into_owned();
         return Err(format!("the code {code} was handed out twice").into());
     }
     Ok(latencies)

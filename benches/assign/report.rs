@@ -1,6 +1,5 @@
 //! The figures in Markdown, as the README shows them.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use crate::load::Outcome;
@@ -125,9 +124,14 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
             outcome.rate / single.rate,
         ));
     }
+    text.push_str(&settings(plan));
+    text
+}
+
+/// How the figures came about.
+fn settings(plan: &Plan) -> String {
     let seconds = |span: crate::load::Span| span.measured.as_secs();
-    write!(
-        text,
+    format!(
         "\nMedians of {} rounds, in each of which everything was run once, one after the other, on fresh tables and sets \
          of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \
          exhausted {}. The service ran in the process of the clients, on a runtime of its own; the clients are one thread \
@@ -143,8 +147,6 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         seconds(plan.batch),
         seconds(plan.exhausted),
     )
-    .expect("a string takes every write");
-    text
 }
 
 fn millis(seconds: f64) -> String {
