@@ -60,6 +60,8 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     }
     let token = config.operator_token.clone().filter(|_| made_token);
     let app = App::start(config, &options);
+    // Before the greeting, so that whoever has read it can stop the service in good order.
+    let stop = stop_signal()?;
     if own.is_some() {
         let key = tenants::create_demo(app.database())
             .await
@@ -67,7 +69,7 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         greet(listen, key.as_deref(), token.as_deref())?;
     }
     tracing::info!(%listen, own_postgresql = own.is_some(), "serving");
-    serve(listener, app, stop_signal()?).await;
+    serve(listener, app, stop).await;
     if let Some(server) = own {
         tokio::task::spawn_blocking(move || server.stop())
             .await
