@@ -35,6 +35,8 @@ use crate::{assignments, coupon_sets, docs, imports, statistics, tenants};
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 /// How long the tasks get to finish when the service stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long the connections to the database get to say goodbye.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -95,7 +97,13 @@ impl App {
                 "some tasks did not finish in time; what they had begun will be resumed or retried"
             );
         }
-        self.database.close().await;
+        // A task that was given up still holds its connection, and closing waits for all of them.
+        if tokio::time::timeout(CLOSE_LIMIT, self.database.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some connections to the database were cut off");
+        }
     }
 }
 
