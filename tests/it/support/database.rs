@@ -1,5 +1,6 @@
 //! One PostgreSQL for the whole test run, and a database for each test, cloned from a template that is migrated once.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -51,6 +52,21 @@ fn options(database: &str) -> PgConnectOptions {
     server()
         .connect_options(database)
         .disable_statement_logging()
+}
+
+/// The options as a URL that leads a program to the server's socket.
+pub fn url(options: &PgConnectOptions) -> String {
+    let socket = options.get_socket().expect("a socket");
+    let mut path = String::new();
+    for byte in socket.as_os_str().as_encoded_bytes() {
+        // Writing to a string does not fail.
+        let _ = write!(path, "%{byte:02x}");
+    }
+    let database = options.get_database().expect("a database");
+    format!(
+        "postgres://{}@localhost/{database}?host={path}&sslmode=disable",
+        options.get_username()
+    )
 }
 
 async fn execute(connection: &mut PgConnection, sql: String) {
@@ -168,8 +184,28 @@ impl TestDatabase {
         self.clone()
     }
 
+    /// As the setting of the program has it.
+    pub fn url(&self) -> String {
+        url(&self.options)
+    }
+
+    /// Waits until so many statements wait for a lock of a row.
+    pub async fn wait_for_lock_waiters(&self, count: usize) {
+        wait_for_lock_waiters(&self.owner, count).await;
+    }
+
     /// The name of the database on its server.
     pub fn name(&self) -> &str {
         &self.name.0
     }
+}
+
+/// Waits until so many statements in this database wait for a lock of a row.
+pub async fn wait_for_lock_waiters(owner: &PgPool, count: usize) {
+    let query = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    super::eventually("statements wait for a lock", async || {
+        let waiting = owner.fetch_all(query).await.expect("the server answers");
+        (waiting.len() >= count).then_some(())
+    })
+    .await;
 }

@@ -8,6 +8,7 @@ pub mod database;
 mod owner;
 pub mod pages;
 pub mod process;
+pub mod program;
 pub mod shop;
 pub mod sql;
 

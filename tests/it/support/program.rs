@@ -1,0 +1,439 @@
+//! The program as a process of its own, and the folders and clusters that such processes run on.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use couponry::database::embedded::{self, Embedded, Options};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::database::embedded_options;
+
+/// How long anything may take that is waited for.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until the question is answered with something.
+#[track_caller]
+pub fn until<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = question() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A folder that any user may enter, removed with the value.
+pub fn folder() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(fs::Permissions::from_mode(0o755));
+    builder
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .expect("the folder is ours")
+}
+
+/// A cluster that is made once and kept for later runs, because `initdb` takes seconds and unpacking does not.
+static CLUSTER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster.tar");
+    if !kept.exists() {
+        let made = folder();
+        embedded::start(&embedded_options(made.path().to_owned(), false))
+            .expect("PostgreSQL starts")
+            .stop();
+        let packed = made.path().join("cluster.tar");
+        tar(
+            made.path(),
+            &["-cf".as_ref(), packed.as_os_str(), "data".as_ref()],
+        );
+        fs::rename(packed, &kept).expect("the folders are ours");
+    }
+    kept
+});
+
+fn tar(dir: &Path, arguments: &[&std::ffi::OsStr]) {
+    let tar = Command::new("tar")
+        .arg("-C")
+        .arg(dir)
+        .args(arguments)
+        .status();
+    assert!(tar.expect("tar is installed").success());
+}
+
+/// Puts a fresh cluster into a folder of an embedded server.
+pub fn put_cluster(dir: &Path) {
+    fs::create_dir_all(dir).expect("the folder is ours");
+    tar(dir, &["-xpf".as_ref(), CLUSTER.as_os_str()]);
+}
+
+/// A folder for the program in which a cluster is made already.
+pub fn folder_with_cluster() -> TempDir {
+    let folder = folder();
+    put_cluster(&folder.path().join("pg"));
+    folder
+}
+
+/// Starts an embedded server in this process, after the one that may still be ending in the folder.
+pub fn start_postgres(dir: &Path, durable: bool) -> Embedded {
+    let options = Options {
+        wait: DEADLINE,
+        ..embedded_options(dir.to_owned(), durable)
+    };
+    embedded::start(&options).expect("PostgreSQL starts")
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a process has a number");
+    kill_process(pid, signal).expect("the process is there and ours");
+}
+
+/// Whether the process lives; a zombie, which only waits to be counted, does not.
+pub fn runs(pid: u32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
+/// What the process has started itself.
+pub fn children(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).expect("it runs");
+    let lists = tasks.map(|task| {
+        let list = task.expect("it runs").path().join("children");
+        fs::read_to_string(list).unwrap_or_default()
+    });
+    let lists: Vec<String> = lists.collect();
+    let pids = lists.iter().flat_map(|list| list.split_whitespace());
+    pids.map(|pid| pid.parse().expect("a number")).collect()
+}
+
+/// The process of the server in this folder once it takes connections, as it tells itself.
+pub fn ready_pid(dir: &Path) -> Option<u32> {
+    let file = fs::read_to_string(dir.join("data/postmaster.pid")).ok()?;
+    let mut lines = file.lines().map(str::trim);
+    let pid = lines.next()?.parse().ok()?;
+    (lines.nth(6) == Some("ready")).then_some(pid)
+}
+
+/// Whether no server and no backend of one is left in this folder.
+pub fn lock_is_free(dir: &Path) -> bool {
+    File::open(dir.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+/// The environment of the programs that the tests start: none of the caller's settings.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PATH and the like, for the programs that it runs"
+)]
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in ["PATH", "HOME", "TMPDIR", "COUPONRY_PG_BIN_DIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// The program with its data in this folder, at a port that is free.
+pub fn couponry(dir: &Path) -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_couponry"));
+    settings(&mut command, dir);
+    command
+}
+
+pub fn settings(command: &mut Command, dir: &Path) {
+    command
+        .env("COUPONRY_DATA_DIR", dir)
+        .env("COUPONRY_LISTEN", "127.0.0.1:0");
+}
+
+/// Runs a program that is to fail and answers its line on standard error.
+#[track_caller]
+pub fn complaint(mut command: Command) -> String {
+    let folder = folder();
+    let mut service = Service::spawn(folder.path(), &mut command);
+    let status = service.ended();
+    assert!(!status.success(), "it works");
+    assert_eq!(service.greeting(), "");
+    let line = service.log();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+/// A running program, killed with the value.
+pub struct Service {
+    child: Child,
+    dir: PathBuf,
+    pub address: SocketAddr,
+}
+
+impl Service {
+    /// Starts the program and waits until it serves. What it prints goes to files in the folder.
+    pub fn start(dir: &Path, command: &mut Command) -> Self {
+        let mut service = Self::spawn(dir, command);
+        let address = until("the service serves", || {
+            if let Some(status) = service.child.try_wait().expect("it is our child") {
+                panic!("{status}: {}", service.log());
+            }
+            serving_at(&service.log())
+        });
+        service.address = address;
+        service
+    }
+
+    /// Starts the program.
+    pub fn spawn(dir: &Path, command: &mut Command) -> Self {
+        let file = |name| File::create(dir.join(name)).expect("the folder is ours");
+        let child = command
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .expect("the program is built");
+        Self {
+            child,
+            dir: dir.to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+
+    /// The address, for a service that was only spawned.
+    pub fn find(&mut self) {
+        self.address = until("the service serves", || serving_at(&self.log()));
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to standard output.
+    pub fn greeting(&self) -> String {
+        fs::read_to_string(self.dir.join("stdout")).expect("it was made")
+    }
+
+    /// What it wrote to standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("stderr")).expect("it was made")
+    }
+
+    /// The line of the greeting that begins with these words.
+    #[track_caller]
+    pub fn greeted(&self, start: &str) -> String {
+        let greeting = self.greeting();
+        let line = greeting
+            .lines()
+            .map(str::trim)
+            .find(|l| l.starts_with(start));
+        line.unwrap_or_else(|| panic!("no line `{start}` in {greeting}"))
+            .to_owned()
+    }
+
+    /// The key of the demo tenant, of a first start.
+    #[track_caller]
+    pub fn demo_key(&self) -> String {
+        let line = self.greeted("API key of the demo tenant, shown this once: ");
+        line.rsplit(' ').next().expect("a word").to_owned()
+    }
+
+    /// Asks the process to stop and waits until it has.
+    pub fn stop(mut self, with: Signal) -> ExitStatus {
+        self.interrupt(with);
+        self.ended()
+    }
+
+    pub fn interrupt(&self, with: Signal) {
+        signal(self.pid(), with);
+    }
+
+    pub fn ended(&mut self) -> ExitStatus {
+        until("the process ends", || {
+            self.child.try_wait().expect("it is our child")
+        })
+    }
+
+    /// Kills the process as nothing else would: without a chance to do anything.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was killed");
+    }
+
+    /// A client with a key or a token.
+    pub fn client(&self, bearer: &str) -> Client {
+        Client {
+            address: self.address,
+            bearer: bearer.to_owned(),
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serving_at(log: &str) -> Option<SocketAddr> {
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut serving = lines.filter(|line| line["message"] == "serving");
+    serving.next()?["listen"].as_str()?.parse().ok()
+}
+
+/// Sends requests over the network, each by a connection of its own.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    bearer: String,
+}
+
+/// What came back over the network.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// The status line and the headers, in lower case.
+    pub head: String,
+    pub text: String,
+    /// Null if the body is no JSON.
+    pub body: Value,
+}
+
+impl Reply {
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub fn str(&self, name: &str) -> &str {
+        self.body[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no string `{name}` in {}", self.text))
+    }
+}
+
+impl Client {
+    pub fn bearer(&self) -> &str {
+        &self.bearer
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], "").expect("an answer")
+    }
+
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, &[], &body.to_string())
+            .expect("an answer")
+    }
+
+    /// Creates a tenant as the operator, and answers a client with a key of it.
+    pub fn new_shop(&self) -> Self {
+        let tenant = self
+            .post("/admin/v1/tenants", &serde_json::json!({"name": "Shop"}))
+            .expect(201);
+        let keys = format!("/admin/v1/tenants/{}/api-keys", tenant.str("id"));
+        let key = serde_json::json!({"name": "all", "scopes": ["*"]});
+        let key = self.post(&keys, &key).expect(201);
+        Self {
+            address: self.address,
+            bearer: key.str("key").to_owned(),
+        }
+    }
+
+    /// Creates a set and answers its path.
+    pub fn new_set(&self, set: &Value) -> String {
+        let set = self.post("/v1/coupon-sets", set).expect(201);
+        format!("/v1/coupon-sets/{}", set.str("id"))
+    }
+
+    /// Imports codes and waits until they can be assigned.
+    pub fn fill(&self, set: &str, codes: &[String]) {
+        let imports = format!("{set}/imports");
+        let import = self.post(&imports, &serde_json::json!({"codes": codes}));
+        let import = format!("/v1/imports/{}", import.expect(201).str("id"));
+        until("the import is finished", || {
+            (self.get(&import).str("status") == "finished").then_some(())
+        });
+    }
+
+    /// Asks for a code.
+    pub fn assign(&self, set: &str, contact: &str, key: Option<&str>) -> io::Result<Reply> {
+        let key = key.map(|key| ("Idempotency-Key", key));
+        let body = serde_json::json!({"contactId": contact}).to_string();
+        self.send("POST", &format!("{set}/assignments"), key.as_slice(), &body)
+    }
+
+    /// Writes a request, without its body but for a part of it.
+    pub fn begin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: {length}\r\n",
+            self.bearer
+        );
+        for (name, value) in headers {
+            head = head + name + ": " + value + "\r\n";
+        }
+        if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+            head += "Content-Type: application/json\r\n";
+        }
+        stream.write_all((head + "\r\n").as_bytes())?;
+        Ok(stream)
+    }
+
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Reply> {
+        let mut stream = self.begin(method, path, headers, body.len())?;
+        stream.write_all(body.as_bytes())?;
+        receive(stream)
+    }
+}
+
+/// Reads an answer to its end; one that breaks off is an error.
+pub fn receive(mut stream: TcpStream) -> io::Result<Reply> {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let broken = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let (head, text) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
+    let head = head.to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    if length.is_some_and(|length| length.parse() != Ok(text.len())) {
+        return Err(broken());
+    }
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Ok(Reply {
+        status: status.ok_or_else(broken)?,
+        text: text.to_owned(),
+        body: serde_json::from_str(text).unwrap_or(Value::Null),
+        head,
+    })
+}
