@@ -17,6 +17,7 @@ mod imports_process;
 mod imports_refused;
 mod isolation;
 mod lookups;
+mod outage;
 mod service;
 mod start;
 mod statistics;
