@@ -18,6 +18,7 @@ mod imports_refused;
 mod isolation;
 mod lookups;
 mod outage;
+mod readme;
 mod service;
 mod start;
 mod statistics;
