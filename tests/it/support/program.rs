@@ -106,9 +106,9 @@ pub fn runs(pid: u32) -> bool {
 
 /// What the process has started itself.
 pub fn children(parent: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{parent}/task")).expect("it runs");
-    let lists = tasks.map(|task| {
-        let list = task.expect("it runs").path().join("children");
+    let tasks = fs::read_dir(format!("/proc/{parent}/task"));
+    let lists = tasks.into_iter().flatten().flatten().map(|task| {
+        let list = task.path().join("children");
         fs::read_to_string(list).unwrap_or_default()
     });
     let lists: Vec<String> = lists.collect();
@@ -279,8 +279,19 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        let running = matches!(self.child.try_wait(), Ok(None));
+        let started = if running {
+            children(self.pid())
+        } else {
+            Vec::new()
+        };
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Its server would go on writing to a folder that is to be removed.
+        let deadline = Instant::now() + DEADLINE;
+        while started.iter().any(|pid| runs(*pid)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
