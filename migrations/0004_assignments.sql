@@ -148,6 +148,7 @@ language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 declare
@@ -225,6 +226,11 @@ end $$;
 -- numbers, which every caller shares, so that no two can wait for each other; and everything is judged anew from the
 -- requested set on, since it may have been filled meanwhile.
 --
+-- The settings keep each look-up an index probe, also by a plan that was made while the tables were empty. Without
+-- `enable_sort`, "read by a shorter index and sort" looked as cheap as the right index; sorts that have no alternative
+-- are done all the same. For the same reason `number between n and n order by number` names the primary key where
+-- another index begins with the same columns.
+--
 -- `p_keys` has no key twice. Outcomes: `assigned`, `replayed`, `alreadyAssigned`, `refused` (the contact holds one and
 -- the set refuses another), `keyReused`, `exhausted`, `again` (another item of this batch was just given the code that
 -- this contact holds: ask once more), `setNotFound`, `childNotFound`, `childCycle`, `chainTooLong`, `chainChanged` (ask
@@ -240,6 +246,7 @@ language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
+set enable_sort = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -357,7 +364,13 @@ begin
       left join lateral (
         select a.set_no, a.number, a.contact_no
           from assignment_answers n
-          join assignments a on a.tenant_id = n.tenant_id and a.set_no = n.set_no and a.number = n.number
+         cross join lateral (
+           select a.set_no, a.number, a.contact_no
+             from assignments a
+            where a.tenant_id = p_tenant and a.set_no = n.set_no and a.number between n.number and n.number
+            order by a.number
+            limit 1
+         ) a
          where v_answers and own.number is null
            and n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no and n.key_hash = q.key
          limit 1
@@ -516,7 +529,8 @@ begin
         select *
           from assignments a
          where k.outcome in ('replayed', 'alreadyAssigned', 'refused')
-           and a.tenant_id = p_tenant and a.set_no = k.set_no and a.number = k.number
+           and a.tenant_id = p_tenant and a.set_no = k.set_no and a.number between k.number and k.number
+         order by a.number
          limit 1
       ) a on true
       left join lateral (

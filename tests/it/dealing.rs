@@ -295,3 +295,58 @@ async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log()
         );
     }
 }
+
+#[tokio::test]
+async fn each_look_up_reads_a_few_index_entries_also_by_a_plan_made_while_the_tables_were_empty() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop
+        .set(json!({"name": "birthday", "type": "multiple", "onRepeat": "sameCode"}))
+        .await;
+    let mut dealer = PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
+    sql::run(&mut dealer, "set role couponry_app; set jit = off")
+        .await
+        .unwrap();
+    let batch = |keys: &str, contacts: &str| {
+        format!(
+            "select count(*) from assign_batch(1, '{}', null, false,
+               (select array_agg(md5('{keys}' || n)::uuid) from generate_series(1, 500) n),
+               (select array_agg('{contacts}' || n) from generate_series(1, 500) n),
+               array_fill(null::text, array[500]), array_fill(null::text, array[500]), array_fill(null::text, array[500]))",
+            set.id
+        )
+    };
+    sql::run(&mut dealer, batch("k", "c")).await.unwrap();
+    let codes: Vec<String> = (0..5_000).map(|n| format!("C{n}")).collect();
+    set.fill(&codes.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    let mut batches = 0;
+    for round in 0..8 {
+        // New contacts, then what they hold, then the retry of that.
+        for (keys, contacts) in [("new", "c"), ("held", "c"), ("held", "c")] {
+            let (keys, contacts) = (format!("{keys}{round}"), format!("{contacts}{round}"));
+            sql::run(&mut dealer, batch(&keys, &contacts))
+                .await
+                .unwrap();
+            batches += 1;
+        }
+    }
+    sql::run(&mut dealer, "select pg_stat_force_next_flush(); select 1")
+        .await
+        .unwrap();
+    assert_eq!(set.counters().await.1, 4_000);
+    let read = app
+        .database
+        .ask_one(
+            "select sum(idx_tup_read)::bigint from pg_stat_user_indexes
+              where relname in ('assignments', 'assignment_answers', 'cards', 'contacts')",
+        )
+        .await;
+    let of_each = read.as_i64().unwrap() / (batches * 500);
+    assert!(
+        of_each < 20,
+        "{of_each} index entries were read for each item"
+    );
+}
