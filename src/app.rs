@@ -27,6 +27,7 @@ use crate::error::{
     Error, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, UNKNOWN_PATH,
     UNSUPPORTED_MEDIA_TYPE,
 };
+use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
 use crate::tenants::auth::Keys;
 use crate::{assignments, coupon_sets, docs, imports, statistics, tenants};
@@ -48,6 +49,7 @@ pub struct App {
     pub(crate) keys: Arc<Keys>,
     pub(crate) dealer: Dealer,
     pub(crate) bell: Bell,
+    pub(crate) uploads: Uploads,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -68,6 +70,7 @@ impl App {
             keys: Arc::default(),
             dealer,
             bell,
+            uploads: Uploads::default(),
             tracker,
             shutdown,
         }

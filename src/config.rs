@@ -51,7 +51,12 @@ pub struct Config {
     pub data_dir: PathBuf,
 
     /// Bearer token of `/admin`. With a PostgreSQL of its own the service makes one if it is unset; else `/admin` is off.
-    #[arg(long, env = "COUPONRY_OPERATOR_TOKEN", hide_env_values = true, value_parser = operator_token, global = true)]
+    #[arg(
+        long,
+        env = "COUPONRY_OPERATOR_TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
     pub operator_token: Option<String>,
 
     /// What is logged: a level (error, warn, info, debug, trace), or levels by module as in `info,couponry=debug`.
@@ -67,17 +72,9 @@ pub struct Config {
     pub require_database_url: bool,
 }
 
-/// A token that could be guessed guards nothing. An empty variable, as compose files have them, counts as unset.
-fn operator_token(token: &str) -> Result<String, String> {
-    if token.is_empty() || token.len() >= 16 {
-        Ok(token.to_owned())
-    } else {
-        Err("the operator token must have at least 16 characters; make one with `openssl rand -hex 24`".to_owned())
-    }
-}
-
 impl CommandLine {
-    /// Reads the command line and the environment; ends the process with a message if they are wrong.
+    /// Reads the command line and the environment; ends the process with a message if they are wrong. An empty variable, as
+    /// compose files have them, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();

@@ -139,7 +139,8 @@ impl Error {
             Self::Invalid(faults) if faults.len() == 1 => faults[0].detail.clone(),
             Self::Invalid(faults) => format!("{} fields are wrong; see `errors`.", faults.len()),
             Self::Database(error) if is_unavailable(error) => {
-                "The database cannot be reached. Nothing is lost; try again in a moment.".to_owned()
+                "The database could not answer in time. Nothing is lost; try again in a moment."
+                    .to_owned()
             }
             Self::Database(_) | Self::Internal(_) => {
                 "It was logged with the request id. Nothing was changed.".to_owned()
@@ -219,14 +220,18 @@ impl IntoResponse for Error {
 }
 
 /// Whether the outcome of what was sent is unknown or nothing was sent: the connection broke, the server is starting
-/// or stopping (57P0x), or it undid one of two transactions that stood in each other's way (40001, 40P01). A new try
-/// may succeed. 53300: too many connections. 25006: a server that has become a read-only standby.
+/// or stopping or has given the statement up (57…), it undid one of two transactions that stood in each other's way
+/// (40001, 40P01), or a lock or a transaction took too long (55P03, 25P03). A new try may succeed. 53300: too many
+/// connections. 25006: a server that has become a read-only standby.
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("57P0")
+            code.starts_with("57")
                 || code.starts_with("08")
-                || matches!(&*code, "40001" | "40P01" | "53300" | "25006")
+                || matches!(
+                    &*code,
+                    "25006" | "25P03" | "40001" | "40P01" | "53300" | "55P03"
+                )
         }),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -30,6 +30,10 @@ pub enum Error {
     DatabaseUrlMissing,
     #[error("DATABASE_URL cannot be read")]
     DatabaseUrl(#[source] sqlx::Error),
+    #[error(
+        "COUPONRY_OPERATOR_TOKEN must have at least 16 characters; make one with `openssl rand -hex 24`"
+    )]
+    OperatorToken,
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
     #[error("the database cannot be migrated")]
@@ -44,8 +48,20 @@ pub enum Error {
     Unhealthy,
 }
 
+/// A token that could be guessed guards nothing.
+const MIN_TOKEN_CHARS: usize = 16;
+
 /// Runs the service until SIGINT or SIGTERM.
 pub async fn run(mut config: Config) -> Result<(), Error> {
+    if config
+        .operator_token
+        .as_ref()
+        .is_some_and(|token| token.len() < MIN_TOKEN_CHARS)
+    {
+        return Err(Error::OperatorToken);
+    }
+    // From the beginning: a container's first process is not stopped by a signal that it does not take.
+    let mut stop = Box::pin(stop_signal()?);
     // Before anything is started, so that a port in use costs nothing.
     let listen = config.listen;
     let listener = TcpListener::bind(listen)
@@ -53,15 +69,16 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         .map_err(|error| Error::Listen(listen, error))?;
     let listen = listener.local_addr()?;
 
-    let (options, own) = serve_while(&listener, starting_router(), prepare(&config)).await?;
+    let (options, own) = tokio::select! {
+        prepared = serve_while(&listener, starting_router(), prepare(&config)) => prepared?,
+        () = &mut stop => return Ok(()),
+    };
     let made_token = own.is_some() && config.operator_token.is_none();
     if made_token {
         config.operator_token = Some(tenants::random_secret());
     }
     let token = config.operator_token.clone().filter(|_| made_token);
     let app = App::start(config, &options);
-    // Before the greeting, so that whoever has read it can stop the service in good order.
-    let stop = stop_signal()?;
     if own.is_some() {
         let key = tenants::create_demo(app.database())
             .await

@@ -34,8 +34,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a task without work keeps its connection: callers that ask one after the other share it.
 const HOLD: Duration = Duration::from_millis(2);
-/// Batches after which a task lets the others at its connection.
-const TURN: u32 = 64;
+/// How long a task keeps its connection before it lets the others at it.
+const TURN: Duration = Duration::from_millis(50);
 /// Calls for one batch: the set, the chain, followers of a contact, and chains that changed meanwhile.
 const MAX_ROUNDS: u32 = 16;
 
@@ -178,12 +178,12 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let mut turn = 0;
+        let mut turn = Instant::now();
         while let Some(requests) = self.gather().await {
             self.answer(requests).await;
-            turn += 1;
-            if turn % TURN == 0 {
+            if self.connection.is_none() || turn.elapsed() > TURN {
                 self.connection = None;
+                turn = Instant::now();
             }
         }
     }
@@ -198,12 +198,18 @@ impl Task {
         };
         let mut count = first.items.len();
         let mut requests = vec![first];
-        while count < MAX_BATCH {
-            let Ok(next) = self.receiver.try_recv() else {
-                break;
-            };
-            count += next.items.len();
-            requests.push(next);
+        let mut taken = 0;
+        // As long as more comes whenever the handlers that are ready get their turn, they get it: larger batches cost the
+        // database less for each item. Nothing is waited for.
+        while count < MAX_BATCH && taken < requests.len() {
+            taken = requests.len();
+            tokio::task::yield_now().await;
+            while count < MAX_BATCH
+                && let Ok(next) = self.receiver.try_recv()
+            {
+                count += next.items.len();
+                requests.push(next);
+            }
         }
         Some(requests)
     }
@@ -222,7 +228,10 @@ impl Task {
         }
     }
 
-    async fn answer(&mut self, requests: Vec<Request>) {
+    async fn answer(&mut self, mut requests: Vec<Request>) {
+        // Callers that have left are not worked for: nothing was done, and their retries come with the same keys.
+        let now = Instant::now();
+        requests.retain(|request| request.deadline > now);
         // The most patient decides; the others have left by then.
         let deadline = requests
             .iter()
@@ -386,6 +395,14 @@ fn is_alarm(error: &sqlx::Error) -> bool {
 fn follow(answer: Answer, leader: &Item, item: &Item) -> Option<Answer> {
     let same_contact = leader.contact_id == item.contact_id;
     match answer {
+        // What was assigned just now bears what the leader asked; the database does not repeat it.
+        Ok(served) if same_contact && served.outcome == Outcome::Assigned => Some(Ok(Served {
+            outcome: Outcome::Replayed,
+            workflow_id: leader.workflow_id.clone(),
+            node_id: leader.node_id.clone(),
+            execution_id: leader.execution_id.clone(),
+            ..served
+        })),
         Ok(served) if same_contact => Some(Ok(Served {
             outcome: Outcome::Replayed,
             ..served

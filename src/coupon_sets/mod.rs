@@ -1,6 +1,6 @@
 //! Coupon sets: named sources of codes, of which a set may fall back to a child set.
 //!
-//! What changes the shape of a tenant's sets (creating, renaming a child, deleting) runs one at a time per tenant;
+//! What changes the shape of a tenant's sets (creating, changing a child, deleting) runs one at a time per tenant;
 //! otherwise two changes at once, each right by itself, could close a cycle.
 
 mod db;

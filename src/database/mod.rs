@@ -15,22 +15,27 @@ use crate::tenants::TenantId;
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// How long a request waits for a connection before it is told to come again.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What sees one tenant's rows. Plans are made for each question: one that was kept from when the tables were empty would
-/// read too much of them later.
-const APP_ROLE: &str =
-    "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan";
+/// read too much of them later. A replica that freezes in the middle of a transaction loses it, so that it holds up
+/// nobody, and no statement outlives the request that it is for.
+const APP_ROLE: &str = "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan; \
+    set idle_in_transaction_session_timeout = '10s'; set lock_timeout = '5s'; set statement_timeout = '20s'";
+/// The same for uploads, which may be large.
+const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
 /// The same for calls of functions, which say for themselves how they are planned.
 const TASK_ROLE: &str = "set role couponry_app; set jit = off";
 /// What reaches across tenants, on the few tables that need it.
-const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off";
+const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '20s'";
 
 /// The pools of the service.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// For requests. Its role sees nothing until a transaction names a tenant.
     app: PgPool,
+    /// For storing uploads, which takes a connection for as long as a file takes to read.
+    uploads: PgPool,
     /// For hot tasks that hold a connection over many calls: dealing and importing.
     tasks: PgPool,
     system: PgPool,
@@ -42,6 +47,7 @@ impl Database {
     pub fn new(options: &PgConnectOptions) -> Self {
         Self {
             app: pool(options, APP_ROLE, 12, true),
+            uploads: pool(options, UPLOAD_ROLE, 4, true),
             // A broken connection shows at its first use, and the tasks repeat what failed.
             tasks: pool(options, TASK_ROLE, 16, false),
             system: pool(options, SYSTEM_ROLE, 4, true),
@@ -53,9 +59,15 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        // A number cannot carry anything else into the statement.
-        let begin = format!("begin; set local couponry.tenant_id = '{tenant}'");
-        self.app.begin_with(AssertSqlSafe(begin)).await
+        begin(self.app.clone(), tenant).await
+    }
+
+    /// The same for storing an upload.
+    pub(crate) async fn upload(
+        &self,
+        tenant: TenantId,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        begin(self.uploads.clone(), tenant).await
     }
 
     /// For calls of functions that name their tenant themselves.
@@ -78,9 +90,20 @@ impl Database {
 
     pub(crate) async fn close(&self) {
         self.app.close().await;
+        self.uploads.close().await;
         self.tasks.close().await;
         self.system.close().await;
     }
+}
+
+/// On a task of its own: a request that is dropped while it begins would leave its transaction open on a connection that
+/// goes back to the pool (launchbadge/sqlx issue 4393).
+async fn begin(pool: PgPool, tenant: TenantId) -> sqlx::Result<Transaction<'static, Postgres>> {
+    // A number cannot carry anything else into the statement.
+    let begin = format!("begin; set local couponry.tenant_id = '{tenant}'");
+    tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
+        .await
+        .map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 fn pool(options: &PgConnectOptions, role: &'static str, max: u32, test: bool) -> PgPool {

@@ -334,3 +334,16 @@ pub(super) async fn publish(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
     .fetch_one(pool)
     .await
 }
+
+pub(super) async fn fail(pool: &PgPool, job: &Job, failure: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "select fail_import($1, $2, $3, $4)",
+        job.tenant as TenantId,
+        job.import,
+        job.epoch,
+        failure
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}

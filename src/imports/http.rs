@@ -6,15 +6,16 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Reque
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use futures_util::StreamExt;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::form::Form;
 use super::spool::{self, Delivery};
+use super::upload::Slot;
 use super::{Format, Import, Options, db, report, upload};
 use crate::app::App;
 use crate::coupon_sets;
-use crate::error::{Error, Fault, UNSUPPORTED_MEDIA_TYPE};
+use crate::error::{Error, UNSUPPORTED_MEDIA_TYPE};
 use crate::extract::{Json, Path, Query, content_type};
 use crate::page::{Page, Paging};
 use crate::tenants::TenantId;
@@ -58,6 +59,7 @@ async fn import_into_set(
     }
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
     check_set(&app, caller.tenant, set).await?;
+    let slot = app.uploads.take(caller.tenant).await?;
     let file = upload::receive(body).await?;
     queue(
         &app,
@@ -68,6 +70,7 @@ async fn import_into_set(
             options,
         },
         file,
+        slot,
     )
     .await
 }
@@ -84,14 +87,11 @@ async fn queue(
     tenant: TenantId,
     delivery: Delivery,
     file: std::fs::File,
+    slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    let id = spool::store(&app.database, tenant, delivery, file).await?;
+    let import = spool::store(&app.database, tenant, delivery, file).await?;
+    drop(slot);
     app.bell.ring();
-    let mut transaction = app.database.tenant(tenant).await?;
-    let import = db::find(&mut transaction, tenant, id)
-        .await?
-        .ok_or_else(|| Error::not_found("import"))?;
-    transaction.commit().await?;
     Ok((StatusCode::CREATED, Json(import)))
 }
 
@@ -107,8 +107,8 @@ async fn import_multipart(
             "Send the form as multipart/form-data.",
         )
     })?;
-    let form = Form::receive(multipart).await?;
-    let (set, options, file) = form.check()?;
+    let slot = app.uploads.take(caller.tenant).await?;
+    let (set, options, file) = Form::receive(multipart).await?.check()?;
     queue(
         &app,
         caller.tenant,
@@ -118,128 +118,9 @@ async fn import_multipart(
             options,
         },
         file,
+        slot,
     )
     .await
-}
-
-/// Characters of a field of the form that is not the file.
-const MAX_FIELD_BYTES: usize = 1024;
-
-#[derive(Debug, Default)]
-struct Form {
-    kind: Option<String>,
-    coupon_set_id: Option<String>,
-    delimiter: Option<String>,
-    header: Option<String>,
-    code_column: Option<String>,
-    override_existing: Option<String>,
-    update_only_empty_fields: Option<String>,
-    file: Option<std::fs::File>,
-    faults: Vec<Fault>,
-}
-
-impl Form {
-    async fn receive(mut multipart: Multipart) -> Result<Self, Error> {
-        let mut form = Self::default();
-        while let Some(field) = multipart
-            .next_field()
-            .await
-            .map_err(|_| upload::broken_off())?
-        {
-            let name = field.name().unwrap_or_default().to_owned();
-            if name == "file" {
-                let frames = field.map(|frame| frame.map_err(|_| upload::broken_off()));
-                form.file = Some(upload::receive_stream(frames).await?);
-                continue;
-            }
-            let slot = match name.as_str() {
-                "type" => &mut form.kind,
-                "couponSetId" => &mut form.coupon_set_id,
-                "delimiter" => &mut form.delimiter,
-                "header" => &mut form.header,
-                "codeColumn" => &mut form.code_column,
-                "overrideExisting" => &mut form.override_existing,
-                "updateOnlyEmptyFields" => &mut form.update_only_empty_fields,
-                _ => {
-                    form.faults.push(Fault::new(
-                        format!("/{name}"),
-                        "There is no such field here.",
-                    ));
-                    &mut None
-                }
-            };
-            *slot = Some(text(field).await?);
-        }
-        Ok(form)
-    }
-
-    fn check(mut self) -> Result<(Uuid, Options, std::fs::File), Error> {
-        if self.kind.as_deref() != Some("coupons") {
-            self.fault("type", "This must be \"coupons\".");
-        }
-        let set = self
-            .coupon_set_id
-            .as_deref()
-            .and_then(|id| Uuid::try_parse(id).ok());
-        if set.is_none() {
-            self.fault("couponSetId", "This must be the UUID of a coupon set.");
-        }
-        if self.file.is_none() {
-            self.fault("file", "This field is needed.");
-        }
-        let filled = |field: Option<String>| field.filter(|text| !text.is_empty());
-        let header = self.header.take();
-        let override_existing = self.override_existing.take();
-        let update_only_empty_fields = self.update_only_empty_fields.take();
-        let options = Options {
-            delimiter: filled(self.delimiter.take()),
-            header: self.boolean("header", filled(header)),
-            code_column: filled(self.code_column.take()),
-            override_existing: self.boolean("overrideExisting", filled(override_existing)),
-            update_only_empty_fields: self
-                .boolean("updateOnlyEmptyFields", filled(update_only_empty_fields)),
-        };
-        if let Err(Error::Invalid(faults)) = options.csv() {
-            self.faults.extend(
-                faults
-                    .into_iter()
-                    .map(|fault| Fault::new(format!("/{}", fault.pointer), fault.detail)),
-            );
-        }
-        match (set, self.file) {
-            (Some(set), Some(file)) if self.faults.is_empty() => Ok((set, options, file)),
-            _ => Err(Error::Invalid(self.faults)),
-        }
-    }
-
-    fn fault(&mut self, name: &str, detail: &str) {
-        self.faults.push(Fault::new(format!("/{name}"), detail));
-    }
-
-    fn boolean(&mut self, name: &str, text: Option<String>) -> Option<bool> {
-        let text = text?;
-        let value = text.parse().ok();
-        if value.is_none() {
-            self.fault(name, "This must be true or false.");
-        }
-        value
-    }
-}
-
-async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, Error> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|_| upload::broken_off())? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > MAX_FIELD_BYTES {
-            return Err(Error::malformed(format!(
-                "A field of the form may have at most {MAX_FIELD_BYTES} bytes."
-            )));
-        }
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::malformed("The fields of the form must be UTF-8."))?;
-    // A tab is a delimiter, so only the line break that some clients add is taken away.
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 async fn find(

@@ -5,11 +5,12 @@
 //! worker applies the chunks and publishes the cards all at once.
 
 mod db;
+mod form;
 mod http;
 mod reading;
 mod report;
 mod spool;
-mod upload;
+pub(crate) mod upload;
 pub(crate) mod worker;
 
 use chrono::{DateTime, Utc};
@@ -96,26 +97,30 @@ struct Options {
 
 impl Options {
     fn csv(&self) -> Result<CsvOptions, Error> {
-        let delimiter = self
-            .delimiter
-            .as_deref()
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| Error::invalid("delimiter", "This must be one of , ; | and tab."))
-            })
-            .transpose()?;
+        let mut faults = Vec::new();
+        let delimiter = self.delimiter.as_deref().and_then(|text| text.parse().ok());
+        if delimiter.is_none() && self.delimiter.is_some() {
+            faults.push(Fault::new(
+                "delimiter",
+                "This must be one of , ; | and tab.",
+            ));
+        }
         if let Some(detail) = self
             .code_column
             .as_deref()
             .and_then(|name| check_text(name, 255).err())
         {
-            return Err(Error::invalid("codeColumn", detail));
+            faults.push(Fault::new("codeColumn", detail));
         }
-        Ok(CsvOptions {
-            delimiter,
-            header: self.header,
-            code_column: self.code_column.clone(),
-        })
+        if faults.is_empty() {
+            Ok(CsvOptions {
+                delimiter,
+                header: self.header,
+                code_column: self.code_column.clone(),
+            })
+        } else {
+            Err(Error::Invalid(faults))
+        }
     }
 
     /// Fills in what was detected, so that the import tells how its file was read.

@@ -3,13 +3,13 @@
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::db::{self, RejectedRow};
 use super::reading::csv_safe;
 use crate::database::Database;
-use crate::error::Error;
+use crate::error::{Chain, Error};
 use crate::tenants::TenantId;
 
 /// Rows that are read at a time.
@@ -40,6 +40,10 @@ pub(super) fn stream(database: Database, tenant: TenantId, import: Uuid) -> Resp
             };
             Ok(Some((render(&rows, matches!(at, At::Start))?, next)))
         }
+    });
+    // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
+    let pages = pages.inspect_err(move |error| {
+        tracing::warn!(%import, error = %Chain(error), "a report broke off");
     });
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::reading::{CsvLayout, ReadError, Row, read_csv, read_json, read_list};
-use super::{Format, Options, db, refuse, unclosed_quote};
+use super::{Format, Import, Options, db, refuse, unclosed_quote};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::error::{Error, TOO_LARGE};
@@ -80,14 +80,14 @@ pub(super) async fn store(
     tenant: TenantId,
     mut delivery: Delivery,
     file: File,
-) -> Result<Uuid, Error> {
+) -> Result<Import, Error> {
     let import = Uuid::now_v7();
     let csv_options = delivery.options.csv()?;
     let (sender, receiver) = mpsc::channel(2);
     let format = delivery.format;
     let reader = tokio::task::spawn_blocking(move || read(file, format, &csv_options, &sender));
 
-    let mut transaction = database.tenant(tenant).await?;
+    let mut transaction = database.upload(tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
     let stored = store_chunks(&mut transaction, tenant, import, receiver).await;
     let outcome = reader
@@ -109,13 +109,17 @@ pub(super) async fn store(
         }
         Err(ReadError::UnclosedQuote { line }) => {
             transaction.rollback().await?;
-            transaction = database.tenant(tenant).await?;
+            transaction = database.upload(tenant).await?;
             db::create_failed(&mut transaction, tenant, &new, &unclosed_quote(line)).await?;
         }
         Err(error) => return Err(refuse(error)),
     }
+    // Read before the commit: after it, nothing may turn the answer into a failure.
+    let created = db::find(&mut transaction, tenant, import)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
     transaction.commit().await?;
-    Ok(import)
+    Ok(created)
 }
 
 /// Counts of what was stored.

@@ -16,6 +16,8 @@ use crate::error::{Chain, is_unavailable};
 
 /// Imports that one replica applies at the same time, each of another set.
 const WORKERS: usize = 2;
+/// Claims after which an import that fails by its own fault, and not by an outage, is given up.
+const MAX_EPOCHS: i32 = 5;
 /// How often a worker looks for jobs of other replicas.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -82,6 +84,10 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
         Ok(false) => {
             tracing::info!(import = %job.import, "an import was left: it is another worker's or was ended");
         }
+        Err(error) if !is_unavailable(&error) && job.epoch >= MAX_EPOCHS => {
+            tracing::error!(import = %job.import, error = %Chain(&error), "an import failed for good");
+            fail(database, job).await;
+        }
         Err(error) => {
             tracing::warn!(import = %job.import, error = %Chain(&error), "an import was interrupted and will be resumed");
             // Not at once: what failed may fail again.
@@ -91,6 +97,18 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
     // Without effect unless the job is still ours and not ended.
     if let Err(error) = db::give_up(database.system(), job).await {
         tracing::warn!(error = %Chain(&error), "an import could not be given up; its lease will run out");
+    }
+}
+
+async fn fail(database: &Database, job: &Job) {
+    if let Err(error) = db::fail(
+        database.tasks(),
+        job,
+        "The import failed on our side. It was logged.",
+    )
+    .await
+    {
+        tracing::warn!(import = %job.import, error = %Chain(&error), "its failure could not be noted");
     }
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::api_key::{Presented, Scopes};
 use super::{TenantId, db};
 use crate::app::App;
-use crate::database::Database;
+use crate::database::{ACQUIRE_TIMEOUT, Database};
 use crate::error::{Error, MISSING_SCOPE, TENANT_SUSPENDED, UNAUTHORIZED, UNKNOWN_PATH};
 
 /// How long another replica may go on accepting a key that was revoked.
@@ -167,7 +167,10 @@ impl Keys {
             return Ok(Some(key));
         }
         let stripe = usize::from(id.as_bytes()[15]) % self.loading.len();
-        let _loading = self.loading[stripe].lock().await;
+        // Who waits for one that waits for a database that is away need not wait anew.
+        let _loading = tokio::time::timeout(ACQUIRE_TIMEOUT, self.loading[stripe].lock())
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?;
         if let Some(key) = self.fresh(id) {
             return Ok(Some(key));
         }

@@ -82,7 +82,8 @@ async fn the_same_key_twice_in_a_batch_is_one_assignment() {
         .await
         .multiple("birthday", &["A", "B", "C"])
         .await;
-    let item = |contact: &str| json!({"contactId": contact, "idempotencyKey": "k"});
+    let item =
+        |contact: &str| json!({"contactId": contact, "idempotencyKey": "k", "workflowId": "w"});
     let results = set
         .assign_batch(
             json!([item("ann"), item("ann"), item("bob"), item("ann")]),
@@ -90,6 +91,12 @@ async fn the_same_key_twice_in_a_batch_is_one_assignment() {
         )
         .await;
     assert_eq!(statuses(&results), [201, 200, 422, 200]);
+    for member in ["id", "workflowId", "couponCode"] {
+        assert_eq!(
+            results[1]["assignment"][member],
+            results[0]["assignment"][member]
+        );
+    }
     assert_eq!(code(&results[1]), "A");
     assert_eq!(results[1]["assignment"]["outcome"], "replayed");
     assert_eq!(results[2]["error"]["code"], "idempotency-key-reused");

@@ -20,7 +20,7 @@ use crate::support::program::{
 use couponry::database::embedded::Embedded;
 
 /// Longer than an assignment waits for the database, and longer than a request waits for a connection.
-const OUTAGE: Duration = Duration::from_secs(6);
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// A durable PostgreSQL and a service that knows it by its URL only.
 fn start() -> (TempDir, Embedded, Service) {

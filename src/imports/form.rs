@@ -1,0 +1,150 @@
+//! The form of the product we follow: fields in any order, so the file is kept until all of them are known.
+
+use std::collections::HashSet;
+
+use axum::extract::Multipart;
+use axum::extract::multipart::MultipartError;
+use futures_util::StreamExt;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{Options, upload};
+use crate::error::{Error, Fault};
+
+/// Fields of a form, the unknown ones too.
+const MAX_PARTS: usize = 16;
+/// Bytes of a field of the form that is not the file.
+const MAX_FIELD_BYTES: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Form {
+    kind: Option<String>,
+    coupon_set_id: Option<String>,
+    delimiter: Option<String>,
+    header: Option<String>,
+    code_column: Option<String>,
+    override_existing: Option<String>,
+    update_only_empty_fields: Option<String>,
+    file: Option<std::fs::File>,
+    faults: Vec<Fault>,
+}
+
+impl Form {
+    pub(super) async fn receive(mut multipart: Multipart) -> Result<Self, Error> {
+        let mut form = Self::default();
+        let mut names = HashSet::new();
+        while let Some(field) = patiently(multipart.next_field()).await? {
+            let name = field.name().unwrap_or_default().to_owned();
+            if names.len() == MAX_PARTS {
+                return Err(Error::malformed(format!(
+                    "The form may have at most {MAX_PARTS} fields."
+                )));
+            }
+            if !names.insert(name.clone()) {
+                return Err(Error::invalid(
+                    format!("/{name}"),
+                    "This field is there twice.",
+                ));
+            }
+            if name == "file" {
+                let frames = field.map(|frame| frame.map_err(|_| upload::broken_off()));
+                form.file = Some(upload::receive_stream(frames).await?);
+                continue;
+            }
+            let slot = match name.as_str() {
+                "type" => &mut form.kind,
+                "couponSetId" => &mut form.coupon_set_id,
+                "delimiter" => &mut form.delimiter,
+                "header" => &mut form.header,
+                "codeColumn" => &mut form.code_column,
+                "overrideExisting" => &mut form.override_existing,
+                "updateOnlyEmptyFields" => &mut form.update_only_empty_fields,
+                _ => {
+                    form.faults.push(Fault::new(
+                        format!("/{name}"),
+                        "There is no such field here.",
+                    ));
+                    &mut None
+                }
+            };
+            *slot = Some(text(field).await?);
+        }
+        Ok(form)
+    }
+
+    pub(super) fn check(mut self) -> Result<(Uuid, Options, std::fs::File), Error> {
+        if self.kind.as_deref() != Some("coupons") {
+            self.fault("type", "This must be \"coupons\".");
+        }
+        let set = self
+            .coupon_set_id
+            .as_deref()
+            .and_then(|id| Uuid::try_parse(id).ok());
+        if set.is_none() {
+            self.fault("couponSetId", "This must be the UUID of a coupon set.");
+        }
+        if self.file.is_none() {
+            self.fault("file", "This field is needed.");
+        }
+        let filled = |field: Option<String>| field.filter(|text| !text.is_empty());
+        let header = self.header.take();
+        let override_existing = self.override_existing.take();
+        let update_only_empty_fields = self.update_only_empty_fields.take();
+        let options = Options {
+            delimiter: filled(self.delimiter.take()),
+            header: self.boolean("header", filled(header)),
+            code_column: filled(self.code_column.take()),
+            override_existing: self.boolean("overrideExisting", filled(override_existing)),
+            update_only_empty_fields: self
+                .boolean("updateOnlyEmptyFields", filled(update_only_empty_fields)),
+        };
+        if let Err(Error::Invalid(faults)) = options.csv() {
+            self.faults.extend(
+                faults
+                    .into_iter()
+                    .map(|fault| Fault::new(format!("/{}", fault.pointer), fault.detail)),
+            );
+        }
+        match (set, self.file) {
+            (Some(set), Some(file)) if self.faults.is_empty() => Ok((set, options, file)),
+            _ => Err(Error::Invalid(self.faults)),
+        }
+    }
+
+    fn fault(&mut self, name: &str, detail: &str) {
+        self.faults.push(Fault::new(format!("/{name}"), detail));
+    }
+
+    fn boolean(&mut self, name: &str, text: Option<String>) -> Option<bool> {
+        let text = text?;
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.fault(name, "This must be true or false.");
+        }
+        value
+    }
+}
+
+async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = patiently(field.chunk()).await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > MAX_FIELD_BYTES {
+            return Err(Error::malformed(format!(
+                "A field of the form may have at most {MAX_FIELD_BYTES} bytes."
+            )));
+        }
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::malformed("The fields of the form must be UTF-8."))?;
+    // A tab is a delimiter, so only the line break that some clients add is taken away.
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// What comes next of the form, if it comes in time.
+async fn patiently<T>(next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
+    timeout(upload::PATIENCE, next)
+        .await
+        .map_err(|_| upload::too_slow())?
+        .map_err(|_| upload::broken_off())
+}
