@@ -198,18 +198,11 @@ impl Task {
         };
         let mut count = first.items.len();
         let mut requests = vec![first];
-        let mut taken = 0;
-        // As long as more comes whenever the handlers that are ready get their turn, they get it: larger batches cost the
-        // database less for each item. Nothing is waited for.
-        while count < MAX_BATCH && taken < requests.len() {
-            taken = requests.len();
-            tokio::task::yield_now().await;
-            while count < MAX_BATCH
-                && let Ok(next) = self.receiver.try_recv()
-            {
-                count += next.items.len();
-                requests.push(next);
-            }
+        while count < MAX_BATCH
+            && let Ok(next) = self.receiver.try_recv()
+        {
+            count += next.items.len();
+            requests.push(next);
         }
         Some(requests)
     }
