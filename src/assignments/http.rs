@@ -5,20 +5,18 @@ use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use chrono::{DateTime, Datelike, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::batch;
 use super::dealer::{Answer, Item, PATIENCE, Target};
 use super::key::IdempotencyKey;
-use super::lists::{self, Filter, Slice, Spot};
+use super::search::{ListQuery, search};
 use super::{Assignment, NewAssignment, Outcome, State as AssignmentState, db, id};
 use crate::app::App;
-use crate::coupon_sets;
 use crate::error::Error;
-use crate::extract::{Json, Path, Query, check_text};
-use crate::page::{Page, Paging};
+use crate::extract::{Json, Path, Query};
+use crate::page::Page;
 use crate::tenants::auth::{AssignmentsRead, AssignmentsWrite, Caller};
 
 pub(crate) fn router() -> Router<App> {
@@ -151,116 +149,16 @@ async fn find(
         .ok_or_else(not_found)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct ListQuery {
-    coupon_set_id: Option<Uuid>,
-    contact_id: Option<String>,
-    code: Option<String>,
-    workflow_id: Option<String>,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-    limit: Option<u16>,
-    cursor: Option<String>,
-}
-
-impl ListQuery {
-    /// PostgreSQL cannot even be asked for text with a NUL.
-    fn check(&self) -> Result<(), Error> {
-        let texts = [
-            ("contactId", &self.contact_id),
-            ("code", &self.code),
-            ("workflowId", &self.workflow_id),
-        ];
-        for (name, text) in texts {
-            if let Some(detail) = text.as_deref().and_then(|text| check_text(text, 255).err()) {
-                return Err(Error::malformed(format!("`{name}` is wrong: {detail}")));
-            }
-        }
-        for (name, time) in [("from", self.from), ("to", self.to)] {
-            if time.is_some_and(|time| !(1..=9999).contains(&time.year())) {
-                return Err(Error::malformed(format!(
-                    "`{name}` must be in the years 1 to 9999."
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
 async fn list(
     State(app): State<App>,
     caller: Caller<AssignmentsRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Assignment>>, Error> {
-    query.check()?;
-    let paging: Paging<Spot> = Paging::new(query.limit, query.cursor.as_deref())?;
-    if paging
-        .key()
-        .is_some_and(|spot| !(1..=9999).contains(&spot.assigned_at.year()))
-    {
-        return Err(Error::malformed(
-            "`cursor` is not one that this list gave out.",
-        ));
-    }
-    let tenant = caller.tenant;
-    let mut transaction = app.database.tenant(tenant).await?;
-    let set_no = match query.coupon_set_id {
-        // Deleted sets too: their history stays readable.
-        Some(set) => Some(
-            coupon_sets::find_no_of_any(&mut transaction, tenant, set)
-                .await?
-                .ok_or_else(|| Error::not_found("coupon set"))?,
-        ),
-        None => None,
-    };
-    let filter = Filter {
-        set_no,
-        workflow_id: query.workflow_id.as_deref(),
-        from: query.from,
-        to: query.to,
-    };
-    let slice = Slice {
-        after: paging.key().copied(),
-        back: paging.back(),
-        rows: paging.rows(),
-    };
-    let spots = match (&query.contact_id, &query.code, set_no, &query.workflow_id) {
-        (Some(contact), None, _, _) => {
-            lists::list_by_contact(&mut transaction, tenant, contact, &filter, slice).await?
-        }
-        (contact, Some(code), _, _) => {
-            lists::list_by_code(
-                &mut transaction,
-                tenant,
-                code,
-                contact.as_deref(),
-                &filter,
-                slice,
-            )
-            .await?
-        }
-        (None, None, Some(set_no), _) => {
-            lists::list_by_set(&mut transaction, tenant, set_no, &filter, slice).await?
-        }
-        (None, None, None, Some(workflow)) => {
-            lists::list_by_workflow(&mut transaction, tenant, workflow, &filter, slice).await?
-        }
-        (None, None, None, None) => {
-            lists::list_by_time(&mut transaction, tenant, &filter, slice).await?
-        }
-    };
-    let places: Vec<_> = spots
-        .iter()
-        .map(|spot| id::Place {
-            set_no: spot.set_no,
-            number: spot.number,
-        })
-        .collect();
-    let found = db::find(&mut transaction, tenant, &places).await?;
+    let paging = query.paging()?;
+    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let rows = search(&mut transaction, caller.tenant, &query, &paging).await?;
     transaction.commit().await?;
-    let rows: Vec<(Spot, Assignment)> = spots.into_iter().zip(found).collect();
     let page = paging.page(rows, &uri, |(spot, _)| *spot);
     Ok(Json(page.map(|(_, assignment)| assignment)))
 }

@@ -10,6 +10,7 @@ mod http;
 mod id;
 mod key;
 mod lists;
+mod search;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
