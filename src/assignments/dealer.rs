@@ -180,10 +180,12 @@ impl Task {
     async fn run(mut self) {
         let mut turn = Instant::now();
         while let Some(requests) = self.gather().await {
-            self.answer(requests).await;
-            if self.connection.is_none() || turn.elapsed() > TURN {
-                self.connection = None;
+            if self.connection.is_none() {
                 turn = Instant::now();
+            }
+            self.answer(requests).await;
+            if turn.elapsed() > TURN {
+                self.connection = None;
             }
         }
     }

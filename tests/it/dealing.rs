@@ -144,6 +144,25 @@ async fn a_client_that_goes_away_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_set_that_somebody_holds_locked_gathers_no_waiting_connections() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("birthday", &["A"]).await;
+    let mut holder = holding_the_sets(&app).await;
+    let answer = set.assign_as("ann", "k").await;
+    assert_eq!(answer.refusal(), "503 unavailable");
+    assert_eq!(answer.str("idempotencyKey"), "k");
+    eventually("nobody waits any more", async || {
+        let waiting = "select exists (select 1 from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock')";
+        (app.database.ask_one(waiting).await == false).then_some(())
+    })
+    .await;
+    holder.execute("commit").await.unwrap();
+    assert!(set.assign_as("ann", "k").await.status.is_success());
+    assert_eq!(set.counters().await.1, 1);
+}
+
+#[tokio::test]
 async fn a_set_that_is_deleted_while_a_batch_waits_hands_out_nothing() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("birthday", &["A"]).await;
