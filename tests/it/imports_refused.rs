@@ -1,11 +1,22 @@
 //! Bad input gets a clear answer, and nothing of it is stored.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use couponry::app::router;
+use futures_util::future::join_all;
+use futures_util::stream;
+use tower::ServiceExt;
+
 use serde_json::{Value, json};
 
 use crate::imports::{CSV, JSON, LIST, codes, counts, form, import, report, send_form, start};
-use crate::support::TestApp;
 use crate::support::process::{Process, answer};
 use crate::support::shop::CouponSet;
+use crate::support::{TestApp, eventually};
 
 /// How many rows of any import, of any sort, are stored.
 pub(super) async fn stored(app: &TestApp) -> Value {
@@ -322,4 +333,41 @@ async fn an_announced_body_over_the_limit_is_refused_before_it_is_sent() {
         (413, &json!("payload-too-large"))
     );
     assert_eq!(stored(&app).await, 0);
+}
+
+#[tokio::test]
+async fn uploads_that_stall_hold_up_no_other_tenant_and_end() {
+    let (app, shop, set) = start().await;
+    let other = app.shop().await.multiple("other", &[]).await;
+    let reading = Arc::new(AtomicUsize::new(0));
+    let stalled = (0..4).map(|_| {
+        let reading = Arc::clone(&reading);
+        let mut counted = false;
+        // The handler reads, and nothing ever comes.
+        let body = stream::poll_fn(move |_| -> Poll<Option<Result<Bytes, std::io::Error>>> {
+            if !std::mem::replace(&mut counted, true) {
+                reading.fetch_add(1, Ordering::SeqCst);
+            }
+            Poll::Pending
+        });
+        let request = Request::post(format!("{}/imports", set.path()))
+            .header("authorization", format!("Bearer {}", shop.key))
+            .header("content-type", LIST)
+            .body(Body::from_stream(body))
+            .unwrap();
+        router(app.app.clone()).oneshot(request)
+    });
+    let (ended, ()) = tokio::join!(join_all(stalled), async {
+        eventually("four uploads are under way", async || {
+            (reading.load(Ordering::SeqCst) == 4).then_some(())
+        })
+        .await;
+        other.fill(&["A"]).await;
+        assert_eq!(set.upload(LIST, "", "A").await.refusal(), "503 overloaded");
+    });
+    for answer in ended {
+        assert_eq!(answer.unwrap().status(), 408);
+    }
+    set.fill(&["A"]).await;
+    assert_eq!(set.counters().await.0, 1);
 }
