@@ -290,18 +290,3 @@ begin
    where i.tenant_id = p_tenant and i.id = p_import;
   return true;
 end $$;
-
--- Ends an import that fails again and again for a reason that no new try will mend. Nothing of it can be dealt.
-create function fail_import(p_tenant integer, p_import uuid, p_epoch integer, p_failure text)
-returns void
-language sql
-as $$
-  select set_config('couponry.tenant_id', p_tenant::text, true);
-  update imports i
-     set status = 'error', failure = p_failure, finished_at = clock_timestamp(), lease_until = null
-   where i.tenant_id = p_tenant and i.id = p_import and i.epoch = p_epoch and i.status = 'inProgress';
-  delete from import_chunks c
-   using imports i
-   where c.tenant_id = p_tenant and c.import_id = p_import
-     and i.tenant_id = p_tenant and i.id = p_import and i.status = 'error';
-$$;

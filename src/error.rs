@@ -221,17 +221,15 @@ impl IntoResponse for Error {
 
 /// Whether the outcome of what was sent is unknown or nothing was sent: the connection broke, the server is starting
 /// or stopping or has given the statement up (57…), it undid one of two transactions that stood in each other's way
-/// (40001, 40P01), or a lock or a transaction took too long (55P03, 25P03). A new try may succeed. 53300: too many
-/// connections. 25006: a server that has become a read-only standby.
+/// (40001, 40P01), or a lock or a transaction took too long (55P03, 25P03). A new try may succeed. 53…: no room
+/// for it, on the disk or for connections. 25006: a server that has become a read-only standby.
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("57")
+                || code.starts_with("53")
                 || code.starts_with("08")
-                || matches!(
-                    &*code,
-                    "25006" | "25P03" | "40001" | "40P01" | "53300" | "55P03"
-                )
+                || matches!(&*code, "25006" | "25P03" | "40001" | "40P01" | "55P03")
         }),
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -285,15 +285,16 @@ pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
     .await
 }
 
-/// Lets another worker have the job at once.
-pub(super) async fn give_up(pool: &PgPool, job: &Job) -> sqlx::Result<()> {
+/// Lets any worker have the job after this many seconds.
+pub(super) async fn give_up(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Result<()> {
     sqlx::query!(
         "update imports
-            set lease_until = clock_timestamp()
+            set lease_until = clock_timestamp() + make_interval(secs => $4)
           where tenant_id = $1 and id = $2 and epoch = $3 and status = 'inProgress'",
         job.tenant as TenantId,
         job.import,
-        job.epoch
+        job.epoch,
+        pause
     )
     .execute(pool)
     .await?;
@@ -333,17 +334,4 @@ pub(super) async fn publish(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
     )
     .fetch_one(pool)
     .await
-}
-
-pub(super) async fn fail(pool: &PgPool, job: &Job, failure: &str) -> sqlx::Result<()> {
-    sqlx::query!(
-        "select fail_import($1, $2, $3, $4)",
-        job.tenant as TenantId,
-        job.import,
-        job.epoch,
-        failure
-    )
-    .execute(pool)
-    .await?;
-    Ok(())
 }

@@ -16,8 +16,9 @@ use crate::error::{Chain, is_unavailable};
 
 /// Imports that one replica applies at the same time, each of another set.
 const WORKERS: usize = 2;
-/// Claims after which an import that fails by its own fault, and not by an outage, is given up.
-const MAX_EPOCHS: i32 = 5;
+/// How long an import rests that failed by its own fault and not by an outage: it keeps no worker from the others, and
+/// nothing of it is lost.
+const REST: Duration = Duration::from_mins(1);
 /// How often a worker looks for jobs of other replicas.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -79,36 +80,27 @@ async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
 
 async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
     tracing::info!(import = %job.import, from_chunk = job.next_chunk, chunks = job.chunks, "an import is being applied");
-    match apply(database, job, shutdown).await {
-        Ok(true) => tracing::info!(import = %job.import, "an import is finished"),
+    let pause = match apply(database, job, shutdown).await {
+        Ok(true) => {
+            tracing::info!(import = %job.import, "an import is finished");
+            Duration::ZERO
+        }
         Ok(false) => {
             tracing::info!(import = %job.import, "an import was left: it is another worker's or was ended");
+            Duration::ZERO
         }
-        Err(error) if !is_unavailable(&error) && job.epoch >= MAX_EPOCHS => {
-            tracing::error!(import = %job.import, error = %Chain(&error), "an import failed for good");
-            fail(database, job).await;
+        Err(error) if is_unavailable(&error) => {
+            tracing::warn!(import = %job.import, error = %Chain(&error), "an import was interrupted and will be resumed");
+            LOOK
         }
         Err(error) => {
-            tracing::warn!(import = %job.import, error = %Chain(&error), "an import was interrupted and will be resumed");
-            // Not at once: what failed may fail again.
-            tokio::time::sleep(LOOK).await;
+            tracing::error!(import = %job.import, error = %Chain(&error), "an import failed and will be tried again");
+            REST
         }
-    }
+    };
     // Without effect unless the job is still ours and not ended.
-    if let Err(error) = db::give_up(database.system(), job).await {
+    if let Err(error) = db::give_up(database.system(), job, pause.as_secs_f64()).await {
         tracing::warn!(error = %Chain(&error), "an import could not be given up; its lease will run out");
-    }
-}
-
-async fn fail(database: &Database, job: &Job) {
-    if let Err(error) = db::fail(
-        database.tasks(),
-        job,
-        "The import failed on our side. It was logged.",
-    )
-    .await
-    {
-        tracing::warn!(import = %job.import, error = %Chain(&error), "its failure could not be noted");
     }
 }
 

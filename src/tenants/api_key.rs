@@ -4,6 +4,7 @@
 //! stored; 32 random bytes need no slow hash.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -174,13 +175,13 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// What a key may do.
+/// What a key may do; each request has a copy.
 #[derive(Debug, Clone)]
-pub(crate) struct Scopes(Vec<String>);
+pub(crate) struct Scopes(Arc<[String]>);
 
 impl Scopes {
     pub(crate) fn new(scopes: Vec<String>) -> Self {
-        Self(scopes)
+        Self(scopes.into())
     }
 
     pub(crate) fn allow(&self, scope: &str) -> bool {

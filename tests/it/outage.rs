@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use crate::support::OPERATOR_TOKEN;
 use crate::support::database::{url, wait_for_lock_waiters};
 use crate::support::program::{
-    Client, Reply, Service, children, couponry, folder_with_cluster, ready_pid, receive, runs,
-    signal, start_postgres, until,
+    Client, Reply, Service, children, couponry, folder, folder_with_cluster, ready_pid, receive,
+    runs, signal, start_postgres, until,
 };
 use couponry::database::embedded::Embedded;
 
@@ -277,4 +277,37 @@ fn a_postgresql_of_its_own_that_was_killed_comes_back_and_keeps_every_code() {
         json!({"quantity": 3, "available": 1, "assigned": 2})
     );
     assert!(service.stop(Signal::INT).success());
+}
+
+#[test]
+fn a_service_whose_database_is_not_there_yet_lives_is_not_ready_and_can_be_stopped() {
+    let folder = folder();
+    let nothing = folder.path().join("nothing");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = port.expect("a free port");
+    let mut command = couponry(folder.path());
+    command
+        .env(
+            "DATABASE_URL",
+            format!(
+                "postgres://nobody@localhost/none?host={}",
+                nothing.display()
+            ),
+        )
+        .env("COUPONRY_LISTEN", address.to_string());
+    let mut service = Service::spawn(folder.path(), &mut command);
+    service.address = address;
+    until("it waits", || {
+        service
+            .log()
+            .contains("waiting for PostgreSQL")
+            .then_some(())
+    });
+    let client = service.client("");
+    client.get("/healthz").expect(200);
+    for path in ["/readyz", "/v1/coupon-sets"] {
+        assert_eq!(client.get(path).expect(503).str("code"), "unavailable");
+    }
+    service.interrupt(Signal::TERM);
+    assert!(service.ended().success());
 }
