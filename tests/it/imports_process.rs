@@ -32,7 +32,7 @@ fn first_row(row: usize) -> Option<usize> {
 #[tokio::test]
 async fn kill_9_in_the_middle_of_an_import_resumes_it_and_counts_nothing_twice() {
     let (app, shop, set) = prepare().await;
-    let mut service = Process::start(&app.database);
+    let service = Process::start(&app.database);
     let file: String = (0..ROWS).map(|row| code(row) + "\n").collect();
     let request = format!("POST {}/imports", set.path());
     let upload = service.send(&shop.key, &request, LIST, &file);

@@ -127,7 +127,8 @@ pub struct TestDatabase {
     pub options: PgConnectOptions,
     /// As the superuser, whom row level security does not bind.
     pub owner: PgPool,
-    name: Arc<Name>,
+    /// Dropped with the last of them.
+    _name: Arc<Name>,
 }
 
 struct Name(String);
@@ -176,7 +177,7 @@ impl TestDatabase {
         Self {
             options,
             owner,
-            name: Arc::new(Name(name)),
+            _name: Arc::new(Name(name)),
         }
     }
 
@@ -192,11 +193,6 @@ impl TestDatabase {
     /// Waits until so many statements wait for a lock of a row.
     pub async fn wait_for_lock_waiters(&self, count: usize) {
         wait_for_lock_waiters(&self.owner, count).await;
-    }
-
-    /// The name of the database on its server.
-    pub fn name(&self) -> &str {
-        &self.name.0
     }
 }
 

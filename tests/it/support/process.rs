@@ -1,101 +1,79 @@
-//! The `couponry` program as a process of its own, to be killed and measured, and a bare HTTP client for it.
+//! A service in a process of its own that uploads are sent to: what it keeps of them on disk and in memory is watched.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::ExitStatus;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::database::TestDatabase;
+use super::program::{Service, couponry, folder};
 
 /// A running service; it is killed when this is dropped.
 pub struct Process {
-    child: Child,
-    address: SocketAddr,
-    temp: tempfile::TempDir,
+    service: Service,
+    folder: TempDir,
 }
 
 impl Process {
     /// Starts the program on a database and waits until it serves.
     pub fn start(database: &TestDatabase) -> Self {
-        let socket = database.options.get_socket().expect("a unix socket");
-        let url = format!(
-            "postgres://postgres@localhost/{}?host={}",
-            database.name(),
-            socket.display()
-        );
-        let temp = tempfile::tempdir().expect("a temporary folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_couponry"))
-            .env("DATABASE_URL", url)
-            .env("COUPONRY_LISTEN", "127.0.0.1:0")
-            .env("COUPONRY_LOG", "info")
-            .env("TMPDIR", temp.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut log = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let address = log
-            .by_ref()
-            .map_while(Result::ok)
-            .inspect(|line| eprintln!("{line}"))
-            .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
-            .find(|line| line["message"] == "serving")
-            .expect("the program serves");
-        let address = address["listen"]
-            .as_str()
-            .and_then(|text| text.parse().ok());
-        // A full pipe would stop the program.
-        std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
-        Self {
-            child,
-            address: address.expect("an address"),
-            temp,
-        }
+        let folder = folder();
+        let uploads = folder.path().join("uploads");
+        fs::create_dir(&uploads).expect("the folder is ours");
+        let mut command = couponry(&folder.path().join("none"));
+        command
+            .env("DATABASE_URL", database.url())
+            .env("TMPDIR", uploads);
+        let service = Service::start(folder.path(), &mut command);
+        Self { service, folder }
     }
 
     /// What `kill -9` does.
-    pub fn kill(&mut self) {
-        self.child.kill().expect("the process is ours");
-        self.child.wait().expect("the process is ours");
+    pub fn kill(self) {
+        self.service.kill();
     }
 
     /// What `kill` does; waits until the program has ended by itself.
     pub fn terminate(&mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is ours");
-        self.child.wait().expect("the process is ours")
+        self.service.interrupt(Signal::TERM);
+        self.service.ended()
+    }
+
+    fn uploads(&self) -> PathBuf {
+        self.folder.path().join("uploads")
     }
 
     /// The sizes of the files that it holds open and that have no name.
     pub fn unnamed_files(&self) -> Vec<u64> {
-        let folder = PathBuf::from(format!("/proc/{}/fd", self.child.id()));
-        let files = std::fs::read_dir(folder).expect("the process lives");
+        let files = fs::read_dir(format!("/proc/{}/fd", self.service.pid()));
         files
+            .expect("the process lives")
             .filter_map(|file| {
                 let file = file.ok()?.path();
-                let name = std::fs::read_link(&file).ok()?;
-                (name.starts_with(self.temp.path()) && name.to_str()?.ends_with(" (deleted)"))
-                    .then(|| std::fs::metadata(&file).map_or(0, |file| file.len()))
+                let name = fs::read_link(&file).ok()?;
+                (name.starts_with(self.uploads()) && name.to_str()?.ends_with(" (deleted)"))
+                    .then(|| fs::metadata(&file).map_or(0, |file| file.len()))
             })
             .collect()
     }
 
     /// The files that have a name in its temporary folder.
     pub fn temporary_files(&self) -> usize {
-        let files = std::fs::read_dir(self.temp.path()).expect("the folder is ours");
-        files.count()
+        fs::read_dir(self.uploads())
+            .expect("the folder is ours")
+            .count()
     }
 
     /// The most memory that it has held so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .expect("the process lives");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.service.pid()));
         let kib = status
+            .expect("the process lives")
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
             .and_then(|text| text.trim().parse::<u64>().ok());
@@ -104,7 +82,9 @@ impl Process {
 
     /// Sends the head of a request; its body and its answer are the caller's.
     pub async fn open(&self, key: &str, request: &str, kind: &str, length: u64) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        let mut stream = TcpStream::connect(self.service.address)
+            .await
+            .expect("it listens");
         let head = format!(
             "{request} HTTP/1.1\r\nHost: couponry\r\nAuthorization: Bearer {key}\r\n\
              Content-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
@@ -129,12 +109,4 @@ pub async fn answer(mut stream: TcpStream) -> (u16, Value) {
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     let body = serde_json::from_str(body).expect("JSON");
     (status.expect("a status"), body)
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
