@@ -7,7 +7,7 @@
 //! In reading order:
 //!
 //! * `config`, `start`, `server`, `app`: how the service comes to life
-//! * `error`, `extract`, `page`, `telemetry`: what all requests share
+//! * `error`, `extract`, `page`, `time_zone`, `telemetry`: what all requests share
 //! * `database`: pools, roles, migrations, and the PostgreSQL that the service starts for itself
 //! * `tenants`: who calls, and what they may do
 //! * `coupon_sets`: the sources of codes
@@ -31,3 +31,4 @@ pub mod start;
 mod statistics;
 pub mod telemetry;
 pub mod tenants;
+mod time_zone;

@@ -1,0 +1,25 @@
+-- What a coupon set promises beyond its codes: how long they are valid, and what a contact gets who holds one already.
+
+-- `same_code_until` is how long `sameCode` gives the same code again. `assignments_per_contact` caps `newCode`; null is no
+-- cap. From `expires_at` on nothing of the set is handed out. A code is valid for `valid_for_days` days after its
+-- assignment was made or confirmed, by the calendar of `timezone`, an IANA name; days without a time that come from
+-- outside end at midnight there.
+alter table coupon_sets
+  add column same_code_until text not null default 'always',
+  add column assignments_per_contact integer,
+  add column expires_at timestamptz,
+  add column timezone text not null default 'UTC',
+  add column valid_for_days integer,
+  add constraint coupon_sets_same_code_until_check check (same_code_until in ('used', 'expired', 'always')),
+  add constraint coupon_sets_assignments_per_contact_check check (assignments_per_contact > 0),
+  add constraint coupon_sets_valid_for_days_check check (valid_for_days > 0);
+
+-- When the first card of a lot expires, null if none does; and when the last does, null if one never does. Within a lot
+-- cards that expire come first, in that order (0002), so these are of its first and its last card.
+alter table lots
+  add column first_expires_at timestamptz,
+  add column last_expires_at timestamptz;
+
+-- A code of a small set may come back many thousand times.
+alter table cards
+  alter column turn type integer;
