@@ -21,6 +21,9 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::assignments::dealer::Dealer;
+use crate::assignments::queue::Waiting;
+use crate::assignments::recorder::Recorder;
+use crate::assignments::sweeper;
 use crate::config::Config;
 use crate::database::Database;
 use crate::error::{
@@ -42,12 +45,13 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the handlers work with. Cloning is cheap.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) database: Database,
     pub(crate) keys: Arc<Keys>,
     pub(crate) dealer: Dealer,
+    pub(crate) recorder: Recorder,
     pub(crate) bell: Bell,
     pub(crate) uploads: Uploads,
     tracker: TaskTracker,
@@ -63,12 +67,16 @@ impl App {
         let shutdown = CancellationToken::new();
         let bell = Bell::default();
         worker::spawn(&database, &bell, &tracker, &shutdown);
-        let dealer = Dealer::new(database.clone(), tracker.clone());
+        sweeper::spawn(&database, &tracker, &shutdown);
+        let waiting = Waiting::default();
+        let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
+        let recorder = Recorder::new(database.clone(), tracker.clone(), waiting);
         Self {
             config: Arc::new(config),
             database,
             keys: Arc::default(),
             dealer,
+            recorder,
             bell,
             uploads: Uploads::default(),
             tracker,
@@ -91,6 +99,7 @@ impl App {
     pub async fn stop(&self) {
         self.begin_shutdown();
         self.dealer.close();
+        self.recorder.close();
         self.tracker.close();
         if tokio::time::timeout(STOP_LIMIT, self.tracker.wait())
             .await

@@ -179,6 +179,14 @@ impl FieldValue for Uuid {
     }
 }
 
+impl FieldValue for bool {
+    fn from_value(value: Value) -> Result<Self, String> {
+        value
+            .as_bool()
+            .ok_or_else(|| "This must be true or false.".to_owned())
+    }
+}
+
 impl FieldValue for Vec<Value> {
     fn from_value(value: Value) -> Result<Self, String> {
         match value {

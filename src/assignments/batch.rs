@@ -1,23 +1,25 @@
 //! The batch endpoint: for each item what the same request alone would have got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use futures_util::future::join_all;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::NewAssignment;
-use super::dealer::{BATCH_PATIENCE, Dealer, Item, Target};
+use super::dealer::{Dealer, Give, Target};
 use super::http::{Asked, Assigned};
 use super::key::IdempotencyKey;
+use super::queue::BATCH_PATIENCE;
+use super::rehearsal::{Rehearsal, rehearse};
 use crate::app::{App, RequestId};
 use crate::coupon_sets;
-use crate::error::{Error, Fault};
+use crate::error::{BATCH_WITHHELD, Error, Fault};
 use crate::extract::{Fields, FromFields, Json, Path, read};
-use crate::tenants::TenantId;
 use crate::tenants::auth::{AssignmentsWrite, Caller};
 
 /// Most items of one batch.
@@ -30,16 +32,23 @@ const PORTION: usize = 500;
 #[derive(Debug)]
 pub(super) struct NewBatch {
     items: Vec<Value>,
+    give: Give,
 }
 
 impl FromFields for NewBatch {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let all_or_nothing: Option<bool> = fields.optional("allOrNothing");
         let items: Vec<Value> = fields.required("items")?;
         if items.is_empty() || items.len() > MAX_ITEMS {
             fields.fault("items", format!("A batch has from 1 to {MAX_ITEMS} items."));
             return None;
         }
-        Some(Self { items })
+        let give = if all_or_nothing == Some(true) {
+            Give::AllOrNothing
+        } else {
+            Give::Each
+        };
+        Some(Self { items, give })
     }
 }
 
@@ -88,10 +97,22 @@ pub(super) async fn assign_batch(
         // The longest of the items' keys.
         batch_key.of_item(MAX_ITEMS)?;
     }
-    check_set(&app, caller.tenant, set).await?;
     let count = batch.items.len();
-    let (mut outcomes, asked) = read_items(batch.items, set, batch_key.as_ref())?;
-    outcomes.extend(deal(&app.dealer, caller.tenant, set, asked).await);
+    let target = Target {
+        tenant: caller.tenant,
+        set,
+        child: None,
+    };
+    let mut read = Items::read(batch.items, set, batch_key.as_ref())?;
+    if batch.give == Give::AllOrNothing {
+        read.expect_one_whole()?;
+    }
+    let mut outcomes = read.refused;
+    outcomes.extend(rehearse_all(&app, target, read.rehearsed).await?);
+    outcomes.extend(deal(&app.dealer, target, caller.key, read.asked, batch.give).await);
+    if batch.give == Give::AllOrNothing {
+        expect_given(&outcomes, request_id.as_str())?;
+    }
     let results = (0..count)
         .map(|index| {
             let lost = || Err((None, Error::Internal("an item got no answer".to_owned())));
@@ -102,66 +123,153 @@ pub(super) async fn assign_batch(
     Ok(Json(BatchResults { results }))
 }
 
-async fn check_set(app: &App, tenant: TenantId, set: Uuid) -> Result<(), Error> {
-    let mut transaction = app.database.tenant(tenant).await?;
-    let found = coupon_sets::find_no(&mut transaction, tenant, set).await?;
-    transaction.commit().await?;
-    found
-        .map(|_| ())
-        .ok_or_else(|| Error::not_found("coupon set"))
+/// The items of a batch, each with its place in it.
+#[derive(Default)]
+struct Items {
+    /// By the child set that they name.
+    asked: BTreeMap<Option<Uuid>, Vec<(usize, Asked)>>,
+    rehearsed: Vec<(usize, Option<Uuid>, Rehearsal, Asked)>,
+    /// What is wrong is answered by itself and harms no other.
+    refused: BTreeMap<usize, Outcome>,
 }
 
-/// Items to be asked for, with their places in the batch, by the child set that they name.
-type AskedByChild = BTreeMap<Option<Uuid>, Vec<(usize, Asked, Item)>>;
-
-/// Reads each item by itself: a wrong one is answered and harms no other.
-fn read_items(
-    items: Vec<Value>,
-    set: Uuid,
-    batch_key: Option<&IdempotencyKey>,
-) -> Result<(BTreeMap<usize, Outcome>, AskedByChild), Error> {
-    let mut outcomes = BTreeMap::new();
-    let mut by_child = AskedByChild::new();
-    for (index, value) in items.into_iter().enumerate() {
-        let item: NewItem = match read(value) {
-            Ok(item) => item,
-            Err(faults) => {
-                outcomes.insert(index, Err((None, Error::Invalid(faults))));
-                continue;
+impl Items {
+    fn read(
+        items: Vec<Value>,
+        set: Uuid,
+        batch_key: Option<&IdempotencyKey>,
+    ) -> Result<Self, Error> {
+        let mut sorted = Self::default();
+        for (index, value) in items.into_iter().enumerate() {
+            let item: NewItem = match read(value) {
+                Ok(item) => item,
+                Err(faults) => {
+                    let refused = Err((None, Error::Invalid(faults)));
+                    sorted.refused.insert(index, refused);
+                    continue;
+                }
+            };
+            let key = match (item.key, batch_key) {
+                (Some(key), _) => key,
+                (None, Some(batch_key)) => batch_key.of_item(index)?,
+                (None, None) => IdempotencyKey::mint(),
+            };
+            let NewAssignment {
+                child, rehearsal, ..
+            } = item.new;
+            let asked = Asked::new(set, item.new, key);
+            match rehearsal {
+                Some(rehearsal) => sorted.rehearsed.push((index, child, rehearsal, asked)),
+                None => sorted.asked.entry(child).or_default().push((index, asked)),
             }
-        };
-        let key = match (item.key, batch_key) {
-            (Some(key), _) => key,
-            (None, Some(batch_key)) => batch_key.of_item(index)?,
-            (None, None) => IdempotencyKey::mint(),
-        };
-        let of_child = by_child.entry(item.new.child).or_default();
-        let (asked, item) = Asked::new(set, item.new, key);
-        of_child.push((index, asked, item));
+        }
+        if sorted.asked.keys().flatten().count() > MAX_CHILDREN {
+            let detail =
+                format!("The items of a batch may name at most {MAX_CHILDREN} child sets.");
+            return Err(Error::invalid("/items", detail));
+        }
+        Ok(sorted)
     }
-    if by_child.keys().flatten().count() > MAX_CHILDREN {
-        let detail = format!("The items of a batch may name at most {MAX_CHILDREN} child sets.");
-        return Err(Error::invalid("/items", detail));
+
+    /// What is given as a whole must be right as a whole, and is asked of one chain of sets.
+    fn expect_one_whole(&mut self) -> Result<(), Error> {
+        let faults: Vec<Fault> = mem::take(&mut self.refused)
+            .into_iter()
+            .filter_map(|(index, refused)| Some((index, refused.err()?.1)))
+            .flat_map(|(index, error)| match in_item(error, index) {
+                Error::Invalid(faults) => faults,
+                _ => Vec::new(),
+            })
+            .collect();
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        if self.asked.len() > 1 {
+            let detail = "With `allOrNothing` all items must name the same child set, or none.";
+            return Err(Error::invalid("/items", detail));
+        }
+        let mut contacts = HashMap::new();
+        for (index, asked) in self.asked.values().flatten() {
+            let contact = contacts
+                .entry(asked.key.hash())
+                .or_insert(&asked.contact_id);
+            if *contact != &asked.contact_id {
+                let pointer = format!("/items/{index}/idempotencyKey");
+                return Err(Error::invalid(
+                    pointer,
+                    "Another item has this key for another contact.",
+                ));
+            }
+        }
+        Ok(())
     }
-    Ok((outcomes, by_child))
+}
+
+/// Refuses a batch of which something was refused: nothing was given then.
+fn expect_given(outcomes: &BTreeMap<usize, Outcome>, request_id: &str) -> Result<(), Error> {
+    let is_refusal = |error: &Error| error.kind().status.is_client_error();
+    let refused: Vec<Value> = outcomes
+        .iter()
+        .filter_map(|(index, outcome)| {
+            let (_, error) = outcome.as_ref().err()?;
+            (is_refusal(error) && *error.kind() != BATCH_WITHHELD)
+                .then(|| json!({"index": index, "error": error.problem(request_id)}))
+        })
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} of the {} items cannot be given a code, so none was given. `refused` says which and why.",
+        refused.len(),
+        outcomes.len()
+    );
+    Err(Error::refused(&BATCH_WITHHELD, detail).with("refused", refused))
+}
+
+async fn rehearse_all(
+    app: &App,
+    target: Target,
+    rehearsed: Vec<(usize, Option<Uuid>, Rehearsal, Asked)>,
+) -> Result<Vec<(usize, Outcome)>, Error> {
+    let mut transaction = app.database.tenant(target.tenant).await?;
+    coupon_sets::find_no(&mut transaction, target.tenant, target.set)
+        .await?
+        .ok_or_else(|| Error::not_found("coupon set"))?;
+    let mut outcomes = Vec::with_capacity(rehearsed.len());
+    for (index, child, rehearsal, asked) in rehearsed {
+        let key = asked.key.as_str().to_owned();
+        let outcome = rehearse(
+            &mut transaction,
+            Target { child, ..target },
+            rehearsal,
+            asked,
+        )
+        .await;
+        outcomes.push((index, outcome.map_err(|error| (Some(key), error))));
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
 }
 
 async fn deal(
     dealer: &Dealer,
-    tenant: TenantId,
-    set: Uuid,
-    by_child: AskedByChild,
+    target: Target,
+    caller: Uuid,
+    asked: BTreeMap<Option<Uuid>, Vec<(usize, Asked)>>,
+    give: Give,
 ) -> Vec<(usize, Outcome)> {
+    let portion = match give {
+        Give::Each => PORTION,
+        Give::AllOrNothing => MAX_ITEMS,
+    };
     let mut portions = Vec::new();
-    for (child, items) in by_child {
-        let target = Target { tenant, set, child };
+    for (child, items) in asked {
+        let target = Target { child, ..target };
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
-            portions.push(deal_portion(
-                dealer,
-                target,
-                items.by_ref().take(PORTION).collect(),
-            ));
+            let items: Vec<_> = items.by_ref().take(portion).collect();
+            portions.push(deal_portion(dealer, target, caller, items, give));
         }
     }
     join_all(portions).await.into_iter().flatten().collect()
@@ -170,14 +278,16 @@ async fn deal(
 async fn deal_portion(
     dealer: &Dealer,
     target: Target,
-    portion: Vec<(usize, Asked, Item)>,
+    caller: Uuid,
+    portion: Vec<(usize, Asked)>,
+    give: Give,
 ) -> Vec<(usize, Outcome)> {
-    let (asked, items): (Vec<_>, Vec<_>) = portion
-        .into_iter()
-        .map(|(index, asked, item)| ((index, asked), item))
-        .unzip();
-    let answers = dealer.deal(target, items, BATCH_PATIENCE).await;
-    asked
+    let items = portion
+        .iter()
+        .map(|(_, asked)| asked.item(caller))
+        .collect();
+    let answers = dealer.deal(target, items, give, BATCH_PATIENCE).await;
+    portion
         .into_iter()
         .zip(answers)
         .map(|((index, asked), answer)| {

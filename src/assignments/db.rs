@@ -1,33 +1,52 @@
 //! SQL of assignments.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::dealer::{Answer, Item, Target};
 use super::id::{self, Place};
+use super::life::{self, Change, Entry, Obstacle, Recording};
+use super::queue::Call;
+use super::recorder::Ledger;
+use super::rehearsal::Stage;
 use super::{Assignment, Outcome, Refusal, Served, State};
 use crate::tenants::TenantId;
 
 /// Items in columns, as the function takes them.
 pub(super) struct Batch<'a> {
     target: Target,
+    /// The children are asked too.
+    chain: bool,
+    /// Nothing is given unless every item can be.
+    all: bool,
     keys: Vec<Uuid>,
     contacts: Vec<&'a str>,
     workflows: Vec<Option<&'a str>>,
     nodes: Vec<Option<&'a str>>,
     executions: Vec<Option<&'a str>>,
+    reserves: Vec<Option<i32>>,
+    callers: Vec<Uuid>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(target: Target, items: impl Iterator<Item = &'a Item>) -> Self {
+    pub(super) fn new(
+        target: Target,
+        items: impl Iterator<Item = &'a Item>,
+        chain: bool,
+        all: bool,
+    ) -> Self {
         let mut batch = Self {
             target,
+            chain,
+            all,
             keys: Vec::new(),
             contacts: Vec::new(),
             workflows: Vec::new(),
             nodes: Vec::new(),
             executions: Vec::new(),
+            reserves: Vec::new(),
+            callers: Vec::new(),
         };
         for item in items {
             batch.keys.push(item.key_hash);
@@ -35,6 +54,8 @@ impl<'a> Batch<'a> {
             batch.workflows.push(item.workflow_id.as_deref());
             batch.nodes.push(item.node_id.as_deref());
             batch.executions.push(item.execution_id.as_deref());
+            batch.reserves.push(item.reserve_seconds);
+            batch.callers.push(item.caller);
         }
         batch
     }
@@ -51,6 +72,10 @@ pub(super) struct BatchRow {
     number: Option<i64>,
     code: Option<String>,
     assigned_at: Option<DateTime<Utc>>,
+    state: Option<String>,
+    reserved_until: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    timezone: Option<String>,
     workflow_id: Option<String>,
     node_id: Option<String>,
     execution_id: Option<String>,
@@ -65,7 +90,7 @@ impl BatchRow {
     /// The item has no answer yet; its next call will tell.
     pub(super) fn asks_again(&self) -> bool {
         matches!(self.outcome.as_str(), "again" | "chainChanged")
-            || (self.outcome == "exhausted" && self.fallback)
+            || (self.fallback && matches!(self.outcome.as_str(), "exhausted" | "setExpired"))
     }
 
     pub(super) fn into_answer(self) -> Answer {
@@ -73,13 +98,17 @@ impl BatchRow {
             "assigned" => Outcome::Assigned,
             "replayed" => Outcome::Replayed,
             "alreadyAssigned" => Outcome::AlreadyAssigned,
-            "refused" => {
-                return Err(match (self.place(), self.assigned_at) {
-                    (Some(place), Some(at)) => Refusal::Held(place, at),
+            "refused" => return Err(Refusal::Held(self.id())),
+            "limitReached" => return Err(Refusal::LimitReached),
+            "ended" => {
+                return Err(match (self.id(), self.state()) {
+                    (Some(id), Some(state)) => Refusal::Ended(id, state),
                     _ => Refusal::Internal,
                 });
             }
             "exhausted" => return Err(Refusal::Exhausted),
+            "setExpired" => return Err(Refusal::SetExpired),
+            "withheld" => return Err(Refusal::Withheld),
             "keyReused" => return Err(Refusal::KeyReused),
             "setNotFound" => return Err(Refusal::SetNotFound),
             "childNotFound" => return Err(Refusal::ChildNotFound),
@@ -87,8 +116,11 @@ impl BatchRow {
             "chainTooLong" => return Err(Refusal::ChainTooLong),
             _ => return Err(Refusal::Internal),
         };
-        let (Some(place), Some(set), Some(code), Some(assigned_at)) =
-            (self.place(), self.set_id, self.code, self.assigned_at)
+        let (Some(place), Some(state)) = (self.place(), self.state()) else {
+            return Err(Refusal::Internal);
+        };
+        let (Some(set), Some(code), Some(assigned_at), Some(timezone)) =
+            (self.set_id, self.code, self.assigned_at, self.timezone)
         else {
             return Err(Refusal::Internal);
         };
@@ -98,6 +130,10 @@ impl BatchRow {
             set,
             code,
             assigned_at,
+            state,
+            reserved_until: self.reserved_until,
+            expires_at: self.expires_at,
+            timezone,
             workflow_id: self.workflow_id,
             node_id: self.node_id,
             execution_id: self.execution_id,
@@ -110,31 +146,190 @@ impl BatchRow {
             number: self.number?,
         })
     }
+
+    fn id(&self) -> Option<Uuid> {
+        Some(id::encode(self.place()?, self.assigned_at?))
+    }
+
+    fn state(&self) -> Option<State> {
+        State::parse(self.state.as_deref()?)
+    }
 }
 
-/// Answers a batch in one round trip and one commit. The whole reply is read before anything of it is used: rows arrive
-/// before the commit.
-pub(super) async fn assign_batch(
-    connection: &mut PgConnection,
-    batch: &Batch<'_>,
-    chain: bool,
-) -> sqlx::Result<Vec<BatchRow>> {
+/// One round trip and one commit. The whole reply is read before anything of it is used: rows arrive before the commit.
+impl Call for Batch<'_> {
+    const NAME: &'static str = "a batch of assignments";
+    type Row = BatchRow;
+
+    fn size(&self) -> usize {
+        self.keys.len()
+    }
+
+    async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<BatchRow>> {
+        sqlx::query_as!(
+            BatchRow,
+            r#"select item as "item!", outcome as "outcome!", fallback as "fallback!",
+                      set_no, set_id, number, code, assigned_at, state, reserved_until, expires_at, timezone,
+                      workflow_id, node_id, execution_id
+                 from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+            self.target.tenant as TenantId,
+            self.target.set,
+            self.target.child as Option<Uuid>,
+            self.chain,
+            self.all,
+            &self.keys,
+            &self.contacts as &[&str],
+            &self.workflows as &[Option<&str>],
+            &self.nodes as &[Option<&str>],
+            &self.executions as &[Option<&str>],
+            &self.reserves as &[Option<i32>],
+            &self.callers
+        )
+        .fetch_all(connection)
+        .await
+    }
+}
+
+/// Changes in columns, as the function takes them.
+pub(super) struct Changes<'a> {
+    ledger: Ledger,
+    numbers: Vec<i64>,
+    millis: Vec<i64>,
+    events: Vec<&'static str>,
+    occurred: Vec<Option<DateTime<Utc>>>,
+    callers: Vec<Uuid>,
+    reasons: Vec<Option<&'a str>>,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn new(ledger: Ledger, changes: impl Iterator<Item = &'a Change>) -> Self {
+        let mut columns = Self {
+            ledger,
+            numbers: Vec::new(),
+            millis: Vec::new(),
+            events: Vec::new(),
+            occurred: Vec::new(),
+            callers: Vec::new(),
+            reasons: Vec::new(),
+        };
+        for change in changes {
+            columns.numbers.push(change.number);
+            columns.millis.push(change.millis);
+            columns.events.push(change.event.recorded());
+            columns.occurred.push(change.occurred_at);
+            columns.callers.push(change.caller);
+            columns.reasons.push(change.reason.as_deref());
+        }
+        columns
+    }
+}
+
+/// What the function answers for one change.
+pub(super) struct ChangeRow {
+    item: i32,
+    outcome: String,
+    state: Option<String>,
+}
+
+impl ChangeRow {
+    /// Position in the call.
+    pub(super) fn index(&self) -> usize {
+        usize::try_from(self.item - 1).expect("items count from 1")
+    }
+
+    pub(super) fn into_answer(self) -> life::Answer {
+        let state = self.state.as_deref().and_then(State::parse);
+        match (self.outcome.as_str(), state) {
+            ("recorded", Some(state)) => Ok((Recording::Recorded, state)),
+            ("repeated", Some(state)) => Ok((Recording::Repeated, state)),
+            ("wrongState", Some(state)) => Err(Obstacle::WrongState(state)),
+            ("notFound", _) => Err(Obstacle::NotFound),
+            _ => Err(Obstacle::Undone(Refusal::Internal)),
+        }
+    }
+}
+
+/// The changes are of different assignments. One round trip and one commit, as for a batch.
+impl Call for Changes<'_> {
+    const NAME: &'static str = "a batch of events";
+    type Row = ChangeRow;
+
+    fn size(&self) -> usize {
+        self.numbers.len()
+    }
+
+    async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<ChangeRow>> {
+        sqlx::query_as!(
+            ChangeRow,
+            r#"select item as "item!", outcome as "outcome!", state
+                 from record_events($1, $2, $3, $4, $5, $6, $7, $8)"#,
+            self.ledger.tenant as TenantId,
+            self.ledger.set_no,
+            &self.numbers,
+            &self.millis,
+            &self.events as &[&str],
+            &self.occurred as &[Option<DateTime<Utc>>],
+            &self.callers,
+            &self.reasons as &[Option<&str>]
+        )
+        .fetch_all(connection)
+        .await
+    }
+}
+
+/// A set with reservations that have run out.
+pub(super) struct DueSet {
+    tenant: TenantId,
+    set_no: i32,
+}
+
+/// Finds them across tenants, some at a time.
+pub(super) async fn due_sets(pool: &PgPool) -> sqlx::Result<Vec<DueSet>> {
     sqlx::query_as!(
-        BatchRow,
-        r#"select item as "item!", outcome as "outcome!", fallback as "fallback!",
-                  set_no, set_id, number, code, assigned_at, workflow_id, node_id, execution_id
-             from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
-        batch.target.tenant as TenantId,
-        batch.target.set,
-        batch.target.child as Option<Uuid>,
-        chain,
-        &batch.keys,
-        &batch.contacts as &[&str],
-        &batch.workflows as &[Option<&str>],
-        &batch.nodes as &[Option<&str>],
-        &batch.executions as &[Option<&str>]
+        DueSet,
+        r#"select distinct d.tenant_id as "tenant: TenantId", d.set_no
+             from (
+               select r.tenant_id, r.set_no
+                 from reservations r
+                where r.expires_at <= now()
+                order by r.expires_at
+                limit 10000
+             ) d"#
     )
-    .fetch_all(connection)
+    .fetch_all(pool)
+    .await
+}
+
+/// Ends reservations of a set that have run out, and answers how many.
+pub(super) async fn sweep_reservations(
+    connection: &mut PgConnection,
+    due: &DueSet,
+) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        r#"select sweep_reservations($1, $2) as "count!""#,
+        due.tenant as TenantId,
+        due.set_no
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Finds what a rehearsal needs to know.
+pub(super) async fn find_stage(
+    connection: &mut PgConnection,
+    target: Target,
+) -> sqlx::Result<Option<Stage>> {
+    sqlx::query_as!(
+        Stage,
+        r#"select s.on_repeat, s.timezone, c.fault
+             from coupon_sets s
+            cross join lateral coupon_set_chain(s.tenant_id, s.set_no, $3) c
+            where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
+        target.tenant as TenantId,
+        target.set,
+        target.child as Option<Uuid>
+    )
+    .fetch_optional(connection)
     .await
 }
 
@@ -146,6 +341,10 @@ struct Row {
     requested_set_id: Uuid,
     contact_id: String,
     assigned_at: DateTime<Utc>,
+    state: String,
+    reserved_until: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    timezone: String,
     workflow_id: Option<String>,
     node_id: Option<String>,
     execution_id: Option<String>,
@@ -165,8 +364,12 @@ impl From<Row> for Assignment {
             coupon_set_id: row.set_id,
             requested_coupon_set_id: row.requested_set_id,
             contact_id: row.contact_id,
-            state: State::Assigned,
+            state: State::parse(&row.state).expect("the database knows these states only"),
             assigned_at: row.assigned_at,
+            // A reservation that has run out is no longer reserved.
+            reserved_until: row.reserved_until.filter(|_| row.state == "reserved"),
+            expires_at: row.expires_at,
+            timezone: row.timezone,
             workflow_id: row.workflow_id,
             node_id: row.node_id,
             execution_id: row.execution_id,
@@ -184,11 +387,13 @@ pub(super) async fn find(
     let numbers: Vec<i64> = places.iter().map(|place| place.number).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"select a.set_no, a.number, coalesce(card.code, served.code) as "code!", served.id as set_id,
-                  requested.id as requested_set_id, contact.contact_id, a.assigned_at,
-                  a.workflow_id, a.node_id, a.execution_id
+        r#"select a.set_no as "set_no!", a.number as "number!", coalesce(card.code, served.code) as "code!",
+                  served.id as set_id, requested.id as requested_set_id, contact.contact_id,
+                  a.assigned_at as "assigned_at!",
+                  assignment_state(a.last_event, a.reserved_until, now()) as "state!", a.reserved_until,
+                  a.valid_until as expires_at, served.timezone, a.workflow_id, a.node_id, a.execution_id
              from unnest($2::integer[], $3::bigint[]) with ordinality as p (set_no, number, place)
-             join assignments a on a.tenant_id = $1 and a.set_no = p.set_no and a.number = p.number
+             join assignment_lives a on a.tenant_id = $1 and a.set_no = p.set_no and a.number = p.number
              join coupon_sets served on served.tenant_id = $1 and served.set_no = a.set_no
              join coupon_sets requested on requested.tenant_id = $1 and requested.set_no = a.requested_set_no
              join contacts contact on contact.tenant_id = $1 and contact.contact_no = a.contact_no
@@ -202,4 +407,73 @@ pub(super) async fn find(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(Assignment::from).collect())
+}
+
+/// What happened to an assignment after it was made.
+pub(super) async fn entries(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    place: Place,
+) -> sqlx::Result<Vec<Entry>> {
+    sqlx::query_as!(
+        Entry,
+        "select event, recorded_at, occurred_at, key_id as api_key_id, reason
+           from ledger_entries
+          where tenant_id = $1 and set_no = $2 and assignment_number = $3
+          order by step",
+        tenant as TenantId,
+        place.set_no,
+        place.number
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Where an assignment is that a code of a set leads to.
+pub(super) struct CodePlace {
+    /// `single` sets give their code to many.
+    pub is_single: bool,
+    pub set_no: i32,
+    pub number: Option<i64>,
+    pub assigned_at: Option<DateTime<Utc>>,
+}
+
+/// Finds the latest assignment of each code, in the order of the codes; `None` where there is no such set.
+pub(super) async fn find_by_codes(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    sets: &[Uuid],
+    codes: &[&str],
+) -> sqlx::Result<Vec<Option<CodePlace>>> {
+    let rows = sqlx::query!(
+        r#"select q.place as "place!", s.set_no, s.type = 'single' as "is_single!", found.number as "number?",
+                  found.assigned_at as "assigned_at?"
+             from unnest($2::uuid[], $3::text[]) with ordinality as q (set_id, code, place)
+             join coupon_sets s on s.tenant_id = $1 and s.id = q.set_id
+             left join lateral (
+               select a.number, a.assigned_at
+                 from cards c
+                 join assignments a on a.tenant_id = $1 and a.set_no = c.set_no and a.lot_no = c.lot_no
+                                   and a.ordinal = c.ordinal
+                where c.tenant_id = $1 and c.code = q.code and c.set_no = s.set_no
+                order by c.turn desc
+                limit 1
+             ) found on true"#,
+        tenant as TenantId,
+        sets,
+        codes as &[&str]
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut places: Vec<Option<CodePlace>> = codes.iter().map(|_| None).collect();
+    for row in rows {
+        let index = usize::try_from(row.place - 1).expect("places count from 1");
+        places[index] = Some(CodePlace {
+            is_single: row.is_single,
+            set_no: row.set_no,
+            number: row.number,
+            assigned_at: row.assigned_at,
+        });
+    }
+    Ok(places)
 }

@@ -1,5 +1,7 @@
 //! `…/assignments`: handing out, one by one or in batches, and looking up.
 
+use std::ops::Not;
+
 use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -9,10 +11,12 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::batch;
-use super::dealer::{Answer, Item, PATIENCE, Target};
+use super::dealer::{Answer, Give, Item, Target};
 use super::key::IdempotencyKey;
+use super::queue::PATIENCE;
+use super::rehearsal::rehearse;
 use super::search::{ListQuery, search};
-use super::{Assignment, NewAssignment, Outcome, State as AssignmentState, db, id};
+use super::{Assignment, NewAssignment, Outcome, db, id};
 use crate::app::App;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
@@ -35,8 +39,11 @@ pub(crate) fn router() -> Router<App> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Assigned {
     #[serde(flatten)]
-    assignment: Assignment,
-    outcome: Outcome,
+    pub(super) assignment: Assignment,
+    pub(super) outcome: Outcome,
+    /// Nothing was taken: the request was a test.
+    #[serde(skip_serializing_if = "Not::not")]
+    pub(super) test: bool,
     /// The key that gives this answer again: the caller's, or the one that the service made.
     pub(super) idempotency_key: String,
 }
@@ -44,8 +51,8 @@ pub(super) struct Assigned {
 impl Assigned {
     pub(super) fn status(&self) -> StatusCode {
         match self.outcome {
-            Outcome::Assigned => StatusCode::CREATED,
-            Outcome::Replayed | Outcome::AlreadyAssigned => StatusCode::OK,
+            Outcome::Assigned if !self.test => StatusCode::CREATED,
+            _ => StatusCode::OK,
         }
     }
 }
@@ -58,32 +65,39 @@ impl IntoResponse for Assigned {
 
 /// A request on its way: what is needed to make the answer of it.
 pub(super) struct Asked {
-    requested: Uuid,
-    contact_id: String,
-    workflow_id: Option<String>,
-    node_id: Option<String>,
-    execution_id: Option<String>,
+    pub(super) requested: Uuid,
+    pub(super) contact_id: String,
+    pub(super) workflow_id: Option<String>,
+    pub(super) node_id: Option<String>,
+    pub(super) execution_id: Option<String>,
+    pub(super) reserve_seconds: Option<i32>,
     pub(super) key: IdempotencyKey,
 }
 
 impl Asked {
-    pub(super) fn new(requested: Uuid, new: NewAssignment, key: IdempotencyKey) -> (Self, Item) {
-        let item = Item {
-            key_hash: key.hash(),
-            contact_id: new.contact.0.clone(),
-            workflow_id: new.workflow_id.clone(),
-            node_id: new.node_id.clone(),
-            execution_id: new.execution_id.clone(),
-        };
-        let asked = Self {
+    pub(super) fn new(requested: Uuid, new: NewAssignment, key: IdempotencyKey) -> Self {
+        Self {
             requested,
             contact_id: new.contact.0,
             workflow_id: new.workflow_id,
             node_id: new.node_id,
             execution_id: new.execution_id,
+            reserve_seconds: new.reserve_for.map(|seconds| seconds.0),
             key,
-        };
-        (asked, item)
+        }
+    }
+
+    /// What the dealer is handed for it; `caller` is the id of the API key.
+    pub(super) fn item(&self, caller: Uuid) -> Item {
+        Item {
+            key_hash: self.key.hash(),
+            contact_id: self.contact_id.clone(),
+            workflow_id: self.workflow_id.clone(),
+            node_id: self.node_id.clone(),
+            execution_id: self.execution_id.clone(),
+            reserve_seconds: self.reserve_seconds,
+            caller,
+        }
     }
 
     pub(super) fn answer(self, answer: Answer) -> Result<Assigned, Error> {
@@ -102,13 +116,17 @@ impl Asked {
                 coupon_set_id: served.set,
                 requested_coupon_set_id: self.requested,
                 contact_id: self.contact_id,
-                state: AssignmentState::Assigned,
+                state: served.state,
                 assigned_at: served.assigned_at,
+                reserved_until: served.reserved_until,
+                expires_at: served.expires_at,
+                timezone: served.timezone,
                 workflow_id,
                 node_id,
                 execution_id,
             },
             outcome: served.outcome,
+            test: false,
             idempotency_key: self.key.as_str().to_owned(),
         })
     }
@@ -127,8 +145,18 @@ async fn assign(
         set,
         child: new.child,
     };
-    let (asked, item) = Asked::new(set, new, key);
-    let answer = app.dealer.deal(target, vec![item], PATIENCE).await.pop();
+    let rehearsal = new.rehearsal;
+    let asked = Asked::new(set, new, key);
+    if let Some(rehearsal) = rehearsal {
+        let mut transaction = app.database.tenant(caller.tenant).await?;
+        return rehearse(&mut transaction, target, rehearsal, asked).await;
+    }
+    let items = vec![asked.item(caller.key)];
+    let answer = app
+        .dealer
+        .deal(target, items, Give::Each, PATIENCE)
+        .await
+        .pop();
     asked.answer(answer.ok_or_else(|| Error::Internal("the dealer gave no answer".to_owned()))?)
 }
 

@@ -43,6 +43,11 @@ pub(crate) fn decode(id: Uuid) -> Option<Place> {
     })
 }
 
+/// The time in an id, in milliseconds since 1970.
+pub(crate) fn millis(id: Uuid) -> i64 {
+    i64::try_from(id.as_u128() >> 80).expect("48 bits")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

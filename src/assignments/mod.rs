@@ -1,7 +1,8 @@
 //! Assignments: each single-use code is handed to exactly one contact, once for each idempotency key.
 //!
 //! The log is append-only, and the database function `assign_batch` is the only writer of it. `dealer` gathers what is
-//! asked of a set at the same time into one call of it.
+//! asked of a set at the same time into one call of it. What becomes of an assignment is in `life`: entries of a ledger
+//! that is append-only too.
 
 mod batch;
 mod db;
@@ -9,11 +10,18 @@ pub(crate) mod dealer;
 mod http;
 mod id;
 mod key;
+mod life;
 mod lists;
+pub(crate) mod queue;
+pub(crate) mod recorder;
+mod rehearsal;
 mod search;
+pub(crate) mod sweeper;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -21,11 +29,14 @@ pub(crate) use http::router;
 
 use crate::coupon_sets;
 use crate::error::{
-    ALREADY_ASSIGNED, COUPON_SET_EXHAUSTED, Error, IDEMPOTENCY_KEY_REUSED, OVERLOADED, UNAVAILABLE,
+    ALREADY_ASSIGNED, ASSIGNMENT_EXPIRED, ASSIGNMENT_RELEASED, ASSIGNMENT_VOID, BATCH_WITHHELD,
+    CONTACT_LIMIT_REACHED, COUPON_SET_EXHAUSTED, COUPON_SET_EXPIRED, Error, IDEMPOTENCY_KEY_REUSED,
+    OVERLOADED, UNAVAILABLE,
 };
-use crate::extract::{FieldValue, Fields, FromFields, check_text, text};
+use crate::extract::{FieldValue, Fields, FromFields, check_text, integer, text};
 use id::Place;
 use key::IdempotencyKey;
+use rehearsal::Rehearsal;
 
 /// The fact that a contact was given a code.
 #[derive(Debug, Serialize)]
@@ -40,15 +51,39 @@ pub(crate) struct Assignment {
     pub contact_id: String,
     pub state: State,
     pub assigned_at: DateTime<Utc>,
+    /// Only while it is reserved.
+    pub reserved_until: Option<DateTime<Utc>>,
+    /// From this moment on the code is not valid; null if it is for ever, or if that is known at the confirmation only.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Of the set that served.
+    pub timezone: String,
     pub workflow_id: Option<String>,
     pub node_id: Option<String>,
     pub execution_id: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+/// Where an assignment is in its life: `reserved`, then `assigned`, `sent`, `used`; or one of the ends before that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum State {
+    Reserved,
     Assigned,
+    Sent,
+    Used,
+    /// Given back: the code may be another's by now.
+    Released,
+    /// Not to be used, and never to be given again.
+    Void,
+    /// It was reserved and not confirmed in time, and so given back.
+    Expired,
+}
+
+impl State {
+    /// Reads what the database function `assignment_state` answers.
+    fn parse(text: &str) -> Option<Self> {
+        let reader: StrDeserializer<'_, ValueError> = text.into_deserializer();
+        Self::deserialize(reader).ok()
+    }
 }
 
 /// How a request was served.
@@ -93,6 +128,19 @@ pub(crate) struct NewAssignment {
     workflow_id: Option<String>,
     node_id: Option<String>,
     execution_id: Option<String>,
+    reserve_for: Option<ReserveSeconds>,
+    rehearsal: Option<Rehearsal>,
+}
+
+/// How long a code is reserved: 1 second to 7 days.
+#[derive(Debug, Clone, Copy)]
+struct ReserveSeconds(i32);
+
+impl FieldValue for ReserveSeconds {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let seconds = integer(&value, 1, 7 * 24 * 60 * 60)?;
+        Ok(Self(i32::try_from(seconds).expect("the range was checked")))
+    }
 }
 
 impl FromFields for NewAssignment {
@@ -103,12 +151,16 @@ impl FromFields for NewAssignment {
         let workflow_id = label(fields, "workflowId");
         let node_id = label(fields, "nodeId");
         let execution_id = label(fields, "executionId");
+        let reserve_for = fields.optional("reserveForSeconds");
+        let rehearsal = Rehearsal::from_fields(fields);
         Some(Self {
             contact: contact?,
             child,
             workflow_id,
             node_id,
             execution_id,
+            reserve_for,
+            rehearsal,
         })
     }
 }
@@ -121,6 +173,10 @@ pub(crate) struct Served {
     pub set: Uuid,
     pub code: String,
     pub assigned_at: DateTime<Utc>,
+    pub state: State,
+    pub reserved_until: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub timezone: String,
     pub workflow_id: Option<String>,
     pub node_id: Option<String>,
     pub execution_id: Option<String>,
@@ -131,8 +187,19 @@ pub(crate) struct Served {
 pub(crate) enum Refusal {
     #[error("neither the set nor its children have a code left")]
     Exhausted,
+    #[error("the set has expired, and its children have no code left")]
+    SetExpired,
+    /// Without the assignment if it would have been made by the same batch.
     #[error("the contact holds a code of the set")]
-    Held(Place, DateTime<Utc>),
+    Held(Option<Uuid>),
+    #[error("the contact holds as many codes as the set allows")]
+    LimitReached,
+    /// What the key was answered with has ended; the code may be another's.
+    #[error("the assignment has ended")]
+    Ended(Uuid, State),
+    /// The item could be served, but another one of its batch could not.
+    #[error("the batch as a whole cannot be served")]
+    Withheld,
     #[error("the key was used for another contact")]
     KeyReused,
     #[error("there is no such set")]
@@ -160,10 +227,27 @@ impl Refusal {
                 &COUPON_SET_EXHAUSTED,
                 "Neither the coupon set nor a child set has a code left. Import more, or name a child set.",
             ),
-            Self::Held(place, at) => {
-                Error::refused(&ALREADY_ASSIGNED, "The contact holds a code of this set, which gives no second one.")
-                    .with("assignmentId", id::encode(place, at).to_string())
+            Self::SetExpired => Error::refused(
+                &COUPON_SET_EXPIRED,
+                "The coupon set has expired, and no child set has a code left. Change `expiresAt`, or name a child set.",
+            ),
+            Self::Held(assignment) => {
+                let detail = "The contact holds a code of this set, which gives no second one.";
+                let error = Error::refused(&ALREADY_ASSIGNED, detail);
+                match assignment {
+                    Some(id) => error.with("assignmentId", id.to_string()),
+                    None => error,
+                }
             }
+            Self::LimitReached => Error::refused(
+                &CONTACT_LIMIT_REACHED,
+                "The contact holds as many codes of this set as `assignmentsPerContact` allows.",
+            ),
+            Self::Ended(id, state) => ended(id, state),
+            Self::Withheld => Error::refused(
+                &BATCH_WITHHELD,
+                "This item could be served, but not every item of the batch. Nothing was assigned.",
+            ),
             Self::KeyReused => Error::refused(
                 &IDEMPOTENCY_KEY_REUSED,
                 "This idempotency key was used for another contact. Use a new key for each execution.",
@@ -183,4 +267,35 @@ impl Refusal {
             Self::Internal => Error::Internal("an assignment failed; its batch was logged".to_owned()),
         }
     }
+
+    /// The same for an event, which has no key: it may be sent again as it is.
+    fn into_error_of_event(self) -> Error {
+        match self {
+            Self::Overloaded => Error::refused(
+                &OVERLOADED,
+                "Too many of your requests are waiting. Nothing was done.",
+            ),
+            Self::Unknown => Error::refused(
+                &UNAVAILABLE,
+                "The database does not answer. Send the request again: whatever was done is done once.",
+            ),
+            _ => Error::Internal("an event failed; its batch was logged".to_owned()),
+        }
+    }
+}
+
+/// The answer to a key whose assignment has ended.
+fn ended(id: Uuid, state: State) -> Error {
+    let (kind, what) = match state {
+        State::Void => (&ASSIGNMENT_VOID, "was voided"),
+        State::Expired => (
+            &ASSIGNMENT_EXPIRED,
+            "was reserved and not confirmed in time",
+        ),
+        _ => (&ASSIGNMENT_RELEASED, "was given back"),
+    };
+    let detail = format!(
+        "This key was answered with an assignment that {what}. Use a new key to ask for another code."
+    );
+    Error::refused(kind, detail).with("assignmentId", id.to_string())
 }

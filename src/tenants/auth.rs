@@ -52,6 +52,8 @@ scopes! {
 #[derive(Debug)]
 pub(crate) struct Caller<S> {
     pub tenant: TenantId,
+    /// The id of the key that was presented.
+    pub key: Uuid,
     pub scopes: Scopes,
     scope: PhantomData<S>,
 }
@@ -92,6 +94,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         }
         Ok(Self {
             tenant: key.tenant,
+            key: presented.id,
             scopes: key.scopes.clone(),
             scope: PhantomData,
         })

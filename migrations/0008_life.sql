@@ -1,0 +1,943 @@
+-- The hand-out with the life of an assignment: reservations, expiry, what a contact may hold, giving back. It replaces
+-- take_codes and assign_batch (0005) and adds the functions that write the ledger (0007).
+--
+-- All of these run under the lock of the set whose ledger they write, and in one order of locks: sets by number, then
+-- contacts by id.
+
+-- The end of a set's ledger: its last number and time, and its running totals. `held` counts the assignments that were
+-- not given back: what a `single` set has used of its quantity.
+create function ledger_tail(
+  p_tenant integer, p_set_no integer,
+  out number bigint, out at timestamptz, out entries bigint, out reserved bigint, out released bigint, out void bigint,
+  out sent bigint, out used bigint, out held bigint)
+language plpgsql
+stable
+as $$
+declare
+  v_number bigint;
+  v_at     timestamptz;
+begin
+  select e.number, e.recorded_at, e.entries, e.reserved, e.released, e.void, e.sent, e.used
+    into number, at, entries, reserved, released, void, sent, used
+    from ledger_entries e
+   where e.tenant_id = p_tenant and e.set_no = p_set_no
+   order by e.number desc
+   limit 1;
+  if number is null then
+    number := 0;
+    entries := 0;
+    reserved := 0;
+    released := 0;
+    void := 0;
+    sent := 0;
+    used := 0;
+  end if;
+
+  select a.number, a.assigned_at into v_number, v_at
+    from assignments a
+   where a.tenant_id = p_tenant and a.set_no = p_set_no
+   order by a.number desc
+   limit 1;
+  number := greatest(number, v_number);
+  at := greatest(at, v_at);
+  held := number - entries - released;
+end $$;
+
+-- Writes entries at the end of a set's ledger, in the order of the arrays, with the running totals. `p_states` is what
+-- state each assignment was in. No assignment may occur twice.
+create function append_entries(
+  p_tenant integer, p_set_no integer, p_at timestamptz,
+  p_assignments bigint[], p_events text[], p_states text[],
+  p_expires timestamptz[], p_occurred timestamptz[], p_callers uuid[], p_reasons text[])
+returns void
+language plpgsql
+as $$
+declare
+  v_tail record;
+begin
+  select * into v_tail
+    from ledger_tail(p_tenant, p_set_no);
+  insert into ledger_entries (
+    tenant_id, set_no, number, assignment_number, event, recorded_at, occurred_at, expires_at, key_id, reason,
+    entries, reserved, released, void, sent, used)
+  select p_tenant, p_set_no, v_tail.number + q.place, q.assignment, q.event, p_at, q.occurred, q.expires, q.caller,
+         q.reason,
+         v_tail.entries + q.place,
+         v_tail.reserved + count(*) filter (where q.event = 'reserved') over so_far
+           - count(*) filter (where q.state = 'reserved' and q.event <> 'reserved') over so_far,
+         v_tail.released + count(*) filter (where q.event in ('released', 'expired')) over so_far,
+         v_tail.void + count(*) filter (where q.event = 'void') over so_far,
+         v_tail.sent + count(*) filter (where q.event = 'sent') over so_far,
+         v_tail.used + count(*) filter (where q.event = 'used') over so_far
+    from unnest(p_assignments, p_events, p_states, p_expires, p_occurred, p_callers, p_reasons)
+           with ordinality as q (assignment, event, state, expires, occurred, caller, reason, place)
+  window so_far as (order by q.place rows unbounded preceding);
+end $$;
+
+-- Gives the codes of these assignments back to their set: each comes in again as a new card, at the end of the lot of
+-- returned codes that expire at that moment. (One lot for all would break the rule that expired cards are a prefix.)
+-- A `single` set has no cards: that its ledger counts the assignment as released is all.
+create function return_cards(p_tenant integer, p_set_no integer, p_assignments bigint[])
+returns void
+language plpgsql
+as $$
+declare
+  v_codes    text[];
+  v_lines    integer[];
+  v_turns    integer[];
+  v_expiries timestamptz[];
+  v_expiry   timestamptz;
+  v_lot_no   integer;
+  v_last     integer;
+begin
+  select array_agg(c.code), array_agg(c.line), array_agg(c.turn), array_agg(c.expires_at)
+    into v_codes, v_lines, v_turns, v_expiries
+    from unnest(p_assignments) as q (number)
+   cross join lateral (
+     select a.lot_no, a.ordinal
+       from assignments a
+      where a.tenant_id = p_tenant and a.set_no = p_set_no and a.number between q.number and q.number
+      order by a.number
+      limit 1
+   ) a
+   cross join lateral (
+     select c.code, c.line, c.turn, c.expires_at
+       from cards c
+      where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = a.lot_no and c.ordinal = a.ordinal
+      limit 1
+   ) c;
+
+  for v_expiry in
+    select distinct q.expiry
+      from unnest(v_expiries) as q (expiry)
+  loop
+    select l.lot_no into v_lot_no
+      from lots l
+     where l.tenant_id = p_tenant and l.set_no = p_set_no and l.import_id is null
+       and l.first_expiry_at is not distinct from v_expiry
+     limit 1;
+    if not found then
+      insert into lots (tenant_id, set_no, lot_no, state, first_expiry_at, last_expiry_at)
+      select p_tenant, p_set_no, coalesce(max(l.lot_no), 0) + 1, 'open', v_expiry, v_expiry
+        from lots l
+       where l.tenant_id = p_tenant and l.set_no = p_set_no
+      returning lot_no into v_lot_no;
+    end if;
+
+    select c.ordinal into v_last
+      from cards c
+     where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = v_lot_no
+     order by c.ordinal desc
+     limit 1;
+    insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code, expires_at)
+    select p_tenant, p_set_no, v_lot_no, coalesce(v_last, 0) + row_number() over (), q.line, q.turn + 1, q.code,
+           v_expiry
+      from unnest(v_codes, v_lines, v_turns, v_expiries) as q (code, line, turn, expiry)
+     where q.expiry is not distinct from v_expiry;
+  end loop;
+end $$;
+
+-- Ends reservations of a set that have run out, up to a thousand, and answers how many.
+create function end_reservations(p_tenant integer, p_set_no integer, p_at timestamptz)
+returns integer
+language plpgsql
+as $$
+declare
+  v_numbers bigint[];
+  v_count   integer;
+begin
+  v_numbers := array(
+    select r.number
+      from reservations r
+     where r.tenant_id = p_tenant and r.set_no = p_set_no and r.expires_at <= p_at
+     order by r.expires_at
+     limit 1000);
+  v_count := cardinality(v_numbers);
+  if v_count = 0 then
+    return 0;
+  end if;
+
+  delete from reservations r
+   where r.tenant_id = p_tenant and r.set_no = p_set_no and r.number = any (v_numbers);
+  perform append_entries(
+    p_tenant, p_set_no, p_at, v_numbers, array_fill('expired'::text, array[v_count]),
+    array_fill('reserved'::text, array[v_count]),
+    array(select a.expires_at
+            from unnest(v_numbers) with ordinality as q (number, place)
+           cross join lateral (
+             select a.expires_at
+               from assignments a
+              where a.tenant_id = p_tenant and a.set_no = p_set_no and a.number between q.number and q.number
+              order by a.number
+              limit 1
+           ) a
+           order by q.place),
+    null, null, null);
+  perform return_cards(p_tenant, p_set_no, v_numbers);
+  return v_count;
+end $$;
+
+-- What the sweeper calls: the same under the set's lock.
+create function sweep_reservations(p_tenant integer, p_set_no integer)
+returns integer
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set lock_timeout = '4s'
+as $$
+declare
+  v_at timestamptz;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'sweep_reservations needs read committed' using errcode = 'feature_not_supported';
+  end if;
+  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform 1
+     from coupon_sets s
+    where s.tenant_id = p_tenant and s.set_no = p_set_no
+      for no key update;
+  select t.at into v_at
+    from ledger_tail(p_tenant, p_set_no) t;
+  return end_reservations(p_tenant, p_set_no, greatest(clock_timestamp(), v_at));
+end $$;
+
+-- Until when a code is valid that `p_valid_for_days` of its set begin to count for now: so many days on, at the same
+-- time by the clocks of its zone.
+create function valid_until(p_set coupon_sets, p_at timestamptz)
+returns timestamptz
+language plpgsql
+stable
+as $$
+begin
+  if p_set.valid_for_days is null then
+    return null;
+  end if;
+  return (p_at at time zone p_set.timezone + make_interval(days => p_set.valid_for_days)) at time zone p_set.timezone;
+end $$;
+
+-- Records what happened to assignments that one set has served. An assignment occurs once in a call; `p_millis` is the
+-- time in its public id, which must be that of its row.
+--
+-- What two clients at once see: the second waits at the set's lock and then reads a ledger that holds the first one's
+-- entry, so of two events that exclude each other the later one is judged by the earlier one.
+--
+-- Outcomes: `recorded`, `repeated` (it was recorded before, or a confirmation found nothing to confirm), `wrongState`,
+-- `notFound`. `state` is that of the assignment afterwards.
+create function record_events(
+  p_tenant integer, p_set_no integer, p_assignments bigint[], p_millis bigint[], p_events text[],
+  p_occurred timestamptz[], p_callers uuid[], p_reasons text[])
+returns table (item integer, outcome text, state text)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set lock_timeout = '4s'
+as $$
+#variable_conflict use_column
+declare
+  v_set        coupon_sets;
+  v_now        timestamptz;
+  v_at         timestamptz;
+  j_item       integer[];
+  j_outcome    text[];
+  j_state      text[];
+  -- To be recorded.
+  r_assignment bigint[];
+  r_event      text[];
+  r_state      text[];
+  r_expires    timestamptz[];
+  r_occurred   timestamptz[];
+  r_caller     uuid[];
+  r_reason     text[];
+  v_ended      bigint[];
+  v_returned   bigint[];
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'record_events needs read committed' using errcode = 'feature_not_supported';
+  end if;
+  perform set_config('couponry.tenant_id', p_tenant::text, true);
+
+  -- Of a deleted set too: its history goes on.
+  select s.* into v_set
+    from coupon_sets s
+   where s.tenant_id = p_tenant and s.set_no = p_set_no
+     for no key update;
+  select t.at into v_at
+    from ledger_tail(p_tenant, p_set_no) t;
+  v_now := greatest(clock_timestamp(), v_at);
+
+  with judged as materialized (
+    select q.item::integer as item, q.assignment, q.event, q.occurred, q.caller, q.reason, s.state, l.valid_until,
+           case
+             when l.number is null then 'notFound'
+             when before.event is not null then 'repeated'
+             when q.event = 'confirmed' and s.state in ('assigned', 'sent', 'used') then 'repeated'
+             when (q.event = 'confirmed' and s.state = 'reserved')
+               or (q.event = 'sent' and s.state = 'assigned')
+               or (q.event = 'used' and s.state in ('assigned', 'sent'))
+               or (q.event = 'released' and s.state in ('reserved', 'assigned'))
+               or (q.event = 'void' and s.state in ('reserved', 'assigned', 'sent')) then 'recorded'
+             else 'wrongState'
+           end as outcome
+      from unnest(p_assignments, p_millis, p_events, p_occurred, p_callers, p_reasons)
+             with ordinality as q (assignment, millis, event, occurred, caller, reason, item)
+      left join lateral (
+        select l.number, l.last_event, l.reserved_until, l.valid_until
+          from assignment_lives l
+         where l.tenant_id = p_tenant and l.set_no = p_set_no and l.number between q.assignment and q.assignment
+           and floor(extract(epoch from l.assigned_at) * 1000) = q.millis
+         order by l.number
+         limit 1
+      ) l on true
+      left join lateral (
+        select e.event
+          from ledger_entries e
+         where e.tenant_id = p_tenant and e.set_no = p_set_no and e.assignment_number = l.number and e.event = q.event
+         limit 1
+      ) before on true
+     cross join lateral (
+       select case when l.number is not null then assignment_state(l.last_event, l.reserved_until, v_now) end as state
+     ) s
+  )
+  select array_agg(j.item order by j.item), array_agg(j.outcome order by j.item),
+         array_agg(
+           case
+             when j.outcome <> 'recorded' then j.state
+             when j.event = 'confirmed' then 'assigned'
+             else j.event
+           end order by j.item),
+         array_agg(j.assignment order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(j.event order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(j.state order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(
+           case when j.event = 'confirmed' then least(j.valid_until, valid_until(v_set, v_now)) else j.valid_until end
+           order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(j.occurred order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(j.caller order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(j.reason order by j.item) filter (where j.outcome = 'recorded'),
+         array_agg(j.assignment) filter (where j.outcome = 'recorded' and j.state = 'reserved'),
+         array_agg(j.assignment) filter (where j.outcome = 'recorded' and j.event = 'released')
+    into j_item, j_outcome, j_state,
+         r_assignment, r_event, r_state, r_expires, r_occurred, r_caller, r_reason,
+         v_ended, v_returned
+    from judged j;
+
+  if r_assignment is not null then
+    perform append_entries(
+      p_tenant, p_set_no, v_now, r_assignment, r_event, r_state, r_expires, r_occurred, r_caller, r_reason);
+  end if;
+  if v_ended is not null then
+    delete from reservations r
+     where r.tenant_id = p_tenant and r.set_no = p_set_no and r.number = any (v_ended);
+  end if;
+  if v_returned is not null then
+    perform return_cards(p_tenant, p_set_no, v_returned);
+  end if;
+
+  return query
+    select j.item, j.outcome, j.state
+      from unnest(j_item, j_outcome, j_state) as j (item, outcome, state);
+end $$;
+
+drop function assign_batch(integer, uuid, uuid, boolean, uuid[], text[], text[], text[], text[]);
+drop function take_codes(integer, coupon_sets, integer);
+
+-- Takes up to `p_want` codes of a set whose lock `assign_batch` holds, and under its settings. Lots of imports come first,
+-- then what was given back. Uses of a `single` set come as lot 0; `p_held` of its quantity are used. Codes that have
+-- expired are passed over for good.
+create function take_codes(
+  p_tenant integer, p_set coupon_sets, p_want integer, p_held bigint, p_at timestamptz,
+  out lot_nos integer[], out ordinals integer[], out codes text[], out expiries timestamptz[])
+language plpgsql
+as $$
+declare
+  v_returned boolean;
+  v_lot      record;
+  v_cursor   integer;
+  v_size     integer;
+  v_take     integer;
+  v_codes    text[];
+  v_expiries timestamptz[];
+begin
+  lot_nos := '{}';
+  ordinals := '{}';
+  codes := '{}';
+  expiries := '{}';
+
+  if p_set.type = 'single' then
+    select a.ordinal into v_cursor
+      from assignments a
+     where a.tenant_id = p_tenant and a.set_no = p_set.set_no and a.lot_no = 0
+     order by a.ordinal desc
+     limit 1;
+    v_cursor := coalesce(v_cursor, 0);
+    v_take := least(p_want, coalesce(p_set.quantity, 2147483647) - p_held, 2147483647 - v_cursor);
+    if v_take > 0 then
+      lot_nos := array_fill(0, array[v_take]);
+      codes := array_fill(p_set.code, array[v_take]);
+      expiries := array_fill(null::timestamptz, array[v_take]);
+      ordinals := array(select g from generate_series(v_cursor + 1, v_cursor + v_take) g);
+    end if;
+    return;
+  end if;
+
+  <<lots>>
+  foreach v_returned in array array[false, true] loop
+    for v_lot in
+      select l.lot_no, l.size, l.first_expiry_at, l.last_expiry_at
+        from lots l
+       where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.state = 'open'
+         and (l.import_id is null) = v_returned
+       order by l.lot_no
+    loop
+      exit lots when cardinality(codes) = p_want;
+      v_size := v_lot.size;
+      if v_returned then
+        select c.ordinal into v_size
+          from cards c
+         where c.tenant_id = p_tenant and c.set_no = p_set.set_no and c.lot_no = v_lot.lot_no
+         order by c.ordinal desc
+         limit 1;
+      end if;
+      select a.ordinal into v_cursor
+        from assignments a
+       where a.tenant_id = p_tenant and a.set_no = p_set.set_no and a.lot_no = v_lot.lot_no
+       order by a.ordinal desc
+       limit 1;
+      v_cursor := coalesce(v_cursor, 0);
+      if v_lot.last_expiry_at <= p_at then
+        v_cursor := v_size;
+      elsif v_lot.first_expiry_at <= p_at then
+        v_cursor := greatest(v_cursor, expired_cards(p_tenant, p_set.set_no, v_lot.lot_no, v_size, p_at));
+      end if;
+      v_take := least(p_want - cardinality(codes), v_size - v_cursor);
+      if v_take = 0 then
+        -- More may come back to a lot of returned codes, as long as they have not expired.
+        if not v_returned or v_lot.last_expiry_at <= p_at then
+          update lots l
+             set state = 'closed'
+           where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.lot_no = v_lot.lot_no;
+        end if;
+        continue;
+      end if;
+
+      select array_agg(c.code), array_agg(c.expires_at)
+        into v_codes, v_expiries
+        from (
+          select c.code, c.expires_at
+            from cards c
+           where c.tenant_id = p_tenant and c.set_no = p_set.set_no and c.lot_no = v_lot.lot_no
+             and c.ordinal > v_cursor and c.ordinal <= v_cursor + v_take
+           order by c.ordinal
+        ) c;
+      if cardinality(v_codes) is distinct from v_take then
+        raise exception 'lot % of set % is not dense after %', v_lot.lot_no, p_set.set_no, v_cursor
+          using errcode = 'data_corrupted';
+      end if;
+      lot_nos := lot_nos || array_fill(v_lot.lot_no, array[v_take]);
+      ordinals := ordinals || array(select g from generate_series(v_cursor + 1, v_cursor + v_take) g);
+      codes := codes || v_codes;
+      expiries := expiries || v_expiries;
+    end loop;
+  end loop lots;
+end $$;
+
+-- Answers a batch of requests to one set with one child, in one round trip and one commit.
+--
+-- What two clients at once see: the second waits at the lock, which is a statement of its own, so that all that
+-- follows has a snapshot younger than the first one's commit. Lock and insert in one statement would hand the same
+-- code out twice: under READ COMMITTED a statement keeps the snapshot from before it waited. For the same reason no
+-- other isolation will do.
+--
+-- Without `p_chain` only the requested set is locked; what it cannot serve comes back as `exhausted` or `setExpired`,
+-- with `fallback` true if it has a child. Then the caller asks again with `p_chain`: the whole chain is locked in the
+-- order of set numbers, which every caller shares, so that no two can wait for each other; and everything is judged
+-- anew from the requested set on, since it may have been filled meanwhile.
+--
+-- What a contact holds may have been served by a child whose lock is not held. Nothing can be added to it, for that
+-- takes the requested set's lock; a release at the same moment is judged as if it came before or after.
+--
+-- The settings keep each look-up an index probe, also by a plan that was made while the tables were empty. Without
+-- `enable_sort`, "read by a shorter index and sort" looked as cheap as the right index; sorts that have no alternative
+-- are done all the same. For the same reason `number between n and n order by number` names the primary key where
+-- another index begins with the same columns.
+--
+-- Who waits longer than `lock_timeout` gives up and is called again, so that a set that somebody holds locked does not
+-- gather one waiting connection after the other.
+--
+-- `p_keys` has no key twice. `p_reserve` is for how many seconds a code is reserved, null to assign it. With `p_all`
+-- nothing is given unless every item can be: then `withheld` is what could have been given.
+--
+-- Outcomes: `assigned` (reserved too), `replayed`, `alreadyAssigned`, `refused` (the contact holds one and the set
+-- refuses another), `limitReached`, `ended` (the key's assignment was given back or voided, or its reservation has
+-- expired: `state` says which), `keyReused`, `exhausted`, `setExpired`, `withheld`, `again` (another item of this batch
+-- was just given what this contact may hold: ask once more), `setNotFound`, `childNotFound`, `childCycle`,
+-- `chainTooLong`, `chainChanged` (ask once more).
+create function assign_batch(
+  p_tenant integer, p_requested uuid, p_child uuid, p_chain boolean,
+  p_all boolean, p_keys uuid[], p_contacts text[], p_workflows text[], p_nodes text[], p_executions text[],
+  p_reserve integer[], p_callers uuid[])
+returns table (
+  item integer, outcome text, fallback boolean,
+  set_no integer, set_id uuid, number bigint, code text, assigned_at timestamptz,
+  state text, reserved_until timestamptz, expires_at timestamptz, timezone text,
+  workflow_id text, node_id text, execution_id text)
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+set lock_timeout = '4s'
+as $$
+#variable_conflict use_column
+declare
+  v_requested  coupon_sets;
+  v_set        coupon_sets;
+  v_chain      integer[];
+  v_fault      text;
+  v_fallback   boolean;
+  v_answers    boolean;
+  v_holds      boolean;
+  v_exhausted  text;
+  v_tail       record;
+  v_now        timestamptz;
+  v_valid      timestamptz;
+  v_want       integer;
+  v_have       integer := 0;
+  v_next       bigint;
+  v_took       record;
+  v_take       integer;
+  -- Answered from the log.
+  k_item       integer[];
+  k_key        uuid[];
+  k_outcome    text[];
+  k_set        integer[];
+  k_number     bigint[];
+  k_state      text[];
+  -- To be served, in the order of the items.
+  f_item       integer[];
+  f_key        uuid[];
+  f_contact    text[];
+  f_contact_no bigint[];
+  f_nth        integer[];
+  f_workflow   text[];
+  f_node       text[];
+  f_execution  text[];
+  f_reserve    integer[];
+  f_caller     uuid[];
+  -- Waiting for the outcome of an earlier item of the same contact.
+  w_item       integer[];
+  w_leader     integer[];
+  -- Taken for f_…, in the same order; shorter if the chain ran dry.
+  t_set        integer[] := '{}';
+  t_set_id     uuid[] := '{}';
+  t_number     bigint[] := '{}';
+  t_lot        integer[] := '{}';
+  t_ordinal    integer[] := '{}';
+  t_code       text[] := '{}';
+  t_zone       text[] := '{}';
+  -- When the card expires, when the assignment does, and until when it is reserved.
+  t_expiry     timestamptz[] := '{}';
+  t_valid      timestamptz[] := '{}';
+  t_until      timestamptz[] := '{}';
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'assign_batch needs read committed' using errcode = 'feature_not_supported';
+  end if;
+  perform set_config('couponry.tenant_id', p_tenant::text, true);
+
+  if p_chain then
+    select s.set_no into v_next
+      from coupon_sets s
+     where s.tenant_id = p_tenant and s.id = p_requested;
+    select c.chain, c.fault into v_chain, v_fault
+      from coupon_set_chain(p_tenant, v_next::integer, p_child) c;
+    perform 1
+       from coupon_sets s
+      where s.tenant_id = p_tenant and s.set_no = any (v_chain)
+      order by s.set_no
+        for no key update;
+  end if;
+  select s.* into v_requested
+    from coupon_sets s
+   where s.tenant_id = p_tenant and s.id = p_requested
+     for no key update;
+
+  if v_requested.set_no is null or v_requested.deleted_at is not null then
+    v_fault := 'setNotFound';
+  elsif p_chain then
+    select c.fault, c.chain is distinct from v_chain into v_fault, v_fallback
+      from coupon_set_chain(p_tenant, v_requested.set_no, p_child) c;
+    if v_fallback then
+      v_fault := 'chainChanged';
+    end if;
+  else
+    v_chain := array[v_requested.set_no];
+    if p_child is not null then
+      select c.fault into v_fault
+        from coupon_set_chain(p_tenant, v_requested.set_no, p_child) c;
+    end if;
+  end if;
+  if v_fault in ('setNotFound', 'chainChanged') then
+    return query
+      select q.item::integer, v_fault, false,
+             null::integer, null::uuid, null::bigint, null::text, null::timestamptz,
+             null::text, null::timestamptz, null::timestamptz, null::text, null::text, null::text, null::text
+        from unnest(p_keys) with ordinality as q (key, item);
+    return;
+  end if;
+  v_fallback := not p_chain and (p_child is not null or v_requested.child_set_no is not null);
+  v_holds := v_requested.on_repeat <> 'newCode' or v_requested.assignments_per_contact is not null;
+  -- A set's times never fall, even if the clock is put back: its ledger is in the order of time.
+  select * into v_tail
+    from ledger_tail(p_tenant, v_requested.set_no);
+  v_now := greatest(clock_timestamp(), v_tail.at);
+  v_exhausted := case when v_requested.expires_at <= v_now then 'setExpired' else 'exhausted' end;
+  -- Most sets never have one, which saves a look-up for each item.
+  v_answers := exists (
+    select 1
+      from assignment_answers n
+     where n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no);
+
+  -- A known key is answered first, whatever else the request says. `lateral … limit 1` keeps each look-up an index
+  -- probe; it cannot become a hash join of the whole log.
+  with seen as (
+    select q.item::integer as item, q.key, q.contact, q.workflow, q.node, q.execution, q.reserve, q.caller, c.contact_no,
+           coalesce(own.set_no, other.set_no) as key_set_no,
+           coalesce(own.number, other.number) as key_number,
+           coalesce(own.contact_no, other.contact_no) as key_contact_no,
+           coalesce(latest.nth, 0) as nth, held.count as held, held.set_no as held_set_no, held.number as held_number
+      from unnest(p_keys, p_contacts, p_workflows, p_nodes, p_executions, p_reserve, p_callers)
+             with ordinality as q (key, contact, workflow, node, execution, reserve, caller, item)
+      left join lateral (
+        select c.contact_no
+          from contacts c
+         where c.tenant_id = p_tenant and c.contact_id = q.contact
+         limit 1
+      ) c on true
+      left join lateral (
+        select a.set_no, a.number, a.contact_no
+          from assignments a
+         where a.tenant_id = p_tenant and a.requested_set_no = v_requested.set_no and a.key_hash = q.key
+         limit 1
+      ) own on true
+      left join lateral (
+        select a.set_no, a.number, a.contact_no
+          from assignment_answers n
+         cross join lateral (
+           select a.set_no, a.number, a.contact_no
+             from assignments a
+            where a.tenant_id = p_tenant and a.set_no = n.set_no and a.number between n.number and n.number
+            order by a.number
+            limit 1
+         ) a
+         where v_answers and own.number is null
+           and n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no and n.key_hash = q.key
+         limit 1
+      ) other on true
+      left join lateral (
+        select a.nth
+          from assignments a
+         where a.tenant_id = p_tenant and a.contact_no = c.contact_no and a.requested_set_no = v_requested.set_no
+         order by a.nth desc
+         limit 1
+      ) latest on true
+      -- What the contact holds, and the latest of it that its set gives again.
+      left join lateral (
+        select count(*)::integer as count,
+               (array_agg(h.set_no order by h.nth desc) filter (where h.again))[1] as set_no,
+               (array_agg(h.number order by h.nth desc) filter (where h.again))[1] as number
+          from (
+            select l.set_no, l.number, l.nth,
+                   v_requested.on_repeat <> 'sameCode'
+                     or v_requested.same_code_until = 'always'
+                     or ((l.valid_until is null or l.valid_until > v_now)
+                         and (v_requested.same_code_until = 'expired' or l.last_event is distinct from 'used')) as again
+              from assignment_lives l
+             where v_holds and latest.nth is not null
+               and l.tenant_id = p_tenant and l.contact_no = c.contact_no
+               and l.requested_set_no = v_requested.set_no
+               and assignment_state(l.last_event, l.reserved_until, v_now) not in ('released', 'void', 'expired')
+          ) h
+      ) held on true
+  ), judged as materialized (
+    select s.item, s.key, s.contact, s.workflow, s.node, s.execution, s.reserve, s.caller, s.contact_no, s.nth,
+           case
+             when s.key_number is not null and s.key_contact_no = s.contact_no then 'replayed'
+             when s.key_number is not null then 'keyReused'
+             when v_fault is not null then v_fault
+             when s.held is null or s.held = 0 then null
+             when v_requested.on_repeat = 'refuse' then 'refused'
+             when v_requested.on_repeat = 'sameCode' and s.held_number is not null then 'alreadyAssigned'
+             when v_requested.on_repeat = 'newCode' and s.held >= v_requested.assignments_per_contact then 'limitReached'
+           end as outcome,
+           -- How many more the contact may be given by this batch; null if there is no limit.
+           case
+             when v_requested.on_repeat <> 'newCode' then 1
+             else v_requested.assignments_per_contact - coalesce(s.held, 0)
+           end as allowance,
+           coalesce(s.key_set_no, s.held_set_no) as set_no,
+           coalesce(s.key_number, s.held_number) as number
+      from seen s
+  ), unserved as materialized (
+    select j.item, j.key, j.contact, j.workflow, j.node, j.execution, j.reserve, j.caller, j.contact_no, j.nth,
+           j.allowance,
+           row_number() over of_contact as place,
+           nth_value(j.item, j.allowance) over of_contact as leader
+      from judged j
+     where j.outcome is null
+    window of_contact as (partition by j.contact order by j.item)
+  ), known as (
+    select array_agg(j.item) as items, array_agg(j.key) as keys, array_agg(j.outcome) as outcomes,
+           array_agg(j.set_no) as sets, array_agg(j.number) as numbers
+      from judged j
+     where j.outcome is not null
+  ), served as (
+    select array_agg(u.item order by u.item) as items,
+           array_agg(u.key order by u.item) as keys,
+           array_agg(u.contact order by u.item) as contacts,
+           array_agg(u.contact_no order by u.item) as contact_nos,
+           array_agg((u.nth + u.place)::integer order by u.item) as nths,
+           array_agg(u.workflow order by u.item) as workflows,
+           array_agg(u.node order by u.item) as nodes,
+           array_agg(u.execution order by u.item) as executions,
+           array_agg(u.reserve order by u.item) as reserves,
+           array_agg(u.caller order by u.item) as callers
+      from unserved u
+     where u.allowance is null or u.place <= u.allowance
+  ), waiting as (
+    select array_agg(u.item) as items, array_agg(u.leader) as leaders
+      from unserved u
+     where u.place > u.allowance
+  )
+  select known.items, known.keys, known.outcomes, known.sets, known.numbers,
+         served.items, served.keys, served.contacts, served.contact_nos, served.nths,
+         served.workflows, served.nodes, served.executions, served.reserves, served.callers,
+         waiting.items, waiting.leaders
+    into k_item, k_key, k_outcome, k_set, k_number,
+         f_item, f_key, f_contact, f_contact_no, f_nth,
+         f_workflow, f_node, f_execution, f_reserve, f_caller,
+         w_item, w_leader
+    from known, served, waiting;
+
+  v_want := coalesce(cardinality(f_item), 0);
+  foreach v_next in array v_chain loop
+    exit when v_have = v_want;
+    if v_next = v_requested.set_no then
+      v_set := v_requested;
+    else
+      select s.* into v_set
+        from coupon_sets s
+       where s.tenant_id = p_tenant and s.set_no = v_next;
+    end if;
+    select * into v_tail
+      from ledger_tail(p_tenant, v_set.set_no);
+    v_now := greatest(v_now, v_tail.at);
+    continue when v_set.expires_at <= v_now;
+    -- The second time is for what end_reservations gives back.
+    for v_try in 1..2 loop
+      select t.lot_nos, t.ordinals, t.codes, t.expiries into v_took
+        from take_codes(p_tenant, v_set, v_want - v_have, v_tail.held, v_now) t;
+      exit when cardinality(v_took.codes) = v_want - v_have or v_try = 2;
+      exit when end_reservations(p_tenant, v_set.set_no, v_now) = 0;
+      select * into v_tail
+        from ledger_tail(p_tenant, v_set.set_no);
+    end loop;
+    v_take := cardinality(v_took.codes);
+    continue when v_take = 0;
+
+    v_valid := valid_until(v_set, v_now);
+    t_set := t_set || array_fill(v_set.set_no, array[v_take]);
+    t_set_id := t_set_id || array_fill(v_set.id, array[v_take]);
+    t_number := t_number || array(select g from generate_series(v_tail.number + 1, v_tail.number + v_take) g);
+    t_lot := t_lot || v_took.lot_nos;
+    t_ordinal := t_ordinal || v_took.ordinals;
+    t_code := t_code || v_took.codes;
+    t_zone := t_zone || array_fill(v_set.timezone, array[v_take]);
+    t_expiry := t_expiry || v_took.expiries;
+    t_valid := t_valid || array(
+      select least(q.expiry, v_set.expires_at, case when q.reserve is null then v_valid end)
+        from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
+               with ordinality as q (expiry, reserve, place)
+       order by q.place);
+    t_until := t_until || array(
+      select case
+               when q.reserve is not null
+                 then least(v_now + make_interval(secs => q.reserve), q.expiry, v_set.expires_at)
+             end
+        from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
+               with ordinality as q (expiry, reserve, place)
+       order by q.place);
+    v_have := v_have + v_take;
+  end loop;
+
+  if k_item is not null then
+    -- What was held a statement ago may have been given back since, where a child served it. From here on it is decided.
+    select array_agg(
+             case
+               when q.state is null or q.state not in ('released', 'void', 'expired') then q.outcome
+               when q.outcome = 'replayed' then 'ended'
+               else 'again'
+             end order by q.place),
+           array_agg(q.state order by q.place)
+      into k_outcome, k_state
+      from (
+        select k.outcome, k.place,
+               case when l.number is not null then assignment_state(l.last_event, l.reserved_until, v_now) end as state
+          from unnest(k_outcome, k_set, k_number) with ordinality as k (outcome, set_no, number, place)
+          left join lateral (
+            select l.number, l.last_event, l.reserved_until
+              from assignment_lives l
+             where k.outcome in ('replayed', 'alreadyAssigned')
+               and l.tenant_id = p_tenant and l.set_no = k.set_no and l.number between k.number and k.number
+             order by l.number
+             limit 1
+          ) l on true
+      ) q;
+  end if;
+
+  if p_all and (
+    v_have < v_want
+    or (w_item is not null and v_requested.on_repeat <> 'sameCode')
+    or exists (
+      select 1
+        from unnest(k_outcome) as k (outcome)
+       where k.outcome not in ('replayed', 'alreadyAssigned'))
+  ) then
+    return query
+      -- If one must ask again, so must all.
+      select q.item, case when 'again' = any (k_outcome) then 'again' else q.outcome end, q.fallback,
+             null::integer, null::uuid, null::bigint, null::text, null::timestamptz,
+             null::text, null::timestamptz, null::timestamptz, null::text, null::text, null::text, null::text
+        from (
+          select f.item, 'withheld', false
+            from unnest(f_item[1:v_have]) as f (item)
+          union all
+          select f.item, v_exhausted, v_fallback
+            from unnest(f_item[v_have + 1:v_want]) as f (item)
+          union all
+          select w.item,
+                 case v_requested.on_repeat
+                   when 'sameCode' then 'withheld'
+                   when 'refuse' then 'refused'
+                   else 'limitReached'
+                 end,
+                 false
+            from unnest(w_item) as w (item)
+          union all
+          select k.item, case when k.outcome in ('replayed', 'alreadyAssigned') then 'withheld' else k.outcome end, false
+            from unnest(k_item, k_outcome) as k (item, outcome)
+        ) q (item, outcome, fallback);
+    return;
+  end if;
+
+  if v_have > 0 then
+    f_contact_no := f_contact_no[1:v_have];
+    if array_position(f_contact_no, null) is not null then
+      -- In one order everywhere: two batches that bring the same new contacts must not wait for each other.
+      insert into contacts (tenant_id, contact_id)
+      select p_tenant, n.contact_id
+        from (
+          select distinct f.contact collate "C" as contact_id
+            from unnest(f_contact[1:v_have], f_contact_no) as f (contact, contact_no)
+           where f.contact_no is null
+        ) n
+       order by n.contact_id
+      on conflict do nothing;
+      -- Look-ups again rather than `returning`: a join of the two would be quadratic where the planner expects few rows.
+      -- What a batch of another set inserted meanwhile is visible to this statement.
+      f_contact_no := array(
+        select coalesce(f.contact_no, c.contact_no)
+          from unnest(f_contact[1:v_have], f_contact_no) with ordinality as f (contact, contact_no, place)
+          left join lateral (
+            select c.contact_no
+              from contacts c
+             where f.contact_no is null and c.tenant_id = p_tenant and c.contact_id = f.contact
+             limit 1
+          ) c on true
+         order by f.place);
+    end if;
+
+    insert into assignments (
+      tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at,
+      expires_at, key_id, workflow_id, node_id, execution_id)
+    select p_tenant, t.set_no, t.number, v_requested.set_no, t.lot_no, t.ordinal, t.contact_no, t.nth, t.key, v_now,
+           t.valid, t.caller, t.workflow, t.node, t.execution
+      from unnest(t_set, t_number, t_lot, t_ordinal, f_key[1:v_have], f_contact_no, f_nth[1:v_have], t_valid,
+                  f_caller[1:v_have], f_workflow[1:v_have], f_node[1:v_have], f_execution[1:v_have])
+        as t (set_no, number, lot_no, ordinal, key, contact_no, nth, valid, caller, workflow, node, execution);
+
+    if exists (select 1 from unnest(t_until) as t (until) where t.until is not null) then
+      insert into reservations (tenant_id, set_no, number, expires_at, code_expires_at)
+      select p_tenant, t.set_no, t.number, t.until, t.expiry
+        from unnest(t_set, t_number, t_until, t_expiry) as t (set_no, number, until, expiry)
+       where t.until is not null;
+      perform append_entries(
+                p_tenant, r.set_no, v_now, r.numbers, array_fill('reserved'::text, array[r.count]),
+                array_fill('reserved'::text, array[r.count]), r.untils, null, r.callers, null)
+         from (
+           select t.set_no, count(*)::integer as count, array_agg(t.number order by t.number) as numbers,
+                  array_agg(t.until order by t.number) as untils, array_agg(t.caller order by t.number) as callers
+             from unnest(t_set, t_number, t_until, f_caller[1:v_have]) as t (set_no, number, until, caller)
+            where t.until is not null
+            group by t.set_no
+         ) r;
+    end if;
+  end if;
+
+  if array_position(k_outcome, 'alreadyAssigned') is not null then
+    insert into assignment_answers (tenant_id, requested_set_no, key_hash, set_no, number)
+    select p_tenant, v_requested.set_no, k.key, k.set_no, k.number
+      from unnest(k_key, k_outcome, k_set, k_number) as k (key, outcome, set_no, number)
+     where k.outcome = 'alreadyAssigned';
+  end if;
+
+  return query
+    select t.item, 'assigned', false, t.set_no, t.set_id, t.number, t.code, v_now,
+           case when t.until is null then 'assigned' else 'reserved' end, t.until, t.valid, t.zone,
+           null::text, null::text, null::text
+      from unnest(f_item[1:v_have], t_set, t_set_id, t_number, t_code, t_until, t_valid, t_zone)
+        as t (item, set_no, set_id, number, code, until, valid, zone)
+    union all
+    select f.item, v_exhausted, v_fallback,
+           null, null, null, null, null, null, null, null, null, null, null, null
+      from unnest(f_item[v_have + 1:v_want]) as f (item)
+    union all
+    select w.item, case when w.leader <= f_item[v_have] then 'again' else v_exhausted end, v_fallback,
+           null, null, null, null, null, null, null, null, null, null, null, null
+      from unnest(w_item, w_leader) as w (item, leader);
+  if k_item is null then
+    return;
+  end if;
+  return query
+    select k.item, k.outcome, false, s.set_no, s.id, k.number, coalesce(c.code, s.code), l.assigned_at,
+           k.state, l.reserved_until, l.valid_until, s.timezone, l.workflow_id, l.node_id, l.execution_id
+      from unnest(k_item, k_outcome, k_set, k_number, k_state) as k (item, outcome, set_no, number, state)
+      left join lateral (
+        select *
+          from assignment_lives l
+         where k.outcome in ('replayed', 'alreadyAssigned', 'refused', 'ended')
+           and l.tenant_id = p_tenant and l.set_no = k.set_no and l.number between k.number and k.number
+         order by l.number
+         limit 1
+      ) l on true
+      left join lateral (
+        select c.code
+          from cards c
+         where c.tenant_id = p_tenant and c.set_no = l.set_no and c.lot_no = l.lot_no and c.ordinal = l.ordinal
+           and k.outcome in ('replayed', 'alreadyAssigned')
+         limit 1
+      ) c on true
+      left join lateral (
+        select s.set_no, s.id, s.code, s.timezone
+          from coupon_sets s
+         where s.tenant_id = p_tenant and s.set_no = l.set_no
+         limit 1
+      ) s on true;
+end $$;
