@@ -14,6 +14,19 @@ alter table coupon_sets
   add constraint coupon_sets_assignments_per_contact_check check (assignments_per_contact > 0),
   add constraint coupon_sets_valid_for_days_check check (valid_for_days > 0);
 
+-- A set that expired stays `expired` when its last code goes; without a limit there is always something available.
+create function coupon_set_state(p_expires_at timestamptz, p_available bigint)
+returns text
+language sql
+stable
+as $$
+  select case
+           when p_expires_at <= statement_timestamp() then 'expired'
+           when p_available = 0 then 'exhausted'
+           else 'active'
+         end;
+$$;
+
 -- When the first card of a lot expires, null if none does; and when the last does, null if one never does. Within a lot
 -- cards that expire come first, in that order (0002), so these are of its first and its last card.
 alter table lots

@@ -17,6 +17,8 @@ use crate::extract::FieldValue;
 pub(crate) struct Zone(Tz);
 
 impl Zone {
+    pub(crate) const UTC: Self = Self(Tz::UTC);
+
     pub(crate) fn parse(name: &str) -> Option<Self> {
         name.parse().ok().map(Self)
     }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::CouponSet;
 use crate::tenants::TenantId;
+use crate::time_zone::Zone;
 
 /// What changes the shape of a tenant's sets holds this lock to the end of its transaction. It is not the lock of a
 /// set: dealing goes on meanwhile.
@@ -94,7 +95,6 @@ pub(super) struct NewRow<'a> {
     pub code: Option<&'a str>,
     pub quantity: Option<i32>,
     pub child_no: Option<i32>,
-    pub on_repeat: &'a str,
 }
 
 /// The caller holds the lock of the shape, so no two take one number.
@@ -104,8 +104,8 @@ pub(super) async fn create(
     new: &NewRow<'_>,
 ) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
-        "insert into coupon_sets (tenant_id, set_no, id, name, name_key, type, code, quantity, child_set_no, on_repeat)
-         select $1, coalesce(max(s.set_no), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9
+        "insert into coupon_sets (tenant_id, set_no, id, name, name_key, type, code, quantity, child_set_no)
+         select $1, coalesce(max(s.set_no), 0) + 1, $2, $3, $4, $5, $6, $7, $8
            from coupon_sets s
           where s.tenant_id = $1
          returning set_no",
@@ -116,8 +116,7 @@ pub(super) async fn create(
         new.kind,
         new.code,
         new.quantity,
-        new.child_no,
-        new.on_repeat
+        new.child_no
     )
     .fetch_one(connection)
     .await
@@ -132,6 +131,8 @@ pub(super) async fn find(
         CouponSet,
         r#"select s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
                   c.quantity, c.assigned as "assigned!", c.available,
+                  coupon_set_state(s.expires_at, c.available) as "state!",
+                  s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
@@ -148,6 +149,7 @@ pub(super) struct ListFilter<'a> {
     /// Part of the folded name.
     pub name_part: Option<String>,
     pub kind: Option<&'a str>,
+    pub state: Option<&'a str>,
     /// `name`, `createdAt` or `available`.
     pub sort: &'a str,
     pub descending: bool,
@@ -156,8 +158,8 @@ pub(super) struct ListFilter<'a> {
 }
 
 /// A tenant has thousands of sets at most, so a page reads all of them and sorts. The counters are computed for the
-/// rows of the page alone, unless they are what it is sorted by. Ids rise with the time of creation, and sets without a
-/// limit have the most available.
+/// rows of the page alone, unless it is narrowed or sorted by them. Ids rise with the time of creation, and sets without
+/// a limit have the most available.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -169,16 +171,20 @@ pub(super) async fn list(
              select s.set_no, s.id,
                     case $4
                       when 'name' then s.name_key
-                      when 'available' then (
-                        select lpad(coalesce(c.available, 9223372036854775807)::text, 19, '0')
-                          from coupon_set_counters c
-                         where c.tenant_id = s.tenant_id and c.set_no = s.set_no)
+                      when 'available' then lpad(coalesce(c.available, 9223372036854775807)::text, 19, '0')
                       else ''
                     end collate "C" as sort_key
                from coupon_sets s
+               left join lateral (
+                 select c.available
+                   from coupon_set_counters c
+                  where ($4 = 'available' or $9::text is not null)
+                    and c.tenant_id = s.tenant_id and c.set_no = s.set_no
+               ) c on true
               where s.tenant_id = $1 and s.deleted_at is null
                 and ($2::text is null or position($2 in s.name_key) > 0)
                 and ($3::text is null or s.type = $3)
+                and ($9::text is null or coupon_set_state(s.expires_at, c.available) = $9)
            ), ranked as (
              select k.*, row_number() over (order by k.sort_key, k.id) * (case when $5 then -1 else 1 end) as rank
                from keyed k
@@ -193,6 +199,9 @@ pub(super) async fn list(
            select s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
                   s.created_at as "created_at!", s.updated_at as "updated_at!",
                   c.quantity, c.assigned as "assigned!", c.available,
+                  coupon_set_state(s.expires_at, c.available) as "state!",
+                  s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
+                  s.timezone as "timezone!", s.valid_for_days,
                   child.id as "child_coupon_set_id?", page.sort_key as "sort_key!"
              from page
              join coupon_sets s on s.tenant_id = $1 and s.set_no = page.set_no
@@ -206,7 +215,8 @@ pub(super) async fn list(
         filter.descending,
         filter.after.map(|(key, _)| key),
         filter.after.map(|(_, id)| id),
-        filter.rows
+        filter.rows,
+        filter.state
     )
     .fetch_all(connection)
     .await
@@ -271,23 +281,42 @@ pub(super) async fn set_name(
     Ok(())
 }
 
-pub(super) async fn set_on_repeat(
+/// Writes the policies that this set has in memory.
+pub(super) async fn set_policies(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
-    on_repeat: &str,
+    set: &CouponSet,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update coupon_sets
-            set on_repeat = $3, updated_at = now()
+            set on_repeat = $3, same_code_until = $4, assignments_per_contact = $5, expires_at = $6, timezone = $7,
+                valid_for_days = $8, updated_at = now()
           where tenant_id = $1 and set_no = $2",
         tenant as TenantId,
         set_no,
-        on_repeat
+        set.on_repeat,
+        set.same_code_until,
+        set.assignments_per_contact,
+        set.expires_at,
+        set.timezone,
+        set.valid_for_days
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether the database has this time zone too. If not, the transaction cannot go on.
+pub(super) async fn knows_zone(connection: &mut PgConnection, zone: Zone) -> sqlx::Result<bool> {
+    let asked = sqlx::query!("select now() at time zone $1 as local", zone.name())
+        .fetch_one(connection)
+        .await;
+    match asked {
+        // The code of an invalid parameter value.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => Ok(false),
+        asked => asked.map(|_| true),
+    }
 }
 
 /// What is wrong with the chains that lead through this set: from each set that falls back to it, at any remove.

@@ -98,12 +98,32 @@ impl Sort {
     }
 }
 
+/// Whether a set itself has something to give; each is in exactly one of these states.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum SetState {
+    Active,
+    Expired,
+    Exhausted,
+}
+
+impl SetState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
     q: Option<String>,
     #[serde(rename = "type")]
     kind: Option<Type>,
+    state: Option<SetState>,
     #[serde(default)]
     sort: Sort,
     limit: Option<u16>,
@@ -131,6 +151,7 @@ async fn list(
     let filter = db::ListFilter {
         name_part: query.q.as_deref().map(fold),
         kind: query.kind.map(Type::as_str),
+        state: query.state.map(SetState::as_str),
         sort: query.sort.column(),
         descending: query.sort.descending() != paging.back(),
         after: paging.key().map(|(_, key, id)| (key.as_str(), *id)),

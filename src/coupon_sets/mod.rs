@@ -5,6 +5,7 @@
 
 mod db;
 mod http;
+mod policies;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use crate::error::{
 };
 use crate::extract::{FieldValue, Fields, FromFields, integer, text};
 use crate::tenants::TenantId;
+use policies::Policies;
 
 /// Characters that a code may have at most.
 pub(crate) const MAX_CODE_CHARS: usize = 255;
@@ -42,7 +44,14 @@ pub(crate) struct CouponSet {
     /// Null if unlimited.
     pub available: Option<i64>,
     pub child_coupon_set_id: Option<Uuid>,
+    /// `active`, `expired` or `exhausted`.
+    pub state: String,
     pub on_repeat: String,
+    pub same_code_until: String,
+    pub assignments_per_contact: Option<i32>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub timezone: String,
+    pub valid_for_days: Option<i32>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     #[serde(skip)]
@@ -93,33 +102,6 @@ impl FieldValue for Type {
     }
 }
 
-/// What a contact gets who holds a code of the set already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum OnRepeat {
-    #[default]
-    NewCode,
-    SameCode,
-    Refuse,
-}
-
-impl OnRepeat {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NewCode => "newCode",
-            Self::SameCode => "sameCode",
-            Self::Refuse => "refuse",
-        }
-    }
-}
-
-impl FieldValue for OnRepeat {
-    fn from_value(value: Value) -> Result<Self, String> {
-        Self::deserialize(value)
-            .map_err(|_| "This must be \"newCode\", \"sameCode\" or \"refuse\".".to_owned())
-    }
-}
-
 /// The code of a `single` set.
 #[derive(Debug)]
 pub(crate) struct Code(String);
@@ -130,16 +112,19 @@ impl FieldValue for Code {
     }
 }
 
-/// Uses of a `single` set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Quantity(i32);
+/// A number of uses, assignments or days: from 1 to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count<const MAX: i32>(i32);
 
-impl FieldValue for Quantity {
+impl<const MAX: i32> FieldValue for Count<MAX> {
     fn from_value(value: Value) -> Result<Self, String> {
-        let number = integer(&value, 1, i64::from(i32::MAX))?;
+        let number = integer(&value, 1, i64::from(MAX))?;
         Ok(Self(i32::try_from(number).expect("the range was checked")))
     }
 }
+
+/// Uses of a `single` set.
+type Quantity = Count<{ i32::MAX }>;
 
 #[derive(Debug)]
 pub(crate) struct NewCouponSet {
@@ -148,7 +133,7 @@ pub(crate) struct NewCouponSet {
     code: Option<Code>,
     quantity: Option<Quantity>,
     child: Option<Uuid>,
-    on_repeat: OnRepeat,
+    policies: Policies,
 }
 
 impl FromFields for NewCouponSet {
@@ -167,14 +152,14 @@ impl FromFields for NewCouponSet {
         };
         let quantity = fields.optional("quantity");
         let child = fields.optional("childCouponSetId");
-        let on_repeat = fields.optional("onRepeat").unwrap_or_default();
+        let policies = Policies::of_new(fields);
         Some(Self {
             name: name?,
             kind: kind?,
             code,
             quantity,
             child,
-            on_repeat,
+            policies,
         })
     }
 }
@@ -189,7 +174,7 @@ pub(crate) struct CouponSetPatch {
     name: Option<Name>,
     quantity: Option<Option<Quantity>>,
     child: Option<Option<Uuid>>,
-    on_repeat: Option<OnRepeat>,
+    policies: Policies,
 }
 
 impl FromFields for CouponSetPatch {
@@ -198,18 +183,17 @@ impl FromFields for CouponSetPatch {
             fields.refuse(field, "This cannot be changed.");
         }
         Some(Self {
-            name: fields
-                .has("name")
-                .then(|| fields.required("name"))
-                .flatten(),
+            name: present(fields, "name"),
             quantity: fields.nullable("quantity"),
             child: fields.nullable("childCouponSetId"),
-            on_repeat: fields
-                .has("onRepeat")
-                .then(|| fields.required("onRepeat"))
-                .flatten(),
+            policies: Policies::of_patch(fields),
         })
     }
+}
+
+/// A field of a patch that cannot be null.
+fn present<T: FieldValue>(fields: &mut Fields, name: &str) -> Option<T> {
+    fields.has(name).then(|| fields.required(name)).flatten()
 }
 
 async fn create(
@@ -231,12 +215,17 @@ async fn create(
         code: new.code.as_ref().map(|code| code.0.as_str()),
         quantity: new.quantity.map(|quantity| quantity.0),
         child_no,
-        on_repeat: new.on_repeat.as_str(),
     };
     let set_no = db::create(&mut transaction, tenant, &row)
         .await
         .on_constraint("coupon_sets_name_key", || name_taken(&new.name))?;
     check_chain(&mut transaction, tenant, set_no).await?;
+    let set = db::find(&mut transaction, tenant, row.id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    new.policies
+        .write(&mut transaction, tenant, set_no, set)
+        .await?;
     let set = db::find(&mut transaction, tenant, row.id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
@@ -372,9 +361,10 @@ async fn patch(
             .await
             .on_constraint("coupon_sets_name_key", || name_taken(name))?;
     }
-    if let Some(on_repeat) = patch.on_repeat {
-        db::set_on_repeat(&mut transaction, tenant, set_no, on_repeat.as_str()).await?;
-    }
+    patch
+        .policies
+        .write(&mut transaction, tenant, set_no, before)
+        .await?;
     let after = db::find(&mut transaction, tenant, id)
         .await?
         .ok_or_else(not_found)?;

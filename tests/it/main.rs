@@ -21,6 +21,7 @@ mod lookups;
 mod outage;
 mod readme;
 mod service;
+mod set_policies;
 mod start;
 mod statistics;
 mod support;

@@ -1,0 +1,180 @@
+//! Policies of a coupon set: what a contact gets who holds a code already, and how long codes are valid.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use super::{Count, CouponSet, db};
+use crate::error::Error;
+use crate::extract::{FieldValue, Fields};
+use crate::tenants::TenantId;
+use crate::time_zone::Zone;
+
+/// What a contact gets who holds a code of the set already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum OnRepeat {
+    NewCode,
+    SameCode,
+    Refuse,
+}
+
+impl OnRepeat {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NewCode => "newCode",
+            Self::SameCode => "sameCode",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl FieldValue for OnRepeat {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::deserialize(value)
+            .map_err(|_| "This must be \"newCode\", \"sameCode\" or \"refuse\".".to_owned())
+    }
+}
+
+/// How long `sameCode` gives the same code again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum SameCodeUntil {
+    Used,
+    Expired,
+    Always,
+}
+
+impl SameCodeUntil {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Expired => "expired",
+            Self::Always => "always",
+        }
+    }
+}
+
+impl FieldValue for SameCodeUntil {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::deserialize(value)
+            .map_err(|_| "This must be \"used\", \"expired\" or \"always\".".to_owned())
+    }
+}
+
+/// A moment as it was written. Which one it is depends on the set's zone, so its form is checked before that is known:
+/// the fault is told together with the others.
+#[derive(Debug, PartialEq, Eq)]
+struct Moment(String);
+
+impl Moment {
+    fn in_zone(&self, zone: Zone) -> Result<DateTime<Utc>, Error> {
+        zone.read_moment(&self.0)
+            .map_err(|detail| Error::invalid("/expiresAt", detail))
+    }
+}
+
+impl FieldValue for Moment {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let text = value.as_str().unwrap_or_default();
+        Zone::UTC.read_moment(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What a request says about policies: only what is present is changed, in a new set from the defaults.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a value are three things in a patch"
+)]
+pub(super) struct Policies {
+    on_repeat: Option<OnRepeat>,
+    same_code_until: Option<SameCodeUntil>,
+    timezone: Option<Zone>,
+    assignments_per_contact: Option<Option<Count<1_000_000>>>,
+    expires_at: Option<Option<Moment>>,
+    valid_for_days: Option<Option<Count<3650>>>,
+}
+
+impl Policies {
+    pub(super) fn of_new(fields: &mut Fields) -> Self {
+        Self {
+            on_repeat: fields.optional("onRepeat"),
+            same_code_until: fields.optional("sameCodeUntil"),
+            timezone: fields.optional("timezone"),
+            ..Self::nullable(fields)
+        }
+    }
+
+    pub(super) fn of_patch(fields: &mut Fields) -> Self {
+        Self {
+            on_repeat: super::present(fields, "onRepeat"),
+            same_code_until: super::present(fields, "sameCodeUntil"),
+            timezone: super::present(fields, "timezone"),
+            ..Self::nullable(fields)
+        }
+    }
+
+    fn nullable(fields: &mut Fields) -> Self {
+        Self {
+            assignments_per_contact: fields.nullable("assignmentsPerContact"),
+            expires_at: fields.nullable("expiresAt"),
+            valid_for_days: fields.nullable("validForDays"),
+            ..Self::default()
+        }
+    }
+
+    /// Changes a set whose lock the caller holds, from what it is now.
+    pub(super) async fn write(
+        self,
+        connection: &mut PgConnection,
+        tenant: TenantId,
+        set_no: i32,
+        mut set: CouponSet,
+    ) -> Result<(), Error> {
+        if self == Self::default() {
+            return Ok(());
+        }
+        if let Some(zone) = self.timezone
+            && !db::knows_zone(connection, zone).await?
+        {
+            let detail = "The database does not know this time zone, and it computes with it.";
+            return Err(Error::invalid("/timezone", detail));
+        }
+        self.apply(&mut set)?;
+        db::set_policies(connection, tenant, set_no, &set).await?;
+        Ok(())
+    }
+
+    fn apply(self, set: &mut CouponSet) -> Result<(), Error> {
+        if let Some(on_repeat) = self.on_repeat {
+            on_repeat.as_str().clone_into(&mut set.on_repeat);
+        }
+        if let Some(until) = self.same_code_until {
+            until.as_str().clone_into(&mut set.same_code_until);
+        }
+        if let Some(zone) = self.timezone {
+            zone.name().clone_into(&mut set.timezone);
+        }
+        if let Some(count) = self.assignments_per_contact {
+            set.assignments_per_contact = count.map(|count| count.0);
+        }
+        if let Some(days) = self.valid_for_days {
+            set.valid_for_days = days.map(|days| days.0);
+        }
+        // A date is by the clocks of the zone that the same request sets.
+        match self.expires_at {
+            None => {}
+            Some(None) => set.expires_at = None,
+            Some(Some(moment)) => {
+                let zone = Zone::parse(&set.timezone).ok_or_else(|| {
+                    Error::Internal(format!("there is no time zone {} any more", set.timezone))
+                })?;
+                set.expires_at = Some(moment.in_zone(zone)?);
+            }
+        }
+        Ok(())
+    }
+}
