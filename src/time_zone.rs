@@ -30,7 +30,18 @@ impl Zone {
     /// Reads an RFC 3339 time; or a time without an offset, which is by the clocks of this zone; or a date, which means
     /// its end. The error says what it should be.
     pub(crate) fn read_moment(self, text: &str) -> Result<DateTime<Utc>, String> {
-        let moment = if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        // The parser would also take "31-12-26", for a day in the year 31.
+        let begins_with_date = text
+            .bytes()
+            .take(10)
+            .enumerate()
+            .all(|(place, byte)| match place {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let moment = if !begins_with_date {
+            None
+        } else if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
             Some(moment.to_utc())
         } else if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
             date.checked_add_days(Days::new(1))
@@ -66,7 +77,7 @@ impl Zone {
         })?;
         let offset = last.offset().fix();
         (1..=60)
-            .filter_map(|seconds| last.clone().checked_add_signed(TimeDelta::seconds(seconds)))
+            .filter_map(|seconds| last.checked_add_signed(TimeDelta::seconds(seconds)))
             .find(|instant| instant.offset().fix() != offset)
             .map(|instant| instant.to_utc().trunc_subsecs(0))
     }
@@ -172,6 +183,10 @@ mod tests {
             "tomorrow",
             "2026-02-30",
             "31/12/2026",
+            "31-12-26",
+            "2026-1-5",
+            " 2026-12-31",
+            "+2026-12-31",
             "2026-12-31T25:00:00Z",
             "9999-12-31",
             "0000-01-01",
