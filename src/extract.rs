@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, header, request::Parts};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -49,6 +50,20 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
         let value = serde_json::from_slice(&bytes.to_bytes())
             .map_err(|error| Error::malformed(format!("The body is not JSON: {error}.")))?;
         read(value).map(Self).map_err(Error::Invalid)
+    }
+}
+
+/// A request without a body and without a word of one.
+impl<S: Send + Sync, T: FromFields> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Error> {
+        if request.body().is_end_stream() && content_type(request.headers()).is_none() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
     }
 }
 

@@ -409,18 +409,30 @@ pub(super) async fn find(
     Ok(rows.into_iter().map(Assignment::from).collect())
 }
 
-/// What happened to an assignment after it was made.
-pub(super) async fn entries(
+/// What happened to an assignment: how it began, and what the ledger says after that.
+pub(super) async fn list_entries(
     connection: &mut PgConnection,
     tenant: TenantId,
     place: Place,
 ) -> sqlx::Result<Vec<Entry>> {
     sqlx::query_as!(
         Entry,
-        "select event, recorded_at, occurred_at, key_id as api_key_id, reason
-           from ledger_entries
-          where tenant_id = $1 and set_no = $2 and assignment_number = $3
-          order by step",
+        r#"select e.event as "event!", e.recorded_at as "recorded_at!", e.occurred_at, e.key_id as api_key_id, e.reason
+             from (
+               select a.number, 'assigned' as event, a.assigned_at as recorded_at, null::timestamptz as occurred_at,
+                      a.key_id, null::text as reason
+                 from assignments a
+                where a.tenant_id = $1 and a.set_no = $2 and a.number = $3
+                  and not exists (
+                    select 1
+                      from ledger_entries r
+                     where r.tenant_id = $1 and r.set_no = $2 and r.assignment_number = $3 and r.event = 'reserved')
+               union all
+               select l.number, l.event, l.recorded_at, l.occurred_at, l.key_id, l.reason
+                 from ledger_entries l
+                where l.tenant_id = $1 and l.set_no = $2 and l.assignment_number = $3
+             ) e
+            order by e.number"#,
         tenant as TenantId,
         place.set_no,
         place.number

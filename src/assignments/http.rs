@@ -10,13 +10,14 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::batch;
 use super::dealer::{Answer, Give, Item, Target};
+use super::events::{self, find_history};
 use super::key::IdempotencyKey;
+use super::life::History;
 use super::queue::PATIENCE;
 use super::rehearsal::rehearse;
 use super::search::{ListQuery, search};
-use super::{Assignment, NewAssignment, Outcome, db, id};
+use super::{Assignment, NewAssignment, Outcome, batch, id};
 use crate::app::App;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
@@ -30,6 +31,7 @@ pub(crate) fn router() -> Router<App> {
             "/v1/coupon-sets/{couponSetId}/assignments/batch",
             post(batch::assign_batch),
         )
+        .merge(events::router())
         .route("/v1/assignments", get(list))
         .route("/v1/assignments/{assignmentId}", get(find))
 }
@@ -164,17 +166,11 @@ async fn find(
     State(app): State<App>,
     caller: Caller<AssignmentsRead>,
     Path(assignment): Path<Uuid>,
-) -> Result<Json<Assignment>, Error> {
-    let not_found = || Error::not_found("assignment");
-    let place = id::decode(assignment).ok_or_else(not_found)?;
+) -> Result<Json<History>, Error> {
     let mut transaction = app.database.tenant(caller.tenant).await?;
-    let found = db::find(&mut transaction, caller.tenant, &[place]).await?;
+    let history = find_history(&mut transaction, caller.tenant, assignment).await?;
     transaction.commit().await?;
-    found
-        .into_iter()
-        .find(|found| found.id == assignment)
-        .map(Json)
-        .ok_or_else(not_found)
+    Ok(Json(history))
 }
 
 async fn list(

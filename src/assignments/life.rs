@@ -17,7 +17,7 @@ use crate::time_zone::Zone;
 /// What a caller says of an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Event {
+pub(crate) enum Event {
     Confirm,
     Sent,
     Used,
@@ -212,6 +212,7 @@ pub(super) struct History {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Entry {
+    /// The state that it led to, but `confirmed` for the one that ends a reservation well.
     pub event: String,
     pub recorded_at: DateTime<Utc>,
     pub occurred_at: Option<DateTime<Utc>>,

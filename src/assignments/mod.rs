@@ -7,6 +7,7 @@
 mod batch;
 mod db;
 pub(crate) mod dealer;
+mod events;
 mod http;
 mod id;
 mod key;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 
 pub(crate) use http::router;
 
-use crate::coupon_sets;
+use crate::coupon_sets::{self, MAX_CODE_CHARS};
 use crate::error::{
     ALREADY_ASSIGNED, ASSIGNMENT_EXPIRED, ASSIGNMENT_RELEASED, ASSIGNMENT_VOID, BATCH_WITHHELD,
     CONTACT_LIMIT_REACHED, COUPON_SET_EXHAUSTED, COUPON_SET_EXPIRED, Error, IDEMPOTENCY_KEY_REUSED,
@@ -117,6 +118,15 @@ struct Label(String);
 impl FieldValue for Label {
     fn from_value(value: Value) -> Result<Self, String> {
         text(value, 255).map(Self)
+    }
+}
+
+/// A code, as it was imported.
+struct Code(String);
+
+impl FieldValue for Code {
+    fn from_value(value: Value) -> Result<Self, String> {
+        text(value, MAX_CODE_CHARS).map(Self)
     }
 }
 
