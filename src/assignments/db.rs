@@ -111,9 +111,9 @@ impl BatchRow {
             "withheld" => return Err(Refusal::Withheld),
             "keyReused" => return Err(Refusal::KeyReused),
             "setNotFound" => return Err(Refusal::SetNotFound),
-            "childNotFound" => return Err(Refusal::ChildNotFound),
-            "childCycle" => return Err(Refusal::ChildCycle),
-            "chainTooLong" => return Err(Refusal::ChainTooLong),
+            "childNotFound" | "childCycle" | "chainTooLong" => {
+                return Err(Refusal::Chain(self.outcome));
+            }
             _ => return Err(Refusal::Internal),
         };
         let (Some(place), Some(state)) = (self.place(), self.state()) else {

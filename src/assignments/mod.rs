@@ -214,12 +214,9 @@ pub(crate) enum Refusal {
     KeyReused,
     #[error("there is no such set")]
     SetNotFound,
-    #[error("there is no such child set")]
-    ChildNotFound,
-    #[error("the child sets form a cycle")]
-    ChildCycle,
-    #[error("the chain of child sets is too long")]
-    ChainTooLong,
+    /// By the word of the database function `coupon_set_chain`.
+    #[error("the child sets are wrong: {0}")]
+    Chain(String),
     /// The database did not answer in time. Whether a code was handed out is unknown until the key is sent again.
     #[error("the outcome is unknown")]
     Unknown,
@@ -263,9 +260,7 @@ impl Refusal {
                 "This idempotency key was used for another contact. Use a new key for each execution.",
             ),
             Self::SetNotFound => Error::not_found("coupon set"),
-            Self::ChildNotFound => coupon_sets::child_not_found("/childCouponSetId"),
-            Self::ChildCycle => coupon_sets::child_cycle(),
-            Self::ChainTooLong => coupon_sets::chain_too_long(),
+            Self::Chain(fault) => coupon_sets::chain_fault(&fault, "/childCouponSetId"),
             Self::Unknown => Error::refused(
                 &UNAVAILABLE,
                 "The database does not answer. Send the request again with this idempotency key: whatever was done is \

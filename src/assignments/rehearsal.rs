@@ -70,11 +70,8 @@ pub(super) async fn rehearse(
     let stage = db::find_stage(connection, target)
         .await?
         .ok_or_else(|| Error::not_found("coupon set"))?;
-    match stage.fault.as_deref() {
-        None => {}
-        Some("childNotFound") => return Err(refuse(Refusal::ChildNotFound)),
-        Some("childCycle") => return Err(refuse(Refusal::ChildCycle)),
-        Some(_) => return Err(refuse(Refusal::ChainTooLong)),
+    if let Some(fault) = stage.fault {
+        return Err(refuse(Refusal::Chain(fault)));
     }
     let outcome = match rehearsal {
         Rehearsal::Assigned => Outcome::Assigned,

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::CouponSet;
+use super::availability::Link;
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
 
@@ -130,7 +131,8 @@ pub(super) async fn find(
     sqlx::query_as!(
         CouponSet,
         r#"select s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
-                  c.quantity, c.assigned as "assigned!", c.available,
+                  c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
+                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
@@ -198,7 +200,8 @@ pub(super) async fn list(
            )
            select s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
                   s.created_at as "created_at!", s.updated_at as "updated_at!",
-                  c.quantity, c.assigned as "assigned!", c.available,
+                  c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
+                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
@@ -344,6 +347,32 @@ pub(super) async fn chain_fault(
         set_no
     )
     .fetch_optional(connection)
+    .await
+}
+
+/// The set and its children in the order in which they serve, up to what is wrong with the chain; nothing if there is no
+/// such set.
+pub(super) async fn list_chain(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set: Uuid,
+    child: Option<Uuid>,
+) -> sqlx::Result<Vec<Link>> {
+    sqlx::query_as!(
+        Link,
+        r#"select s.id as coupon_set_id, n.available, c.fault
+             from coupon_sets asked
+            cross join lateral coupon_set_chain($1, asked.set_no, $3) c
+            cross join lateral unnest(c.chain) with ordinality as l (set_no, place)
+             join coupon_sets s on s.tenant_id = $1 and s.set_no = l.set_no
+             join coupon_set_counters n on n.tenant_id = $1 and n.set_no = l.set_no
+            where asked.tenant_id = $1 and asked.id = $2 and asked.deleted_at is null
+            order by l.place"#,
+        tenant as TenantId,
+        set,
+        child as Option<Uuid>
+    )
+    .fetch_all(connection)
     .await
 }
 

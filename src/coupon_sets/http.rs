@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CouponSet, CouponSetPatch, NewCouponSet, Type, db, fold};
+use super::{CouponSet, CouponSetPatch, NewCouponSet, Type, availability, db, fold};
 use crate::app::App;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
@@ -20,6 +20,10 @@ pub(crate) fn router() -> Router<App> {
         .route(
             "/v1/coupon-sets/{couponSetId}",
             get(find).patch(patch).delete(delete),
+        )
+        .route(
+            "/v1/coupon-sets/{couponSetId}/availability",
+            get(availability::find),
         )
 }
 

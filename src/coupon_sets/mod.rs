@@ -3,6 +3,7 @@
 //! What changes the shape of a tenant's sets (creating, changing a child, deleting) runs one at a time per tenant;
 //! otherwise two changes at once, each right by itself, could close a cycle.
 
+mod availability;
 mod db;
 mod http;
 mod policies;
@@ -40,9 +41,18 @@ pub(crate) struct CouponSet {
     pub code: Option<String>,
     /// Codes that the set has or had to give; null if unlimited.
     pub quantity: Option<i64>,
-    pub assigned: i64,
-    /// Null if unlimited.
+    /// Null if unlimited; none once the set has expired.
     pub available: Option<i64>,
+    pub reserved: i64,
+    /// What contacts hold and is not reserved, used ones included.
+    pub assigned: i64,
+    pub sent: i64,
+    pub used: i64,
+    /// How often a code was given back, by reservations that ran out too.
+    pub released: i64,
+    pub void: i64,
+    /// Codes that expired before anybody got them.
+    pub expired: i64,
     pub child_coupon_set_id: Option<Uuid>,
     /// `active`, `expired` or `exhausted`.
     pub state: String,
@@ -259,19 +269,27 @@ async fn find_child(
         .ok_or_else(|| child_not_found("/childCouponSetId"))
 }
 
-/// `pointer` is where the request names the child.
-pub(crate) fn child_not_found(pointer: &str) -> Error {
+/// What the database function `coupon_set_chain` calls a fault. `pointer` is where the request names the child.
+pub(crate) fn chain_fault(fault: &str, pointer: &str) -> Error {
+    match fault {
+        "childNotFound" => child_not_found(pointer),
+        "childCycle" => child_cycle(),
+        _ => chain_too_long(),
+    }
+}
+
+fn child_not_found(pointer: &str) -> Error {
     Error::invalid(pointer, "There is no such coupon set to fall back to.")
 }
 
-pub(crate) fn child_cycle() -> Error {
+fn child_cycle() -> Error {
     Error::refused(
         &CHILD_SET_CYCLE,
         "A coupon set cannot fall back to itself, not even by way of others.",
     )
 }
 
-pub(crate) fn chain_too_long() -> Error {
+fn chain_too_long() -> Error {
     Error::refused(
         &CHILD_SET_CHAIN_TOO_LONG,
         "A chain may have at most five coupon sets, the requested one included.",
@@ -289,8 +307,7 @@ async fn check_chain(
         .as_deref()
     {
         None => Ok(()),
-        Some("childCycle") => Err(child_cycle()),
-        Some(_) => Err(chain_too_long()),
+        Some(fault) => Err(chain_fault(fault, "/childCouponSetId")),
     }
 }
 
@@ -327,15 +344,13 @@ async fn patch(
                 "Only a set of type \"single\" has this field.",
             ));
         }
-        if let Some(quantity) = quantity.filter(|quantity| i64::from(quantity.0) < before.assigned)
-        {
+        let taken = before.reserved + before.assigned + before.void;
+        if let Some(quantity) = quantity.filter(|quantity| i64::from(quantity.0) < taken) {
             let detail = format!(
-                "{} uses are assigned already; {} is less.",
-                before.assigned, quantity.0
+                "{taken} uses are assigned, reserved or void already; {} is less.",
+                quantity.0
             );
-            return Err(
-                Error::refused(&QUANTITY_BELOW_ASSIGNED, detail).with("assigned", before.assigned)
-            );
+            return Err(Error::refused(&QUANTITY_BELOW_ASSIGNED, detail).with("assigned", taken));
         }
         db::set_quantity(
             &mut transaction,

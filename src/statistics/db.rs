@@ -12,7 +12,8 @@ pub(super) async fn of_set(
     set: Uuid,
 ) -> sqlx::Result<Option<SetStatistics>> {
     let row = sqlx::query!(
-        r#"select c.quantity, c.available, c.assigned as "assigned!"
+        r#"select c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
+                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
@@ -26,7 +27,13 @@ pub(super) async fn of_set(
         totals: Totals {
             quantity: row.quantity,
             available: row.available,
+            reserved: row.reserved,
             assigned: row.assigned,
+            sent: row.sent,
+            used: row.used,
+            released: row.released,
+            void: row.void,
+            expired: row.expired,
         },
     }))
 }
@@ -39,7 +46,13 @@ pub(super) async fn of_tenant(
         r#"select count(*) filter (where s.deleted_at is null) as "coupon_sets!",
                   coalesce(sum(c.quantity) filter (where s.deleted_at is null), 0)::bigint as "quantity!",
                   coalesce(sum(c.available) filter (where s.deleted_at is null), 0)::bigint as "available!",
-                  coalesce(sum(c.assigned), 0)::bigint as "assigned!"
+                  coalesce(sum(c.reserved), 0)::bigint as "reserved!",
+                  coalesce(sum(c.assigned), 0)::bigint as "assigned!",
+                  coalesce(sum(c.sent), 0)::bigint as "sent!",
+                  coalesce(sum(c.used), 0)::bigint as "used!",
+                  coalesce(sum(c.released), 0)::bigint as "released!",
+                  coalesce(sum(c.void), 0)::bigint as "void!",
+                  coalesce(sum(c.expired), 0)::bigint as "expired!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             where s.tenant_id = $1"#,
@@ -52,7 +65,13 @@ pub(super) async fn of_tenant(
         totals: TenantTotals {
             quantity: row.quantity,
             available: row.available,
+            reserved: row.reserved,
             assigned: row.assigned,
+            sent: row.sent,
+            used: row.used,
+            released: row.released,
+            void: row.void,
+            expired: row.expired,
         },
     })
 }

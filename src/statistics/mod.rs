@@ -24,7 +24,16 @@ pub(crate) struct Totals {
     pub quantity: Option<i64>,
     /// Null if unlimited.
     pub available: Option<i64>,
+    pub reserved: i64,
+    /// What contacts hold and is not reserved, sent and used ones included.
     pub assigned: i64,
+    pub sent: i64,
+    pub used: i64,
+    /// How often a code was given back, by reservations that ran out too.
+    pub released: i64,
+    pub void: i64,
+    /// Codes that expired before anybody got them.
+    pub expired: i64,
 }
 
 /// Totals of a tenant.
@@ -42,6 +51,12 @@ pub(crate) struct TenantTotals {
     pub quantity: i64,
     /// Of the sets that exist now and have a limit.
     pub available: i64,
-    /// Of all sets, also the unlimited and the deleted ones.
+    // From here on of all sets, also the unlimited and the deleted ones.
+    pub reserved: i64,
     pub assigned: i64,
+    pub sent: i64,
+    pub used: i64,
+    pub released: i64,
+    pub void: i64,
+    pub expired: i64,
 }
