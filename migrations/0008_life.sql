@@ -114,10 +114,10 @@ begin
     select l.lot_no into v_lot_no
       from lots l
      where l.tenant_id = p_tenant and l.set_no = p_set_no and l.import_id is null
-       and l.first_expiry_at is not distinct from v_expiry
+       and l.first_expires_at is not distinct from v_expiry
      limit 1;
     if not found then
-      insert into lots (tenant_id, set_no, lot_no, state, first_expiry_at, last_expiry_at)
+      insert into lots (tenant_id, set_no, lot_no, state, first_expires_at, last_expires_at)
       select p_tenant, p_set_no, coalesce(max(l.lot_no), 0) + 1, 'open', v_expiry, v_expiry
         from lots l
        where l.tenant_id = p_tenant and l.set_no = p_set_no
@@ -389,7 +389,7 @@ begin
   <<lots>>
   foreach v_returned in array array[false, true] loop
     for v_lot in
-      select l.lot_no, l.size, l.first_expiry_at, l.last_expiry_at
+      select l.lot_no, l.size, l.first_expires_at, l.last_expires_at
         from lots l
        where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.state = 'open'
          and (l.import_id is null) = v_returned
@@ -410,15 +410,15 @@ begin
        order by a.ordinal desc
        limit 1;
       v_cursor := coalesce(v_cursor, 0);
-      if v_lot.last_expiry_at <= p_at then
+      if v_lot.last_expires_at <= p_at then
         v_cursor := v_size;
-      elsif v_lot.first_expiry_at <= p_at then
+      elsif v_lot.first_expires_at <= p_at then
         v_cursor := greatest(v_cursor, expired_cards(p_tenant, p_set.set_no, v_lot.lot_no, v_size, p_at));
       end if;
       v_take := least(p_want - cardinality(codes), v_size - v_cursor);
       if v_take = 0 then
         -- More may come back to a lot of returned codes, as long as they have not expired.
-        if not v_returned or v_lot.last_expiry_at <= p_at then
+        if not v_returned or v_lot.last_expires_at <= p_at then
           update lots l
              set state = 'closed'
            where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.lot_no = v_lot.lot_no;
