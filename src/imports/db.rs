@@ -21,6 +21,23 @@ impl NewImport<'_> {
     }
 }
 
+/// The name of a set's time zone.
+pub(super) async fn zone(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+) -> sqlx::Result<String> {
+    sqlx::query_scalar!(
+        "select timezone
+           from coupon_sets
+          where tenant_id = $1 and set_no = $2",
+        tenant as TenantId,
+        set_no
+    )
+    .fetch_one(connection)
+    .await
+}
+
 pub(super) async fn create(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -28,15 +45,16 @@ pub(super) async fn create(
     totals: &Totals,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into imports (tenant_id, id, set_no, origin, options, total, errors, chunks)
-         values ($1, $2, $3, 'api', $4, $5, $6, $7)",
+        "insert into imports (tenant_id, id, set_no, origin, options, total, errors, chunks, unsorted)
+         values ($1, $2, $3, 'api', $4, $5, $6, $7, $8)",
         tenant as TenantId,
         new.id,
         new.set_no,
         new.options(),
         totals.rows,
         totals.refused,
-        totals.chunks
+        totals.chunks,
+        totals.unsorted
     )
     .execute(connection)
     .await?;
@@ -72,14 +90,15 @@ pub(super) async fn store_chunk(
     chunk: &Chunk,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes, expires_ats)
+         values ($1, $2, $3, $4, $5, $6, $7)",
         tenant as TenantId,
         import,
         number,
         &chunk.row_nos,
         &chunk.lines,
-        &chunk.codes
+        &chunk.codes,
+        &chunk.expires_ats as &[Option<DateTime<Utc>>]
     )
     .execute(connection)
     .await?;
@@ -254,6 +273,7 @@ pub(super) struct Job {
     pub epoch: i32,
     pub next_chunk: i32,
     pub chunks: i32,
+    pub unsorted: bool,
 }
 
 /// Claims the oldest import that waits, or whose worker has gone. Two workers never get the same one: what one has
@@ -279,7 +299,7 @@ pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
                   for update skip locked
              ) next
             where i.tenant_id = next.tenant_id and i.id = next.id
-           returning i.tenant_id as "tenant: TenantId", i.id as import, i.epoch, i.next_chunk, i.chunks"#
+           returning i.tenant_id as "tenant: TenantId", i.id as import, i.epoch, i.next_chunk, i.chunks, i.unsorted"#
     )
     .fetch_optional(pool)
     .await
@@ -305,6 +325,17 @@ pub(super) async fn give_up(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Resul
 pub(super) async fn begin(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select begin_import($1, $2, $3) as "ours!""#,
+        job.tenant as TenantId,
+        job.import,
+        job.epoch
+    )
+    .fetch_one(pool)
+    .await
+}
+
+pub(super) async fn sort(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select sort_import($1, $2, $3) as "ours!""#,
         job.tenant as TenantId,
         job.import,
         job.epoch

@@ -23,6 +23,7 @@ pub(super) struct Form {
     delimiter: Option<String>,
     header: Option<String>,
     code_column: Option<String>,
+    expires_at_column: Option<String>,
     override_existing: Option<String>,
     update_only_empty_fields: Option<String>,
     file: Option<std::fs::File>,
@@ -57,6 +58,7 @@ impl Form {
                 "delimiter" => &mut form.delimiter,
                 "header" => &mut form.header,
                 "codeColumn" => &mut form.code_column,
+                "expiresAtColumn" => &mut form.expires_at_column,
                 "overrideExisting" => &mut form.override_existing,
                 "updateOnlyEmptyFields" => &mut form.update_only_empty_fields,
                 _ => {
@@ -94,6 +96,7 @@ impl Form {
             delimiter: filled(self.delimiter.take()),
             header: self.boolean("header", filled(header)),
             code_column: filled(self.code_column.take()),
+            expires_at_column: filled(self.expires_at_column.take()),
             override_existing: self.boolean("overrideExisting", filled(override_existing)),
             update_only_empty_fields: self
                 .boolean("updateOnlyEmptyFields", filled(update_only_empty_fields)),

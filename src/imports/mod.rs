@@ -2,7 +2,8 @@
 //!
 //! An upload is received into a temporary file, so that a slow client holds nothing of the database. Then it is read,
 //! and its rows are stored in chunks in the transaction that creates the import; the 201 comes after that commit. A
-//! worker applies the chunks and publishes the cards all at once.
+//! worker applies the chunks and publishes the cards all at once. Cards are dealt soonest expiry first, so rows that come
+//! in another order are sorted before.
 
 mod db;
 mod form;
@@ -88,6 +89,8 @@ struct Options {
     delimiter: Option<String>,
     header: Option<bool>,
     code_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at_column: Option<String>,
     /// Of the product we follow: taken, echoed, without effect, since codes are never overwritten.
     #[serde(skip_serializing_if = "Option::is_none")]
     override_existing: Option<bool>,
@@ -105,18 +108,23 @@ impl Options {
                 "This must be one of , ; | and tab.",
             ));
         }
-        if let Some(detail) = self
-            .code_column
-            .as_deref()
-            .and_then(|name| check_text(name, 255).err())
-        {
-            faults.push(Fault::new("codeColumn", detail));
+        for (option, column) in [
+            ("codeColumn", &self.code_column),
+            ("expiresAtColumn", &self.expires_at_column),
+        ] {
+            if let Some(detail) = column
+                .as_deref()
+                .and_then(|name| check_text(name, 255).err())
+            {
+                faults.push(Fault::new(option, detail));
+            }
         }
         if faults.is_empty() {
             Ok(CsvOptions {
                 delimiter,
                 header: self.header,
                 code_column: self.code_column.clone(),
+                expires_at_column: self.expires_at_column.clone(),
             })
         } else {
             Err(Error::Invalid(faults))
@@ -129,8 +137,8 @@ impl Options {
             .delimiter
             .map(|delimiter| delimiter.as_str().to_owned());
         self.header = Some(layout.header);
-        let number = || (layout.code_column + 1).to_string();
-        self.code_column = Some(layout.code_column_name.clone().unwrap_or_else(number));
+        self.code_column = Some(layout.code_column.clone());
+        self.expires_at_column.clone_from(&layout.expires_at_column);
     }
 
     /// A list and a JSON document have neither columns nor a header.
@@ -139,6 +147,7 @@ impl Options {
             ("delimiter", self.delimiter.is_some()),
             ("header", self.header.is_some()),
             ("codeColumn", self.code_column.is_some()),
+            ("expiresAtColumn", self.expires_at_column.is_some()),
             ("overrideExisting", self.override_existing.is_some()),
             (
                 "updateOnlyEmptyFields",

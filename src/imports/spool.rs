@@ -2,6 +2,7 @@
 
 use std::fs::File;
 
+use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use crate::coupon_sets;
 use crate::database::Database;
 use crate::error::{Error, TOO_LARGE};
 use crate::tenants::TenantId;
+use crate::time_zone::Zone;
 
 /// Rows of a chunk: what is applied in one transaction.
 const CHUNK_ROWS: usize = 50_000;
@@ -26,8 +28,12 @@ pub(super) struct Chunk {
     pub row_nos: Vec<i32>,
     pub lines: Vec<i32>,
     pub codes: Vec<String>,
+    /// Shorter than the others where the last ones never expire.
+    pub expires_ats: Vec<Option<DateTime<Utc>>>,
     pub refused: Refused,
     bytes: usize,
+    /// A row expires sooner than the one before it, of this chunk or of an earlier one.
+    unsorted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +53,10 @@ impl Chunk {
                 self.row_nos.push(row_no);
                 self.lines.push(line);
                 self.codes.push(code);
+                if row.expires_at.is_some() {
+                    self.expires_ats.resize(self.codes.len() - 1, None);
+                    self.expires_ats.push(row.expires_at);
+                }
             }
             Err(rejection) => {
                 self.bytes += rejection.code.len();
@@ -84,11 +94,14 @@ pub(super) async fn store(
     let import = Uuid::now_v7();
     let csv_options = delivery.options.csv()?;
     let (sender, receiver) = mpsc::channel(2);
-    let format = delivery.format;
-    let reader = tokio::task::spawn_blocking(move || read(file, format, &csv_options, &sender));
-
     let mut transaction = database.upload(tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
+    let zone = db::zone(&mut transaction, tenant, set_no).await?;
+    let zone = Zone::parse(&zone)
+        .ok_or_else(|| Error::Internal(format!("{zone:?} is the time zone of a set")))?;
+    let format = delivery.format;
+    let reader =
+        tokio::task::spawn_blocking(move || read(file, format, &csv_options, zone, &sender));
     let stored = store_chunks(&mut transaction, tenant, import, receiver).await;
     let outcome = reader
         .await
@@ -128,6 +141,8 @@ pub(super) struct Totals {
     pub rows: i32,
     pub refused: i32,
     pub chunks: i32,
+    /// A row expires sooner than one before it.
+    pub unsorted: bool,
 }
 
 async fn store_chunks(
@@ -149,6 +164,7 @@ async fn store_chunks(
         }
         totals.rows += accepted + refused;
         totals.refused += refused;
+        totals.unsorted |= chunk.unsorted;
     }
     Ok(totals)
 }
@@ -158,10 +174,12 @@ fn read(
     file: File,
     format: Format,
     options: &super::CsvOptions,
+    zone: Zone,
     chunks: &mpsc::Sender<Chunk>,
 ) -> Result<Option<CsvLayout>, ReadError<Error>> {
     let mut chunk = Chunk::default();
     let mut rows = 0;
+    let mut last = DateTime::<Utc>::MIN_UTC;
     let mut sink = |row: Row| {
         if rows == MAX_ROWS {
             return Err(Error::refused(
@@ -170,6 +188,11 @@ fn read(
             ));
         }
         rows += 1;
+        if row.code.is_ok() {
+            let expires_at = row.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
+            chunk.unsorted |= expires_at < last;
+            last = expires_at;
+        }
         chunk.push(rows, row);
         if chunk.is_full() {
             send(chunks, std::mem::take(&mut chunk))
@@ -178,9 +201,9 @@ fn read(
         }
     };
     let layout = match format {
-        Format::Csv => Some(read_csv(file, options, &mut sink)?),
+        Format::Csv => Some(read_csv(file, options, zone, &mut sink)?),
         Format::List => read_list(file, &mut sink).map(|()| None)?,
-        Format::Json => read_json(file, &mut sink).map(|()| None)?,
+        Format::Json => read_json(file, zone, &mut sink).map(|()| None)?,
     };
     if !chunk.is_empty() {
         send(chunks, chunk).map_err(ReadError::Sink)?;

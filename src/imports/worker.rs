@@ -1,4 +1,4 @@
-//! Applying imports: claim one, apply its chunks, publish.
+//! Applying imports: claim one, sort its rows by expiry if need be, apply its chunks, publish.
 //!
 //! Every step is one autocommit call that may be repeated, so after any failure the worker gives the job up and the next
 //! claim resumes it. A worker that was thought dead is turned away by the epoch.
@@ -108,6 +108,9 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
 async fn apply(database: &Database, job: &Job, shutdown: &CancellationToken) -> sqlx::Result<bool> {
     let pool = database.tasks();
     if !db::begin(pool, job).await? {
+        return Ok(false);
+    }
+    if job.unsorted && !db::sort(pool, job).await? {
         return Ok(false);
     }
     for chunk in job.next_chunk..job.chunks {

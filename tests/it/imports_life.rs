@@ -16,14 +16,19 @@ use crate::support::{TestApp, eventually};
 const OPTIONS: &str = r#"{"delimiter": null, "header": null, "codeColumn": null}"#;
 
 /// An import that a test drives through its SQL functions, as a worker does.
-struct ByHand<'a> {
+pub(super) struct ByHand<'a> {
     app: &'a TestApp,
-    id: Uuid,
+    pub(super) id: Uuid,
 }
 
 impl<'a> ByHand<'a> {
     /// Stores an import of these chunks, a code on each line. A running one is of epoch 1, held for an hour.
-    async fn store(app: &'a TestApp, set: &CouponSet, status: &str, chunks: &[&[&str]]) -> Self {
+    pub(super) async fn store(
+        app: &'a TestApp,
+        set: &CouponSet,
+        status: &str,
+        chunks: &[&[&str]],
+    ) -> Self {
         let (id, sql) = Self::statements(set, status, chunks);
         app.database.execute(&sql).await;
         Self { app, id }
@@ -57,7 +62,7 @@ impl<'a> ByHand<'a> {
     }
 
     /// Answers what the function answers, or its error.
-    async fn call(&self, function: &str, arguments: &str) -> Result<bool, String> {
+    pub(super) async fn call(&self, function: &str, arguments: &str) -> Result<bool, String> {
         let call = format!(
             "{function}((select tenant_id from imports where id = '{id}'), '{id}', {arguments})",
             id = self.id
@@ -72,21 +77,21 @@ impl<'a> ByHand<'a> {
             .map_err(|error| error.to_string())
     }
 
-    async fn begin(&self, epoch: i32) -> bool {
+    pub(super) async fn begin(&self, epoch: i32) -> bool {
         self.call("begin_import", &epoch.to_string()).await.unwrap()
     }
 
-    async fn apply(&self, epoch: i32, chunk: i32) -> Result<bool, String> {
+    pub(super) async fn apply(&self, epoch: i32, chunk: i32) -> Result<bool, String> {
         self.call("apply_import_chunk", &format!("{epoch}, {chunk}"))
             .await
     }
 
-    async fn publish(&self, epoch: i32) -> Result<bool, String> {
+    pub(super) async fn publish(&self, epoch: i32) -> Result<bool, String> {
         self.call("publish_import", &epoch.to_string()).await
     }
 
     /// Everything that is stored of imports and decks.
-    async fn everything(&self) -> Value {
+    pub(super) async fn everything(&self) -> Value {
         let tables = ["imports", "import_chunks", "import_errors", "lots", "cards"];
         let all =
             tables.map(|table| format!("(select json_agg(t order by t::text) from {table} t)"));
@@ -98,7 +103,7 @@ impl<'a> ByHand<'a> {
 }
 
 /// How many chunks of this app's imports wait to be applied.
-async fn waiting_chunks(app: &TestApp) -> Value {
+pub(super) async fn waiting_chunks(app: &TestApp) -> Value {
     app.database
         .ask_one("select count(*) from import_chunks")
         .await

@@ -210,7 +210,12 @@ async fn json_that_is_not_as_the_document_says_is_refused() {
         (
             r#"{"colour": 1, "codes": ["A", 7, null, ["B"], {}, true]}"#,
             vec![
-                "/colour", "/codes/1", "/codes/2", "/codes/3", "/codes/4", "/codes/5",
+                "/colour",
+                "/codes/1",
+                "/codes/2",
+                "/codes/3",
+                "/codes/4/code",
+                "/codes/5",
             ],
         ),
     ] {

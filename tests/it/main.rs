@@ -12,6 +12,7 @@ mod dealing;
 mod embedded;
 mod embedded_process;
 mod imports;
+mod imports_expiry;
 mod imports_failing;
 mod imports_life;
 mod imports_process;

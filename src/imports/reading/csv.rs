@@ -1,7 +1,7 @@
-//! Reads the code column of a CSV file.
+//! Reads the codes of a CSV file, and when they expire.
 //!
 //! `csv-core` takes the file apart; it reports neither the line of a row nor a quote that is never
-//! closed, so both are kept here. Only the code column's cells are gathered, each as far as a
+//! closed, so both are kept here. Only the cells of these columns are gathered, each as far as a
 //! verdict needs it; all others pass through a small buffer and are forgotten.
 
 use std::io::Read;
@@ -12,9 +12,10 @@ use super::{
     Delimiter, Fault, ReadError, Reason, Rejection, Row,
     code::{Cell, printable},
     detect,
-    header::{self, CodeColumn, Layout},
+    header::{self, Column, Layout, Told},
     input::Source,
 };
+use crate::time_zone::Zone;
 
 /// Cuts a file of one column, where nothing should cut: a code with it is none anyway, and it is
 /// put back for the verdict.
@@ -29,6 +30,8 @@ pub(crate) struct CsvOptions {
     pub(crate) header: Option<bool>,
     /// The code column: a name in row 1, or a number from 1.
     pub(crate) code_column: Option<String>,
+    /// The column that says when codes expire, in the same way; else they never do.
+    pub(crate) expires_at_column: Option<String>,
 }
 
 /// How a file was read.
@@ -38,59 +41,68 @@ pub(crate) struct CsvLayout {
     pub(crate) delimiter: Option<Delimiter>,
     /// Whether row 1 was taken for names.
     pub(crate) header: bool,
-    /// The code column, from 0.
-    pub(crate) code_column: usize,
-    /// Its name in the header.
-    pub(crate) code_column_name: Option<String>,
+    /// The code column: its name in the header, else its number from 1.
+    pub(crate) code_column: String,
+    /// The column that says when codes expire, in the same way.
+    pub(crate) expires_at_column: Option<String>,
 }
 
-/// Pushes each row of a CSV file that is not blank into the sink.
+/// Pushes each row of a CSV file that is not blank into the sink. Dates are those of `zone`.
 pub(crate) fn read_csv<E>(
     input: impl Read,
     options: &CsvOptions,
+    zone: Zone,
     sink: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<CsvLayout, ReadError<E>> {
-    let told = options.code_column.as_deref().and_then(CodeColumn::parse);
-    let (mut records, delimiter) = open(input, options.delimiter, told.as_ref())?;
+    let parse = |column: &Option<String>| column.as_deref().and_then(Column::parse);
+    let told = Told {
+        codes: parse(&options.code_column),
+        expiries: parse(&options.expires_at_column),
+    };
+    let (mut records, delimiter) = open(input, options.delimiter, &told)?;
     let (line, first_row) = records.first_row()?.ok_or(Fault::Empty)?;
+    let layout = header::layout(&first_row, options.header, &told)?;
     let Layout {
         header,
         code_column,
-    } = header::layout(&first_row, options.header, told.as_ref())?;
-    let code_column_name = if header {
-        first_row[code_column].text().ok().map(printable)
-    } else {
-        sink(Row {
-            line,
-            code: first_row[code_column].judge(),
-        })
-        .map_err(ReadError::Sink)?;
-        None
+        expires_at_column,
+    } = layout;
+    let name = |column: usize| {
+        header
+            .then(|| first_row[column].text().ok().map(printable))
+            .flatten()
+            .unwrap_or_else(|| (column + 1).to_string())
     };
+    let read = CsvLayout {
+        delimiter,
+        header,
+        code_column: name(code_column),
+        expires_at_column: expires_at_column.map(name),
+    };
+    if !header {
+        let expiry = expires_at_column.map_or(Ok(""), |column| first_row[column].text());
+        let code = first_row[code_column].judge();
+        sink(Row::expiring(line, code, expiry, zone)).map_err(ReadError::Sink)?;
+    }
     drop(first_row);
-    let pushed = records.push_rows(code_column, sink)?;
+    let pushed = records.push_rows(&layout, zone, sink)?;
     if header && pushed == 0 {
         return Err(Fault::OnlyHeader.into());
     }
-    Ok(CsvLayout {
-        delimiter,
-        header,
-        code_column,
-        code_column_name,
-    })
+    Ok(read)
 }
 
 fn open<R: Read, E>(
     input: R,
-    told: Option<Delimiter>,
-    code_column: Option<&CodeColumn>,
+    delimiter: Option<Delimiter>,
+    told: &Told,
 ) -> Result<(Records<R>, Option<Delimiter>), ReadError<E>> {
     let mut source = Source::open(input)?;
     let (sample, whole) = source.sample();
     let declared = detect::declared(sample);
-    let delimiter = told
+    let delimiter = delimiter
         .or(declared.map(|(delimiter, _)| delimiter))
-        .or_else(|| detect::detect(sample, whole, code_column));
+        .or_else(|| detect::detect(sample, whole, told));
     if let Some((_, length)) = declared {
         source.consume(length);
     }
@@ -150,25 +162,31 @@ impl<R: Read> Records<R> {
     /// Pushes the other rows, and counts them.
     fn push_rows<E>(
         &mut self,
-        code_column: usize,
+        layout: &Layout,
+        zone: Zone,
         sink: &mut impl FnMut(Row) -> Result<(), E>,
     ) -> Result<u64, ReadError<E>> {
-        let (mut first, mut code) = (Cell::default(), Cell::default());
+        let (mut first, mut code, mut expiry) = (Cell::default(), Cell::default(), Cell::default());
         let mut pushed = 0;
         while let Some(Record { line, columns }) = self.next(|column, piece| {
-            if column == code_column {
+            if column == layout.code_column {
                 code.push(piece);
+            } else if Some(column) == layout.expires_at_column {
+                expiry.push(piece);
             } else if column == 0 {
                 first.push(piece);
             }
         })? {
             let judged = code.judge();
-            if !(columns == 1 && first.is_blank() && is_empty(&judged)) {
-                sink(Row { line, code: judged }).map_err(ReadError::Sink)?;
+            let blank = columns == 1 && first.is_blank() && expiry.is_blank() && is_empty(&judged);
+            if !blank {
+                let row = Row::expiring(line, judged, expiry.text(), zone);
+                sink(row).map_err(ReadError::Sink)?;
                 pushed += 1;
             }
             first.clear();
             code.clear();
+            expiry.clear();
         }
         Ok(pushed)
     }

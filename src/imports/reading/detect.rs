@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use super::{
     code::is_blank,
-    header::{self, CodeColumn},
+    header::{self, Column, Told},
 };
 
 /// The delimiters that shops' files come with.
@@ -78,14 +78,10 @@ pub(super) fn declared(sample: &[u8]) -> Option<(Delimiter, usize)> {
 
 /// The likeliest delimiter, or none for a file of one column. `whole` says that the sample is not
 /// cut.
-pub(super) fn detect(
-    sample: &[u8],
-    whole: bool,
-    code_column: Option<&CodeColumn>,
-) -> Option<Delimiter> {
+pub(super) fn detect(sample: &[u8], whole: bool, told: &Told) -> Option<Delimiter> {
     let mut best: Option<(Evidence, Delimiter)> = None;
     for delimiter in Delimiter::ALL {
-        let evidence = Table::parse(sample, whole, delimiter, code_column).evidence();
+        let evidence = Table::parse(sample, whole, delimiter, told).evidence();
         if let Some(evidence) = evidence
             && best.as_ref().is_none_or(|(most, _)| evidence > *most)
         {
@@ -115,12 +111,7 @@ struct Table {
 }
 
 impl Table {
-    fn parse(
-        sample: &[u8],
-        whole: bool,
-        delimiter: Delimiter,
-        code_column: Option<&CodeColumn>,
-    ) -> Self {
+    fn parse(sample: &[u8], whole: bool, delimiter: Delimiter, told: &Told) -> Self {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -134,19 +125,19 @@ impl Table {
             if last && !whole && table.rows > 0 {
                 break;
             }
-            table.add(&row, code_column);
+            table.add(&row, told);
         }
         table
     }
 
-    fn add(&mut self, row: &csv::ByteRecord, code_column: Option<&CodeColumn>) {
+    fn add(&mut self, row: &csv::ByteRecord, told: &Told) {
         let width = row.len();
         if width == 1 && str::from_utf8(&row[0]).is_ok_and(|text| text.chars().all(is_blank)) {
             return;
         }
         if self.rows == 0 {
             self.first_width = width;
-            self.holds_the_codes = holds_the_codes(row, code_column);
+            self.holds_the_codes = holds_the_codes(row, told);
         }
         self.rows += 1;
         let (rows, clean) = self.widths.entry(width).or_default();
@@ -170,18 +161,25 @@ impl Table {
     }
 }
 
-fn holds_the_codes(row: &csv::ByteRecord, code_column: Option<&CodeColumn>) -> bool {
-    let names_codes =
-        |cell| str::from_utf8(cell).is_ok_and(|cell| header::names_codes(cell, code_column));
-    match code_column {
-        Some(CodeColumn::Numbered(number)) if *number > 1 => row.len() >= *number,
-        _ => row.len() > 1 && row.iter().any(names_codes),
+fn holds_the_codes(row: &csv::ByteRecord, told: &Told) -> bool {
+    let names_codes = |cell| str::from_utf8(cell).is_ok_and(|cell| header::names_codes(cell, told));
+    let width = told.width();
+    match told.codes {
+        Some(Column::Numbered(_)) if width > 1 => row.len() >= width,
+        _ => row.len() >= width.max(2) && row.iter().any(names_codes),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(codes: &str, expiries: &str) -> Told {
+        Told {
+            codes: Column::parse(codes),
+            expiries: Column::parse(expiries),
+        }
+    }
 
     #[test]
     fn the_delimiter_is_the_one_whose_rows_agree() {
@@ -227,7 +225,7 @@ mod tests {
         ];
         for (sample, delimiter) in samples {
             assert_eq!(
-                detect(sample.as_bytes(), true, None),
+                detect(sample.as_bytes(), true, &Told::default()),
                 delimiter,
                 "{sample:?}"
             );
@@ -238,24 +236,31 @@ mod tests {
     fn the_name_of_the_code_column_tells_the_delimiter() {
         let sample = b"Price, net;My key\n1,5;A1\n2,5;A2\n";
         assert_eq!(
-            detect(sample, true, Some(&CodeColumn::Named("my key".to_owned()))),
+            detect(sample, true, &told("my key", "")),
             Some(Delimiter::Semicolon)
         );
     }
 
     #[test]
-    fn the_number_of_the_code_column_tells_that_there_are_several() {
+    fn the_number_of_a_column_tells_that_there_are_several() {
         let sample = b"1,A1\n2\n3\n4\n";
-        assert_eq!(detect(sample, true, None), None);
-        let second = CodeColumn::Numbered(2);
-        assert_eq!(detect(sample, true, Some(&second)), Some(Delimiter::Comma));
+        for (told, delimiter) in [
+            (told("", ""), None),
+            (told("2", ""), Some(Delimiter::Comma)),
+            (told("1", ""), None),
+            (told("1", "2"), Some(Delimiter::Comma)),
+            (told("1", "3"), None),
+        ] {
+            assert_eq!(detect(sample, true, &told), delimiter, "{told:?}");
+        }
     }
 
     #[test]
     fn a_row_that_the_sample_cuts_does_not_count() {
         let sample = b"a1,b,c\na2,b";
-        assert_eq!(detect(sample, true, None), None);
-        assert_eq!(detect(sample, false, None), Some(Delimiter::Comma));
+        let told = Told::default();
+        assert_eq!(detect(sample, true, &told), None);
+        assert_eq!(detect(sample, false, &told), Some(Delimiter::Comma));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Decides from the first row of a CSV file whether it is a header and which column holds the
-//! codes.
+//! Decides from the first row of a CSV file whether it is a header and which columns hold the codes
+//! and when they expire.
 //!
 //! Names are compared without case, accents and separators, so that `Código_de cupón` and
 //! `codigodecupon` are one; a name that the caller tells is compared as written, without case.
@@ -27,15 +27,15 @@ const NAMES: &str = "\
     code codes codigo codigos codice codici codi kod \
     coupon coupons cupon cupones cupom cupons voucher vouchers gutschein gutscheine";
 
-/// How the caller tells the code column.
+/// How the caller tells a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CodeColumn {
+pub(super) enum Column {
     Named(String),
     /// From 1.
     Numbered(usize),
 }
 
-impl CodeColumn {
+impl Column {
     /// Digits are a number; nothing but blanks tells nothing.
     pub(super) fn parse(told: &str) -> Option<Self> {
         let told = told.trim();
@@ -49,19 +49,43 @@ impl CodeColumn {
     }
 }
 
+/// The columns that the caller tells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    pub(super) codes: Option<Column>,
+    pub(super) expiries: Option<Column>,
+}
+
+impl Told {
+    fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.codes.iter().chain(&self.expiries)
+    }
+
+    /// How many columns a row has at least.
+    pub(super) fn width(&self) -> usize {
+        let numbers = self.columns().map(|column| match column {
+            Column::Named(_) => 1,
+            Column::Numbered(number) => *number,
+        });
+        numbers.max().unwrap_or(1)
+    }
+}
+
 /// What the first row says of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) header: bool,
     /// From 0.
     pub(super) code_column: usize,
+    /// From 0, if any column says when codes expire.
+    pub(super) expires_at_column: Option<usize>,
 }
 
 /// Reads the first row; `header` is what the caller tells of it.
 pub(super) fn layout(
     first_row: &[Cell],
     header: Option<bool>,
-    told: Option<&CodeColumn>,
+    told: &Told,
 ) -> Result<Layout, Fault> {
     let cells = texts(first_row, header)?;
     let ranked = || {
@@ -70,22 +94,26 @@ pub(super) fn layout(
             .enumerate()
             .filter_map(|(column, cell)| Some((rank(cell)?, column)))
     };
-    let header = header
-        .unwrap_or_else(|| matches!(told, Some(CodeColumn::Named(_))) || ranked().next().is_some());
-    let code_column = match told {
-        Some(CodeColumn::Numbered(number)) => number
+    let header = header.unwrap_or_else(|| {
+        told.columns()
+            .any(|column| matches!(column, Column::Named(_)))
+            || ranked().next().is_some()
+    });
+    let find = |column: &Column| match column {
+        Column::Numbered(number) => number
             .checked_sub(1)
             .filter(|column| *column < cells.len())
-            .ok_or_else(|| no_such_column(number, &cells))?,
-        Some(CodeColumn::Named(name)) if !header => {
-            return Err(Fault::NameWithoutHeader {
-                wanted: printable(name),
-            });
-        }
-        Some(CodeColumn::Named(name)) => cells
+            .ok_or_else(|| no_such_column(number, &cells)),
+        Column::Named(name) if !header => Err(Fault::NameWithoutHeader {
+            wanted: printable(name),
+        }),
+        Column::Named(name) => cells
             .iter()
             .position(|cell| is_same_name(cell, name))
-            .ok_or_else(|| no_such_column(name, &cells))?,
+            .ok_or_else(|| no_such_column(name, &cells)),
+    };
+    let code_column = match &told.codes {
+        Some(column) => find(column)?,
         None => match ranked().min().filter(|_| header) {
             Some((_, column)) => column,
             None if cells.len() == 1 => 0,
@@ -96,16 +124,21 @@ pub(super) fn layout(
             }
         },
     };
+    let expires_at_column = told.expiries.as_ref().map(find).transpose()?;
+    if expires_at_column == Some(code_column) {
+        return Err(Fault::OneColumnForBoth);
+    }
     Ok(Layout {
         header,
         code_column,
+        expires_at_column,
     })
 }
 
 /// Whether a cell is a name of the code column.
-pub(super) fn names_codes(cell: &str, told: Option<&CodeColumn>) -> bool {
-    match told {
-        Some(CodeColumn::Named(name)) => is_same_name(cell, name),
+pub(super) fn names_codes(cell: &str, told: &Told) -> bool {
+    match &told.codes {
+        Some(Column::Named(name)) => is_same_name(cell, name),
         _ => rank(cell).is_some(),
     }
 }
@@ -182,8 +215,11 @@ mod tests {
         told: Option<&str>,
     ) -> Result<(bool, usize), Fault> {
         let cells: Vec<Cell> = row.iter().map(|text| Cell::of(text.as_bytes())).collect();
-        layout(&cells, header, told.and_then(CodeColumn::parse).as_ref())
-            .map(|layout| (layout.header, layout.code_column))
+        let told = Told {
+            codes: told.and_then(Column::parse),
+            expiries: None,
+        };
+        layout(&cells, header, &told).map(|layout| (layout.header, layout.code_column))
     }
 
     #[test]
@@ -291,6 +327,34 @@ mod tests {
     }
 
     #[test]
+    fn the_column_of_the_expiries_is_told_as_the_code_column_is() {
+        let layout_of = |row: &[&str], codes, expiries| {
+            let cells: Vec<Cell> = row.iter().map(|text| Cell::of(text.as_bytes())).collect();
+            let told = Told {
+                codes: Column::parse(codes),
+                expiries: Column::parse(expiries),
+            };
+            layout(&cells, None, &told)
+                .map(|layout| (layout.header, layout.code_column, layout.expires_at_column))
+        };
+        let named = layout_of(&["until", "code"], "", " Until");
+        assert_eq!(named, Ok((true, 1, Some(0))));
+        let makes_a_header = layout_of(&["a", "until"], "1", "until");
+        assert_eq!(makes_a_header, Ok((true, 0, Some(1))));
+        let numbered = layout_of(&["A", "2026-12-31"], "1", "2");
+        assert_eq!(numbered, Ok((false, 0, Some(1))));
+        assert_eq!(layout_of(&["A", "x"], "1", ""), Ok((false, 0, None)));
+        assert!(matches!(
+            layout_of(&["code", "x"], "", "3"),
+            Err(Fault::NoSuchColumn { .. })
+        ));
+        assert_eq!(
+            layout_of(&["code", "x"], "", "1"),
+            Err(Fault::OneColumnForBoth)
+        );
+    }
+
+    #[test]
     fn several_columns_without_a_known_name_need_to_be_told() {
         let fault = layout_of(&["A1", "x"], None, None).expect_err("several columns");
         assert_eq!(
@@ -315,11 +379,9 @@ mod tests {
     #[test]
     fn a_first_row_that_is_not_utf_8_is_a_fault_unless_it_is_told_to_be_a_row() {
         let cells = [Cell::of(b"c\xf3digo")];
-        assert_eq!(layout(&cells, None, None), Err(Fault::UnreadableEncoding));
-        assert_eq!(
-            layout(&cells, Some(true), None),
-            Err(Fault::UnreadableEncoding)
-        );
-        assert!(layout(&cells, Some(false), None).is_ok());
+        let layout = |header| layout(&cells, header, &Told::default());
+        assert_eq!(layout(None), Err(Fault::UnreadableEncoding));
+        assert_eq!(layout(Some(true)), Err(Fault::UnreadableEncoding));
+        assert!(layout(Some(false)).is_ok());
     }
 }

@@ -1,4 +1,5 @@
-//! Reads `{"codes": ["A", …]}` without ever holding the array.
+//! Reads `{"codes": ["A", {"code": "B", "expiresAt": "2026-12-31"}, …]}` without ever holding the
+//! array.
 //!
 //! `serde_json` buffers one string, and a byte for each level of nesting that it skips; a guard
 //! below it bounds both. Wrong fields are gathered, so that the answer names them all at once.
@@ -15,6 +16,7 @@ use super::{
     code::{judge, printable},
     input::Source,
 };
+use crate::time_zone::Zone;
 
 /// The faults that one answer names.
 const MOST_FAULTS: usize = 100;
@@ -22,12 +24,13 @@ const MOST_FAULTS: usize = 100;
 /// The bytes of the longest string; a code of 255 characters needs 3,060, all of them escaped.
 const LONGEST_STRING: usize = 1024 * 1024;
 
-/// Far more than the two levels that a correct body has.
+/// Far more than the three levels that a correct body has.
 const DEEPEST: usize = 100;
 
-/// Pushes each element of `codes` into the sink.
+/// Pushes each element of `codes` into the sink. Dates are those of `zone`.
 pub(crate) fn read_json<E>(
     input: impl Read,
+    zone: Zone,
     sink: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<(), ReadError<E>> {
     let guard = Guard {
@@ -40,7 +43,9 @@ pub(crate) fn read_json<E>(
         serde_json::Deserializer::from_reader(BufReader::with_capacity(16 * 1024, guard));
     let mut body = Body {
         sink,
+        zone,
         stopped: None,
+        element: Element::default(),
         index: 0,
         inside: false,
         given: false,
@@ -88,11 +93,20 @@ fn failure<E>(error: serde_json::Error, pointer: String) -> ReadError<E> {
     }
 }
 
+/// The fields of an element that is an object, as far as they are read and right.
+#[derive(Default)]
+struct Element {
+    code: String,
+    expires_at: String,
+}
+
 /// What is known of the body while it is read.
 struct Body<'s, S, E> {
     sink: &'s mut S,
+    zone: Zone,
     /// The sink's error, which `serde_json` cannot carry.
     stopped: Option<E>,
+    element: Element,
     /// The elements of `codes` so far, with the one at hand.
     index: u32,
     /// Whether the reading is inside `codes`.
@@ -103,16 +117,13 @@ struct Body<'s, S, E> {
 }
 
 impl<S: FnMut(Row) -> Result<(), E>, E> Body<'_, S, E> {
-    fn push<F: serde::de::Error>(&mut self, code: &str) -> Result<(), F> {
+    fn push<F: serde::de::Error>(&mut self, code: &str, expires_at: &str) -> Result<(), F> {
         // The caller discards the rows of a faulty body: the rest is read for its faults only.
         if !self.faults.is_empty() {
             return Ok(());
         }
-        (self.sink)(Row {
-            line: self.index,
-            code: judge(code),
-        })
-        .map_err(|error| {
+        let row = Row::expiring(self.index, judge(code), Ok(expires_at), self.zone);
+        (self.sink)(row).map_err(|error| {
             self.stopped = Some(error);
             F::custom("the sink failed")
         })
@@ -142,7 +153,9 @@ impl<S: FnMut(Row) -> Result<(), E>, E> Body<'_, S, E> {
 enum Place {
     Body,
     Codes,
+    Element,
     Code,
+    ExpiresAt,
 }
 
 /// A value at its place in the body.
@@ -151,7 +164,15 @@ struct Part<'b, 's, S, E> {
     place: Place,
 }
 
-impl<S: FnMut(Row) -> Result<(), E>, E> Part<'_, '_, S, E> {
+impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
+    /// A value inside this one.
+    fn at(&mut self, place: Place) -> Part<'_, 's, S, E> {
+        Part {
+            body: &mut *self.body,
+            place,
+        }
+    }
+
     fn wrong(self) {
         match self.place {
             Place::Body => self
@@ -159,9 +180,60 @@ impl<S: FnMut(Row) -> Result<(), E>, E> Part<'_, '_, S, E> {
                 .fault(String::new(), "must be an object with the field codes"),
             Place::Codes => self
                 .body
-                .fault("/codes".to_owned(), "must be an array of strings"),
-            Place::Code => self.body.fault(self.body.pointer(), "must be a string"),
+                .fault("/codes".to_owned(), "must be an array of codes"),
+            Place::Element => self.body.fault(
+                self.body.pointer(),
+                "must be a string or an object with the field code",
+            ),
+            Place::Code => self
+                .body
+                .fault(self.body.pointer() + "/code", "must be a string"),
+            Place::ExpiresAt => self.body.fault(
+                self.body.pointer() + "/expiresAt",
+                "must be a string or null",
+            ),
         }
+    }
+
+    fn read_body<'de, A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<String>()? {
+            if self.takes(&name) {
+                fields.next_value_seed(self.at(Place::Codes))?;
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        if !self.body.given {
+            self.body.fault("/codes".to_owned(), "is missing");
+        }
+        Ok(())
+    }
+
+    fn read_element<'de, A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        self.body.element = Element::default();
+        let mut given = Vec::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            let place = match name.as_str() {
+                "code" => Some(Place::Code),
+                "expiresAt" => Some(Place::ExpiresAt),
+                _ => None,
+            };
+            if let Some(place) = place.filter(|place| !given.contains(place)) {
+                given.push(place);
+                fields.next_value_seed(self.at(place))?;
+            } else {
+                let pointer = self.body.pointer() + &pointer_to(&name);
+                let detail = place.map_or("is not a field of a code", |_| "is given twice");
+                self.body.fault(pointer, detail);
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        if !given.contains(&Place::Code) {
+            let pointer = self.body.pointer() + "/code";
+            self.body.fault(pointer, "is missing");
+        }
+        let Element { code, expires_at } = std::mem::take(&mut self.body.element);
+        self.body.push(&code, &expires_at)
     }
 
     /// Whether a field is to be read.
@@ -223,19 +295,23 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
     }
 
     fn visit_unit<F>(self) -> Result<(), F> {
-        self.wrong();
+        if self.place != Place::ExpiresAt {
+            self.wrong();
+        }
         Ok(())
     }
 
     fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<(), F> {
-        if self.place == Place::Code {
-            return self.body.push(text);
+        match self.place {
+            Place::Element => return self.body.push(text, ""),
+            Place::Code => text.clone_into(&mut self.body.element.code),
+            Place::ExpiresAt => text.clone_into(&mut self.body.element.expires_at),
+            Place::Body | Place::Codes => self.wrong(),
         }
-        self.wrong();
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
         if self.place != Place::Codes {
             while elements.next_element::<IgnoredAny>()?.is_some() {}
             self.wrong();
@@ -245,11 +321,10 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
         loop {
             // An element that cannot be read at all is still the one that the fault names.
             self.body.index = self.body.index.saturating_add(1);
-            let element = Part {
-                body: &mut *self.body,
-                place: Place::Code,
-            };
-            if elements.next_element_seed(element)?.is_none() {
+            if elements
+                .next_element_seed(self.at(Place::Element))?
+                .is_none()
+            {
                 self.body.index -= 1;
                 self.body.inside = false;
                 return Ok(());
@@ -257,26 +332,16 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
-        if self.place != Place::Body {
-            while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            self.wrong();
-            return Ok(());
-        }
-        while let Some(name) = fields.next_key::<String>()? {
-            if self.takes(&name) {
-                fields.next_value_seed(Part {
-                    body: &mut *self.body,
-                    place: Place::Codes,
-                })?;
-            } else {
-                fields.next_value::<IgnoredAny>()?;
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        match self.place {
+            Place::Body => self.read_body(fields),
+            Place::Element => self.read_element(fields),
+            Place::Codes | Place::Code | Place::ExpiresAt => {
+                while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                self.wrong();
+                Ok(())
             }
         }
-        if !self.body.given {
-            self.body.fault("/codes".to_owned(), "is missing");
-        }
-        Ok(())
     }
 }
 

@@ -62,7 +62,11 @@ fn push_words<E>(
     let mut pushed = 0;
     let mut push = |code| {
         pushed += 1;
-        sink(Row { line, code })
+        sink(Row {
+            line,
+            code,
+            expires_at: None,
+        })
     };
     match word.text() {
         Ok(text) => {

@@ -1,5 +1,5 @@
 //! Reads what a shop delivers — a CSV file, a pasted list or a JSON body — into rows: a line and a
-//! code, or the reason why there is none.
+//! code with its expiry, or the reason why there is none.
 //!
 //! Readers are synchronous and push each row into a sink. Whatever arrives (a quoted field of a
 //! gigabyte, a hundred thousand columns) they hold a few buffers of fixed size, never the file. A
@@ -18,6 +18,9 @@ mod tests;
 
 use std::{borrow::Cow, fmt, io};
 
+use chrono::{DateTime, Utc};
+
+use crate::time_zone::Zone;
 pub(crate) use csv::{CsvLayout, CsvOptions, read_csv};
 pub(crate) use detect::Delimiter;
 pub(crate) use json::read_json;
@@ -30,18 +33,52 @@ pub(crate) struct Row {
     pub(crate) line: u32,
     /// The code as the shop wrote it, without the blanks around it.
     pub(crate) code: Result<String, Rejection>,
+    /// When it expires, if ever.
+    pub(crate) expires_at: Option<DateTime<Utc>>,
 }
 
-/// A row that holds no code that can be stored.
+impl Row {
+    /// A row with the text that says when its code expires, by the clocks of `zone`; a blank one says never.
+    fn expiring(
+        line: u32,
+        code: Result<String, Rejection>,
+        expiry: Result<&str, Rejection>,
+        zone: Zone,
+    ) -> Self {
+        let moment = match expiry.map(|text| text.trim_matches(code::is_blank)) {
+            Ok("") => Ok(None),
+            Ok(text) => zone.read_moment(text).map(Some).map_err(|_| ()),
+            Err(_) => Err(()),
+        };
+        let judged = code.and_then(|code| match moment {
+            Ok(expires_at) => Ok((code, expires_at)),
+            Err(()) => Err(code::reject(&code, Reason::BadDate)),
+        });
+        match judged {
+            Ok((code, expires_at)) => Self {
+                line,
+                code: Ok(code),
+                expires_at,
+            },
+            Err(rejection) => Self {
+                line,
+                code: Err(rejection),
+                expires_at: None,
+            },
+        }
+    }
+}
+
+/// A row that cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     /// What stood there, made printable and cut to 255 characters.
     pub(crate) code: String,
-    /// Why it is no code.
+    /// Why it is rejected.
     pub(crate) reason: Reason,
 }
 
-/// Why a cell is no code.
+/// Why a row is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// The cell is blank, or the row has too few columns.
@@ -52,6 +89,8 @@ pub(crate) enum Reason {
     ControlCharacter,
     /// It is not UTF-8.
     InvalidEncoding,
+    /// It is a code, but when it expires cannot be read.
+    BadDate,
 }
 
 impl Reason {
@@ -62,6 +101,7 @@ impl Reason {
             Self::TooLong => "tooLong",
             Self::ControlCharacter => "controlCharacter",
             Self::InvalidEncoding => "invalidEncoding",
+            Self::BadDate => "badDate",
         }
     }
 }
@@ -88,10 +128,12 @@ pub(crate) enum Fault {
     )]
     CodeColumnNeeded { columns: Vec<String> },
     #[error(
-        "the code column {wanted:?} is a name, but header=false says that the file has no names; \
-         pass codeColumn as a number from 1"
+        "{wanted:?} is the name of a column, but header=false says that the file has no names; \
+         pass the column as a number from 1"
     )]
     NameWithoutHeader { wanted: String },
+    #[error("codeColumn and expiresAtColumn are the same column")]
+    OneColumnForBoth,
     #[error("the text is not UTF-8; save it as UTF-8, in Excel \"CSV UTF-8\"")]
     UnreadableEncoding,
 }

@@ -2,13 +2,14 @@
 
 use std::io::{self, Read};
 
-use super::{super::*, Short, read};
+use super::{super::*, Short, read, utc};
 
 fn told(delimiter: Option<&str>, header: Option<bool>, code_column: Option<&str>) -> CsvOptions {
     CsvOptions {
         delimiter: delimiter.map(|text| text.parse().expect("a delimiter")),
         header,
         code_column: code_column.map(str::to_owned),
+        expires_at_column: None,
     }
 }
 
@@ -37,8 +38,7 @@ fn the_code_column_is_read_and_the_others_are_not() {
     assert_eq!(rows, [row(2, "A1"), row(4, "A2")]);
     assert_eq!(layout.delimiter, Some(Delimiter::Semicolon));
     assert!(layout.header);
-    assert_eq!(layout.code_column, 1);
-    assert_eq!(layout.code_column_name.as_deref(), Some("Coupon code"));
+    assert_eq!(layout.code_column, "Coupon code");
 }
 
 #[test]
@@ -48,11 +48,8 @@ fn a_file_of_one_column_needs_no_header_and_no_delimiter() {
         rows,
         [row(1, "A1"), row(2, "A,2"), row(3, "A3"), row(4, "A;4")]
     );
-    assert_eq!(
-        (layout.delimiter, layout.header, layout.code_column),
-        (None, false, 0)
-    );
-    assert_eq!(layout.code_column_name, None);
+    assert_eq!((layout.delimiter, layout.header), (None, false));
+    assert_eq!(layout.code_column, "1");
 }
 
 #[test]
@@ -60,14 +57,75 @@ fn the_first_row_is_a_row_unless_it_is_a_header() {
     let number_2 = told(None, None, Some("2"));
     let (layout, rows) = read(&b"1,A1\n2,A2\n"[..], &number_2).expect("two columns");
     assert_eq!(rows, [row(1, "A1"), row(2, "A2")]);
-    assert_eq!((layout.header, layout.code_column_name), (false, None));
+    assert_eq!((layout.header, layout.code_column.as_str()), (false, "2"));
     let (_, rows) = read(&b"code\nA1\n"[..], &told(None, Some(false), None)).expect("one column");
     assert_eq!(rows, [row(1, "code"), row(2, "A1")]);
     let (layout, rows) =
         read(&b"Mine\nA1\n"[..], &told(None, Some(true), None)).expect("one column");
     assert_eq!(
-        (layout.code_column_name.as_deref(), rows),
-        (Some("Mine"), vec![row(2, "A1")])
+        (layout.code_column.as_str(), rows),
+        ("Mine", vec![row(2, "A1")])
+    );
+}
+
+#[test]
+fn a_column_says_when_codes_expire() {
+    let options = CsvOptions {
+        expires_at_column: Some("until".to_owned()),
+        ..CsvOptions::default()
+    };
+    let file = "Until;code\n2026-12-31;A1\n \u{a0};A2\n;A3\nsoon;A4\ncaf\u{e9};\n2026-12-31\n;\n 2026-07-01T12:00 ;A5\n\n";
+    let mut rows = Vec::new();
+    let madrid = Zone::parse("Europe/Madrid").expect("a zone");
+    let layout = read_csv(file.as_bytes(), &options, madrid, &mut |row| {
+        let code = row
+            .code
+            .unwrap_or_else(|it| format!("{}: {:?}", it.code, it.reason));
+        let expiry = row.expires_at.map(|at| at.format("%F %R").to_string());
+        rows.push((row.line, code, expiry.unwrap_or_default()));
+        Ok::<(), ()>(())
+    })
+    .expect("two columns");
+    assert_eq!(layout.expires_at_column.as_deref(), Some("Until"));
+    let expected = [
+        (2, "A1", "2026-12-31 23:00"),
+        (3, "A2", ""),
+        (4, "A3", ""),
+        (5, "A4: BadDate", ""),
+        (6, ": Empty", ""),
+        (7, ": Empty", ""),
+        (8, ": Empty", ""),
+        (9, "A5", "2026-07-01 10:00"),
+    ];
+    assert_eq!(
+        rows,
+        expected.map(|(line, code, expiry)| (line, code.to_owned(), expiry.to_owned()))
+    );
+}
+
+#[test]
+fn an_expiry_that_is_no_text_is_a_bad_date() {
+    let options = CsvOptions {
+        expires_at_column: Some("2".to_owned()),
+        ..CsvOptions::default()
+    };
+    let long = " ".repeat(5_000) + "2026-12-31";
+    let file = [
+        b"code,until\nA,caf\xe9\nB,",
+        "x".repeat(5_000).as_bytes(),
+        b"\nC,",
+        long.as_bytes(),
+        b"\n",
+    ]
+    .concat();
+    let rows = read(&file[..], &options).expect("two columns").1;
+    assert_eq!(
+        rows,
+        [
+            (2, Err(Reason::BadDate)),
+            (3, Err(Reason::BadDate)),
+            row(4, "C")
+        ]
     );
 }
 
@@ -266,10 +324,15 @@ fn a_quote_that_closes_at_the_end_is_closed() {
 fn a_rejected_row_repeats_what_stood_there() {
     let mut rejections = Vec::new();
     let input = format!("code\nA\0B\n{}\n", "x".repeat(300));
-    read_csv(input.as_bytes(), &CsvOptions::default(), &mut |row| {
-        rejections.extend(row.code.err());
-        Ok::<(), ()>(())
-    })
+    read_csv(
+        input.as_bytes(),
+        &CsvOptions::default(),
+        utc(),
+        &mut |row| {
+            rejections.extend(row.code.err());
+            Ok::<(), ()>(())
+        },
+    )
     .expect("rows");
     assert_eq!(rejections[0].code, "A\u{fffd}B");
     assert_eq!(rejections[1].code, "x".repeat(255) + "…");
@@ -300,10 +363,15 @@ fn a_column_beyond_the_first_thousand_is_not_looked_at() {
 #[test]
 fn the_sink_can_end_the_reading() {
     let mut seen = 0;
-    let result = read_csv(&b"A1\nA2\nA3\n"[..], &CsvOptions::default(), &mut |row| {
-        seen += 1;
-        if row.line == 2 { Err("full") } else { Ok(()) }
-    });
+    let result = read_csv(
+        &b"A1\nA2\nA3\n"[..],
+        &CsvOptions::default(),
+        utc(),
+        &mut |row| {
+            seen += 1;
+            if row.line == 2 { Err("full") } else { Ok(()) }
+        },
+    );
     assert!(matches!(result, Err(ReadError::Sink("full"))));
     assert_eq!(seen, 2);
 }

@@ -2,13 +2,13 @@
 
 use std::io::{self, Read};
 
-use super::super::*;
+use super::{super::*, utc};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
 fn read(body: &[u8]) -> Result<Vec<Row>, ReadError<()>> {
     let mut rows = Vec::new();
-    read_json(body, &mut |row| {
+    read_json(body, utc(), &mut |row| {
         rows.push(row);
         Ok(())
     })?;
@@ -48,6 +48,36 @@ fn each_element_is_a_row_with_its_place_from_1() {
             Err(Reason::Empty),
             Err(Reason::ControlCharacter),
             Ok("é".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn an_element_may_be_an_object_that_says_when_its_code_expires() {
+    let body = r#"{"codes": [
+        {"code": " A ", "expiresAt": " 2026-12-31 "}, "B", {"expiresAt": null, "code": "C"}, {"code": "D"},
+        {"code": "E", "expiresAt": " "}, {"code": "F", "expiresAt": "soon"}, {"code": "", "expiresAt": "soon"},
+        {"code": "G", "expiresAt": "2026-12-31T10:00:00+02:00"}]}"#;
+    let rows: Vec<_> = read(body.as_bytes())
+        .expect("a correct body")
+        .into_iter()
+        .map(|row| {
+            let expiry = row.expires_at.map(|at| at.format("%F %R").to_string());
+            (row.code.map_err(|it| (it.code, it.reason)), expiry)
+        })
+        .collect();
+    let code = |code: &str, expiry: Option<&str>| (Ok(code.to_owned()), expiry.map(str::to_owned));
+    assert_eq!(
+        rows,
+        [
+            code("A", Some("2027-01-01 00:00")),
+            code("B", None),
+            code("C", None),
+            code("D", None),
+            code("E", None),
+            (Err(("F".to_owned(), Reason::BadDate)), None),
+            (Err((String::new(), Reason::Empty)), None),
+            code("G", Some("2026-12-31 08:00")),
         ]
     );
 }
@@ -117,18 +147,44 @@ fn all_wrong_fields_are_told_at_once() {
         ),
         [
             fault("/a~1b~0", "is not a field of this body"),
-            fault("/codes/1", "must be a string"),
-            fault("/codes/2", "must be a string"),
-            fault("/codes/3", "must be a string"),
-            fault("/codes/4", "must be a string"),
+            fault(
+                "/codes/1",
+                "must be a string or an object with the field code"
+            ),
+            fault(
+                "/codes/2",
+                "must be a string or an object with the field code"
+            ),
+            fault(
+                "/codes/3",
+                "must be a string or an object with the field code"
+            ),
+            fault("/codes/4/c", "is not a field of a code"),
+            fault("/codes/4/code", "is missing"),
             fault("/codes", "is given twice"),
+        ]
+    );
+    assert_eq!(
+        faults(
+            r#"{"codes": [{"code": null, "expiresAt": 1}, {"expiresAt": null}, {"code": ["A"], "expiresAt": {}},
+                {"code": "A", "code": "B", "expiresAt": null, "expiresAt": "", "x/y": [{}]}]}"#
+        ),
+        [
+            fault("/codes/0/code", "must be a string"),
+            fault("/codes/0/expiresAt", "must be a string or null"),
+            fault("/codes/1/code", "is missing"),
+            fault("/codes/2/code", "must be a string"),
+            fault("/codes/2/expiresAt", "must be a string or null"),
+            fault("/codes/3/code", "is given twice"),
+            fault("/codes/3/expiresAt", "is given twice"),
+            fault("/codes/3/x~1y", "is not a field of a code"),
         ]
     );
     for wrong in ["1", "null", "{}", "\"A\"", "{\"codes\": []}"] {
         let body = format!("{{\"codes\": {wrong}}}");
         assert_eq!(
             faults(&body),
-            [fault("/codes", "must be an array of strings")],
+            [fault("/codes", "must be an array of codes")],
             "{body}"
         );
     }
@@ -179,7 +235,9 @@ fn a_failing_file_is_told_apart_from_malformed_json() {
         }
     }
     let start = "{\"codes\": [".to_owned() + &"\"A\",".repeat(20_000);
-    match read_json(start.as_bytes().chain(Broken), &mut |_| Ok::<(), ()>(())) {
+    match read_json(start.as_bytes().chain(Broken), utc(), &mut |_| {
+        Ok::<(), ()>(())
+    }) {
         Err(ReadError::Io(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
         other => panic!("{other:?}"),
     }
@@ -187,6 +245,8 @@ fn a_failing_file_is_told_apart_from_malformed_json() {
 
 #[test]
 fn the_sink_can_end_the_reading() {
-    let result = read_json(&br#"{"codes": ["A", "B"]}"#[..], &mut |row| Err(row.line));
+    let result = read_json(&br#"{"codes": ["A", "B"]}"#[..], utc(), &mut |row| {
+        Err(row.line)
+    });
     assert!(matches!(result, Err(ReadError::Sink(1))));
 }

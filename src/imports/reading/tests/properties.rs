@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{code::judge, *},
-    Short, read,
+    Short, read, utc,
 };
 
 /// Gives a file a few bytes at a time.
@@ -93,16 +93,18 @@ fn anything() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_options() -> impl Strategy<Value = CsvOptions> {
-    let column = prop::sample::select(vec![None, Some("1"), Some("2"), Some("code")]);
+    let column = || prop::sample::select(vec![None, Some("1"), Some("2"), Some("code")]);
     (
         prop::option::of(delimiters()),
         any::<Option<bool>>(),
-        column,
+        column(),
+        column(),
     )
-        .prop_map(|(delimiter, header, column)| CsvOptions {
+        .prop_map(|(delimiter, header, codes, expiries)| CsvOptions {
             delimiter,
             header,
-            code_column: column.map(str::to_owned),
+            code_column: codes.map(str::to_owned),
+            expires_at_column: expiries.map(str::to_owned),
         })
 }
 
@@ -125,6 +127,7 @@ proptest! {
             delimiter: Some(delimiter),
             header: Some(false),
             code_column: Some((column + 1).to_string()),
+            expires_at_column: None,
         };
         match read(padding.chain(&file[..]), &options) {
             Ok((_, rows)) => prop_assert_eq!(rows, expected),
@@ -152,7 +155,7 @@ proptest! {
         prop_assert_eq!(list(&mut &file[..]), list(&mut pieces.clone()));
         let json = |input: &mut dyn Read| {
             let mut rows = Vec::new();
-            let result = read_json(input, &mut |row| { rows.push(row); Ok::<(), ()>(()) });
+            let result = read_json(input, utc(), &mut |row| { rows.push(row); Ok::<(), ()>(()) });
             format!("{rows:?} {result:?}")
         };
         prop_assert_eq!(json(&mut &file[..]), json(&mut pieces.clone()));
@@ -167,7 +170,7 @@ proptest! {
         let body = serde_json::json!({ "codes": codes }).to_string();
         let mut read = Vec::new();
         let pieces = Dribble { bytes: body.as_bytes(), size };
-        read_json(padding.chain(pieces), &mut |row| {
+        read_json(padding.chain(pieces), utc(), &mut |row| {
             read.push((row.line, row.code));
             Ok::<(), ()>(())
         }).expect("a correct body");
@@ -178,7 +181,7 @@ proptest! {
     #[test]
     fn any_bytes_give_short_rows_in_order(file in anything(), options in any_options()) {
         let mut last = 0;
-        let _ = read_csv(&file[..], &options, &mut |row| {
+        let _ = read_csv(&file[..], &options, utc(), &mut |row| {
             assert!(row.line > last, "lines rise");
             last = row.line;
             match row.code {
