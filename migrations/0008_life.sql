@@ -470,7 +470,8 @@ end $$;
 -- Who waits longer than `lock_timeout` gives up and is called again, so that a set that somebody holds locked does not
 -- gather one waiting connection after the other.
 --
--- `p_keys` has no key twice. `p_reserve` is for how many seconds a code is reserved, null to assign it. With `p_all`
+-- `p_keys` has no key twice. `p_reserve` is for how many seconds a code is reserved, null to assign it; it is null as a
+-- whole if no item reserves. With `p_all`
 -- nothing is given unless every item can be: then `withheld` is what could have been given.
 --
 -- Outcomes: `assigned` (reserved too), `replayed`, `alreadyAssigned`, `refused` (the contact holds one and the set
@@ -736,9 +737,11 @@ begin
         from coupon_sets s
        where s.tenant_id = p_tenant and s.set_no = v_next;
     end if;
-    select * into v_tail
-      from ledger_tail(p_tenant, v_set.set_no);
-    v_now := greatest(v_now, v_tail.at);
+    if v_next <> v_requested.set_no then
+      select * into v_tail
+        from ledger_tail(p_tenant, v_next::integer);
+      v_now := greatest(v_now, v_tail.at);
+    end if;
     continue when v_set.expires_at <= v_now;
     -- The second time is for what end_reservations gives back.
     for v_try in 1..2 loop
@@ -752,7 +755,6 @@ begin
     v_take := cardinality(v_took.codes);
     continue when v_take = 0;
 
-    v_valid := valid_until(v_set, v_now);
     t_set := t_set || array_fill(v_set.set_no, array[v_take]);
     t_set_id := t_set_id || array_fill(v_set.id, array[v_take]);
     t_number := t_number || array(select g from generate_series(v_tail.number + 1, v_tail.number + v_take) g);
@@ -761,19 +763,27 @@ begin
     t_code := t_code || v_took.codes;
     t_zone := t_zone || array_fill(v_set.timezone, array[v_take]);
     t_expiry := t_expiry || v_took.expiries;
-    t_valid := t_valid || array(
-      select least(q.expiry, v_set.expires_at, case when q.reserve is null then v_valid end)
-        from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
-               with ordinality as q (expiry, reserve, place)
-       order by q.place);
-    t_until := t_until || array(
-      select case
-               when q.reserve is not null
-                 then least(v_now + make_interval(secs => q.reserve), q.expiry, v_set.expires_at)
-             end
-        from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
-               with ordinality as q (expiry, reserve, place)
-       order by q.place);
+    if p_reserve is null and v_set.expires_at is null and v_set.valid_for_days is null
+      and v_took.expiries = array_fill(null::timestamptz, array[v_take])
+    then
+      t_valid := t_valid || v_took.expiries;
+      t_until := t_until || v_took.expiries;
+    else
+      v_valid := valid_until(v_set, v_now);
+      t_valid := t_valid || array(
+        select least(q.expiry, v_set.expires_at, case when q.reserve is null then v_valid end)
+          from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
+                 with ordinality as q (expiry, reserve, place)
+         order by q.place);
+      t_until := t_until || array(
+        select case
+                 when q.reserve is not null
+                   then least(v_now + make_interval(secs => q.reserve), q.expiry, v_set.expires_at)
+               end
+          from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
+                 with ordinality as q (expiry, reserve, place)
+         order by q.place);
+    end if;
     v_have := v_have + v_take;
   end loop;
 
@@ -873,7 +883,7 @@ begin
                   f_caller[1:v_have], f_workflow[1:v_have], f_node[1:v_have], f_execution[1:v_have])
         as t (set_no, number, lot_no, ordinal, key, contact_no, nth, valid, caller, workflow, node, execution);
 
-    if exists (select 1 from unnest(t_until) as t (until) where t.until is not null) then
+    if p_reserve is not null then
       insert into reservations (tenant_id, set_no, number, expires_at, code_expires_at)
       select p_tenant, t.set_no, t.number, t.until, t.expiry
         from unnest(t_set, t_number, t_until, t_expiry) as t (set_no, number, until, expiry)

@@ -59,6 +59,14 @@ impl<'a> Batch<'a> {
         }
         batch
     }
+
+    /// `None` if no item reserves.
+    fn reserves(&self) -> Option<&[Option<i32>]> {
+        self.reserves
+            .iter()
+            .any(Option::is_some)
+            .then_some(&self.reserves[..])
+    }
 }
 
 /// What the function answers for one item.
@@ -182,7 +190,7 @@ impl Call for Batch<'_> {
             &self.workflows as &[Option<&str>],
             &self.nodes as &[Option<&str>],
             &self.executions as &[Option<&str>],
-            &self.reserves as &[Option<i32>],
+            self.reserves() as Option<&[Option<i32>]>,
             &self.callers
         )
         .fetch_all(connection)
