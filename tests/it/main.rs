@@ -11,6 +11,7 @@ mod coupon_sets;
 mod dealing;
 mod embedded;
 mod embedded_process;
+mod gates;
 mod imports;
 mod imports_expiry;
 mod imports_failing;
