@@ -20,6 +20,7 @@ mod imports_process;
 mod imports_refused;
 mod isolation;
 mod lookups;
+mod model;
 mod outage;
 mod readme;
 mod service;

@@ -1,0 +1,254 @@
+//! Random histories: what a shop and its workflows may do, one step after the other.
+//!
+//! Steps name sets, contacts, keys and assignments by small numbers, so that a step means something whatever was removed
+//! before it: that is what makes a history that fails shrink.
+
+use std::fmt;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// A day, counted from the beginning of the history: moments that expire are on such days, an odd half hour later.
+pub type Day = i8;
+
+/// A code and when it expires.
+pub type Row = (u8, Option<Day>);
+
+#[derive(Debug, Clone)]
+pub struct NewSet {
+    pub kind: Kind,
+    /// The set before this one by so many, and one more.
+    pub child: Option<u8>,
+    pub policies: Vec<Policy>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Kind {
+    Multiple(Vec<Row>),
+    Single(Option<u8>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Policy {
+    OnRepeat(&'static str),
+    SameCodeUntil(&'static str),
+    PerContact(Option<u8>),
+    ExpiresAt(Option<Day>),
+    Timezone(&'static str),
+    ValidForDays(Option<u16>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Change {
+    Policy(Policy),
+    Quantity(Option<u8>),
+    Child(Option<u8>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    pub contact: u8,
+    pub key: Option<u8>,
+    pub reserve: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    Confirm,
+    Sent,
+    Used,
+    Release,
+    Void,
+}
+
+/// An assignment, counted from the latest one back; by its id or by its set and code.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject {
+    Id(u8),
+    Code(u8),
+    /// A code that may never have been assigned.
+    AnyCode(u8, u8),
+}
+
+#[derive(Debug, Clone)]
+pub enum Step {
+    Assign {
+        set: u8,
+        ask: Ask,
+        child: Option<u8>,
+    },
+    Batch {
+        set: u8,
+        asks: Vec<Ask>,
+        child: Option<u8>,
+        key: Option<u8>,
+        all: bool,
+    },
+    Import(u8, Vec<Row>),
+    Tell(Event, u8),
+    TellMany(Vec<(Event, Subject)>),
+    Patch(u8, Change),
+    Hours(u16),
+    Sweep,
+    Rehearse {
+        set: u8,
+        ask: Ask,
+        child: Option<u8>,
+        outcome: Option<&'static str>,
+    },
+    Available {
+        set: u8,
+        count: u8,
+        child: Option<u8>,
+    },
+    Find(u8),
+    List {
+        contact: Option<u8>,
+        set: Option<u8>,
+        code: Option<u8>,
+    },
+}
+
+#[derive(Clone)]
+pub struct History {
+    pub sets: Vec<NewSet>,
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, set) in self.sets.iter().enumerate() {
+            writeln!(f, "  set {index}: {set:?}")?;
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            writeln!(f, "  step {index}: {step:?}")?;
+        }
+        Ok(())
+    }
+}
+
+fn day() -> impl Strategy<Value = Option<Day>> {
+    option::weighted(0.5, prop_oneof![1 => Just(-1), 8 => 1..5_i8])
+}
+
+fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
+    vec((0..12_u8, day()), 1..=most)
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    prop_oneof![
+        4 => prop_oneof![Just("newCode"), Just("sameCode"), Just("refuse")].prop_map(Policy::OnRepeat),
+        3 => prop_oneof![Just("used"), Just("expired"), Just("always")].prop_map(Policy::SameCodeUntil),
+        2 => option::weighted(0.8, 1..4_u8).prop_map(Policy::PerContact),
+        2 => day().prop_map(Policy::ExpiresAt),
+        1 => prop_oneof![Just("Europe/Madrid"), Just("America/New_York"), Just("Asia/Kathmandu")]
+            .prop_map(Policy::Timezone),
+        2 => option::weighted(0.8, prop_oneof![Just(1_u16), Just(3), Just(200)]).prop_map(Policy::ValidForDays),
+    ]
+}
+
+fn new_set() -> impl Strategy<Value = NewSet> {
+    let kind = prop_oneof![
+        3 => rows(6).prop_map(Kind::Multiple),
+        1 => option::weighted(0.7, 1..5_u8).prop_map(Kind::Single),
+    ];
+    (kind, option::weighted(0.6, 0..3_u8), vec(policy(), 0..4)).prop_map(
+        |(kind, child, policies)| NewSet {
+            kind,
+            child,
+            policies,
+        },
+    )
+}
+
+/// Mostly no other child than the set's own.
+fn child() -> impl Strategy<Value = Option<u8>> {
+    option::weighted(0.15, 0..4_u8)
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let reserve = prop_oneof![Just(1_800_u32), Just(100_000), Just(604_800)];
+    (
+        0..3_u8,
+        option::weighted(0.5, 0..6_u8),
+        option::weighted(0.4, reserve),
+    )
+        .prop_map(|(contact, key, reserve)| Ask {
+            contact,
+            key,
+            reserve,
+        })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        Just(Event::Confirm),
+        Just(Event::Sent),
+        Just(Event::Used),
+        Just(Event::Release),
+        Just(Event::Void),
+    ]
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        6 => (0..4_u8).prop_map(Subject::Id),
+        3 => (0..4_u8).prop_map(Subject::Code),
+        1 => (0..4_u8, 0..12_u8).prop_map(|(set, code)| Subject::AnyCode(set, code)),
+    ]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => policy().prop_map(Change::Policy),
+        1 => option::weighted(0.8, 1..5_u8).prop_map(Change::Quantity),
+        1 => option::weighted(0.7, 0..4_u8).prop_map(Change::Child),
+    ]
+}
+
+/// What clients may do at once: time passes for all of them, so it is no step of one.
+pub fn client_step() -> impl Strategy<Value = Step> {
+    let batch = (
+        0..4_u8,
+        vec(ask(), 1..6),
+        child(),
+        option::weighted(0.3, 0..3_u8),
+        any::<bool>(),
+    );
+    let outcome = option::weighted(
+        0.7,
+        prop_oneof![Just("exhausted"), Just("alreadyAssigned"), Just("expired")],
+    );
+    prop_oneof![
+        10 => (0..4_u8, ask(), child()).prop_map(|(set, ask, child)| Step::Assign { set, ask, child }),
+        5 => batch.prop_map(|(set, asks, child, key, all)| Step::Batch { set, asks, child, key, all }),
+        2 => (0..4_u8, rows(4)).prop_map(|(set, rows)| Step::Import(set, rows)),
+        6 => (event(), 0..6_u8).prop_map(|(event, which)| Step::Tell(event, which)),
+        4 => vec((event(), subject()), 1..6).prop_map(Step::TellMany),
+        4 => (0..4_u8, change()).prop_map(|(set, change)| Step::Patch(set, change)),
+        1 => (0..4_u8, ask(), child(), outcome)
+            .prop_map(|(set, ask, child, outcome)| Step::Rehearse { set, ask, child, outcome }),
+        1 => (0..4_u8, 1..9_u8, child())
+            .prop_map(|(set, count, child)| Step::Available { set, count, child }),
+        1 => (0..6_u8).prop_map(Step::Find),
+        2 => (option::of(0..3_u8), option::of(0..4_u8), option::weighted(0.3, 0..12_u8))
+            .prop_map(|(contact, set, code)| Step::List { contact, set, code }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => client_step(),
+        2 => prop_oneof![Just(1_u16), Just(24), Just(72)].prop_map(Step::Hours),
+        1 => Just(Step::Sweep),
+    ]
+}
+
+pub fn sets() -> impl Strategy<Value = Vec<NewSet>> {
+    vec(new_set(), 1..=4)
+}
+
+pub fn histories() -> impl Strategy<Value = History> {
+    (sets(), vec(step(), 1..30)).prop_map(|(sets, steps)| History { sets, steps })
+}
