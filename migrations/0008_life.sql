@@ -919,7 +919,9 @@ begin
            null, null, null, null, null, null, null, null, null, null, null, null
       from unnest(f_item[v_have + 1:v_want]) as f (item)
     union all
-    select w.item, case when w.leader <= f_item[v_have] then 'again' else v_exhausted end, v_fallback,
+    -- Who follows one that was served needs no child yet: with `p_all` a fallback says that nothing was given.
+    select w.item, case when w.leader <= f_item[v_have] then 'again' else v_exhausted end,
+           v_fallback and (w.leader <= f_item[v_have]) is not true,
            null, null, null, null, null, null, null, null, null, null, null, null
       from unnest(w_item, w_leader) as w (item, leader);
   if k_item is null then
