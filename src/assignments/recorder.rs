@@ -68,8 +68,8 @@ impl Work for Keeping {
         Err(Obstacle::Undone(refusal))
     }
 
-    /// The database takes one change of an assignment at a time, so several go one after the other. What is said twice is
-    /// written once.
+    /// The database takes one change of an assignment at a time, so several go one after the other. What is said twice in a
+    /// row is asked once; with another change in between the second may find another state.
     async fn answer(
         &mut self,
         line: &mut Line,
@@ -77,17 +77,20 @@ impl Work for Keeping {
         _whole: bool,
         deadline: Instant,
     ) -> Vec<Answer> {
-        let mut first = HashMap::with_capacity(changes.len());
+        let mut latest: HashMap<i64, usize> = HashMap::with_capacity(changes.len());
         let mut pending = Vec::with_capacity(changes.len());
         let mut follows = Vec::new();
         for (index, change) in changes.iter().enumerate() {
-            let said = *first
-                .entry((change.number, change.millis, change.event))
-                .or_insert(index);
-            if said == index {
-                pending.push(index);
-            } else {
-                follows.push((index, said));
+            let is_same = |said: &usize| {
+                let said = &changes[*said];
+                said.event == change.event && said.millis == change.millis
+            };
+            match latest.get(&change.number).copied().filter(is_same) {
+                Some(said) => follows.push((index, said)),
+                None => {
+                    latest.insert(change.number, index);
+                    pending.push(index);
+                }
             }
         }
         let mut answers: Vec<Option<Answer>> = vec![None; changes.len()];
