@@ -3,6 +3,7 @@
 //! A history that fails is printed as a list of steps, made as short as it goes. Found ones become tests of their own.
 
 mod client;
+mod found;
 mod history;
 mod reference;
 mod run;
