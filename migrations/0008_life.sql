@@ -823,13 +823,13 @@ begin
     return query
       -- If one must ask again, so must all.
       select q.item, case when 'again' = any (k_outcome) then 'again' else q.outcome end, q.fallback,
-             null::integer, null::uuid, null::bigint, null::text, null::timestamptz,
-             null::text, null::timestamptz, null::timestamptz, null::text, null::text, null::text, null::text
+             q.set_no, null::uuid, q.number, null::text, a.assigned_at,
+             q.state, null::timestamptz, null::timestamptz, null::text, null::text, null::text, null::text
         from (
-          select f.item, 'withheld', false
+          select f.item, 'withheld', false, null::integer, null::bigint, null::text
             from unnest(f_item[1:v_have]) as f (item)
           union all
-          select f.item, v_exhausted, v_fallback
+          select f.item, v_exhausted, v_fallback, null, null, null
             from unnest(f_item[v_have + 1:v_want]) as f (item)
           union all
           select w.item,
@@ -838,12 +838,22 @@ begin
                    when 'refuse' then 'refused'
                    else 'limitReached'
                  end,
-                 false
+                 false, null, null, null
             from unnest(w_item) as w (item)
           union all
-          select k.item, case when k.outcome in ('replayed', 'alreadyAssigned') then 'withheld' else k.outcome end, false
-            from unnest(k_item, k_outcome) as k (item, outcome)
-        ) q (item, outcome, fallback);
+          select k.item,
+                 case when k.outcome in ('replayed', 'alreadyAssigned') then 'withheld' else k.outcome end,
+                 false, k.set_no, k.number, k.state
+            from unnest(k_item, k_outcome, k_set, k_number, k_state) as k (item, outcome, set_no, number, state)
+        ) q (item, outcome, fallback, set_no, number, state)
+        left join lateral (
+          select a.assigned_at
+            from assignments a
+           where q.outcome in ('refused', 'ended')
+             and a.tenant_id = p_tenant and a.set_no = q.set_no and a.number between q.number and q.number
+           order by a.number
+           limit 1
+        ) a on true;
     return;
   end if;
 

@@ -218,11 +218,14 @@ fn follow(answer: Answer, leader: &Item, item: &Item) -> Option<Answer> {
             ..served
         })),
         Ok(_) => Some(Err(Refusal::KeyReused)),
-        Err(Refusal::KeyReused | Refusal::Held(_) | Refusal::LimitReached | Refusal::Ended(..))
-            if !same_contact =>
-        {
-            None
-        }
+        Err(
+            Refusal::KeyReused
+            | Refusal::Held(_)
+            | Refusal::LimitReached
+            | Refusal::Ended(..)
+            | Refusal::Exhausted
+            | Refusal::SetExpired,
+        ) if !same_contact => None,
         Err(refusal) => Some(Err(refusal)),
     }
 }
