@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::history::{Ask, Change, Event, Kind, NewSet, Policy, Row};
 use super::reference::Time;
+use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::shop::{CouponSet, Shop};
 
@@ -65,6 +66,25 @@ impl Player {
         player
     }
 
+    /// The same shop at another replica.
+    pub fn at(&self, app: &TestApp) -> Self {
+        let shop = self.shop.at(app);
+        let set = |set: &CouponSet| CouponSet {
+            client: shop.client.clone(),
+            id: set.id.clone(),
+        };
+        Self {
+            sets: self.sets.iter().map(set).collect(),
+            shop,
+            base: self.base,
+        }
+    }
+
+    pub async fn is_multiple(&self, set: usize) -> bool {
+        self.sets[set].read().await["type"] == "multiple"
+    }
+
+    /// The child of the set that is opened as this one.
     pub fn child_of_new(&self, index: usize, new: &NewSet) -> Option<usize> {
         let back = usize::from(new.child?) + 1;
         index.checked_sub(back)

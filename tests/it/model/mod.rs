@@ -3,6 +3,7 @@
 //! A history that fails is printed as a list of steps, made as short as it goes. Found ones become tests of their own.
 
 mod client;
+mod crowd;
 mod found;
 mod history;
 mod reference;
@@ -14,6 +15,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use tokio::runtime::Runtime;
 
 use crate::support::TestApp;
+use crate::support::ledger::check_ledger;
 use history::histories;
 
 /// Histories of the normal run and of the long one, for each of two that play at once.
@@ -48,6 +50,7 @@ fn play_histories(cases: u32) {
         .filter_map(|played| played.err().map(|error| error.to_string()))
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+    runtime.block_on(check_ledger(&app));
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! Several clients that do what they like at two replicas at once. What each gets is chance; what must not be is not.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use chrono::{SubsecRound, Utc};
+use futures_util::future::join_all;
+use proptest::collection::vec;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+
+use super::client::{Player, code, key, verb};
+use super::history::{Kind, Step, Subject, client_step, sets};
+use crate::support::TestApp;
+use crate::support::client::Answer;
+use crate::support::ledger::check_ledger;
+
+/// Crowds, one after the other, and what is in one.
+const CROWDS: usize = 6;
+const CLIENTS: usize = 8;
+const STEPS: usize = 40;
+
+/// What all clients of a crowd have seen: assignments, and what each key of each set was answered with.
+#[derive(Default)]
+struct Seen {
+    assignments: Vec<(String, usize, String)>,
+    keys: HashMap<(usize, String), Value>,
+}
+
+struct Client<'a> {
+    player: Player,
+    seen: &'a Mutex<Seen>,
+}
+
+impl Client<'_> {
+    /// An assignment that somebody got, counted from the latest one back.
+    fn pick(&self, which: u8) -> Option<(String, usize, String)> {
+        let seen = self.seen.lock().unwrap();
+        let back = usize::from(which) % seen.assignments.len().max(1);
+        let index = (seen.assignments.len() - back).checked_sub(1)?;
+        Some(seen.assignments[index].clone())
+    }
+
+    /// Remembers what was given, and fails if a key was answered in two ways.
+    fn note(&self, set: usize, assigned: &Value) {
+        let Some(key) = assigned["idempotencyKey"].as_str() else {
+            return;
+        };
+        if assigned["couponCode"].is_null() || assigned["test"] == true {
+            return;
+        }
+        let answer = json!([
+            assigned["id"],
+            assigned["couponCode"],
+            assigned["contactId"]
+        ]);
+        let mut seen = self.seen.lock().unwrap();
+        let known = seen.keys.entry((set, key.to_owned()));
+        let known = known.or_insert_with(|| answer.clone());
+        assert_eq!(*known, answer, "a key has two answers");
+        if assigned["outcome"] == "assigned" {
+            let text = |name: &str| assigned[name].as_str().unwrap().to_owned();
+            let served = text("couponSetId");
+            let set = self.player.sets.iter().position(|set| set.id == served);
+            let assignment = (text("id"), set.unwrap(), text("couponCode"));
+            seen.assignments.push(assignment);
+        }
+    }
+
+    async fn step(&self, step: &Step) {
+        let player = &self.player;
+        let answer = match step {
+            Step::Assign { set, ask, child } => {
+                let set = player.set(*set);
+                let key = ask.key.map(key);
+                let answer = player.assign(set, *ask, *child, key.as_deref()).await;
+                self.note(set, &answer.body);
+                answer
+            }
+            Step::Batch {
+                set,
+                asks,
+                child,
+                key,
+                all,
+            } => {
+                let set = player.set(*set);
+                let answer = player.batch(set, asks, *child, *key, *all).await;
+                for result in answer.body["results"].as_array().into_iter().flatten() {
+                    assert!(result["status"].as_u64() < Some(500), "{result}");
+                    self.note(set, &result["assignment"]);
+                }
+                answer
+            }
+            Step::Import(set, rows) => {
+                let set = player.set(*set);
+                if player.is_multiple(set).await {
+                    player.import(set, rows).await;
+                }
+                return;
+            }
+            Step::Tell(event, which) => match self.pick(*which) {
+                Some((id, ..)) => player.tell(&id, *event).await,
+                None => return,
+            },
+            Step::TellMany(events) => {
+                let body = |(event, subject): &(_, _)| {
+                    let mut body = match *subject {
+                        Subject::Id(which) => json!({"assignmentId": self.pick(which)?.0}),
+                        Subject::Code(which) => {
+                            let (_, set, code) = self.pick(which)?;
+                            json!({"couponSetId": player.sets[set].id, "code": code})
+                        }
+                        Subject::AnyCode(set, number) => {
+                            json!({"couponSetId": player.sets[player.set(set)].id, "code": code(number)})
+                        }
+                    };
+                    body["event"] = json!(verb(*event));
+                    Some(body)
+                };
+                let bodies: Vec<Value> = events.iter().filter_map(body).collect();
+                if bodies.is_empty() {
+                    return;
+                }
+                player.tell_many(bodies).await
+            }
+            Step::Patch(set, change) => player.patch(player.set(*set), *change).await,
+            Step::Find(which) => match self.pick(*which) {
+                Some((id, ..)) => {
+                    player.find(&id).await;
+                    return;
+                }
+                None => return,
+            },
+            _ => player.shop.client.get("/v1/coupon-sets").await,
+        };
+        expect_no_failure(&answer);
+    }
+}
+
+fn expect_no_failure(answer: &Answer) {
+    assert!(!answer.status.is_server_error(), "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crowd_at_two_replicas_leaves_the_ledger_in_order() {
+    let app = TestApp::start().await;
+    let replica = app.replica();
+    let mut runner = TestRunner::new(Config::default());
+    for _ in 0..CROWDS {
+        let crowd = (sets(), vec(vec(client_step(), STEPS), CLIENTS));
+        let (sets, clients) = crowd.new_tree(&mut runner).unwrap().current();
+        let base = Utc::now().trunc_subsecs(6);
+        let player = Player::open(app.shop().await, base, &sets).await;
+        for (index, new) in sets.iter().enumerate() {
+            if let Kind::Multiple(rows) = &new.kind {
+                player.import(index, rows).await;
+            }
+        }
+        let seen = Mutex::default();
+        let playing = clients.iter().enumerate().map(|(index, steps)| {
+            let app = if index % 2 == 0 { &app } else { &replica };
+            let client = Client {
+                player: player.at(app),
+                seen: &seen,
+            };
+            async move {
+                for step in steps {
+                    client.step(step).await;
+                }
+            }
+        });
+        join_all(playing).await;
+    }
+    check_ledger(&app).await;
+}

@@ -1,0 +1,198 @@
+//! What must hold in the tables of the hand-out at every moment, whatever clients and replicas did at once: asked in
+//! plain SQL, past the views and functions of the service.
+
+use serde_json::json;
+
+use super::TestApp;
+
+/// Rules with a query for what breaks them.
+const RULES: [(&str, &str); 12] = [
+    (
+        "the numbers of a ledger are dense from 1, over assignments and entries",
+        "select tenant_id, set_no, count(*), count(distinct number), min(number), max(number)
+           from numbers
+          group by tenant_id, set_no
+         having count(*) <> max(number) or count(distinct number) <> max(number) or min(number) <> 1",
+    ),
+    (
+        "the times of a ledger never fall",
+        "select n.*
+           from (select *, lag(at) over (partition by tenant_id, set_no order by number) as before from numbers) n
+          where n.at < n.before",
+    ),
+    (
+        "an entry comes after its assignment and after the entries before it",
+        "select e.tenant_id, e.set_no, e.number, e.event, e.before
+           from lives e
+          where e.number <= e.assignment_number
+             or not coalesce(case e.event
+                  when 'reserved' then e.before is null
+                  when 'confirmed' then e.before = 'reserved'
+                  when 'expired' then e.before = 'reserved'
+                  when 'sent' then e.before is null or e.before = 'confirmed'
+                  when 'used' then e.before is null or e.before in ('confirmed', 'sent')
+                  when 'released' then e.before is null or e.before in ('reserved', 'confirmed')
+                  when 'void' then e.before is null or e.before in ('reserved', 'confirmed', 'sent')
+                end, false)",
+    ),
+    (
+        "every entry is of an assignment",
+        "select e.tenant_id, e.set_no, e.number
+           from ledger_entries e
+           left join assignments a on a.tenant_id = e.tenant_id and a.set_no = e.set_no and a.number = e.assignment_number
+          where a.number is null",
+    ),
+    (
+        "the running totals are what a recount gives",
+        "select r.*
+           from (
+             select e.tenant_id, e.set_no, e.number,
+                    array[e.entries, e.reserved, e.released, e.void, e.sent, e.used] as written,
+                    array[
+                      count(*) over upto,
+                      count(*) filter (where e.event = 'reserved') over upto
+                        - count(*) filter (where e.before = 'reserved') over upto,
+                      count(*) filter (where e.event in ('released', 'expired')) over upto,
+                      count(*) filter (where e.event = 'void') over upto,
+                      count(*) filter (where e.event = 'sent') over upto,
+                      count(*) filter (where e.event = 'used') over upto] as counted
+               from lives e
+             window upto as (partition by e.tenant_id, e.set_no order by e.number)
+           ) r
+          where r.written <> r.counted",
+    ),
+    (
+        "the reservations are those that nothing happened to since",
+        "select l.tenant_id, l.set_no, l.assignment_number, r.number, l.expires_at, r.expires_at
+           from (
+             select distinct on (tenant_id, set_no, assignment_number) *
+               from lives
+              order by tenant_id, set_no, assignment_number, number desc
+           ) l
+           full join reservations r
+             on r.tenant_id = l.tenant_id and r.set_no = l.set_no and r.number = l.assignment_number
+          where (coalesce(l.event, '') = 'reserved') <> (r.number is not null)
+             or (r.number is not null and r.expires_at <> l.expires_at)",
+    ),
+    (
+        "what is dealt is a card of an open or closed lot, or a use of a single set",
+        "select a.*
+           from assignments a
+           join coupon_sets s on s.tenant_id = a.tenant_id and s.set_no = a.set_no
+           left join lots l on l.tenant_id = a.tenant_id and l.set_no = a.set_no and l.lot_no = a.lot_no
+           left join cards c
+             on c.tenant_id = a.tenant_id and c.set_no = a.set_no and c.lot_no = a.lot_no and c.ordinal = a.ordinal
+          where case s.type
+                  when 'single' then a.lot_no <> 0
+                  else c.code is null or coalesce(l.state, '') not in ('open', 'closed')
+                end",
+    ),
+    (
+        "a card is dealt at most once",
+        "select tenant_id, set_no, lot_no, ordinal
+           from assignments
+          group by tenant_id, set_no, lot_no, ordinal
+         having count(*) > 1",
+    ),
+    (
+        "the cards of a lot are dense from 1, in the order of expiry",
+        "select c.tenant_id, c.set_no, c.lot_no, c.ordinal
+           from (
+             select c.*,
+                    row_number() over (partition by tenant_id, set_no, lot_no order by ordinal) as place,
+                    lag(expires_at) over lot as expiry_before,
+                    lag(ordinal) over lot as ordinal_before
+               from cards c
+             window lot as (partition by tenant_id, set_no, lot_no order by ordinal)
+           ) c
+          where c.ordinal <> c.place
+             or (c.ordinal_before is not null
+                 and coalesce(c.expires_at, 'infinity') < coalesce(c.expiry_before, 'infinity'))",
+    ),
+    (
+        "a code comes back exactly when its last turn was released or ran out, and not before",
+        "select t.*
+           from (
+             select c.tenant_id, c.set_no, c.code, c.turn, l.import_id, l.first_expires_at, c.expires_at,
+                    lead(c.turn) over turns as next_turn, lag(c.turn) over turns as last_turn,
+                    lag(a.number) over turns as number_before, a.number, ended.event
+               from cards c
+               join lots l on l.tenant_id = c.tenant_id and l.set_no = c.set_no and l.lot_no = c.lot_no
+               left join assignments a
+                 on a.tenant_id = c.tenant_id and a.set_no = c.set_no and a.lot_no = c.lot_no and a.ordinal = c.ordinal
+               left join ledger_entries ended
+                 on ended.tenant_id = a.tenant_id and ended.set_no = a.set_no and ended.assignment_number = a.number
+                    and ended.event in ('released', 'expired')
+             window turns as (partition by c.tenant_id, c.set_no, c.code order by c.turn)
+           ) t
+          where t.turn <> coalesce(t.last_turn + 1, 0)
+             or (t.turn = 0) <> (t.import_id is not null)
+             or (t.import_id is null and t.first_expires_at is distinct from t.expires_at)
+             or (t.next_turn is not null) <> (t.event is not null)
+             or t.number <= t.number_before",
+    ),
+    (
+        "a contact's assignments of a set are numbered from 1",
+        "select tenant_id, contact_no, requested_set_no, count(*), max(nth)
+           from assignments
+          group by tenant_id, contact_no, requested_set_no
+         having count(*) <> max(nth) or count(distinct nth) <> max(nth)",
+    ),
+    (
+        "a key has one answer",
+        "select tenant_id, requested_set_no, key_hash
+           from (
+             select tenant_id, requested_set_no, key_hash from assignments
+              union all
+             select tenant_id, requested_set_no, key_hash from assignment_answers
+           ) k
+          group by tenant_id, requested_set_no, key_hash
+         having count(*) > 1",
+    ),
+];
+
+/// The ledger as one sequence, and its entries with the event before each of the same assignment.
+const TABLES: &str = "with numbers as (
+    select tenant_id, set_no, number, assigned_at as at from assignments
+     union all
+    select tenant_id, set_no, number, recorded_at from ledger_entries
+  ), lives as (
+    select e.*,
+           lag(e.event) over (partition by e.tenant_id, e.set_no, e.assignment_number order by e.number) as before
+      from ledger_entries e
+  )";
+
+/// What a set has by a recount, beside what the view of the counters says.
+const COUNTERS: &str = "select c.*, recount.*
+    from coupon_set_counters c
+    join coupon_sets s on s.tenant_id = c.tenant_id and s.set_no = c.set_no
+   cross join lateral (
+     select count(*) filter (where state = 'reserved') as reserved,
+            count(*) filter (where state in ('assigned', 'sent', 'used')) as assigned,
+            count(*) filter (where state = 'void') as void
+       from (
+         select assignment_state(l.last_event, l.reserved_until, now()) as state
+           from assignment_lives l
+          where l.tenant_id = c.tenant_id and l.set_no = c.set_no
+       ) l
+   ) recount
+   cross join lateral (
+     select count(*) filter (where turn = 0) as quantity
+       from cards k
+       join lots l on l.tenant_id = k.tenant_id and l.set_no = k.set_no and l.lot_no = k.lot_no
+      where k.tenant_id = c.tenant_id and k.set_no = c.set_no and l.state <> 'filling'
+   ) deck
+   where (c.reserved, c.assigned, c.void) <> (recount.reserved, recount.assigned, recount.void)
+      or c.quantity <> case s.type when 'single' then s.quantity else deck.quantity end
+      or c.quantity <> c.available + c.reserved + c.assigned + c.void + c.expired
+      or least(c.available, c.reserved, c.assigned, c.void, c.expired) < 0";
+
+/// Fails unless the ledgers of all tenants, their decks and their counters are consistent.
+pub async fn check_ledger(app: &TestApp) {
+    for (rule, query) in RULES {
+        let broken = app.database.ask(&format!("{TABLES} {query}")).await;
+        assert_eq!(broken, json!([]), "not so: {rule}");
+    }
+    let wrong = app.database.ask(COUNTERS).await;
+    assert_eq!(wrong, json!([]), "counters that a recount does not give");
+}
