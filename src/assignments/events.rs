@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::State;
-use axum::routing::post;
+use axum::routing::{MethodRouter, post};
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::id::{self, Place};
-use super::life::{Answer, Change, Event, History, Recording, Remark, code_not_assigned};
+use super::life::{Answer, Change, Event, History, Obstacle, Recording, Remark, code_not_assigned};
 use super::queue::{BATCH_PATIENCE, PATIENCE};
 use super::recorder::Ledger;
 use super::{Code, db};
@@ -28,18 +28,40 @@ const MAX_EVENTS: usize = 10_000;
 const PORTION: usize = 500;
 
 pub(super) fn router() -> Router<App> {
-    let bulk = Router::new().route("/v1/assignments/events", post(tell_all));
-    Event::ALL.into_iter().fold(bulk, |router, event| {
-        let path = format!("/v1/assignments/{{assignmentId}}/{}", event.verb());
-        let tell = async move |State(app): State<App>,
-                               caller: Caller<AssignmentsWrite>,
-                               Path(assignment): Path<Uuid>,
-                               remark: Option<Json<Remark>>| {
+    Router::new()
+        .route("/v1/assignments/events", post(tell_all))
+        .route(
+            "/v1/assignments/{assignmentId}/confirm",
+            post_event(Event::Confirm),
+        )
+        .route(
+            "/v1/assignments/{assignmentId}/sent",
+            post_event(Event::Sent),
+        )
+        .route(
+            "/v1/assignments/{assignmentId}/used",
+            post_event(Event::Used),
+        )
+        .route(
+            "/v1/assignments/{assignmentId}/release",
+            post_event(Event::Release),
+        )
+        .route(
+            "/v1/assignments/{assignmentId}/void",
+            post_event(Event::Void),
+        )
+}
+
+fn post_event(event: Event) -> MethodRouter<App> {
+    post(
+        async move |State(app): State<App>,
+                    caller: Caller<AssignmentsWrite>,
+                    Path(assignment): Path<Uuid>,
+                    remark: Option<Json<Remark>>| {
             let remark = remark.map(|Json(remark)| remark).unwrap_or_default();
             tell(&app, &caller, assignment, event, remark).await
-        };
-        router.route(&path, post(tell))
-    })
+        },
+    )
 }
 
 async fn tell(
@@ -225,6 +247,7 @@ async fn tell_all(
                 state: Some(state),
                 error: None,
             },
+            Err(Obstacle::NotFound) => refuse(index, None, Error::not_found("assignment")),
             Err(obstacle) => refuse(
                 index,
                 Some(assignment),

@@ -26,14 +26,6 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    pub(super) const ALL: [Self; 5] = [
-        Self::Confirm,
-        Self::Sent,
-        Self::Used,
-        Self::Release,
-        Self::Void,
-    ];
-
     /// As it stands in a path.
     pub(super) fn verb(self) -> &'static str {
         match self {
