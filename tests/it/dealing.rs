@@ -19,6 +19,16 @@ async fn someone_waits(app: &TestApp) {
     .await;
 }
 
+/// Fails unless this constraint refused it.
+#[track_caller]
+fn refused_by(constraint: &str, outcome: sqlx::Result<()>) {
+    let error = outcome.unwrap_err();
+    let refusing = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
+    assert_eq!(refusing, Some(constraint), "{error}");
+}
+
 /// A connection that holds the lock of every set.
 async fn holding_the_sets(app: &TestApp) -> PgConnection {
     let mut connection = PgConnection::connect_with(&app.database.options)
@@ -223,36 +233,43 @@ async fn what_is_too_much_for_one_tenant_is_refused_at_once_and_other_tenants_ar
 }
 
 #[tokio::test]
-async fn the_hand_out_refuses_any_isolation_under_which_it_would_see_a_stale_log() {
+async fn what_writes_the_log_refuses_any_isolation_under_which_it_would_see_a_stale_one() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("birthday", &["A"]).await;
     for isolation in ["repeatable read", "serializable"] {
-        let mut connection = PgConnection::connect_with(&app.database.options)
+        for call in [
+            format!(
+                "assign_batch(
+                   1, '{}', null, false, false, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
+                set.id
+            ),
+            "record_events(1, 1, '{}', '{}', '{}', '{}', '{}', '{}')".to_owned(),
+            "sweep_reservations(1, 1)".to_owned(),
+        ] {
+            let mut connection = PgConnection::connect_with(&app.database.options)
+                .await
+                .unwrap();
+            sql::run(
+                &mut connection,
+                format!("begin isolation level {isolation}"),
+            )
             .await
             .unwrap();
-        connection
-            .execute(sqlx::AssertSqlSafe(format!(
-                "begin isolation level {isolation}"
-            )))
-            .await
-            .unwrap();
-        let call = format!(
-            "select assign_batch(1, '{}', null, false, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
-            set.id
-        );
-        let error = sql::run(&mut connection, call).await.unwrap_err();
-        assert!(
-            error.to_string().contains("needs read committed"),
-            "{error}"
-        );
+            let call = format!("select {call}");
+            let error = sql::run(&mut connection, call).await.unwrap_err();
+            assert!(
+                error.to_string().contains("needs read committed"),
+                "{error}"
+            );
+        }
     }
 }
 
 #[tokio::test]
-async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log() {
+async fn the_database_itself_forbids_to_give_a_code_twice_to_end_it_twice_or_to_change_the_log() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("birthday", &["A", "B"]).await;
-    set.assign_as("ann", "k").await.expect(201);
+    let given = set.assign_as("ann", "k").await.expect(201);
     let mut owner = PgConnection::connect_with(&app.database.options)
         .await
         .unwrap();
@@ -283,15 +300,34 @@ async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log()
             "assignments_contact_key",
         ),
     ] {
-        let error = sql::run(&mut owner, copy(&change)).await.unwrap_err();
-        assert_eq!(
-            error
-                .as_database_error()
-                .and_then(|error| error.constraint()),
-            Some(constraint),
-            "{error}"
-        );
+        refused_by(constraint, sql::run(&mut owner, copy(&change)).await);
     }
+
+    for told in ["sent", "used"] {
+        let uri = format!("/v1/assignments/{}/{told}", given.str("id"));
+        set.client.post(&uri, json!({})).await.expect(200);
+    }
+    // The last entry of the ledger once more, as something else.
+    let entry = |number: i64, assignment: i64, event: &str| {
+        format!(
+            "insert into ledger_entries (
+               tenant_id, set_no, number, assignment_number, event, recorded_at,
+               entries, reserved, released, void, sent, used)
+             select tenant_id, set_no, {number}, {assignment}, '{event}', recorded_at,
+                    entries, reserved, released, void, sent, used
+               from ledger_entries
+              where event = 'used'"
+        )
+    };
+    for again in ["sent", "used", "released", "void", "expired"] {
+        let added = sql::run(&mut owner, entry(4, 1, again)).await;
+        refused_by("ledger_entries_step_key", added);
+    }
+    let added = sql::run(&mut owner, entry(3, 2, "used")).await;
+    refused_by("ledger_entries_pkey", added);
+    let added = sql::run(&mut owner, entry(4, 2, "lost")).await;
+    refused_by("ledger_entries_event_check", added);
+
     let mut connection = PgConnection::connect_with(&app.database.options)
         .await
         .unwrap();
@@ -303,6 +339,12 @@ async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log()
         "update assignments set contact_no = 1",
         "delete from assignments",
         "truncate assignments",
+        "update assignment_answers set number = 1",
+        "delete from assignment_answers",
+        "update ledger_entries set event = 'released'",
+        "delete from ledger_entries",
+        "truncate ledger_entries",
+        "update reservations set expires_at = now()",
         "update cards set code = 'X'",
         "delete from cards",
         "delete from contacts",
@@ -313,59 +355,4 @@ async fn the_database_itself_forbids_to_give_a_code_twice_or_to_change_the_log()
             "{statement}: {error}"
         );
     }
-}
-
-#[tokio::test]
-async fn each_look_up_reads_a_few_index_entries_also_by_a_plan_made_while_the_tables_were_empty() {
-    let app = TestApp::start().await;
-    let shop = app.shop().await;
-    let set = shop
-        .set(json!({"name": "birthday", "type": "multiple", "onRepeat": "sameCode"}))
-        .await;
-    let mut dealer = PgConnection::connect_with(&app.database.options)
-        .await
-        .unwrap();
-    sql::run(&mut dealer, "set role couponry_app; set jit = off")
-        .await
-        .unwrap();
-    let batch = |keys: &str, contacts: &str| {
-        format!(
-            "select count(*) from assign_batch(1, '{}', null, false,
-               (select array_agg(md5('{keys}' || n)::uuid) from generate_series(1, 500) n),
-               (select array_agg('{contacts}' || n) from generate_series(1, 500) n),
-               array_fill(null::text, array[500]), array_fill(null::text, array[500]), array_fill(null::text, array[500]))",
-            set.id
-        )
-    };
-    sql::run(&mut dealer, batch("k", "c")).await.unwrap();
-    let codes: Vec<String> = (0..5_000).map(|n| format!("C{n}")).collect();
-    set.fill(&codes.iter().map(String::as_str).collect::<Vec<_>>())
-        .await;
-    let mut batches = 0;
-    for round in 0..8 {
-        // New contacts, then what they hold, then the retry of that.
-        for (keys, contacts) in [("new", "c"), ("held", "c"), ("held", "c")] {
-            let (keys, contacts) = (format!("{keys}{round}"), format!("{contacts}{round}"));
-            sql::run(&mut dealer, batch(&keys, &contacts))
-                .await
-                .unwrap();
-            batches += 1;
-        }
-    }
-    sql::run(&mut dealer, "select pg_stat_force_next_flush(); select 1")
-        .await
-        .unwrap();
-    assert_eq!(set.counters().await.1, 4_000);
-    let read = app
-        .database
-        .ask_one(
-            "select sum(idx_tup_read)::bigint from pg_stat_user_indexes
-              where relname in ('assignments', 'assignment_answers', 'cards', 'contacts')",
-        )
-        .await;
-    let of_each = read.as_i64().unwrap() / (batches * 500);
-    assert!(
-        of_each < 20,
-        "{of_each} index entries were read for each item"
-    );
 }

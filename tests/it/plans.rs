@@ -1,0 +1,251 @@
+//! What the database's functions read for each item, by plans that were made while the tables were as good as empty: a
+//! service keeps its plans while its tables grow.
+
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Row};
+
+use crate::support::database::TestDatabase;
+use crate::support::sql;
+
+/// Sets, each with another policy: `on_repeat`, `same_code_until`, `assignments_per_contact`.
+const SETS: [&str; 4] = [
+    "'sameCode', 'always', null",
+    "'sameCode', 'used', null",
+    "'newCode', 'always', 3",
+    "'refuse', 'always', null",
+];
+/// Pages that may be read and written for an item. The longest way is into the indexes of four tables.
+const MOST: i64 = 80;
+
+/// A database with these sets and one connection of a service to it.
+struct Bench {
+    database: TestDatabase,
+    dealer: PgConnection,
+    /// Items of each step.
+    items: i64,
+    /// What was more than `MOST`.
+    faults: Vec<String>,
+}
+
+impl Bench {
+    async fn open() -> Self {
+        let database = TestDatabase::create().await;
+        let tenant = "insert into tenants (id, name) values (gen_random_uuid(), 'shop')";
+        database.execute(tenant).await;
+        for (set, policy) in (1..).zip(SETS) {
+            let statement = format!(
+                "insert into coupon_sets (
+                   tenant_id, set_no, id, name, name_key, type,
+                   on_repeat, same_code_until, assignments_per_contact)
+                 values (1, {set}, {}, '{set}', '{set}', 'multiple', {policy});
+                 insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
+                 values (1, {set}, 1, gen_random_uuid(), 0, 'open')",
+                id(set)
+            );
+            database.execute(&statement).await;
+        }
+        let mut dealer = PgConnection::connect_with(&database.options).await.unwrap();
+        sql::run(&mut dealer, "set role couponry_app")
+            .await
+            .unwrap();
+        Self {
+            database,
+            dealer,
+            items: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Puts so many more cards into the lot of each set.
+    async fn fill(&self, count: i64) {
+        let statement = format!(
+            "insert into cards (tenant_id, set_no, lot_no, ordinal, line, code)
+             select 1, l.set_no, 1, l.size + n, n, l.set_no || '-' || (l.size + n)
+               from lots l, generate_series(1, {count}) n
+              where l.lot_no = 1;
+             update lots set size = size + {count} where lot_no = 1"
+        );
+        self.database.execute(&statement).await;
+    }
+
+    /// Asks a set for a code for each of these contacts.
+    async fn assign(
+        &mut self,
+        set: i64,
+        keys: &str,
+        contacts: &str,
+        reserve: &str,
+        expected: &str,
+    ) {
+        let items = self.items;
+        let nulls = format!("array_fill(null::text, array[{items}])");
+        let call = format!(
+            "assign_batch(
+               1, {}, null, false, false,
+               array(select md5('{keys}' || n)::uuid from generate_series(1, {items}) n),
+               array(select '{contacts}' || n from generate_series(1, {items}) n),
+               {nulls}, {nulls}, {nulls},
+               array_fill({reserve}::integer, array[{items}]), array_fill({}, array[{items}]))",
+            id(set),
+            id(0)
+        );
+        self.call(&call, expected).await;
+    }
+
+    /// Tells of the last assignments of a set.
+    async fn tell(&mut self, set: i64, event: &str, expected: &str) {
+        let items = self.items;
+        let last = format!(
+            "select array_agg(number)::text,
+                    array_agg(floor(extract(epoch from assigned_at) * 1000)::bigint)::text
+               from (select * from assignments where set_no = {set} order by number desc limit {items}) a"
+        );
+        let mut owner = self.database.owner.acquire().await.unwrap();
+        let row = sql::rows(&mut owner, last).await.remove(0);
+        drop(owner);
+        let (numbers, millis): (String, String) = (row.get(0), row.get(1));
+        let call = format!(
+            "record_events(
+               1, {set}::integer, '{numbers}', '{millis}', array_fill('{event}'::text, array[{items}]),
+               array_fill(null::timestamptz, array[{items}]), array_fill({}, array[{items}]),
+               array_fill(null::text, array[{items}]))",
+            id(0)
+        );
+        self.call(&call, expected).await;
+    }
+
+    /// Calls a function, whose outcome is to be this one for each item, and notes what it read too much.
+    async fn call(&mut self, call: &str, expected: &str) {
+        let explained: Value = sql::value(
+            &mut self.dealer,
+            format!(
+                "explain (analyze, buffers, format json)
+                 create temporary table answers as select f.* from {call} f"
+            ),
+        )
+        .await;
+        let answers = "select outcome, count(*) from answers group by outcome";
+        let answers: Vec<(String, i64)> = sql::rows(&mut self.dealer, answers)
+            .await
+            .iter()
+            .map(|row| (row.get(0), row.get(1)))
+            .collect();
+        sql::run(&mut self.dealer, "drop table answers")
+            .await
+            .unwrap();
+        assert_eq!(answers, [(expected.to_owned(), self.items)], "{call:.60}");
+        let plan = &explained[0]["Plan"];
+        let blocks = |name: &str| plan[name].as_i64().expect("a count");
+        let pages = blocks("Shared Hit Blocks") + blocks("Shared Read Blocks");
+        if pages / self.items > MOST {
+            let fault = format!("{} pages for {expected} by {call:.40}", pages / self.items);
+            self.faults.push(fault);
+        }
+    }
+
+    /// Takes items of each set through all that can happen to them.
+    async fn live(&mut self, round: &str) {
+        let name = |name: &str| format!("{name} {round} ");
+        let contacts = name("contact");
+
+        self.assign(1, &name("a"), &contacts, "null", "assigned")
+            .await;
+        self.assign(1, &name("b"), &contacts, "null", "alreadyAssigned")
+            .await;
+        self.assign(1, &name("b"), &contacts, "null", "replayed")
+            .await;
+
+        self.assign(2, &name("a"), &contacts, "null", "assigned")
+            .await;
+        self.assign(2, &name("b"), &contacts, "null", "alreadyAssigned")
+            .await;
+        self.tell(2, "used", "recorded").await;
+        self.assign(2, &name("c"), &contacts, "null", "assigned")
+            .await;
+
+        for keys in ["a", "b", "c"] {
+            self.assign(3, &name(keys), &contacts, "null", "assigned")
+                .await;
+        }
+        self.assign(3, &name("d"), &contacts, "null", "limitReached")
+            .await;
+        self.assign(3, &name("a"), &contacts, "null", "replayed")
+            .await;
+
+        self.assign(4, &name("a"), &contacts, "600", "assigned")
+            .await;
+        self.assign(4, &name("b"), &contacts, "600", "refused")
+            .await;
+        for event in ["confirmed", "sent", "used"] {
+            self.tell(4, event, "recorded").await;
+        }
+        self.tell(4, "sent", "repeated").await;
+        self.tell(4, "void", "wrongState").await;
+        self.assign(4, &name("c"), &name("voided"), "600", "assigned")
+            .await;
+        self.tell(4, "void", "recorded").await;
+        self.assign(4, &name("d"), &name("released"), "600", "assigned")
+            .await;
+        self.tell(4, "released", "recorded").await;
+        self.assign(4, &name("d"), &name("released"), "600", "ended")
+            .await;
+
+        // Reservations that run out, which the sweeper ends or, where nothing is left, the next who asks.
+        for sweeping in [true, false] {
+            let late = name(&format!("late {sweeping}"));
+            self.assign(4, &late, &late, "600", "assigned").await;
+            let due = format!(
+                "update reservations set expires_at = now() - number * interval '1 microsecond'
+                  where number > (select max(number) - {} from reservations)",
+                self.items
+            );
+            self.database.execute(&due).await;
+            if sweeping {
+                let swept = "(select 'ended' as outcome
+                        from generate_series(1, (select sweep_reservations(1, 4))))";
+                self.call(swept, "ended").await;
+            }
+        }
+        // What was released and swept, then what is due.
+        let lots = "update lots set state = 'closed' where set_no = 4 and lot_no = 1";
+        self.database.execute(lots).await;
+        for keys in ["e", "f", "g"] {
+            self.assign(4, &name(keys), &name(keys), "null", "assigned")
+                .await;
+        }
+        let lots = "update lots set state = 'open' where set_no = 4 and lot_no = 1";
+        self.database.execute(lots).await;
+    }
+}
+
+fn id(number: i64) -> String {
+    format!("'00000000-0000-7000-8000-{number:012}'::uuid")
+}
+
+#[tokio::test]
+async fn each_item_costs_a_few_pages_also_by_plans_made_while_the_tables_were_empty() {
+    let mut bench = Bench::open().await;
+    bench.fill(100).await;
+    bench.items = 3;
+    bench.live("first").await;
+    // What a call costs whatever it holds is much for so few.
+    bench.faults.clear();
+
+    bench.fill(40_000).await;
+    bench.items = 10_000;
+    for set in 1..=4 {
+        for (keys, reserve) in [
+            ("past 1 ", "null"),
+            ("past 2 ", "604800"),
+            ("past 3 ", "null"),
+        ] {
+            bench.assign(set, keys, keys, reserve, "assigned").await;
+        }
+        bench.tell(set, "sent", "recorded").await;
+    }
+
+    bench.items = 500;
+    bench.live("last").await;
+    assert_eq!(bench.faults, Vec::<String>::new());
+}
