@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::contract::{caller, method};
 use crate::support::TestApp;
 use crate::support::contract::{DOCUMENT, Operation, operations};
+use crate::support::shop::Shop;
 
 /// The operations that take this type of body.
 fn taking(content_type: &str) -> Vec<Operation> {
@@ -21,16 +22,40 @@ fn taking(content_type: &str) -> Vec<Operation> {
     found
 }
 
+/// What the operations are about.
+struct Things {
+    tenant: String,
+    set: String,
+    assignment: String,
+}
+
+impl Things {
+    async fn of(shop: &Shop) -> Self {
+        let set = shop.multiple("set", &["CODE"]).await;
+        let assignment = set.assign("ann").await.expect(201);
+        Self {
+            tenant: shop.tenant_id.clone(),
+            assignment: assignment.str("id").to_owned(),
+            set: set.id,
+        }
+    }
+
+    fn path(&self, operation: &Operation) -> String {
+        let path = operation.path.replace("{couponSetId}", &self.set);
+        let path = path.replace("{assignmentId}", &self.assignment);
+        path.replace("{tenantId}", &self.tenant)
+    }
+}
+
 #[tokio::test]
 async fn a_body_of_another_type_is_415_at_every_operation() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    let set = shop.multiple("set", &[]).await;
+    let things = Things::of(&shop).await;
     let mut with_body = taking("application/json");
     with_body.extend(taking("multipart/form-data"));
     for operation in with_body {
-        let path = operation.path.replace("{couponSetId}", &set.id);
-        let path = path.replace("{tenantId}", &shop.tenant_id);
+        let path = things.path(&operation);
         let client = caller(&app, &shop.client, &operation);
         for kind in [
             "",
@@ -73,11 +98,10 @@ async fn json_may_come_with_parameters_and_in_any_case() {
 async fn a_body_that_is_no_json_is_400_and_json_that_is_no_object_is_422_at_every_operation() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    let set = shop.multiple("set", &[]).await;
+    let things = Things::of(&shop).await;
     let headers = &[("content-type", "application/json")];
     for operation in taking("application/json") {
-        let path = operation.path.replace("{couponSetId}", &set.id);
-        let path = path.replace("{tenantId}", &shop.tenant_id);
+        let path = things.path(&operation);
         let client = caller(&app, &shop.client, &operation);
         for body in [
             &b""[..],
@@ -101,6 +125,35 @@ async fn a_body_that_is_no_json_is_400_and_json_that_is_no_object_is_422_at_ever
             assert_eq!(answer.expect(422).faults(), [""], "{operation:?} {body}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_body_may_be_left_out_only_where_the_document_says_so() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let mut left_out = 0;
+    for operation in taking("application/json") {
+        // A body that the document names by reference is needed.
+        let optional = operation.body()["requestBody"]["required"] == false;
+        let things = Things::of(&shop).await;
+        let client = caller(&app, &shop.client, &operation);
+        let path = things.path(&operation);
+        let answer = client.send(method(&operation), &path, &[], "").await;
+        if optional {
+            answer.expect(200);
+            left_out += 1;
+        } else {
+            assert_eq!(
+                answer.refusal(),
+                "415 unsupported-media-type",
+                "{operation:?}"
+            );
+        }
+        // Names of sets are unique, and the next one makes its own.
+        let set = format!("/v1/coupon-sets/{}", things.set);
+        shop.client.delete(&set).await.expect(204);
+    }
+    assert_eq!(left_out, 5);
 }
 
 #[tokio::test]

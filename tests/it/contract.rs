@@ -74,12 +74,18 @@ fn routes() -> BTreeSet<(String, String)> {
                 open == 0
             });
             let route = &route[..end.unwrap()];
-            let path = route.split('"').nth(1).unwrap().to_owned();
+            let path = route
+                .split('"')
+                .nth(1)
+                .expect("the path stands there")
+                .to_owned();
             for method in ["get", "put", "post", "patch", "delete"] {
                 let calls = [
                     format!(" {method}("),
                     format!(".{method}("),
                     format!("\n{method}("),
+                    // What makes several routes of one method says so in its name.
+                    format!(" {method}_"),
                 ];
                 if calls.iter().any(|call| route.contains(call)) {
                     found.insert((method.to_owned(), path.clone()));
@@ -149,6 +155,28 @@ impl Journey<'_> {
     async fn delete(&mut self, uri: &str) -> Answer {
         self.step(Method::DELETE, uri, "", "").await
     }
+}
+
+/// Tells what became of assignments, in every way there is.
+async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &str) {
+    let asked = json!({"contactId": "cat", "reserveForSeconds": 600});
+    let reserved = journey.post(&format!("{set}/assignments"), asked).await;
+    let reservation = format!("/v1/assignments/{}", reserved.str("id"));
+    for told in ["confirm", "release"] {
+        journey
+            .step(Method::POST, &format!("{reservation}/{told}"), "", "")
+            .await;
+    }
+    let events = json!({"events": [{"assignmentId": reserved.str("id"), "event": "release"}]});
+    journey.post("/v1/assignments/events", events).await;
+    for told in ["sent", "used"] {
+        let remark = json!({"reason": "as it was"});
+        journey.post(&format!("{assignment}/{told}"), remark).await;
+    }
+    let asked = json!({"contactId": "dan"});
+    let lost = journey.post(&format!("{set}/assignments"), asked).await;
+    let lost = format!("/v1/assignments/{}/void", lost.str("id"));
+    journey.post(&lost, json!({"reason": "fraud"})).await;
 }
 
 #[tokio::test]
@@ -244,9 +272,10 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
         .post(&format!("{set}/assignments/batch"), batch)
         .await;
     journey.get("/v1/assignments").await;
-    journey
-        .get(&format!("/v1/assignments/{}", given.str("id")))
-        .await;
+    let assignment = format!("/v1/assignments/{}", given.str("id"));
+    journey.get(&assignment).await;
+    tell_of_assignments(&mut journey, &set, &assignment).await;
+    journey.get(&format!("{set}/availability?count=2")).await;
     journey.get(&format!("{set}/statistics")).await;
     journey.get("/v1/statistics").await;
     journey.delete(&set).await;

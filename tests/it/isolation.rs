@@ -56,11 +56,13 @@ impl Victim {
     /// Everything that this tenant can see.
     async fn belongings(&self) -> Vec<Value> {
         let mut seen = Vec::new();
+        let assignment = format!("/v1/assignments/{}", self.assignment);
         for uri in [
             "/v1/coupon-sets",
             "/v1/imports",
             "/v1/assignments",
             "/v1/statistics",
+            &assignment,
             "/v1/api-keys",
         ] {
             let mut answer = self.shop.client.get(uri).await.expect(200).body;
@@ -80,6 +82,8 @@ enum Stranger {
     Gone,
     /// 200 with exactly this.
     Sees(Value),
+    /// 200, with 404 for each item as if it did not exist.
+    EachGone(usize),
     /// 422 for the field that names what is not the stranger's.
     Refused(&'static str),
     /// It is about what the stranger has itself.
@@ -87,26 +91,30 @@ enum Stranger {
 }
 
 struct Case {
+    query: &'static str,
     content_type: &'static str,
     body: String,
     stranger: Stranger,
 }
 
 fn case(operation: &Operation, victim: &Victim) -> Case {
-    use Stranger::{Gone, Own, Refused, Sees};
+    use Stranger::{EachGone, Gone, Own, Refused, Sees};
 
     let nothing = || Sees(json!({"results": [], "links": {"next": null, "prev": null}}));
     let get = |stranger| Case {
+        query: "",
         content_type: "",
         body: String::new(),
         stranger,
     };
     let json = |body: Value, stranger| Case {
+        query: "",
         content_type: "application/json",
         body: body.to_string(),
         stranger,
     };
     let form = || Case {
+        query: "",
         content_type: "multipart/form-data; boundary=b",
         body: form_for(&victim.set.id),
         stranger: Gone,
@@ -124,7 +132,24 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         | "get /v1/imports/{importId}"
         | "get /v1/imports/{importId}/errors.csv"
         | "get /v1/assignments/{assignmentId}"
+        | "post /v1/assignments/{assignmentId}/confirm"
+        | "post /v1/assignments/{assignmentId}/sent"
+        | "post /v1/assignments/{assignmentId}/used"
+        | "post /v1/assignments/{assignmentId}/release"
         | "delete /v1/api-keys/{keyId}" => get(Gone),
+        "post /v1/assignments/{assignmentId}/void" => json(json!({"reason": "mine"}), Gone),
+        "post /v1/assignments/events" => json(
+            json!({"events": [
+                {"assignmentId": victim.assignment, "event": "used"},
+                {"couponSetId": victim.set.id, "code": "SECRET-1", "event": "used"},
+                {"couponSetId": victim.set.id, "code": "SECRET-2", "event": "used"},
+            ]}),
+            EachGone(3),
+        ),
+        "get /v1/coupon-sets/{couponSetId}/availability" => Case {
+            query: "?count=1",
+            ..get(Gone)
+        },
         "patch /v1/coupon-sets/{couponSetId}" => json(json!({"name": "mine"}), Gone),
         "post /v1/coupon-sets/{couponSetId}/imports" => json(json!({"codes": ["MINE"]}), Gone),
         "post /v1/imports" | "post /v1/imports/" => form(),
@@ -134,7 +159,17 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         }
         "get /v1/statistics" => get(Sees(json!({
             "couponSets": 0,
-            "totals": {"quantity": 0, "available": 0, "assigned": 0},
+            "totals": {
+                "quantity": 0,
+                "available": 0,
+                "reserved": 0,
+                "assigned": 0,
+                "sent": 0,
+                "used": 0,
+                "released": 0,
+                "void": 0,
+                "expired": 0,
+            },
         }))),
         "get /v1/api-keys" => get(Own(200)),
         "post /v1/api-keys" => json(json!({"name": "mine", "scopes": ["*"]}), Own(201)),
@@ -183,7 +218,7 @@ fn protected() -> Vec<(Operation, Option<&'static str>)> {
             (operation, scope)
         })
         .collect();
-    assert!(protected.len() >= 26, "the walk is of the whole document");
+    assert!(protected.len() >= 34, "the walk is of the whole document");
     protected
 }
 
@@ -193,9 +228,8 @@ async fn call(client: &Client, operation: &Operation, victim: &Victim, case: &Ca
         "" => &[],
         kind => &[("content-type", kind)],
     };
-    client
-        .send(method, &victim.path(operation), headers, case.body.clone())
-        .await
+    let uri = victim.path(operation) + case.query;
+    client.send(method, &uri, headers, case.body.clone()).await
 }
 
 #[tokio::test]
@@ -230,7 +264,7 @@ async fn a_key_with_all_scopes_but_the_one_is_403_at_every_operation_and_learns_
     let all = DOCUMENT["components"]["schemas"]["Scope"]["enum"].as_array();
     let all: Vec<&str> = all.unwrap().iter().map(|s| s.as_str().unwrap()).collect();
     let before = victim.belongings().await;
-    let mut keys = before[4]["results"].as_array().unwrap().len();
+    let mut keys = before[5]["results"].as_array().unwrap().len();
     for (operation, scope) in protected() {
         let Some(scope) = scope else { continue };
         assert!(all.contains(&scope), "{scope} is no scope");
@@ -247,8 +281,8 @@ async fn a_key_with_all_scopes_but_the_one_is_403_at_every_operation_and_learns_
         assert_eq!(answer.str("scope"), scope, "{operation:?}");
     }
     let after = victim.belongings().await;
-    assert_eq!(after[..4], before[..4]);
-    assert_eq!(after[4]["results"].as_array().unwrap().len(), keys);
+    assert_eq!(after[..5], before[..5]);
+    assert_eq!(after[5]["results"].as_array().unwrap().len(), keys);
 }
 
 #[tokio::test]
@@ -283,6 +317,15 @@ async fn walk_as_a_stranger(app: &TestApp, victim: &Victim) {
             Stranger::Gone => assert_eq!(answer.refusal(), "404 not-found", "{operation:?}"),
             Stranger::Sees(body) => {
                 assert_eq!((answer.status.as_u16(), &answer.body), (200, &body));
+            }
+            Stranger::EachGone(items) => {
+                assert_eq!(answer.status, 200, "{operation:?}");
+                let results = answer.results();
+                let gone = results.iter().filter(|result| {
+                    (&result["status"], &result["error"]["code"])
+                        == (&json!(404), &json!("not-found"))
+                });
+                assert_eq!(gone.count(), items, "{operation:?} {results:?}");
             }
             Stranger::Refused(pointer) => {
                 assert_eq!(answer.faults(), [pointer], "{operation:?}");

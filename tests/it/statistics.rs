@@ -15,8 +15,19 @@ async fn of_tenant(shop: &Shop) -> Value {
     shop.client.get("/v1/statistics").await.expect(200).body
 }
 
+/// Totals where all that was given is with its contact.
 fn totals(quantity: impl Into<Value>, available: impl Into<Value>, assigned: i64) -> Value {
-    json!({"quantity": quantity.into(), "available": available.into(), "assigned": assigned})
+    json!({
+        "quantity": quantity.into(),
+        "available": available.into(),
+        "assigned": assigned,
+        "reserved": 0,
+        "sent": 0,
+        "used": 0,
+        "released": 0,
+        "void": 0,
+        "expired": 0,
+    })
 }
 
 #[tokio::test]
