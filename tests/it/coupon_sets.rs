@@ -314,8 +314,8 @@ async fn a_patch_of_the_quantity_waits_for_codes_that_are_being_assigned() {
     let mut owner = app.database.owner.acquire().await.unwrap();
     let mut dealing = owner.begin().await.unwrap();
     let deal = format!(
-        "select outcome from assign_batch((select tenant_id from tenants), '{}', null, false,
-           array[gen_random_uuid()], '{{bob}}', '{{null}}', '{{null}}', '{{null}}')",
+        "select outcome from assign_batch((select tenant_id from tenants), '{}', null, false, false,
+           array[gen_random_uuid()], '{{bob}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}', '{{null}}')",
         set.id
     );
     assert_eq!(sql::value::<String>(&mut dealing, deal).await, "assigned");

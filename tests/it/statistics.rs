@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::shop::{CouponSet, Shop};
+use crate::support::{TestApp, eventually};
 
 async fn of_set(set: &CouponSet) -> Value {
     let uri = format!("{}/statistics", set.path());
@@ -68,6 +68,66 @@ async fn the_totals_of_a_set_are_exact_after_each_step() {
     check(3, 1, 2).await;
     set.assign("cat").await.expect(201);
     check(3, 0, 3).await;
+}
+
+#[tokio::test]
+async fn the_totals_follow_all_that_happens_to_an_assignment() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("birthday", &["A", "B", "C", "D"]).await;
+    let give = async |contact: &str, reserve: Value| {
+        let body = json!({"contactId": contact, "reserveForSeconds": reserve});
+        let given = set.assign_with(body, None).await.expect(201);
+        format!("/v1/assignments/{}", given.str("id"))
+    };
+    let tell = async |assignment: &str, event: &str| {
+        let uri = format!("{assignment}/{event}");
+        shop.client.post(&uri, json!({})).await.expect(200);
+    };
+    // Available, reserved, assigned, sent, used, released and void.
+    let check = async |expected: [i64; 7]| {
+        let [available, reserved, assigned, sent, used, released, void] = expected;
+        let expected = json!({
+            "quantity": 4,
+            "available": available,
+            "reserved": reserved,
+            "assigned": assigned,
+            "sent": sent,
+            "used": used,
+            "released": released,
+            "void": void,
+            "expired": 0,
+        });
+        assert_eq!(of_set(&set).await["totals"], expected);
+        assert_eq!(of_tenant(&shop).await["totals"], expected);
+    };
+    let ann = give("ann", json!(600)).await;
+    check([3, 1, 0, 0, 0, 0, 0]).await;
+    tell(&ann, "confirm").await;
+    check([3, 0, 1, 0, 0, 0, 0]).await;
+    tell(&ann, "sent").await;
+    check([3, 0, 1, 1, 0, 0, 0]).await;
+    tell(&ann, "used").await;
+    check([3, 0, 1, 1, 1, 0, 0]).await;
+    // Said again, nothing moves.
+    tell(&ann, "used").await;
+    check([3, 0, 1, 1, 1, 0, 0]).await;
+    let bob = give("bob", Value::Null).await;
+    tell(&bob, "release").await;
+    check([3, 0, 1, 1, 1, 1, 0]).await;
+    let cat = give("cat", json!(600)).await;
+    tell(&cat, "release").await;
+    check([3, 0, 1, 1, 1, 2, 0]).await;
+    let dan = give("dan", Value::Null).await;
+    tell(&dan, "void").await;
+    check([2, 0, 1, 1, 1, 2, 1]).await;
+    // A reservation that runs out counts as given back once it was swept, and as available from its end on.
+    give("eve", json!(1)).await;
+    eventually("the reservation is ended", async || {
+        (of_set(&set).await["totals"]["released"] == 3).then_some(())
+    })
+    .await;
+    check([2, 0, 1, 1, 1, 3, 1]).await;
 }
 
 #[tokio::test]
@@ -170,7 +230,8 @@ async fn the_totals_add_up_in_every_answer_while_codes_are_assigned() {
             answer = of_tenant(&there) => {
                 let totals = &answer["totals"];
                 let number = |name: &str| totals[name].as_i64().unwrap();
-                assert_eq!(number("quantity"), number("available") + number("assigned"));
+                let places = ["available", "reserved", "assigned", "void", "expired"];
+                assert_eq!(number("quantity"), places.into_iter().map(number).sum::<i64>());
             }
         }
     }
