@@ -74,10 +74,10 @@ async fn the_totals_of_a_set_are_exact_after_each_step() {
 async fn the_totals_follow_all_that_happens_to_an_assignment() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    let set = shop.multiple("birthday", &["A", "B", "C", "D"]).await;
+    let birthday = shop.multiple("birthday", &["A", "B", "C", "D"]).await;
     let give = async |contact: &str, reserve: Value| {
         let body = json!({"contactId": contact, "reserveForSeconds": reserve});
-        let given = set.assign_with(body, None).await.expect(201);
+        let given = birthday.assign_with(body, None).await.expect(201);
         format!("/v1/assignments/{}", given.str("id"))
     };
     let tell = async |assignment: &str, event: &str| {
@@ -98,7 +98,7 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
             "void": void,
             "expired": 0,
         });
-        assert_eq!(of_set(&set).await["totals"], expected);
+        assert_eq!(of_set(&birthday).await["totals"], expected);
         assert_eq!(of_tenant(&shop).await["totals"], expected);
     };
     let ann = give("ann", json!(600)).await;
@@ -124,7 +124,7 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
     // A reservation that runs out counts as given back once it was swept, and as available from its end on.
     give("eve", json!(1)).await;
     eventually("the reservation is ended", async || {
-        (of_set(&set).await["totals"]["released"] == 3).then_some(())
+        (of_set(&birthday).await["totals"]["released"] == 3).then_some(())
     })
     .await;
     check([2, 0, 1, 1, 1, 3, 1]).await;
