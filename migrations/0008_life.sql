@@ -743,11 +743,12 @@ begin
       v_now := greatest(v_now, v_tail.at);
     end if;
     continue when v_set.expires_at <= v_now;
-    -- The second time is for what end_reservations gives back.
-    for v_try in 1..2 loop
+    -- Again with what end_reservations gives back, as long as there is any: codes may have expired by now, and a batch
+    -- may want more than it ends at a time.
+    loop
       select t.lot_nos, t.ordinals, t.codes, t.expiries into v_took
         from take_codes(p_tenant, v_set, v_want - v_have, v_tail.held, v_now) t;
-      exit when cardinality(v_took.codes) = v_want - v_have or v_try = 2;
+      exit when cardinality(v_took.codes) = v_want - v_have;
       exit when end_reservations(p_tenant, v_set.set_no, v_now) = 0;
       select * into v_tail
         from ledger_tail(p_tenant, v_set.set_no);
