@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::life::{Answer, Change, Obstacle, Recording};
+use super::life::{Answer, Change, Event, Obstacle, Recording};
 use super::queue::{Line, Queues, Waiting, Work};
 use super::{Refusal, db};
 use crate::database::Database;
@@ -68,8 +68,8 @@ impl Work for Keeping {
         Err(Obstacle::Undone(refusal))
     }
 
-    /// The database takes one change of an assignment at a time, so several go one after the other. What is said twice in a
-    /// row is asked once; with another change in between the second may find another state.
+    /// The database takes one change of an assignment at a time, so several go one after the other. What is told twice,
+    /// and of an assignment that has not changed since, is asked once.
     async fn answer(
         &mut self,
         line: &mut Line,
@@ -77,34 +77,44 @@ impl Work for Keeping {
         _whole: bool,
         deadline: Instant,
     ) -> Vec<Answer> {
-        let mut latest: HashMap<i64, usize> = HashMap::with_capacity(changes.len());
-        let mut pending = Vec::with_capacity(changes.len());
-        let mut follows = Vec::new();
-        for (index, change) in changes.iter().enumerate() {
-            let is_same = |said: &usize| {
-                let said = &changes[*said];
-                said.event == change.event && said.millis == change.millis
-            };
-            match latest.get(&change.number).copied().filter(is_same) {
-                Some(said) => follows.push((index, said)),
-                None => {
-                    latest.insert(change.number, index);
-                    pending.push(index);
+        let mut answers: Vec<Option<Answer>> = vec![None; changes.len()];
+        let mut known: HashMap<(i64, i64), HashMap<Event, Answer>> = HashMap::new();
+        let mut pending: Vec<usize> = (0..changes.len()).collect();
+        while !pending.is_empty() {
+            let mut asked = HashSet::with_capacity(pending.len());
+            let (mut now, mut later) = (Vec::new(), Vec::new());
+            for index in pending {
+                let change = &changes[index];
+                let known = known.get(&(change.number, change.millis));
+                if asked.contains(&change.number) {
+                    later.push(index);
+                } else if let Some(answer) = known.and_then(|known| known.get(&change.event)) {
+                    answers[index] = Some(answer.clone());
+                } else {
+                    asked.insert(change.number);
+                    now.push(index);
                 }
             }
-        }
-        let mut answers: Vec<Option<Answer>> = vec![None; changes.len()];
-        while !pending.is_empty() {
-            let mut taken = HashSet::with_capacity(pending.len());
-            let (now, later): (Vec<usize>, Vec<usize>) = pending
-                .into_iter()
-                .partition(|index| taken.insert(changes[*index].number));
+            pending = later;
+            if now.is_empty() {
+                continue;
+            }
             let batch = db::Changes::new(self.ledger, now.iter().map(|index| &changes[*index]));
             match line.call(&batch, deadline).await {
                 Ok(rows) => {
                     for row in rows {
                         let index = now[row.index()];
-                        answers[index] = Some(row.into_answer());
+                        let change = &changes[index];
+                        let answer = row.into_answer();
+                        let known = known.entry((change.number, change.millis)).or_default();
+                        if matches!(answer, Ok((Recording::Recorded, _))) {
+                            known.clear();
+                        }
+                        let again = answer
+                            .clone()
+                            .map(|(_, state)| (Recording::Repeated, state));
+                        known.insert(change.event, again);
+                        answers[index] = Some(answer);
                     }
                 }
                 Err(refusal) => {
@@ -113,12 +123,6 @@ impl Work for Keeping {
                     }
                 }
             }
-            pending = later;
-        }
-        for (index, said) in follows {
-            answers[index] = answers[said]
-                .clone()
-                .map(|answer| answer.map(|(_, state)| (Recording::Repeated, state)));
         }
         answers
             .into_iter()
