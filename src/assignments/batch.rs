@@ -109,9 +109,13 @@ pub(super) async fn assign_batch(
     }
     let mut outcomes = read.refused;
     outcomes.extend(rehearse_all(&app, target, read.rehearsed).await?);
+    if batch.give == Give::AllOrNothing {
+        // What is rehearsed counts too, and nothing is given yet.
+        expect_given(&outcomes, count, request_id.as_str())?;
+    }
     outcomes.extend(deal(&app.dealer, target, caller.key, read.asked, batch.give).await);
     if batch.give == Give::AllOrNothing {
-        expect_given(&outcomes, request_id.as_str())?;
+        expect_given(&outcomes, count, request_id.as_str())?;
     }
     let results = (0..count)
         .map(|index| {
@@ -206,7 +210,11 @@ impl Items {
 }
 
 /// Refuses a batch of which something was refused: nothing was given then.
-fn expect_given(outcomes: &BTreeMap<usize, Outcome>, request_id: &str) -> Result<(), Error> {
+fn expect_given(
+    outcomes: &BTreeMap<usize, Outcome>,
+    count: usize,
+    request_id: &str,
+) -> Result<(), Error> {
     let is_refusal = |error: &Error| error.kind().status.is_client_error();
     let refused: Vec<Value> = outcomes
         .iter()
@@ -220,9 +228,8 @@ fn expect_given(outcomes: &BTreeMap<usize, Outcome>, request_id: &str) -> Result
         return Ok(());
     }
     let detail = format!(
-        "{} of the {} items cannot be given a code, so none was given. `refused` says which and why.",
-        refused.len(),
-        outcomes.len()
+        "{} of the {count} items cannot be given a code, so none was given. `refused` says which and why.",
+        refused.len()
     );
     Err(Error::refused(&BATCH_WITHHELD, detail).with("refused", refused))
 }
