@@ -102,16 +102,37 @@ impl CouponSet {
         self.client.get(&self.path()).await.expect(200).body
     }
 
-    /// `quantity`, `assigned` and `available`, after a look that they add up.
+    /// The same set, seen by this shop's client.
+    pub fn at(&self, shop: &Shop) -> Self {
+        Self {
+            client: shop.client.clone(),
+            id: self.id.clone(),
+        }
+    }
+
+    /// `quantity`, `assigned` and `available`, after a look that all counters add up.
     pub async fn counters(&self) -> (Value, i64, Value) {
         let set = self.read().await;
-        let assigned = set["assigned"].as_i64().unwrap();
-        if let (Some(quantity), Some(available)) =
-            (set["quantity"].as_i64(), set["available"].as_i64())
-        {
-            assert_eq!(quantity, available + assigned, "{set}");
+        let count = |name: &str| set[name].as_i64();
+        if let (Some(quantity), Some(available)) = (count("quantity"), count("available")) {
+            let others = ["reserved", "assigned", "void", "expired"];
+            let others: i64 = others.iter().filter_map(|name| count(name)).sum();
+            assert_eq!(quantity, available + others, "{set}");
         }
-        (set["quantity"].clone(), assigned, set["available"].clone())
+        (
+            set["quantity"].clone(),
+            set["assigned"].as_i64().unwrap(),
+            set["available"].clone(),
+        )
+    }
+
+    /// `available`, `reserved`, `assigned`, `void` and `expired`, after a look that they add up.
+    pub async fn counts(&self) -> [i64; 5] {
+        let set = self.read().await;
+        let names = ["available", "reserved", "assigned", "void", "expired"];
+        let counts = names.map(|name| set[name].as_i64().unwrap());
+        assert_eq!(set["quantity"], counts.iter().sum::<i64>(), "{set}");
+        counts
     }
 
     pub async fn patch(&self, body: Value) -> Answer {
@@ -188,5 +209,52 @@ impl CouponSet {
             .await
             .expect(200);
         answer.results().clone()
+    }
+    /// Asks for a batch that is given as a whole or not at all.
+    pub async fn assign_all_or_nothing(&self, items: Value) -> Answer {
+        let body = json!({"items": items, "allOrNothing": true});
+        let uri = format!("{}/assignments/batch", self.path());
+        self.client.post(&uri, body).await
+    }
+
+    /// Reserves a code with a new key.
+    pub async fn reserve(&self, contact: &str, seconds: i64) -> Answer {
+        let body = json!({"contactId": contact, "reserveForSeconds": seconds});
+        self.assign_with(body, None).await
+    }
+
+    /// An assignment with its history.
+    pub async fn assignment(&self, id: &str) -> Value {
+        let uri = format!("/v1/assignments/{id}");
+        self.client.get(&uri).await.expect(200).body
+    }
+
+    /// Tells what became of an assignment.
+    pub async fn tell(&self, event: &str, id: &str) -> Answer {
+        self.tell_with(event, id, json!({})).await
+    }
+
+    pub async fn tell_with(&self, event: &str, id: &str, remark: Value) -> Answer {
+        let uri = format!("/v1/assignments/{id}/{event}");
+        self.client.post(&uri, remark).await
+    }
+
+    pub async fn confirm(&self, id: &str) -> Answer {
+        self.tell("confirm", id).await
+    }
+
+    pub async fn release(&self, id: &str) -> Answer {
+        self.tell("release", id).await
+    }
+
+    pub async fn void(&self, id: &str) -> Answer {
+        self.tell("void", id).await
+    }
+
+    /// Tells what became of many assignments and answers the results.
+    pub async fn tell_all(&self, events: Value) -> Vec<Value> {
+        let uri = "/v1/assignments/events";
+        let answer = self.client.post(uri, json!({"events": events})).await;
+        answer.expect(200).results().clone()
     }
 }
