@@ -24,6 +24,7 @@ mod model;
 mod outage;
 mod plans;
 mod readme;
+mod reservations;
 mod service;
 mod set_policies;
 mod start;
