@@ -19,6 +19,7 @@ mod imports_life;
 mod imports_process;
 mod imports_refused;
 mod isolation;
+mod life;
 mod lookups;
 mod model;
 mod outage;
