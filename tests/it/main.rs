@@ -11,6 +11,7 @@ mod coupon_sets;
 mod dealing;
 mod embedded;
 mod embedded_process;
+mod events;
 mod gates;
 mod imports;
 mod imports_expiry;
