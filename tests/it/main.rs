@@ -26,6 +26,7 @@ mod model;
 mod outage;
 mod plans;
 mod readme;
+mod repeats;
 mod reservations;
 mod service;
 mod set_policies;
