@@ -12,6 +12,7 @@ mod dealing;
 mod embedded;
 mod embedded_process;
 mod events;
+mod expiry;
 mod gates;
 mod imports;
 mod imports_expiry;
