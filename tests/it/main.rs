@@ -27,6 +27,7 @@ mod model;
 mod outage;
 mod plans;
 mod readme;
+mod rehearsals;
 mod repeats;
 mod reservations;
 mod service;
