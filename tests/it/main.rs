@@ -4,6 +4,7 @@
 mod assignments;
 mod batches;
 mod bodies;
+mod campaigns;
 mod child_sets;
 mod contract;
 mod coupon_set_lists;
