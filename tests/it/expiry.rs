@@ -403,3 +403,38 @@ async fn a_code_keeps_its_expiry_on_its_way_back_from_a_reservation_that_ran_out
         "409 coupon-set-exhausted"
     );
 }
+
+#[tokio::test]
+async fn codes_that_came_back_together_expire_each_at_its_time() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("set", &[]).await;
+    fill(
+        &set,
+        &[
+            ("A", Some(500)),
+            ("B", Some(600)),
+            ("C", Some(700)),
+            ("D", None),
+        ],
+    )
+    .await;
+    let mut given = Vec::new();
+    for _ in 0..4 {
+        given.push(set.assign("ann").await.expect(201));
+    }
+    // Those that expire later come back first.
+    for given in given.iter().rev() {
+        set.release(given.str("id")).await.expect(200);
+    }
+    expire(&app, "'A', 'C'").await;
+    assert_eq!(set.counts().await, [2, 0, 0, 0, 2]);
+    let mut codes = Vec::new();
+    for _ in 0..2 {
+        let given = set.assign("bob").await.expect(201);
+        codes.push(given.str("couponCode").to_owned());
+    }
+    codes.sort();
+    assert_eq!(codes, ["B", "D"]);
+    let refusal = set.assign("bob").await.refusal();
+    assert_eq!(refusal, "409 coupon-set-exhausted");
+}
