@@ -347,12 +347,17 @@ end $$;
 drop function assign_batch(integer, uuid, uuid, boolean, uuid[], text[], text[], text[], text[]);
 drop function take_codes(integer, coupon_sets, integer);
 
--- Takes up to `p_want` codes of a set whose lock `assign_batch` holds, and under its settings. Lots of imports come first,
--- then what was given back. Uses of a `single` set come as lot 0; `p_held` of its quantity are used. Codes that have
--- expired are passed over for good.
+-- Codes that lie side by side in a lot: `number` and `ordinal` are those before the first. Uses of a `single` set are of lot
+-- 0, which has no codes of its own.
+create type card_run as (
+  set_no integer, number bigint, lot_no integer, ordinal integer, size integer, codes text[], expiries timestamptz[]);
+
+-- Takes up to `p_want` codes of a set whose lock `assign_batch` holds, and under its settings; their ledger numbers follow
+-- `p_number`. Lots of imports come first, then what was given back; `p_held` uses of a `single` set are taken. Codes that
+-- have expired are passed over for good.
 create function take_codes(
-  p_tenant integer, p_set coupon_sets, p_want integer, p_held bigint, p_at timestamptz,
-  out lot_nos integer[], out ordinals integer[], out codes text[], out expiries timestamptz[])
+  p_tenant integer, p_set coupon_sets, p_want integer, p_number bigint, p_held bigint, p_at timestamptz)
+returns card_run[]
 language plpgsql
 as $$
 declare
@@ -361,14 +366,11 @@ declare
   v_cursor   integer;
   v_size     integer;
   v_take     integer;
+  v_taken    integer := 0;
   v_codes    text[];
   v_expiries timestamptz[];
+  v_runs     card_run[] := '{}';
 begin
-  lot_nos := '{}';
-  ordinals := '{}';
-  codes := '{}';
-  expiries := '{}';
-
   if p_set.type = 'single' then
     select a.ordinal into v_cursor
       from assignments a
@@ -378,12 +380,9 @@ begin
     v_cursor := coalesce(v_cursor, 0);
     v_take := least(p_want, coalesce(p_set.quantity, 2147483647) - p_held, 2147483647 - v_cursor);
     if v_take > 0 then
-      lot_nos := array_fill(0, array[v_take]);
-      codes := array_fill(p_set.code, array[v_take]);
-      expiries := array_fill(null::timestamptz, array[v_take]);
-      ordinals := array(select g from generate_series(v_cursor + 1, v_cursor + v_take) g);
+      v_runs := array[(p_set.set_no, p_number, 0, v_cursor, v_take, null, null)::card_run];
     end if;
-    return;
+    return v_runs;
   end if;
 
   <<lots>>
@@ -395,7 +394,7 @@ begin
          and (l.import_id is null) = v_returned
        order by l.lot_no
     loop
-      exit lots when cardinality(codes) = p_want;
+      exit lots when v_taken = p_want;
       v_size := v_lot.size;
       if v_returned then
         select c.ordinal into v_size
@@ -415,7 +414,7 @@ begin
       elsif v_lot.first_expires_at <= p_at then
         v_cursor := greatest(v_cursor, expired_cards(p_tenant, p_set.set_no, v_lot.lot_no, v_size, p_at));
       end if;
-      v_take := least(p_want - cardinality(codes), v_size - v_cursor);
+      v_take := least(p_want - v_taken, v_size - v_cursor);
       if v_take = 0 then
         -- More may come back to a lot of returned codes, as long as they have not expired.
         if not v_returned or v_lot.last_expires_at <= p_at then
@@ -426,7 +425,7 @@ begin
         continue;
       end if;
 
-      select array_agg(c.code), array_agg(c.expires_at)
+      select array_agg(c.code), case when v_lot.first_expires_at is not null then array_agg(c.expires_at) end
         into v_codes, v_expiries
         from (
           select c.code, c.expires_at
@@ -439,12 +438,12 @@ begin
         raise exception 'lot % of set % is not dense after %', v_lot.lot_no, p_set.set_no, v_cursor
           using errcode = 'data_corrupted';
       end if;
-      lot_nos := lot_nos || array_fill(v_lot.lot_no, array[v_take]);
-      ordinals := ordinals || array(select g from generate_series(v_cursor + 1, v_cursor + v_take) g);
-      codes := codes || v_codes;
-      expiries := expiries || v_expiries;
+      v_runs := v_runs
+        || (p_set.set_no, p_number + v_taken, v_lot.lot_no, v_cursor, v_take, v_codes, v_expiries)::card_run;
+      v_taken := v_taken + v_take;
     end loop;
   end loop lots;
+  return v_runs;
 end $$;
 
 -- Answers a batch of requests to one set with one child, in one round trip and one commit.
@@ -508,12 +507,26 @@ declare
   v_exhausted  text;
   v_tail       record;
   v_now        timestamptz;
-  v_valid      timestamptz;
+  -- Whether a contact comes twice, and whether nothing is known of any item.
+  v_repeats    boolean;
+  v_plain      boolean;
   v_want       integer;
   v_have       integer := 0;
-  v_next       bigint;
-  v_took       record;
-  v_take       integer;
+  v_done       integer := 0;
+  v_next       integer;
+  v_runs       card_run[] := '{}';
+  v_took       card_run[];
+  v_taken      integer;
+  v_run        card_run;
+  v_codes      text[];
+  v_expiries   timestamptz[];
+  v_valid      timestamptz;
+  -- What the log knows of each item: its contact, and what has its key.
+  s_contact_no bigint[];
+  s_nth        integer[];
+  s_set        integer[];
+  s_number     bigint[];
+  s_holder     bigint[];
   -- Answered from the log.
   k_item       integer[];
   k_key        uuid[];
@@ -535,18 +548,6 @@ declare
   -- Waiting for the outcome of an earlier item of the same contact.
   w_item       integer[];
   w_leader     integer[];
-  -- Taken for f_…, in the same order; shorter if the chain ran dry.
-  t_set        integer[] := '{}';
-  t_set_id     uuid[] := '{}';
-  t_number     bigint[] := '{}';
-  t_lot        integer[] := '{}';
-  t_ordinal    integer[] := '{}';
-  t_code       text[] := '{}';
-  t_zone       text[] := '{}';
-  -- When the card expires, when the assignment does, and until when it is reserved.
-  t_expiry     timestamptz[] := '{}';
-  t_valid      timestamptz[] := '{}';
-  t_until      timestamptz[] := '{}';
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'assign_batch needs read committed' using errcode = 'feature_not_supported';
@@ -558,7 +559,7 @@ begin
       from coupon_sets s
      where s.tenant_id = p_tenant and s.id = p_requested;
     select c.chain, c.fault into v_chain, v_fault
-      from coupon_set_chain(p_tenant, v_next::integer, p_child) c;
+      from coupon_set_chain(p_tenant, v_next, p_child) c;
     perform 1
        from coupon_sets s
       where s.tenant_id = p_tenant and s.set_no = any (v_chain)
@@ -600,132 +601,162 @@ begin
     from ledger_tail(p_tenant, v_requested.set_no);
   v_now := greatest(clock_timestamp(), v_tail.at);
   v_exhausted := case when v_requested.expires_at <= v_now then 'setExpired' else 'exhausted' end;
-  -- Most sets never have one, which saves a look-up for each item.
-  v_answers := exists (
-    select 1
-      from assignment_answers n
-     where n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no);
+  v_repeats := cardinality(p_contacts) > 1 and cardinality(p_contacts) > (
+    select count(distinct q.contact collate "C")
+      from unnest(p_contacts) as q (contact));
 
-  -- A known key is answered first, whatever else the request says. `lateral … limit 1` keeps each look-up an index
-  -- probe; it cannot become a hash join of the whole log.
-  with seen as (
-    select q.item::integer as item, q.key, q.contact, q.workflow, q.node, q.execution, q.reserve, q.caller, c.contact_no,
-           coalesce(own.set_no, other.set_no) as key_set_no,
-           coalesce(own.number, other.number) as key_number,
-           coalesce(own.contact_no, other.contact_no) as key_contact_no,
-           coalesce(latest.nth, 0) as nth, held.count as held, held.set_no as held_set_no, held.number as held_number
-      from unnest(p_keys, p_contacts, p_workflows, p_nodes, p_executions, p_reserve, p_callers)
-             with ordinality as q (key, contact, workflow, node, execution, reserve, caller, item)
-      left join lateral (
-        select c.contact_no
-          from contacts c
-         where c.tenant_id = p_tenant and c.contact_id = q.contact
-         limit 1
-      ) c on true
-      left join lateral (
-        select a.set_no, a.number, a.contact_no
-          from assignments a
-         where a.tenant_id = p_tenant and a.requested_set_no = v_requested.set_no and a.key_hash = q.key
-         limit 1
-      ) own on true
-      left join lateral (
-        select a.set_no, a.number, a.contact_no
-          from assignment_answers n
-         cross join lateral (
-           select a.set_no, a.number, a.contact_no
-             from assignments a
-            where a.tenant_id = p_tenant and a.set_no = n.set_no and a.number between n.number and n.number
-            order by a.number
-            limit 1
-         ) a
-         where v_answers and own.number is null
-           and n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no and n.key_hash = q.key
-         limit 1
-      ) other on true
-      left join lateral (
-        select a.nth
-          from assignments a
-         where a.tenant_id = p_tenant and a.contact_no = c.contact_no and a.requested_set_no = v_requested.set_no
-         order by a.nth desc
-         limit 1
-      ) latest on true
-      -- What the contact holds, and the latest of it that its set gives again.
-      left join lateral (
-        select count(*)::integer as count,
-               (array_agg(h.set_no order by h.nth desc) filter (where h.again))[1] as set_no,
-               (array_agg(h.number order by h.nth desc) filter (where h.again))[1] as number
-          from (
-            select l.set_no, l.number, l.nth,
-                   v_requested.on_repeat <> 'sameCode'
-                     or v_requested.same_code_until = 'always'
-                     or ((l.valid_until is null or l.valid_until > v_now)
-                         and (v_requested.same_code_until = 'expired' or l.last_event is distinct from 'used')) as again
-              from assignment_lives l
-             where v_holds and latest.nth is not null
-               and l.tenant_id = p_tenant and l.contact_no = c.contact_no
-               and l.requested_set_no = v_requested.set_no
-               and assignment_state(l.last_event, l.reserved_until, v_now) not in ('released', 'void', 'expired')
-          ) h
-      ) held on true
-  ), judged as materialized (
-    select s.item, s.key, s.contact, s.workflow, s.node, s.execution, s.reserve, s.caller, s.contact_no, s.nth,
-           case
-             when s.key_number is not null and s.key_contact_no = s.contact_no then 'replayed'
-             when s.key_number is not null then 'keyReused'
-             when v_fault is not null then v_fault
-             when s.held is null or s.held = 0 then null
-             when v_requested.on_repeat = 'refuse' then 'refused'
-             when v_requested.on_repeat = 'sameCode' and s.held_number is not null then 'alreadyAssigned'
-             when v_requested.on_repeat = 'newCode' and s.held >= v_requested.assignments_per_contact then 'limitReached'
-           end as outcome,
-           -- How many more the contact may be given by this batch; null if there is no limit.
-           case
-             when v_requested.on_repeat <> 'newCode' then 1
-             else v_requested.assignments_per_contact - coalesce(s.held, 0)
-           end as allowance,
-           coalesce(s.key_set_no, s.held_set_no) as set_no,
-           coalesce(s.key_number, s.held_number) as number
-      from seen s
-  ), unserved as materialized (
-    select j.item, j.key, j.contact, j.workflow, j.node, j.execution, j.reserve, j.caller, j.contact_no, j.nth,
-           j.allowance,
-           row_number() over of_contact as place,
-           nth_value(j.item, j.allowance) over of_contact as leader
-      from judged j
-     where j.outcome is null
-    window of_contact as (partition by j.contact order by j.item)
-  ), known as (
-    select array_agg(j.item) as items, array_agg(j.key) as keys, array_agg(j.outcome) as outcomes,
-           array_agg(j.set_no) as sets, array_agg(j.number) as numbers
-      from judged j
-     where j.outcome is not null
-  ), served as (
-    select array_agg(u.item order by u.item) as items,
-           array_agg(u.key order by u.item) as keys,
-           array_agg(u.contact order by u.item) as contacts,
-           array_agg(u.contact_no order by u.item) as contact_nos,
-           array_agg((u.nth + u.place)::integer order by u.item) as nths,
-           array_agg(u.workflow order by u.item) as workflows,
-           array_agg(u.node order by u.item) as nodes,
-           array_agg(u.execution order by u.item) as executions,
-           array_agg(u.reserve order by u.item) as reserves,
-           array_agg(u.caller order by u.item) as callers
-      from unserved u
-     where u.allowance is null or u.place <= u.allowance
-  ), waiting as (
-    select array_agg(u.item) as items, array_agg(u.leader) as leaders
-      from unserved u
-     where u.place > u.allowance
-  )
-  select known.items, known.keys, known.outcomes, known.sets, known.numbers,
-         served.items, served.keys, served.contacts, served.contact_nos, served.nths,
-         served.workflows, served.nodes, served.executions, served.reserves, served.callers,
-         waiting.items, waiting.leaders
-    into k_item, k_key, k_outcome, k_set, k_number,
-         f_item, f_key, f_contact, f_contact_no, f_nth,
-         f_workflow, f_node, f_execution, f_reserve, f_caller,
-         w_item, w_leader
-    from known, served, waiting;
+  -- `order by … limit 1` keeps each look-up a probe of the index that it names, whatever was known of the tables when it
+  -- was planned; it cannot become a hash join of the whole log. Subscripts, because an `unnest` of many arrays would copy
+  -- each of them into a store of its own.
+  select array_agg(c.contact_no), array_agg(coalesce(latest.nth, 0)),
+         array_agg(own.set_no), array_agg(own.number), array_agg(own.contact_no),
+         count(own.number) = 0 and not (v_holds and count(latest.nth) > 0),
+         -- Most sets never have one.
+         exists (
+           select 1
+             from assignment_answers n
+            where n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no)
+    into s_contact_no, s_nth, s_set, s_number, s_holder, v_plain, v_answers
+    from generate_series(1, cardinality(p_keys)) i
+    left join lateral (
+      select c.contact_no
+        from contacts c
+       where c.tenant_id = p_tenant and c.contact_id between p_contacts[i] and p_contacts[i]
+       order by c.contact_id
+       limit 1
+    ) c on true
+    left join lateral (
+      select a.set_no, a.number, a.contact_no
+        from assignments a
+       where a.tenant_id = p_tenant and a.requested_set_no = v_requested.set_no
+         and a.key_hash between p_keys[i] and p_keys[i]
+       order by a.key_hash
+       limit 1
+    ) own on true
+    left join lateral (
+      select a.nth
+        from assignments a
+       where a.tenant_id = p_tenant and a.contact_no = c.contact_no and a.requested_set_no = v_requested.set_no
+       order by a.nth desc
+       limit 1
+    ) latest on true;
+
+  if v_plain and v_fault is null and not v_answers and not v_repeats then
+    -- Nothing is known of any key, no contact holds what matters, and none comes twice: all are served as they came.
+    f_item := array(select i from generate_series(1, cardinality(p_keys)) i);
+    f_key := p_keys;
+    f_contact := p_contacts;
+    f_contact_no := s_contact_no;
+    f_nth := array(select q.nth + 1 from unnest(s_nth) with ordinality as q (nth, place) order by q.place);
+    f_workflow := p_workflows;
+    f_node := p_nodes;
+    f_execution := p_executions;
+    f_reserve := p_reserve;
+    f_caller := p_callers;
+  else
+    -- A known key is answered first, whatever else the request says.
+    with seen as (
+      select i as item, p_keys[i] as key, p_contacts[i] as contact, p_workflows[i] as workflow, p_nodes[i] as node,
+             p_executions[i] as execution, p_reserve[i] as reserve, p_callers[i] as caller,
+             s_contact_no[i] as contact_no, s_nth[i] as nth,
+             coalesce(s_set[i], other.set_no) as key_set_no,
+             coalesce(s_number[i], other.number) as key_number,
+             coalesce(s_holder[i], other.contact_no) as key_contact_no,
+             held.count as held, held.set_no as held_set_no, held.number as held_number
+        from generate_series(1, cardinality(p_keys)) i
+        left join lateral (
+          select a.set_no, a.number, a.contact_no
+            from assignment_answers n
+           cross join lateral (
+             select a.set_no, a.number, a.contact_no
+               from assignments a
+              where a.tenant_id = p_tenant and a.set_no = n.set_no and a.number between n.number and n.number
+              order by a.number
+              limit 1
+           ) a
+           where v_answers and s_number[i] is null
+             and n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no and n.key_hash = p_keys[i]
+           limit 1
+        ) other on true
+        -- What the contact holds, and the latest of it that its set gives again.
+        left join lateral (
+          select count(*)::integer as count,
+                 (array_agg(h.set_no order by h.nth desc) filter (where h.again))[1] as set_no,
+                 (array_agg(h.number order by h.nth desc) filter (where h.again))[1] as number
+            from (
+              select l.set_no, l.number, l.nth,
+                     v_requested.on_repeat <> 'sameCode'
+                       or v_requested.same_code_until = 'always'
+                       or ((l.valid_until is null or l.valid_until > v_now)
+                           and (v_requested.same_code_until = 'expired' or l.last_event is distinct from 'used'))
+                       as again
+                from assignment_lives l
+               where v_holds and s_nth[i] > 0
+                 and l.tenant_id = p_tenant and l.contact_no = s_contact_no[i]
+                 and l.requested_set_no = v_requested.set_no
+                 and assignment_state(l.last_event, l.reserved_until, v_now) not in ('released', 'void', 'expired')
+            ) h
+        ) held on true
+    ), judged as materialized (
+      select s.item, s.key, s.contact, s.workflow, s.node, s.execution, s.reserve, s.caller, s.contact_no, s.nth,
+             case
+               when s.key_number is not null and s.key_contact_no = s.contact_no then 'replayed'
+               when s.key_number is not null then 'keyReused'
+               when v_fault is not null then v_fault
+               when s.held = 0 then null
+               when v_requested.on_repeat = 'refuse' then 'refused'
+               when v_requested.on_repeat = 'sameCode' and s.held_number is not null then 'alreadyAssigned'
+               when v_requested.on_repeat = 'newCode' and s.held >= v_requested.assignments_per_contact then 'limitReached'
+             end as outcome,
+             -- How many more the contact may be given by this batch; null if there is no limit.
+             case
+               when v_requested.on_repeat <> 'newCode' then 1
+               else v_requested.assignments_per_contact - s.held
+             end as allowance,
+             coalesce(s.key_set_no, s.held_set_no) as set_no,
+             coalesce(s.key_number, s.held_number) as number
+        from seen s
+    ), unserved as materialized (
+      select j.item, j.key, j.contact, j.workflow, j.node, j.execution, j.reserve, j.caller, j.contact_no, j.nth,
+             j.allowance,
+             row_number() over of_contact as place,
+             nth_value(j.item, j.allowance) over of_contact as leader
+        from judged j
+       where j.outcome is null
+      window of_contact as (partition by j.contact order by j.item)
+    ), known as (
+      select array_agg(j.item) as items, array_agg(j.key) as keys, array_agg(j.outcome) as outcomes,
+             array_agg(j.set_no) as sets, array_agg(j.number) as numbers
+        from judged j
+       where j.outcome is not null
+    ), served as (
+      select array_agg(u.item order by u.item) as items,
+             array_agg(u.key order by u.item) as keys,
+             array_agg(u.contact order by u.item) as contacts,
+             array_agg(u.contact_no order by u.item) as contact_nos,
+             array_agg((u.nth + u.place)::integer order by u.item) as nths,
+             array_agg(u.workflow order by u.item) as workflows,
+             array_agg(u.node order by u.item) as nodes,
+             array_agg(u.execution order by u.item) as executions,
+             array_agg(u.reserve order by u.item) as reserves,
+             array_agg(u.caller order by u.item) as callers
+        from unserved u
+       where u.allowance is null or u.place <= u.allowance
+    ), waiting as (
+      select array_agg(u.item) as items, array_agg(u.leader) as leaders
+        from unserved u
+       where u.place > u.allowance
+    )
+    select known.items, known.keys, known.outcomes, known.sets, known.numbers,
+           served.items, served.keys, served.contacts, served.contact_nos, served.nths,
+           served.workflows, served.nodes, served.executions, served.reserves, served.callers,
+           waiting.items, waiting.leaders
+      into k_item, k_key, k_outcome, k_set, k_number,
+           f_item, f_key, f_contact, f_contact_no, f_nth,
+           f_workflow, f_node, f_execution, f_reserve, f_caller,
+           w_item, w_leader
+      from known, served, waiting;
+  end if;
 
   v_want := coalesce(cardinality(f_item), 0);
   foreach v_next in array v_chain loop
@@ -739,53 +770,22 @@ begin
     end if;
     if v_next <> v_requested.set_no then
       select * into v_tail
-        from ledger_tail(p_tenant, v_next::integer);
+        from ledger_tail(p_tenant, v_next);
       v_now := greatest(v_now, v_tail.at);
     end if;
     continue when v_set.expires_at <= v_now;
     -- Again with what end_reservations gives back, as long as there is any: codes may have expired by now, and a batch
     -- may want more than it ends at a time.
     loop
-      select t.lot_nos, t.ordinals, t.codes, t.expiries into v_took
-        from take_codes(p_tenant, v_set, v_want - v_have, v_tail.held, v_now) t;
-      exit when cardinality(v_took.codes) = v_want - v_have;
+      v_took := take_codes(p_tenant, v_set, v_want - v_have, v_tail.number, v_tail.held, v_now);
+      v_taken := coalesce((select sum(r.size) from unnest(v_took) r), 0);
+      exit when v_taken = v_want - v_have;
       exit when end_reservations(p_tenant, v_set.set_no, v_now) = 0;
       select * into v_tail
         from ledger_tail(p_tenant, v_set.set_no);
     end loop;
-    v_take := cardinality(v_took.codes);
-    continue when v_take = 0;
-
-    t_set := t_set || array_fill(v_set.set_no, array[v_take]);
-    t_set_id := t_set_id || array_fill(v_set.id, array[v_take]);
-    t_number := t_number || array(select g from generate_series(v_tail.number + 1, v_tail.number + v_take) g);
-    t_lot := t_lot || v_took.lot_nos;
-    t_ordinal := t_ordinal || v_took.ordinals;
-    t_code := t_code || v_took.codes;
-    t_zone := t_zone || array_fill(v_set.timezone, array[v_take]);
-    t_expiry := t_expiry || v_took.expiries;
-    if p_reserve is null and v_set.expires_at is null and v_set.valid_for_days is null
-      and v_took.expiries = array_fill(null::timestamptz, array[v_take])
-    then
-      t_valid := t_valid || v_took.expiries;
-      t_until := t_until || v_took.expiries;
-    else
-      v_valid := valid_until(v_set, v_now);
-      t_valid := t_valid || array(
-        select least(q.expiry, v_set.expires_at, case when q.reserve is null then v_valid end)
-          from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
-                 with ordinality as q (expiry, reserve, place)
-         order by q.place);
-      t_until := t_until || array(
-        select case
-                 when q.reserve is not null
-                   then least(v_now + make_interval(secs => q.reserve), q.expiry, v_set.expires_at)
-               end
-          from unnest(v_took.expiries, f_reserve[v_have + 1:v_have + v_take])
-                 with ordinality as q (expiry, reserve, place)
-         order by q.place);
-    end if;
-    v_have := v_have + v_take;
+    v_runs := v_runs || v_took;
+    v_have := v_have + v_taken;
   end loop;
 
   if k_item is not null then
@@ -885,31 +885,75 @@ begin
          order by f.place);
     end if;
 
+  end if;
+
+  v_set := v_requested;
+  v_valid := valid_until(v_set, v_now);
+  foreach v_run in array v_runs loop
+    if v_run.set_no <> v_set.set_no then
+      select s.* into v_set
+        from coupon_sets s
+       where s.tenant_id = p_tenant and s.set_no = v_run.set_no;
+      v_valid := valid_until(v_set, v_now);
+    end if;
+    -- Arrays in variables of their own are unpacked once, in a field for each subscript.
+    v_codes := v_run.codes;
+    v_expiries := v_run.expiries;
     insert into assignments (
       tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at,
       expires_at, key_id, workflow_id, node_id, execution_id)
-    select p_tenant, t.set_no, t.number, v_requested.set_no, t.lot_no, t.ordinal, t.contact_no, t.nth, t.key, v_now,
-           t.valid, t.caller, t.workflow, t.node, t.execution
-      from unnest(t_set, t_number, t_lot, t_ordinal, f_key[1:v_have], f_contact_no, f_nth[1:v_have], t_valid,
-                  f_caller[1:v_have], f_workflow[1:v_have], f_node[1:v_have], f_execution[1:v_have])
-        as t (set_no, number, lot_no, ordinal, key, contact_no, nth, valid, caller, workflow, node, execution);
+    select p_tenant, v_set.set_no, v_run.number + i, v_requested.set_no, v_run.lot_no, v_run.ordinal + i,
+           f_contact_no[v_done + i], f_nth[v_done + i], f_key[v_done + i], v_now,
+           least(v_expiries[i], v_set.expires_at, case when f_reserve[v_done + i] is null then v_valid end),
+           f_caller[v_done + i], f_workflow[v_done + i], f_node[v_done + i], f_execution[v_done + i]
+      from generate_series(1, v_run.size) i;
 
     if p_reserve is not null then
       insert into reservations (tenant_id, set_no, number, expires_at, code_expires_at)
-      select p_tenant, t.set_no, t.number, t.until, t.expiry
-        from unnest(t_set, t_number, t_until, t_expiry) as t (set_no, number, until, expiry)
-       where t.until is not null;
-      perform append_entries(
-                p_tenant, r.set_no, v_now, r.numbers, array_fill('reserved'::text, array[r.count]),
-                array_fill('reserved'::text, array[r.count]), r.untils, null, r.callers, null)
-         from (
-           select t.set_no, count(*)::integer as count, array_agg(t.number order by t.number) as numbers,
-                  array_agg(t.until order by t.number) as untils, array_agg(t.caller order by t.number) as callers
-             from unnest(t_set, t_number, t_until, f_caller[1:v_have]) as t (set_no, number, until, caller)
-            where t.until is not null
-            group by t.set_no
-         ) r;
+      select p_tenant, v_set.set_no, v_run.number + i,
+             least(v_now + make_interval(secs => f_reserve[v_done + i]), v_expiries[i], v_set.expires_at),
+             v_expiries[i]
+        from generate_series(1, v_run.size) i
+       where f_reserve[v_done + i] is not null;
     end if;
+
+    return query
+      select f_item[v_done + i], 'assigned', false, v_set.set_no, v_set.id, v_run.number + i,
+             coalesce(v_codes[i], v_set.code), v_now,
+             case when f_reserve[v_done + i] is null then 'assigned' else 'reserved' end,
+             least(
+               v_now + make_interval(secs => f_reserve[v_done + i]),
+               case when f_reserve[v_done + i] is not null then least(v_expiries[i], v_set.expires_at) end),
+             least(v_expiries[i], v_set.expires_at, case when f_reserve[v_done + i] is null then v_valid end),
+             v_set.timezone, null::text, null::text, null::text
+        from generate_series(1, v_run.size) i;
+    v_done := v_done + v_run.size;
+  end loop;
+
+  if p_reserve is not null then
+    perform append_entries(
+              p_tenant, q.set_no, v_now, q.numbers, array_fill('reserved'::text, array[q.count]),
+              array_fill('reserved'::text, array[q.count]), q.untils, null, q.callers, null)
+       from (
+         select first.set_no, count(*)::integer as count,
+                array_agg(r.number order by r.number) as numbers,
+                array_agg(r.expires_at order by r.number) as untils,
+                array_agg(a.key_id order by r.number) as callers
+           from (
+             select r.set_no, min(r.number) as number
+               from unnest(v_runs) r
+              group by r.set_no
+           ) first
+           join reservations r on r.tenant_id = p_tenant and r.set_no = first.set_no and r.number > first.number
+          cross join lateral (
+            select a.key_id
+              from assignments a
+             where a.tenant_id = p_tenant and a.set_no = r.set_no and a.number between r.number and r.number
+             order by a.number
+             limit 1
+          ) a
+          group by first.set_no
+       ) q;
   end if;
 
   if array_position(k_outcome, 'alreadyAssigned') is not null then
@@ -920,14 +964,9 @@ begin
   end if;
 
   return query
-    select t.item, 'assigned', false, t.set_no, t.set_id, t.number, t.code, v_now,
-           case when t.until is null then 'assigned' else 'reserved' end, t.until, t.valid, t.zone,
-           null::text, null::text, null::text
-      from unnest(f_item[1:v_have], t_set, t_set_id, t_number, t_code, t_until, t_valid, t_zone)
-        as t (item, set_no, set_id, number, code, until, valid, zone)
-    union all
     select f.item, v_exhausted, v_fallback,
-           null, null, null, null, null, null, null, null, null, null, null, null
+           null::integer, null::uuid, null::bigint, null::text, null::timestamptz,
+           null::text, null::timestamptz, null::timestamptz, null::text, null::text, null::text, null::text
       from unnest(f_item[v_have + 1:v_want]) as f (item)
     union all
     -- Who follows one that was served needs no child yet: with `p_all` a fallback says that nothing was given.
