@@ -14,6 +14,7 @@ mod embedded;
 mod embedded_process;
 mod events;
 mod expiry;
+mod faults;
 mod gates;
 mod imports;
 mod imports_expiry;

@@ -1,0 +1,370 @@
+//! The proof: what the clients saw and what is on record cannot both be so unless each code was handed out exactly once.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use uuid::Uuid;
+
+use super::history::{
+    Answer, Call, ENDLESS_CODE, Entry, Evidence, Given, Moment, OnRepeat, Outcome, SETS, chain,
+    code, contact_text, key_hash,
+};
+
+/// How many objections are kept in words.
+const EXAMPLES: usize = 20;
+
+/// What is wrong.
+#[derive(Debug, Default)]
+pub struct Objections {
+    pub count: usize,
+    pub examples: Vec<String>,
+}
+
+impl Objections {
+    fn raise(&mut self, objection: impl Display) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(objection.to_string());
+        }
+    }
+
+    fn unless(&mut self, holds: bool, objection: impl FnOnce() -> String) {
+        if !holds {
+            self.raise(objection());
+        }
+    }
+}
+
+/// Compares everything with everything.
+pub fn check(evidence: &Evidence) -> Objections {
+    let mut objections = Objections::default();
+    let record = Record::new(evidence, &mut objections);
+    record.check_log(&mut objections);
+    record.check_counters(&mut objections);
+    let mut by_key: HashMap<(usize, u64), Vec<&Call>> = HashMap::new();
+    for call in &evidence.calls {
+        record.check_call(call, &mut objections);
+        by_key.entry((call.set, call.key)).or_default().push(call);
+    }
+    for calls in by_key.values_mut() {
+        calls.sort_by_key(|call| call.sent);
+        check_key(calls, &mut objections);
+    }
+    record.check_origin(&by_key, &mut objections);
+    check_same_code(evidence, &mut objections);
+    objections
+}
+
+/// The record in the orders in which it is asked.
+struct Record<'a> {
+    evidence: &'a Evidence,
+    by_id: HashMap<Uuid, &'a Entry>,
+    by_place: HashMap<(usize, i64), &'a Entry>,
+    /// When codes of a set were handed out, in order.
+    dealt: Vec<Vec<Moment>>,
+    /// How many codes of a set were known to have come by when.
+    supply: Vec<Vec<(Moment, u64)>>,
+}
+
+impl<'a> Record<'a> {
+    fn new(evidence: &'a Evidence, objections: &mut Objections) -> Self {
+        let mut by_id = HashMap::new();
+        let mut by_place = HashMap::new();
+        let mut dealt = vec![Vec::new(); SETS.len()];
+        for entry in &evidence.log {
+            if by_id.insert(entry.id, entry).is_some()
+                || by_place
+                    .insert((entry.served, entry.number), entry)
+                    .is_some()
+            {
+                objections.raise(format!("two assignments are {}", entry.id));
+            }
+            dealt[entry.served].push(entry.at);
+        }
+        for times in &mut dealt {
+            times.sort_unstable();
+        }
+        let mut refills = evidence.refills.clone();
+        refills.sort_by_key(|refill| refill.known);
+        let mut supply = vec![Vec::new(); SETS.len()];
+        for refill in refills {
+            let of_set: &mut Vec<(Moment, u64)> = &mut supply[refill.set];
+            let before = of_set.last().map_or(0, |(_, sum)| *sum);
+            of_set.push((refill.known, before + refill.codes));
+        }
+        Self {
+            evidence,
+            by_id,
+            by_place,
+            dealt,
+            supply,
+        }
+    }
+
+    /// The log by itself: no card, no code and no key twice, and no number missing.
+    fn check_log(&self, objections: &mut Objections) {
+        let mut cards = HashMap::new();
+        let mut codes = HashMap::new();
+        let mut keys = HashMap::new();
+        let mut held = HashMap::new();
+        let mut numbers = vec![Vec::new(); SETS.len()];
+        for entry in &self.evidence.log {
+            let plan = &SETS[entry.served];
+            let name = plan.name;
+            numbers[entry.served].push(entry.number);
+            if let Some(other) = cards.insert((entry.served, entry.lot, entry.ordinal), entry.id) {
+                let card = format!("{}:{}", entry.lot, entry.ordinal);
+                objections.raise(format!(
+                    "card {card} of {name} is in {other} and in {}",
+                    entry.id
+                ));
+            }
+            if let Some(other) = keys.insert((entry.requested, entry.key_hash), entry.id) {
+                objections.raise(format!("one key made {other} and {}", entry.id));
+            }
+            let on_repeat = SETS[entry.requested].on_repeat;
+            if on_repeat != OnRepeat::NewCode
+                && let Some(other) = held.insert((entry.requested, &entry.contact), entry.id)
+            {
+                let contact = &entry.contact;
+                objections.raise(format!(
+                    "{contact} was given {other} and {}, but has to get one",
+                    entry.id
+                ));
+            }
+            objections.unless(
+                chain(entry.requested).any(|set| set == entry.served),
+                || {
+                    format!(
+                        "{name} served {}, of which it is no child",
+                        SETS[entry.requested].name
+                    )
+                },
+            );
+            if !plan.is_deck {
+                objections.unless(&*entry.code == ENDLESS_CODE, || {
+                    format!("{} is no code of {name}", entry.code)
+                });
+                continue;
+            }
+            if let Some(other) = codes.insert(&entry.code, entry.id) {
+                objections.raise(format!(
+                    "{} is held twice: {other} and {}",
+                    entry.code, entry.id
+                ));
+            }
+            let number = entry.code.rsplit('-').next().and_then(|n| n.parse().ok());
+            let is_delivered = number.is_some_and(|number| {
+                number < self.evidence.delivered[entry.served]
+                    && *entry.code == code(entry.served, number)
+            });
+            objections.unless(is_delivered, || {
+                format!("{} was never delivered to {name}", entry.code)
+            });
+        }
+        for (set, mut numbers) in numbers.into_iter().enumerate() {
+            numbers.sort_unstable();
+            let dense = (1..).zip(&numbers).all(|(place, number)| place == *number);
+            objections.unless(dense, || format!("the log of {} has gaps", SETS[set].name));
+        }
+    }
+
+    /// Nothing is lost: what was delivered is what came in, and that is what went out and what is left.
+    fn check_counters(&self, objections: &mut Objections) {
+        for (set, plan) in SETS.iter().enumerate() {
+            let counters = self.evidence.counters[set];
+            let logged = self.dealt[set].len() as u64;
+            objections.unless(counters.assigned == logged, || {
+                format!(
+                    "{} counts {} assigned, but logs {logged}",
+                    plan.name, counters.assigned
+                )
+            });
+            if !plan.is_deck {
+                continue;
+            }
+            let delivered = self.evidence.delivered[set];
+            let imported = self.evidence.imported[set];
+            objections.unless(imported == delivered, || {
+                format!(
+                    "{delivered} codes were delivered to {}, but {imported} were imported",
+                    plan.name
+                )
+            });
+            let left = delivered.checked_sub(logged);
+            objections.unless(
+                counters.quantity == Some(delivered) && counters.available == left,
+                || {
+                    format!(
+                        "{} of {delivered} codes, {logged} of them assigned, counts {counters:?}",
+                        plan.name
+                    )
+                },
+            );
+        }
+    }
+
+    /// One answer by itself: what it says is on record, and what it refuses was not to be had.
+    fn check_call(&self, call: &Call, objections: &mut Objections) {
+        let Call { set, key, .. } = *call;
+        match &call.answer {
+            Answer::Unknown => {}
+            Answer::Wrong(what) => objections.raise(format!("key-{key} was answered {what}")),
+            Answer::Given(given) => {
+                let fault = self.fault(call, given);
+                if let Some(fault) = fault {
+                    objections.raise(format!("key-{key} was answered {given:?}: {fault}"));
+                }
+                if given.outcome == Outcome::Assigned {
+                    let passed = chain(set).take_while(|other| *other != given.served);
+                    self.check_passed(call, passed, objections);
+                }
+            }
+            Answer::Exhausted => self.check_passed(call, chain(set), objections),
+            Answer::Refused(id) => {
+                let entry = self.by_id.get(id);
+                let holds = entry.is_some_and(|entry| {
+                    *entry.contact == contact_text(call.contact)
+                        && entry.requested == set
+                        && entry.key_hash != key_hash(key)
+                        && entry.at <= call.ended
+                });
+                objections.unless(holds && SETS[set].on_repeat == OnRepeat::Refuse, || {
+                    format!("key-{key} was refused for {id}, which is {entry:?}")
+                });
+            }
+        }
+    }
+
+    /// Why the answer is not what the log says.
+    fn fault(&self, call: &Call, given: &Given) -> Option<&'static str> {
+        let Some(entry) = self.by_id.get(&given.id) else {
+            return Some("it is lost");
+        };
+        let hash = key_hash(call.key);
+        let is_own = entry.key_hash == hash;
+        let shared = self.evidence.shared.get(&(call.set, hash));
+        let is_shared = shared == Some(&(entry.served, entry.number));
+        if entry.code != given.code || entry.served != given.served || entry.requested != call.set {
+            Some("the log has another code")
+        } else if *entry.contact != contact_text(call.contact) {
+            Some("the log has another contact")
+        } else if entry.at > call.ended {
+            Some("it was made later")
+        } else if given.outcome == Outcome::Assigned && !(is_own && entry.at >= call.sent) {
+            Some("it was made by another request")
+        } else if !is_own && !is_shared {
+            Some("the log has another key")
+        } else if given.outcome == Outcome::AlreadyAssigned
+            && SETS[call.set].on_repeat != OnRepeat::SameCode
+        {
+            Some("the set gives new codes")
+        } else {
+            None
+        }
+    }
+
+    /// None of these sets had a code during the whole of the request, as far as anybody can tell.
+    fn check_passed(
+        &self,
+        call: &Call,
+        sets: impl Iterator<Item = usize>,
+        objections: &mut Objections,
+    ) {
+        for set in sets {
+            let supply = &self.supply[set];
+            let known = supply.partition_point(|(known, _)| *known <= call.sent);
+            let came = known.checked_sub(1).map_or(0, |last| supply[last].1);
+            // At most so many had gone at any moment of the request.
+            let gone = self.dealt[set].partition_point(|at| *at <= call.ended) as u64;
+            objections.unless(SETS[set].is_deck && came <= gone, || {
+                let name = SETS[set].name;
+                format!(
+                    "key-{} got no code of {name}, which had {came} less {gone}",
+                    call.key
+                )
+            });
+        }
+    }
+
+    /// Everything in the log was asked for.
+    fn check_origin(
+        &self,
+        by_key: &HashMap<(usize, u64), Vec<&Call>>,
+        objections: &mut Objections,
+    ) {
+        let asked: HashMap<(usize, Uuid), &Call> = by_key
+            .iter()
+            .map(|((set, key), calls)| ((*set, key_hash(*key)), calls[0]))
+            .collect();
+        for entry in &self.evidence.log {
+            let call = asked.get(&(entry.requested, entry.key_hash));
+            let wanted = call.is_some_and(|call| *entry.contact == contact_text(call.contact));
+            objections.unless(wanted, || {
+                format!("{} was given to {} unasked", entry.code, entry.contact)
+            });
+        }
+        for ((requested, hash), place) in &self.evidence.shared {
+            let call = asked.get(&(*requested, *hash));
+            let entry = self.by_place.get(place);
+            let fits = call.zip(entry).is_some_and(|(call, entry)| {
+                *entry.contact == contact_text(call.contact) && entry.requested == *requested
+            });
+            objections.unless(fits, || {
+                format!("a key was promised {place:?}, which is {entry:?}")
+            });
+        }
+    }
+}
+
+/// All answers of one key, in the order of sending: one assignment for ever, and in the end an answer.
+fn check_key(calls: &[&Call], objections: &mut Objections) {
+    let key = calls[0].key;
+    let mut first: Option<(&Given, Moment)> = None;
+    let mut made = 0;
+    for call in calls {
+        if let Answer::Given(given) = &call.answer {
+            made += usize::from(given.outcome == Outcome::Assigned);
+            match &mut first {
+                Some((before, ended)) => {
+                    objections.unless(before.id == given.id && before.code == given.code, || {
+                        format!("key-{key} was answered {before:?} and {given:?}")
+                    });
+                    *ended = call.ended.min(*ended);
+                }
+                None => first = Some((given, call.ended)),
+            }
+        }
+    }
+    objections.unless(made <= 1, || {
+        format!("key-{key} was told {made} times that its code is new")
+    });
+    let last = calls.last().expect("a key was sent");
+    objections.unless(last.answer != Answer::Unknown, || {
+        format!("key-{key} got no answer in the end")
+    });
+    let Some((given, ended)) = first else { return };
+    for call in calls {
+        let forgotten = matches!(call.answer, Answer::Exhausted | Answer::Refused(_));
+        objections.unless(!(forgotten && call.sent > ended), || {
+            format!(
+                "key-{key} was answered {given:?} and later {:?}",
+                call.answer
+            )
+        });
+    }
+}
+
+/// Who asks a `sameCode` set again holds one code, whatever the key.
+fn check_same_code(evidence: &Evidence, objections: &mut Objections) {
+    let mut held: HashMap<(usize, u64), &Given> = HashMap::new();
+    for call in &evidence.calls {
+        let same = SETS[call.set].on_repeat == OnRepeat::SameCode;
+        if let (true, Answer::Given(given)) = (same, &call.answer) {
+            let before = *held.entry((call.set, call.contact)).or_insert(given);
+            objections.unless(before.id == given.id && before.code == given.code, || {
+                format!("contact-{} holds {before:?} and {given:?}", call.contact)
+            });
+        }
+    }
+}

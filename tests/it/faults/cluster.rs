@@ -1,0 +1,178 @@
+//! One PostgreSQL that may be killed, and replicas of the program on it. All but the first go through a proxy.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use couponry::database::embedded::Embedded;
+use rustix::process::Signal;
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use super::http::Addresses;
+use super::proxy::Proxy;
+use crate::support::OPERATOR_TOKEN;
+use crate::support::database::url;
+use crate::support::eventually;
+use crate::support::program::{
+    Service, couponry, folder_with_cluster, ready_pid, signal, start_postgres,
+};
+
+pub const REPLICAS: usize = 3;
+
+pub struct Cluster {
+    /// Dropped in this order: the replicas, their server, its folder.
+    replicas: Vec<Mutex<Option<Service>>>,
+    postgres: Embedded,
+    folder: TempDir,
+    urls: Vec<String>,
+    pub proxies: Vec<Proxy>,
+    pub addresses: Addresses,
+    lives: AtomicU32,
+}
+
+impl Cluster {
+    pub async fn start() -> Arc<Self> {
+        let folder = folder_with_cluster();
+        let pg = folder.path().join("pg");
+        let postgres = spawn_blocking(move || start_postgres(&pg, true))
+            .await
+            .unwrap();
+        let mut urls = vec![url(&postgres.connect_options("postgres"))];
+        let mut proxies = Vec::new();
+        while urls.len() < REPLICAS {
+            let proxy = Proxy::start(postgres.socket_dir().join(".s.PGSQL.5432")).await;
+            urls.push(format!(
+                "postgres://postgres@{}/postgres?sslmode=disable",
+                proxy.address
+            ));
+            proxies.push(proxy);
+        }
+        let cluster = Arc::new(Self {
+            replicas: (0..REPLICAS).map(|_| Mutex::new(None)).collect(),
+            postgres,
+            folder,
+            urls,
+            proxies,
+            addresses: Addresses::new(REPLICAS),
+            lives: AtomicU32::new(0),
+        });
+        for replica in 0..REPLICAS {
+            cluster.restart(replica, async || {}).await;
+        }
+        cluster
+    }
+
+    fn pg(&self) -> PathBuf {
+        self.folder.path().join("pg")
+    }
+
+    /// Kills a replica as nothing else would, and starts it again after a while.
+    pub async fn restart(self: &Arc<Self>, replica: usize, pause: impl AsyncFnOnce()) {
+        let mut slot = self.replicas[replica].lock().await;
+        if let Some(service) = slot.take() {
+            self.addresses.set(replica, None);
+            service.kill();
+            pause().await;
+        }
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let dir = self
+            .folder
+            .path()
+            .join(format!("replica-{replica}-{life:04}"));
+        fs::create_dir(&dir).expect("the folder is ours");
+        let mut command = couponry(&dir);
+        command
+            .env("DATABASE_URL", &self.urls[replica])
+            .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN);
+        let service = spawn_blocking(move || Service::start(&dir, &mut command)).await;
+        let service = service.expect("the service starts");
+        self.addresses.set(replica, Some(service.address));
+        *slot = Some(service);
+    }
+
+    /// Freezes a replica for a while. One that is killed meanwhile is gone.
+    pub async fn freeze(&self, replica: usize, pause: impl AsyncFnOnce()) {
+        let signal_to = async |pid: Option<u32>, with| {
+            let slot = self.replicas[replica].lock().await;
+            let now = slot.as_ref().map(Service::pid);
+            if let Some(now) = now.filter(|now| pid.is_none_or(|pid| pid == *now)) {
+                signal(now, with);
+            }
+            now
+        };
+        let pid = signal_to(None, Signal::STOP).await;
+        pause().await;
+        signal_to(pid, Signal::CONT).await;
+    }
+
+    /// Kills the postmaster. Its supervisor starts another as soon as the orphaned backends are gone.
+    pub async fn kill_postmaster(&self) {
+        let pid = self.postmaster().await;
+        signal(pid, Signal::KILL);
+        eventually("another postmaster is ready", async || {
+            ready_pid(&self.pg()).filter(|other| *other != pid)
+        })
+        .await;
+    }
+
+    async fn postmaster(&self) -> u32 {
+        eventually("PostgreSQL is ready", async || {
+            // The file outlives a postmaster that was killed.
+            ready_pid(&self.pg()).filter(|pid| crate::support::program::runs(*pid))
+        })
+        .await
+    }
+
+    /// A connection of the superuser, as soon as there is one.
+    pub async fn sql(&self) -> PgConnection {
+        let options = self.postgres.connect_options("postgres");
+        eventually("PostgreSQL takes connections", async || {
+            PgConnection::connect_with(&options).await.ok()
+        })
+        .await
+    }
+
+    /// The client of the first replica, for the operator.
+    pub async fn operator(&self) -> crate::support::program::Client {
+        let slot = self.replicas[0].lock().await;
+        slot.as_ref().expect("it runs").client(OPERATOR_TOKEN)
+    }
+
+    /// Waits until every replica says that work may be sent to it.
+    pub async fn heal(&self) {
+        for slot in &self.replicas {
+            let slot = slot.lock().await;
+            let client = slot.as_ref().expect("it runs").client("");
+            spawn_blocking(move || {
+                crate::support::program::until("the replica is ready", || {
+                    (client.get("/readyz").status == 200).then_some(())
+                });
+            })
+            .await
+            .unwrap();
+        }
+    }
+
+    /// Lines in which a replica of any life told of a failure that no fault explains.
+    pub fn alarms(&self) -> Vec<String> {
+        let mut alarms = Vec::new();
+        for entry in fs::read_dir(self.folder.path()).expect("the folder is ours") {
+            let entry = entry.expect("the folder is ours");
+            let Ok(log) = fs::read_to_string(entry.path().join("stderr")) else {
+                continue;
+            };
+            let wrong = log.lines().filter(|line| {
+                // A panic is no JSON; of its pool's broken connections a library tells as errors.
+                !line.starts_with('{')
+                    || (line.contains(r#""level":"ERROR""#)
+                        && line.contains(r#""target":"couponry"#))
+            });
+            alarms.extend(wrong.map(|line| format!("{}: {line}", entry.file_name().display())));
+        }
+        alarms
+    }
+}

@@ -1,0 +1,298 @@
+//! The checker itself: it has nothing against an honest history, and objects to each kind of forged one.
+
+use uuid::Uuid;
+
+use super::checker::check;
+use super::history::{
+    Answer, Call, Counters, Entry, Evidence, Given, Outcome, Refill, SETS, code, contact_text,
+    key_hash,
+};
+
+const SHARED: usize = 1;
+const SPRING: usize = 2;
+const SAME: usize = 4;
+const ONCE: usize = 5;
+
+/// A history to be told: each request takes ten microseconds.
+#[derive(Clone)]
+struct Story {
+    evidence: Evidence,
+    time: i64,
+}
+
+impl Story {
+    /// Two codes come into each deck.
+    fn begin() -> Self {
+        let mut evidence = Evidence::default();
+        for set in (0..SETS.len()).filter(|set| SETS[*set].is_deck) {
+            evidence.delivered[set] = 2;
+            evidence.imported[set] = 2;
+            evidence.refills.push(Refill {
+                set,
+                codes: 2,
+                known: 0,
+            });
+            evidence.counters[set] = Counters {
+                quantity: Some(2),
+                available: Some(2),
+                assigned: 0,
+            };
+        }
+        Self { evidence, time: 0 }
+    }
+
+    fn call(&mut self, set: usize, key: u64, contact: u64, answer: Answer) -> &mut Self {
+        self.time += 10;
+        self.evidence.calls.push(Call {
+            set,
+            key,
+            contact,
+            sent: self.time,
+            ended: self.time + 9,
+            answer,
+        });
+        self
+    }
+
+    /// The next code of a set is written to the log for a contact.
+    fn log(&mut self, requested: usize, served: usize, key: u64, contact: u64) -> Given {
+        let counters = &mut self.evidence.counters[served];
+        let ordinal = counters.assigned;
+        counters.assigned += 1;
+        counters.available = counters.available.map(|left| left - 1);
+        let entry = Entry {
+            id: Uuid::from_u128(u128::from(ordinal) + ((served as u128) << 64)),
+            served,
+            requested,
+            contact: contact_text(contact).into(),
+            code: code(served, ordinal).into(),
+            at: self.time + 15,
+            number: i64::try_from(ordinal).unwrap() + 1,
+            lot: 1,
+            ordinal: i32::try_from(ordinal).unwrap() + 1,
+            key_hash: key_hash(key),
+        };
+        let given = Given {
+            id: entry.id,
+            code: entry.code.clone(),
+            served,
+            outcome: Outcome::Assigned,
+        };
+        self.evidence.log.push(entry);
+        given
+    }
+
+    /// A whole assignment.
+    fn assign(&mut self, set: usize, key: u64, contact: u64) -> Given {
+        let given = self.log(set, set, key, contact);
+        self.call(set, key, contact, Answer::Given(given.clone()));
+        given
+    }
+
+    #[track_caller]
+    fn is_fine(&self) {
+        let objections = check(&self.evidence);
+        assert_eq!(objections.count, 0, "{:?}", objections.examples);
+    }
+
+    /// The checker says so, after something was forged.
+    #[track_caller]
+    fn is_refuted_by(&self, words: &str) {
+        let objections = check(&self.evidence);
+        let said = objections.examples.iter().any(|text| text.contains(words));
+        assert!(said, "{:?}", objections.examples);
+    }
+
+    #[track_caller]
+    fn forged(&self, forge: impl FnOnce(&mut Evidence)) -> Self {
+        self.is_fine();
+        let mut forged = self.clone();
+        forge(&mut forged.evidence);
+        forged
+    }
+}
+
+fn replayed(given: &Given) -> Answer {
+    Answer::Given(Given {
+        outcome: Outcome::Replayed,
+        ..given.clone()
+    })
+}
+
+/// Two codes were given, one of them after an answer was lost.
+fn honest() -> (Story, Given, Given) {
+    let mut story = Story::begin();
+    let ann = story.assign(SPRING, 1, 1);
+    let bob = story.log(SPRING, SPRING, 2, 2);
+    story.call(SPRING, 2, 2, Answer::Unknown);
+    story.call(SPRING, 2, 2, replayed(&bob));
+    story.call(SPRING, 1, 1, replayed(&ann));
+    (story, ann, bob)
+}
+
+#[test]
+fn the_checker_has_nothing_against_an_honest_history() {
+    let (mut story, ..) = honest();
+    story.is_fine();
+    let cat = story.log(SPRING, SHARED, 3, 3);
+    story.call(SPRING, 3, 3, Answer::Given(cat));
+    let dan = story.assign(SAME, 4, 4);
+    let place = (dan.served, 1);
+    story.evidence.shared.insert((SAME, key_hash(5)), place);
+    let again = Given {
+        outcome: Outcome::AlreadyAssigned,
+        ..dan
+    };
+    story.call(SAME, 5, 4, Answer::Given(again));
+    let eve = story.assign(ONCE, 6, 6);
+    story.call(ONCE, 7, 6, Answer::Refused(eve.id));
+    story.assign(ONCE, 8, 8);
+    story.call(ONCE, 9, 9, Answer::Exhausted);
+    story.is_fine();
+}
+
+#[test]
+fn the_checker_objects_to_a_code_that_is_given_twice() {
+    let (story, ann, bob) = honest();
+    let in_the_log = |evidence: &mut Evidence| evidence.log[1].code = ann.code.clone();
+    story.forged(in_the_log).is_refuted_by("is held twice");
+    let on_one_card = |evidence: &mut Evidence| evidence.log[1].ordinal = 1;
+    story
+        .forged(on_one_card)
+        .is_refuted_by("card 1:1 of spring is in");
+    let in_the_answer = |evidence: &mut Evidence| {
+        let code = ann.code.clone();
+        evidence.calls[2].answer = Answer::Given(Given { code, ..bob });
+    };
+    story
+        .forged(in_the_answer)
+        .is_refuted_by("the log has another code");
+}
+
+#[test]
+fn the_checker_objects_to_a_key_with_two_answers() {
+    let (story, ann, _) = honest();
+    let other = |evidence: &mut Evidence| evidence.calls[2].answer = replayed(&ann);
+    story.forged(other).is_refuted_by("key-2 was answered");
+    let two = |evidence: &mut Evidence| evidence.log[1].key_hash = evidence.log[0].key_hash;
+    story.forged(two).is_refuted_by("one key made");
+    let twice_new = |evidence: &mut Evidence| {
+        evidence.calls[3].answer = Answer::Given(ann.clone());
+    };
+    story
+        .forged(twice_new)
+        .is_refuted_by("was told 2 times that its code is new");
+    let forgotten = |evidence: &mut Evidence| evidence.calls[3].answer = Answer::Exhausted;
+    story.forged(forgotten).is_refuted_by("and later Exhausted");
+}
+
+#[test]
+fn the_checker_objects_to_a_lost_answer() {
+    let (story, ..) = honest();
+    let lost = |evidence: &mut Evidence| {
+        evidence.log.remove(0);
+    };
+    story.forged(lost).is_refuted_by("it is lost");
+    story.forged(lost).is_refuted_by("the log of spring has");
+    let silence = |evidence: &mut Evidence| evidence.calls[2].answer = Answer::Unknown;
+    story
+        .forged(silence)
+        .is_refuted_by("key-2 got no answer in the end");
+}
+
+#[test]
+fn the_checker_objects_to_an_assignment_that_nobody_or_somebody_else_asked_for() {
+    let (story, ..) = honest();
+    let contact = |evidence: &mut Evidence| evidence.log[0].contact = contact_text(7).into();
+    story
+        .forged(contact)
+        .is_refuted_by("the log has another contact");
+    story.forged(contact).is_refuted_by("unasked");
+    let key = |evidence: &mut Evidence| evidence.log[1].key_hash = key_hash(7);
+    story.forged(key).is_refuted_by("the log has another key");
+    let late = |evidence: &mut Evidence| evidence.log[0].at += 10;
+    story.forged(late).is_refuted_by("it was made later");
+    let early = |evidence: &mut Evidence| evidence.log[0].at -= 10;
+    story
+        .forged(early)
+        .is_refuted_by("it was made by another request");
+}
+
+#[test]
+fn the_checker_objects_to_false_exhaustion() {
+    let mut story = Story::begin();
+    story.assign(ONCE, 1, 1);
+    story.call(ONCE, 2, 2, Answer::Exhausted);
+    story.is_refuted_by("got no code of once, which had 2 less 1");
+    // The second one may have gone before the refusal.
+    story.time -= 10;
+    story.assign(ONCE, 3, 3);
+    story.is_fine();
+    // What comes in during the request may have come too late for it.
+    let refill = |known| {
+        story.forged(|evidence| {
+            evidence.delivered[ONCE] = 3;
+            evidence.imported[ONCE] = 3;
+            evidence.counters[ONCE].quantity = Some(3);
+            evidence.counters[ONCE].available = Some(1);
+            evidence.refills.push(Refill {
+                set: ONCE,
+                codes: 1,
+                known,
+            });
+        })
+    };
+    refill(21).is_fine();
+    refill(20).is_refuted_by("got no code of once, which had 3 less 2");
+
+    let mut story = Story::begin();
+    story.call(SPRING, 1, 1, Answer::Exhausted);
+    story.is_refuted_by("got no code of endless");
+    let mut story = Story::begin();
+    let early = story.log(SPRING, SHARED, 1, 1);
+    story.call(SPRING, 1, 1, Answer::Given(early));
+    story.is_refuted_by("got no code of spring, which had 2 less 0");
+}
+
+#[test]
+fn the_checker_objects_to_a_second_code_where_a_contact_has_to_get_one() {
+    for set in [SAME, ONCE] {
+        let mut story = Story::begin();
+        story.assign(set, 1, 1);
+        story.is_fine();
+        story.assign(set, 2, 1);
+        story.is_refuted_by("but has to get one");
+    }
+    let mut story = Story::begin();
+    story.assign(SAME, 1, 1);
+    story.assign(SAME, 2, 1);
+    story.is_refuted_by("contact-1 holds");
+    let mut story = Story::begin();
+    let held = story.assign(ONCE, 1, 1);
+    story.call(ONCE, 2, 2, Answer::Refused(held.id));
+    story.is_refuted_by("key-2 was refused for");
+}
+
+#[test]
+fn the_checker_objects_to_counters_that_do_not_add_up() {
+    let (story, ..) = honest();
+    let assigned = |evidence: &mut Evidence| evidence.counters[SPRING].assigned = 1;
+    story
+        .forged(assigned)
+        .is_refuted_by("spring counts 1 assigned, but logs 2");
+    let lost = |evidence: &mut Evidence| evidence.counters[ONCE].available = Some(1);
+    story.forged(lost).is_refuted_by("once of 2 codes");
+    let imported = |evidence: &mut Evidence| evidence.imported[SHARED] = 1;
+    story
+        .forged(imported)
+        .is_refuted_by("2 codes were delivered to shared, but 1 were imported");
+    let stranger = |evidence: &mut Evidence| {
+        evidence.log[0].code = code(SPRING, 2).into();
+        evidence.calls.clear();
+    };
+    story
+        .forged(stranger)
+        .is_refuted_by("was never delivered to spring");
+    let wrong = |evidence: &mut Evidence| evidence.calls[1].answer = Answer::Wrong("500".into());
+    story.forged(wrong).is_refuted_by("key-2 was answered 500");
+}

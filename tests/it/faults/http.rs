@@ -1,0 +1,178 @@
+//! A caller who keeps a connection to each replica, and for whom whatever goes wrong means: I do not know.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::random::Random;
+
+/// How long the service may be of no use to anybody, whatever happens to it.
+const RECOVERY: Duration = Duration::from_mins(1);
+
+/// Where the replicas are; a replica that is down is nowhere.
+#[derive(Debug, Clone)]
+pub struct Addresses(Arc<[RwLock<Option<SocketAddr>>]>);
+
+impl Addresses {
+    pub fn new(count: usize) -> Self {
+        Self((0..count).map(|_| RwLock::default()).collect())
+    }
+
+    pub fn set(&self, replica: usize, address: Option<SocketAddr>) {
+        *self.0[replica].write().unwrap() = address;
+    }
+
+    fn of(&self, replica: usize) -> Option<SocketAddr> {
+        *self.0[replica].read().unwrap()
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// An answer that has arrived whole.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Value,
+}
+
+#[derive(Debug)]
+pub struct Caller {
+    addresses: Addresses,
+    bearer: Arc<str>,
+    connections: Vec<Option<(SocketAddr, TcpStream)>>,
+}
+
+/// A request but for its bearer.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub key: Option<&'a str>,
+    pub body: &'a str,
+}
+
+impl<'a> Request<'a> {
+    pub fn get(path: &'a str) -> Self {
+        Self {
+            method: "GET",
+            path,
+            key: None,
+            body: "",
+        }
+    }
+
+    pub fn post(path: &'a str, body: &'a str) -> Self {
+        Self {
+            method: "POST",
+            body,
+            ..Self::get(path)
+        }
+    }
+}
+
+impl Caller {
+    pub fn new(addresses: &Addresses, bearer: &Arc<str>) -> Self {
+        Self {
+            addresses: addresses.clone(),
+            bearer: Arc::clone(bearer),
+            connections: (0..addresses.count()).map(|_| None).collect(),
+        }
+    }
+
+    /// None if no whole answer came in time. The connection is given up then, whatever the service goes on with.
+    pub async fn send(
+        &mut self,
+        replica: usize,
+        request: Request<'_>,
+        patience: Duration,
+    ) -> Option<Reply> {
+        let address = self.addresses.of(replica)?;
+        let kept = self.connections[replica].take();
+        let kept = kept.filter(|(to, _)| *to == address);
+        let exchange = async {
+            let mut stream = match kept {
+                Some((_, stream)) => stream,
+                None => TcpStream::connect(address).await?,
+            };
+            stream.set_nodelay(true)?;
+            let reply = exchange(&mut stream, &self.bearer, request).await?;
+            io::Result::Ok((stream, reply))
+        };
+        let (stream, reply) = timeout(patience, exchange).await.ok()?.ok()?;
+        self.connections[replica] = Some((address, stream));
+        Some(reply)
+    }
+
+    /// Asks one replica after the other until one of them says something else than 503.
+    pub async fn insist(&mut self, random: &mut Random, request: Request<'_>) -> Reply {
+        let deadline = Instant::now() + RECOVERY;
+        loop {
+            assert!(Instant::now() < deadline, "no answer to {request:?}");
+            let replica = random.index(self.addresses.count());
+            let reply = self.send(replica, request, RECOVERY / 2).await;
+            match reply {
+                Some(reply) if !matches!(reply.status, 408 | 503) => return reply,
+                _ => tokio::time::sleep(random.millis((20, 200))).await,
+            }
+        }
+    }
+
+    /// What is read with a 200 by anybody who may.
+    pub async fn read(&mut self, random: &mut Random, path: &str) -> Value {
+        let reply = self.insist(random, Request::get(path)).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        reply.body
+    }
+}
+
+async fn exchange(stream: &mut TcpStream, bearer: &str, request: Request<'_>) -> io::Result<Reply> {
+    let Request {
+        method,
+        path,
+        key,
+        body,
+    } = request;
+    let key = key.map_or(String::new(), |key| format!("Idempotency-Key: {key}\r\n"));
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nHost: couponry\r\nAuthorization: Bearer {bearer}\r\n{key}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await?;
+    let broken = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let mut input = Vec::with_capacity(1024);
+    let (start, length) = loop {
+        if let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = std::str::from_utf8(&input[..end]).map_err(io::Error::other)?;
+            break (end + 4, content_length(head).ok_or_else(broken)?);
+        }
+        if stream.read_buf(&mut input).await? == 0 {
+            return Err(broken());
+        }
+    };
+    while input.len() < start + length {
+        if stream.read_buf(&mut input).await? == 0 {
+            return Err(broken());
+        }
+    }
+    let status = std::str::from_utf8(&input[9..12]).map_err(io::Error::other)?;
+    Ok(Reply {
+        status: status.parse().map_err(io::Error::other)?,
+        body: serde_json::from_slice(&input[start..]).unwrap_or(Value::Null),
+    })
+}
+
+fn content_length(head: &str) -> Option<usize> {
+    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    let (_, length) = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    length.trim().parse().ok()
+}

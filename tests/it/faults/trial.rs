@@ -1,0 +1,239 @@
+//! A trial from its beginning to its end: the sets, the load, the refills, and the reading of what is on record.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sqlx::Row;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::cluster::Cluster;
+use super::history::{Call, Counters, ENDLESS_CODE, Entry, Evidence, Refill, SETS, code, now};
+use super::http::{Caller, Request};
+use super::random::Random;
+use super::workload::{Item, Shared, Shop, replay};
+use crate::support::sql;
+
+/// Items of a request of the last replay.
+const REPLAYED_AT_ONCE: usize = 200;
+/// Requests of the last replay at a time.
+const REPLAYING: usize = 16;
+/// Bits of an assignment's id that are its number in the log of its set.
+const NUMBER_BITS: u128 = (1 << 44) - 1;
+
+/// Creates the sets.
+pub async fn open_shop(cluster: &Cluster) -> Shop {
+    let operator = cluster.operator().await;
+    let opening = tokio::task::spawn_blocking(move || {
+        let shop = operator.new_shop();
+        let mut ids: Vec<Uuid> = Vec::new();
+        for plan in &SETS {
+            let mut set = json!({
+                "name": plan.name,
+                "type": if plan.is_deck { "multiple" } else { "single" },
+                "onRepeat": plan.on_repeat.as_str(),
+                "childCouponSetId": plan.child.map(|child| ids[child]),
+            });
+            if !plan.is_deck {
+                set["code"] = json!(ENDLESS_CODE);
+            }
+            let path = shop.new_set(&set);
+            let id = path.rsplit('/').next().expect("a path ends");
+            ids.push(id.parse().expect("an id"));
+        }
+        Shop {
+            bearer: shop.bearer().into(),
+            ids: ids.try_into().expect("one of each"),
+        }
+    });
+    opening.await.expect("the shop opens")
+}
+
+/// What a refiller has brought.
+#[derive(Debug)]
+pub struct Delivery {
+    pub set: usize,
+    pub delivered: u64,
+    pub refills: Vec<Refill>,
+}
+
+/// Imports codes into a deck again and again, but lets it run dry at times.
+pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion: u64) -> Delivery {
+    let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
+    let mut delivery = Delivery {
+        set,
+        delivered: 0,
+        refills: Vec::new(),
+    };
+    while !shared.is_over() {
+        let served = shared.served[set].load(Ordering::Relaxed);
+        if delivery.delivered < served + portion / 2 {
+            let size = 1 + random.below(portion);
+            let codes = delivery.delivered..delivery.delivered + size;
+            let codes: Vec<String> = codes.map(|number| code(set, number)).collect();
+            delivery.delivered += size;
+            let codes = import(&shared, &mut caller, &mut random, set, &codes).await;
+            let known = now();
+            delivery.refills.push(Refill { set, codes, known });
+        }
+        tokio::time::sleep(random.millis((50, 1000))).await;
+    }
+    delivery
+}
+
+/// Delivers codes and waits until they can be handed out. An upload whose outcome is unknown is sent again: if both came
+/// in, the codes count for one of them.
+async fn import(
+    shared: &Shared,
+    caller: &mut Caller,
+    random: &mut Random,
+    set: usize,
+    codes: &[String],
+) -> u64 {
+    let path = format!("{}/imports", shared.shop.path(set));
+    let body = json!({"codes": codes}).to_string();
+    let import = caller.insist(random, Request::post(&path, &body)).await;
+    assert_eq!(import.status, 201, "{}", import.body);
+    let id = import.body["id"].as_str().expect("an id").to_owned();
+    loop {
+        let import = caller.read(random, &format!("/v1/imports/{id}")).await;
+        match import["status"].as_str() {
+            Some("finished") => return import["success"].as_u64().expect("a count"),
+            Some("queued" | "inProgress") => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            _ => panic!("an import ended badly: {import}"),
+        }
+    }
+}
+
+/// Sends every key once more. One that was never answered is sent twice, to see its answer again.
+pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<Call>) {
+    let item = |call: &Call| Item {
+        set: call.set,
+        key: call.key,
+        contact: call.contact,
+    };
+    let mut all: HashMap<u64, Item> = HashMap::new();
+    let mut open: HashSet<u64> = HashSet::new();
+    for call in calls.iter() {
+        if all.insert(call.key, item(call)).is_none() {
+            open.insert(call.key);
+        }
+    }
+    for call in calls.iter() {
+        if call.answer != super::history::Answer::Unknown {
+            open.remove(&call.key);
+        }
+    }
+    let again: Vec<Item> = open.iter().map(|key| all[key]).collect();
+    for (round, items) in [again, all.into_values().collect()].into_iter().enumerate() {
+        let portion = items.len().div_ceil(REPLAYING).max(1);
+        let mut running = JoinSet::new();
+        for (number, items) in items.chunks(portion).enumerate() {
+            let random = random.fork((round * REPLAYING + number) as u64);
+            let (shared, items) = (Arc::clone(shared), items.to_vec());
+            running.spawn(async move { replay(&shared, random, items, REPLAYED_AT_ONCE).await });
+        }
+        while let Some(replayed) = running.join_next().await {
+            calls.extend(replayed.expect("a replay ends"));
+        }
+    }
+}
+
+/// Reads what the service has on record: by its API, and by SQL what it keeps to itself.
+pub async fn read_record(
+    shared: &Shared,
+    cluster: &Cluster,
+    mut random: Random,
+    evidence: &mut Evidence,
+) {
+    let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
+    let mut connection = cluster.sql().await;
+    for set in 0..SETS.len() {
+        let id = shared.shop.ids[set];
+        let path = shared.shop.path(set);
+        let body = caller.read(&mut random, &path).await;
+        evidence.counters[set] = Counters {
+            quantity: body["quantity"].as_u64(),
+            available: body["available"].as_u64(),
+            assigned: body["assigned"].as_u64().expect("a count"),
+        };
+        let path = format!("/v1/imports?couponSetId={id}&limit=1000");
+        for import in pages(&mut caller, &mut random, path).await {
+            assert_eq!(import["status"], "finished", "{import}");
+            evidence.imported[set] += import["success"].as_u64().expect("a count");
+        }
+        let query = format!(
+            "select a.number, a.lot_no, a.ordinal, a.key_hash
+               from assignments a
+               join coupon_sets s using (tenant_id, set_no)
+              where s.id = '{id}'
+              order by a.number desc"
+        );
+        let rows = sql::rows(&mut connection, query).await;
+        let path = format!("/v1/assignments?couponSetId={id}&limit=1000");
+        let listed = pages(&mut caller, &mut random, path).await;
+        assert_eq!(listed.len(), rows.len(), "the API lists what the log has");
+        for (row, listed) in rows.iter().zip(&listed) {
+            let entry = Entry {
+                served: set,
+                number: row.get(0),
+                lot: row.get(1),
+                ordinal: row.get(2),
+                key_hash: row.get(3),
+                ..read_entry(&shared.shop, listed)
+            };
+            let number = entry.id.as_u128() & NUMBER_BITS;
+            assert_eq!(number, u128::try_from(entry.number).unwrap(), "{entry:?}");
+            evidence.log.push(entry);
+        }
+    }
+    let query = "select r.id, n.key_hash, s.id, n.number
+           from assignment_answers n
+           join coupon_sets r on r.tenant_id = n.tenant_id and r.set_no = n.requested_set_no
+           join coupon_sets s on s.tenant_id = n.tenant_id and s.set_no = n.set_no";
+    let set_of = |id: Uuid| shared.shop.ids.iter().position(|known| *known == id);
+    for row in sql::rows(&mut connection, query).await {
+        let requested = set_of(row.get(0)).expect("a set of ours");
+        let served = set_of(row.get(2)).expect("a set of ours");
+        let place = (served, row.get(3));
+        evidence.shared.insert((requested, row.get(1)), place);
+    }
+}
+
+/// What the API tells of an assignment.
+fn read_entry(shop: &Shop, body: &Value) -> Entry {
+    let text = |name: &str| body[name].as_str().expect("a text");
+    let at: DateTime<Utc> = text("assignedAt").parse().expect("a time");
+    Entry {
+        id: text("id").parse().expect("an id"),
+        served: shop.set_of(&body["couponSetId"]).expect("a set of ours"),
+        requested: shop
+            .set_of(&body["requestedCouponSetId"])
+            .expect("a set of ours"),
+        contact: text("contactId").into(),
+        code: text("couponCode").into(),
+        at: at.timestamp_micros(),
+        number: 0,
+        lot: 0,
+        ordinal: 0,
+        key_hash: Uuid::nil(),
+    }
+}
+
+/// All results of a list.
+async fn pages(caller: &mut Caller, random: &mut Random, path: String) -> Vec<Value> {
+    let mut results = Vec::new();
+    let mut next = Some(path);
+    while let Some(path) = next {
+        let mut page = caller.read(random, &path).await;
+        next = page["links"]["next"].as_str().map(str::to_owned);
+        results.append(page["results"].as_array_mut().expect("a list"));
+    }
+    results
+}

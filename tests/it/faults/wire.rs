@@ -1,0 +1,87 @@
+//! The messages of PostgreSQL's protocol in a stream of bytes: where each begins, and of which kind it is.
+
+/// Follows one direction of a connection.
+#[derive(Debug)]
+pub struct Messages {
+    /// The first message of a client has no kind.
+    startup: bool,
+    /// Bytes of the head of the current message that have arrived: kind, then length.
+    head: Vec<u8>,
+    /// Bytes of its body that have not.
+    left: usize,
+}
+
+/// A message begins here.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Begin {
+    pub kind: u8,
+    /// Place of its first byte in the bytes that were looked at.
+    pub at: usize,
+}
+
+impl Messages {
+    pub fn of_server() -> Self {
+        Self {
+            startup: false,
+            head: Vec::new(),
+            left: 0,
+        }
+    }
+
+    pub fn of_client() -> Self {
+        Self {
+            startup: true,
+            ..Self::of_server()
+        }
+    }
+
+    /// Takes the next bytes and tells which messages begin in them.
+    pub fn follow(&mut self, bytes: &[u8]) -> Vec<Begin> {
+        let mut begun = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.left > 0 {
+                let step = self.left.min(bytes.len() - at);
+                self.left -= step;
+                at += step;
+                continue;
+            }
+            if self.startup {
+                self.startup = false;
+                self.head.push(0);
+            }
+            if self.head.is_empty() {
+                begun.push(Begin {
+                    kind: bytes[at],
+                    at,
+                });
+            }
+            self.head.push(bytes[at]);
+            at += 1;
+            if let [_, a, b, c, d] = self.head[..] {
+                // The length counts itself.
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize - 4;
+                self.head.clear();
+            }
+        }
+        begun
+    }
+}
+
+#[test]
+fn messages_are_found_however_the_bytes_are_cut() {
+    let reply = b"2\0\0\0\x04D\0\0\0\x07abcC\0\0\0\x06x\0Z\0\0\0\x05I";
+    let begins = [(b'2', 0), (b'D', 5), (b'C', 13), (b'Z', 20)];
+    for size in 1..=reply.len() {
+        let mut messages = Messages::of_server();
+        let mut found = Vec::new();
+        for (number, chunk) in reply.chunks(size).enumerate() {
+            let begun = messages.follow(chunk).into_iter();
+            found.extend(begun.map(|begin| (begin.kind, number * size + begin.at)));
+        }
+        assert_eq!(found, begins, "in pieces of {size}");
+    }
+    let mut messages = Messages::of_client();
+    let startup = b"\0\0\0\x09\0\x03\0\0\0Q\0\0\0\x05\0";
+    assert_eq!(messages.follow(startup), [Begin { kind: b'Q', at: 9 }]);
+}

@@ -1,0 +1,433 @@
+//! The clients: each asks for codes under keys of its own and asks again, elsewhere, until it knows what came of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::history::{Answer, Call, Given, Moment, Outcome, SETS, contact_text, key_text, now};
+use super::http::{Addresses, Caller, Reply, Request};
+use super::random::Random;
+
+/// What a client may do, and how often of 100 times.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    /// One code under a new key.
+    Assign,
+    /// Many items at once, among them keys that were answered before.
+    Batch,
+    /// A key that was answered before.
+    Replay,
+    /// One new key at two replicas at the same time.
+    Twins,
+}
+
+const OPERATIONS: [(Operation, u64); 4] = [
+    (Operation::Assign, 55),
+    (Operation::Batch, 20),
+    (Operation::Replay, 15),
+    (Operation::Twins, 10),
+];
+
+/// Most items of a batch.
+const MAX_ITEMS: u64 = 50;
+/// Milliseconds that a client waits for an answer. Many leave while the service is still at work.
+const PATIENCE: [(u64, u64); 3] = [(200, 1000), (1000, 4000), (4000, 8000)];
+/// Answered items that a client remembers for a replay.
+const REMEMBERED: usize = 500;
+/// So many keys in a row share a contact, more or less.
+const KEYS_OF_A_CONTACT: u64 = 4;
+
+/// The sets of the trial as the service knows them.
+#[derive(Debug)]
+pub struct Shop {
+    pub bearer: Arc<str>,
+    pub ids: [Uuid; SETS.len()],
+}
+
+impl Shop {
+    pub fn path(&self, set: usize) -> String {
+        format!("/v1/coupon-sets/{}", self.ids[set])
+    }
+
+    pub fn set_of(&self, id: &Value) -> Option<usize> {
+        let id = parse(id)?;
+        self.ids.iter().position(|known| *known == id)
+    }
+}
+
+/// What all clients share, and what is told of their progress.
+#[derive(Debug)]
+pub struct Shared {
+    pub shop: Shop,
+    pub addresses: Addresses,
+    pub stop: AtomicBool,
+    next_key: AtomicU64,
+    /// Keys that have a code, as far as their clients know.
+    pub assigned: AtomicU64,
+    /// The same by the set that served.
+    pub served: [AtomicU64; SETS.len()],
+    pub requests: AtomicU64,
+    pub unknown: AtomicU64,
+    pub retries: AtomicU64,
+    pub replays: AtomicU64,
+    pub refused: AtomicU64,
+    pub exhausted: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(shop: Shop, addresses: Addresses) -> Self {
+        Self {
+            shop,
+            addresses,
+            stop: AtomicBool::new(false),
+            next_key: AtomicU64::new(0),
+            assigned: AtomicU64::new(0),
+            served: Default::default(),
+            requests: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            replays: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            exhausted: AtomicU64::new(0),
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+pub fn count(counter: &AtomicU64, by: usize) {
+    counter.fetch_add(by as u64, Ordering::Relaxed);
+}
+
+/// What is asked for under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    pub set: usize,
+    pub key: u64,
+    pub contact: u64,
+}
+
+pub struct Client {
+    shared: Arc<Shared>,
+    random: Random,
+    /// The second is for requests that race with the first.
+    callers: [Caller; 2],
+    /// Answered items, by set.
+    remembered: [Vec<Item>; SETS.len()],
+    calls: Vec<Call>,
+}
+
+impl Client {
+    pub fn new(shared: &Arc<Shared>, random: Random) -> Self {
+        let caller = || Caller::new(&shared.addresses, &shared.shop.bearer);
+        Self {
+            shared: Arc::clone(shared),
+            random,
+            callers: [caller(), caller()],
+            remembered: Default::default(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// Asks until the load is over, and answers what it saw.
+    pub async fn run(mut self) -> Vec<Call> {
+        while !self.shared.is_over() {
+            let mut lot = self.random.below(100);
+            let chosen = OPERATIONS.iter().find(|(_, share)| {
+                let found = lot < *share;
+                lot = lot.saturating_sub(*share);
+                found
+            });
+            let set = self.choose_set();
+            match chosen.expect("the shares add up to 100").0 {
+                Operation::Assign => {
+                    let item = self.new_item(set);
+                    self.ask(set, vec![item], false).await;
+                }
+                Operation::Batch => self.batch(set).await,
+                Operation::Replay => {
+                    if let Some(item) = self.known_item(set) {
+                        count(&self.shared.replays, 1);
+                        self.ask(set, vec![item], false).await;
+                    }
+                }
+                Operation::Twins => self.twins(set).await,
+            }
+        }
+        self.calls
+    }
+
+    fn choose_set(&mut self) -> usize {
+        let mut lot = self.random.below(100);
+        let found = SETS.iter().position(|plan| {
+            let found = lot < plan.share;
+            lot = lot.saturating_sub(plan.share);
+            found
+        });
+        found.expect("the shares add up to 100")
+    }
+
+    fn new_item(&mut self, set: usize) -> Item {
+        let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
+        // Clients that ask at the same time meet in their contacts.
+        let contact = (key + self.random.below(64)) / KEYS_OF_A_CONTACT;
+        Item { set, key, contact }
+    }
+
+    fn known_item(&mut self, set: usize) -> Option<Item> {
+        let known = &self.remembered[set];
+        (!known.is_empty()).then(|| known[self.random.index(known.len())])
+    }
+
+    async fn batch(&mut self, set: usize) {
+        let size = 2 + self.random.below(MAX_ITEMS - 1);
+        let mut items: Vec<Item> = Vec::new();
+        for _ in 0..size {
+            let known = self.random.percent(10).then(|| self.known_item(set));
+            match known.flatten().filter(|item| !items.contains(item)) {
+                Some(item) => {
+                    count(&self.shared.replays, 1);
+                    items.push(item);
+                }
+                None => items.push(self.new_item(set)),
+            }
+        }
+        self.ask(set, items, true).await;
+    }
+
+    async fn twins(&mut self, set: usize) {
+        let item = self.new_item(set);
+        let patience = self.patience();
+        let replicas = self.shared.addresses.count();
+        let first = self.random.index(replicas);
+        let second = (first + 1) % replicas;
+        let [one, other] = &mut self.callers;
+        let items = [item];
+        let (one, other) = tokio::join!(
+            send(&self.shared, one, first, &items, false, patience),
+            send(&self.shared, other, second, &items, false, patience),
+        );
+        let open = [self.record(one), self.record(other)];
+        if open.iter().all(|open| !open.is_empty()) {
+            self.ask(set, items.to_vec(), false).await;
+        }
+    }
+
+    /// Sends items until each is answered or the load is over.
+    async fn ask(&mut self, set: usize, items: Vec<Item>, as_batch: bool) {
+        debug_assert!(items.iter().all(|item| item.set == set));
+        let replicas = self.shared.addresses.count();
+        let mut replica = self.random.index(replicas);
+        let mut open = items;
+        loop {
+            let patience = self.patience();
+            let caller = &mut self.callers[0];
+            let calls = send(&self.shared, caller, replica, &open, as_batch, patience).await;
+            open = self.record(calls);
+            if open.is_empty() || self.shared.is_over() {
+                return;
+            }
+            count(&self.shared.retries, open.len());
+            replica = (replica + 1 + self.random.index(replicas - 1)) % replicas;
+            tokio::time::sleep(self.random.millis((1, 60))).await;
+        }
+    }
+
+    fn patience(&mut self) -> Duration {
+        let range = PATIENCE[self.random.index(PATIENCE.len())];
+        self.random.millis(range)
+    }
+
+    /// Keeps what was seen, and answers the items of which the outcome is unknown.
+    fn record(&mut self, calls: Vec<Call>) -> Vec<Item> {
+        let mut open = Vec::new();
+        for call in calls {
+            let item = Item {
+                set: call.set,
+                key: call.key,
+                contact: call.contact,
+            };
+            match &call.answer {
+                Answer::Given(given) => self.remember(item, given),
+                Answer::Unknown => {
+                    count(&self.shared.unknown, 1);
+                    open.push(item);
+                }
+                Answer::Exhausted => count(&self.shared.exhausted, 1),
+                Answer::Refused(_) => count(&self.shared.refused, 1),
+                Answer::Wrong(_) => {}
+            }
+            self.calls.push(call);
+        }
+        open
+    }
+
+    fn remember(&mut self, item: Item, given: &Given) {
+        let remembered = &mut self.remembered[item.set];
+        if remembered.contains(&item) {
+            return;
+        }
+        if given.outcome != Outcome::AlreadyAssigned {
+            count(&self.shared.assigned, 1);
+            count(&self.shared.served[given.served], 1);
+        }
+        if remembered.len() < REMEMBERED {
+            remembered.push(item);
+        } else {
+            let place = self.random.index(REMEMBERED);
+            remembered[place] = item;
+        }
+    }
+}
+
+/// Sends items once, to one replica.
+pub async fn send(
+    shared: &Shared,
+    caller: &mut Caller,
+    replica: usize,
+    items: &[Item],
+    as_batch: bool,
+    patience: Duration,
+) -> Vec<Call> {
+    count(&shared.requests, 1);
+    let set = items[0].set;
+    let path = shared.shop.path(set);
+    let begun = now();
+    let answers = if as_batch {
+        let body: Vec<Value> = items
+            .iter()
+            .map(|item| json!({"contactId": contact_text(item.contact), "idempotencyKey": key_text(item.key)}))
+            .collect();
+        let body = json!({"items": body}).to_string();
+        let path = format!("{path}/assignments/batch");
+        let request = Request::post(&path, &body);
+        let reply = caller.send(replica, request, patience).await;
+        read_batch(&shared.shop, items, reply.as_ref())
+    } else {
+        let [item] = items else {
+            panic!("{} items in one request", items.len())
+        };
+        let body = json!({"contactId": contact_text(item.contact)}).to_string();
+        let path = format!("{path}/assignments");
+        let key = key_text(item.key);
+        let request = Request {
+            key: Some(&key),
+            ..Request::post(&path, &body)
+        };
+        let reply = caller.send(replica, request, patience).await;
+        let answer = reply.map_or(Answer::Unknown, |Reply { status, body }| {
+            read(&shared.shop, *item, status, &body)
+        });
+        vec![answer]
+    };
+    let ended = now();
+    let call = |(item, answer): (&Item, Answer)| call(*item, begun, ended, answer);
+    items.iter().zip(answers).map(call).collect()
+}
+
+fn call(item: Item, sent: Moment, ended: Moment, answer: Answer) -> Call {
+    Call {
+        set: item.set,
+        key: item.key,
+        contact: item.contact,
+        sent,
+        ended,
+        answer,
+    }
+}
+
+fn read_batch(shop: &Shop, items: &[Item], reply: Option<&Reply>) -> Vec<Answer> {
+    let all = |answer: Answer| vec![answer; items.len()];
+    let Some(Reply { status, body }) = reply else {
+        return all(Answer::Unknown);
+    };
+    if *status != 200 {
+        return all(read(shop, items[0], *status, body));
+    }
+    let results = body["results"].as_array().map_or(&[][..], Vec::as_slice);
+    if results.len() != items.len() {
+        return all(Answer::Wrong("a batch of another length".into()));
+    }
+    let answer = |(item, result): (&Item, &Value)| {
+        let status = result["status"].as_u64().and_then(|n| n.try_into().ok());
+        let body = match &result["assignment"] {
+            Value::Null => &result["error"],
+            assignment => assignment,
+        };
+        read(shop, *item, status.unwrap_or(0), body)
+    };
+    items.iter().zip(results).map(answer).collect()
+}
+
+/// What an answer means to who asked for this item.
+fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> Answer {
+    let answer = match (status, body["code"].as_str()) {
+        (200 | 201, _) => read_given(shop, item, status, body),
+        (409, Some("coupon-set-exhausted")) => Some(Answer::Exhausted),
+        (409, Some("already-assigned")) => parse(&body["assignmentId"]).map(Answer::Refused),
+        // A frozen replica may find that the request took too long to arrive.
+        (408 | 503, _) => Some(Answer::Unknown),
+        _ => None,
+    };
+    answer.unwrap_or_else(|| Answer::Wrong(format!("{status} {body}").into()))
+}
+
+fn read_given(shop: &Shop, item: Item, status: u16, body: &Value) -> Option<Answer> {
+    let outcome = match (status, body["outcome"].as_str()?) {
+        (201, "assigned") => Outcome::Assigned,
+        (200, "replayed") => Outcome::Replayed,
+        (200, "alreadyAssigned") => Outcome::AlreadyAssigned,
+        _ => return None,
+    };
+    let is_ours = body["contactId"] == contact_text(item.contact)
+        && body["idempotencyKey"] == key_text(item.key)
+        && shop.set_of(&body["requestedCouponSetId"]) == Some(item.set);
+    let given = Given {
+        id: parse(&body["id"])?,
+        code: body["couponCode"].as_str()?.into(),
+        served: shop.set_of(&body["couponSetId"])?,
+        outcome,
+    };
+    is_ours.then_some(Answer::Given(given))
+}
+
+fn parse(id: &Value) -> Option<Uuid> {
+    id.as_str()?.parse().ok()
+}
+
+/// Sends every item that was ever sent once more, until it is answered.
+pub async fn replay(
+    shared: &Arc<Shared>,
+    mut random: Random,
+    items: Vec<Item>,
+    size: usize,
+) -> Vec<Call> {
+    let mut by_set: HashMap<usize, Vec<Item>> = HashMap::new();
+    for item in items {
+        by_set.entry(item.set).or_default().push(item);
+    }
+    let mut client = Client::new(shared, random.fork(0));
+    let mut calls = Vec::new();
+    for (_, items) in by_set {
+        for portion in items.chunks(size) {
+            let mut open = portion.to_vec();
+            while !open.is_empty() {
+                let replica = random.index(shared.addresses.count());
+                let patience = Duration::from_secs(30);
+                let caller = &mut client.callers[0];
+                let sent = send(shared, caller, replica, &open, size > 1, patience).await;
+                let unknown = |call: &&Call| call.answer == Answer::Unknown;
+                let keys: Vec<u64> = sent.iter().filter(unknown).map(|call| call.key).collect();
+                open.retain(|item| keys.contains(&item.key));
+                calls.extend(sent);
+            }
+        }
+    }
+    calls
+}
