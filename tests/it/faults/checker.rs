@@ -10,21 +10,30 @@ use super::history::{
     code, contact_text, key_hash,
 };
 
-/// How many objections are kept in words.
-const EXAMPLES: usize = 20;
+/// How many objections of a sort are kept in words.
+const EXAMPLES: usize = 3;
 
 /// What is wrong.
 #[derive(Debug, Default)]
 pub struct Objections {
     pub count: usize,
     pub examples: Vec<String>,
+    /// Objections of a sort have the same words, but for those with figures in them.
+    by_sort: HashMap<String, usize>,
 }
 
 impl Objections {
     fn raise(&mut self, objection: impl Display) {
         self.count += 1;
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(objection.to_string());
+        let text = objection.to_string();
+        let words = text.split_whitespace();
+        let sort: Vec<&str> = words
+            .filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
+            .collect();
+        let seen = self.by_sort.entry(sort.join(" ")).or_default();
+        *seen += 1;
+        if *seen <= EXAMPLES {
+            self.examples.push(text);
         }
     }
 
@@ -108,6 +117,12 @@ impl<'a> Record<'a> {
         let mut keys = HashMap::new();
         let mut held = HashMap::new();
         let mut numbers = vec![Vec::new(); SETS.len()];
+        for (set, number) in &self.evidence.unlisted {
+            objections.raise(format!(
+                "number {number} of {} is not listed",
+                SETS[*set].name
+            ));
+        }
         for entry in &self.evidence.log {
             let plan = &SETS[entry.served];
             let name = plan.name;
@@ -209,11 +224,14 @@ impl<'a> Record<'a> {
         let Call { set, key, .. } = *call;
         match &call.answer {
             Answer::Unknown => {}
-            Answer::Wrong(what) => objections.raise(format!("key-{key} was answered {what}")),
+            Answer::Wrong(what) => {
+                objections.raise(format!("{} key-{key} was answered {what}", self.time(call)));
+            }
             Answer::Given(given) => {
                 let fault = self.fault(call, given);
                 if let Some(fault) = fault {
-                    objections.raise(format!("key-{key} was answered {given:?}: {fault}"));
+                    let time = self.time(call);
+                    objections.raise(format!("{time} key-{key} was answered {given:?}: {fault}"));
                 }
                 if given.outcome == Outcome::Assigned {
                     let passed = chain(set).take_while(|other| *other != given.served);
@@ -230,10 +248,16 @@ impl<'a> Record<'a> {
                         && entry.at <= call.ended
                 });
                 objections.unless(holds && SETS[set].on_repeat == OnRepeat::Refuse, || {
-                    format!("key-{key} was refused for {id}, which is {entry:?}")
+                    let time = self.time(call);
+                    format!("{time} key-{key} was refused for {id}, which is {entry:?}")
                 });
             }
         }
+    }
+
+    /// When a request was answered, in milliseconds of the load, as the faults are told.
+    fn time(&self, call: &Call) -> String {
+        format!("{} ms:", (call.ended - self.evidence.began) / 1000)
     }
 
     /// Why the answer is not what the log says.
@@ -280,7 +304,8 @@ impl<'a> Record<'a> {
             objections.unless(SETS[set].is_deck && came <= gone, || {
                 let name = SETS[set].name;
                 format!(
-                    "key-{} got no code of {name}, which had {came} less {gone}",
+                    "{} key-{} got no code of {name}, which had {came} less {gone}",
+                    self.time(call),
                     call.key
                 )
             });

@@ -194,6 +194,10 @@ fn the_checker_objects_to_a_lost_answer() {
     };
     story.forged(lost).is_refuted_by("it is lost");
     story.forged(lost).is_refuted_by("the log of spring has");
+    let hidden = |evidence: &mut Evidence| evidence.unlisted.push((SPRING, 3));
+    story
+        .forged(hidden)
+        .is_refuted_by("number 3 of spring is not listed");
     let silence = |evidence: &mut Evidence| evidence.calls[2].answer = Answer::Unknown;
     story
         .forged(silence)

@@ -169,11 +169,15 @@ pub struct Counters {
 /// Everything that is known when the trial is over.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
+    /// When the load began.
+    pub began: Moment,
     pub calls: Vec<Call>,
     /// Which codes were delivered: those below this number, by set.
     pub delivered: [u64; SETS.len()],
     pub refills: Vec<Refill>,
     pub log: Vec<Entry>,
+    /// Rows of the log that the API does not list.
+    pub unlisted: Vec<(usize, i64)>,
     /// Keys that were answered with an assignment of another key: (requested set, key) to (set, number).
     pub shared: HashMap<(usize, Uuid), (usize, i64)>,
     pub counters: [Counters; SETS.len()],

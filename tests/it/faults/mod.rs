@@ -138,7 +138,10 @@ impl Trial {
         random: &Random,
         counts: &Counts,
     ) -> Evidence {
-        let mut evidence = Evidence::default();
+        let mut evidence = Evidence {
+            began: history::now(),
+            ..Evidence::default()
+        };
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let client = Client::new(shared, random.fork(1).fork(number));

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Executor, Row};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::cluster::{Cluster, REPLICAS};
 use super::proxy::Cut;
@@ -88,6 +88,7 @@ pub async fn rage(
     counts: Counts,
     mut stop: watch::Receiver<bool>,
 ) {
+    let began = Instant::now();
     let mut running = JoinSet::new();
     let mut stack = Vec::new();
     let mut number = 0;
@@ -105,6 +106,7 @@ pub async fn rage(
         let random = random.fork(number);
         let (cluster, counts) = (Arc::clone(&cluster), Arc::clone(&counts));
         running.spawn(async move {
+            eprintln!("{} ms: {fault}", began.elapsed().as_millis());
             if strike(&cluster, fault, random, pace).await {
                 counts[fault as usize].fetch_add(1, Ordering::Relaxed);
             }
@@ -137,9 +139,10 @@ async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: 
             true
         }
         Fault::KillBackend => {
-            let backend = cluster.backends(&mut random).await.into_iter().next();
-            let pid = backend.and_then(Pid::from_raw);
-            pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+            let backends = cluster.backends(&mut random).await;
+            let mut pids = backends.into_iter().filter_map(Pid::from_raw);
+            // Some may be gone already.
+            pids.any(|pid| kill_process(pid, Signal::KILL).is_ok())
         }
         Fault::TerminateBackends => cluster.terminate_backends(&mut random).await,
         Fault::CutReply => {

@@ -178,20 +178,26 @@ pub async fn read_record(
         let rows = sql::rows(&mut connection, query).await;
         let path = format!("/v1/assignments?couponSetId={id}&limit=1000");
         let listed = pages(&mut caller, &mut random, path).await;
-        assert_eq!(listed.len(), rows.len(), "the API lists what the log has");
-        for (row, listed) in rows.iter().zip(&listed) {
-            let entry = Entry {
-                served: set,
-                number: row.get(0),
+        let mut listed: HashMap<u128, Entry> = listed
+            .iter()
+            .map(|listed| read_entry(&shared.shop, listed))
+            .map(|entry| (entry.id.as_u128() & NUMBER_BITS, entry))
+            .collect();
+        for row in &rows {
+            let number: i64 = row.get(0);
+            let Some(listed) = listed.remove(&u128::try_from(number).expect("from 1")) else {
+                evidence.unlisted.push((set, number));
+                continue;
+            };
+            evidence.log.push(Entry {
+                number,
                 lot: row.get(1),
                 ordinal: row.get(2),
                 key_hash: row.get(3),
-                ..read_entry(&shared.shop, listed)
-            };
-            let number = entry.id.as_u128() & NUMBER_BITS;
-            assert_eq!(number, u128::try_from(entry.number).unwrap(), "{entry:?}");
-            evidence.log.push(entry);
+                ..listed
+            });
         }
+        evidence.log.extend(listed.into_values());
     }
     let query = "select r.id, n.key_hash, s.id, n.number
            from assignment_answers n

@@ -34,8 +34,15 @@ const OPERATIONS: [(Operation, u64); 4] = [
 
 /// Most items of a batch.
 const MAX_ITEMS: u64 = 50;
-/// Milliseconds that a client waits for an answer. Many leave while the service is still at work.
-const PATIENCE: [(u64, u64); 3] = [(200, 1000), (1000, 4000), (4000, 8000)];
+/// Milliseconds that a client waits for an answer. Most leave while a service that is in trouble is still at work, and so
+/// are not all of them with a replica that is frozen.
+const PATIENCE: [(u64, u64); 5] = [
+    (100, 500),
+    (100, 500),
+    (300, 1500),
+    (300, 1500),
+    (4000, 8000),
+];
 /// Answered items that a client remembers for a replay.
 const REMEMBERED: usize = 500;
 /// So many keys in a row share a contact, more or less.
