@@ -159,7 +159,7 @@ pub struct Refill {
 }
 
 /// The counters of a set; null is without a limit.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     pub quantity: Option<u64>,
     pub available: Option<u64>,

@@ -47,6 +47,8 @@ struct Trial {
     seed: u64,
     goal: Goal,
     pace: Pace,
+    /// Milliseconds that a client rests between two operations.
+    rest: (u64, u64),
     /// Most codes of one import into a set that many ask for.
     portion: u64,
 }
@@ -60,6 +62,7 @@ async fn each_code_goes_to_one_contact_whatever_fails() {
             gap: (300, 1300),
             freeze: (1000, 4000),
         },
+        rest: (0, 300),
         portion: 1000,
     };
     trial.run().await;
@@ -75,6 +78,7 @@ async fn each_of_a_million_codes_goes_to_one_contact_whatever_fails() {
             gap: (1000, 5000),
             freeze: (1000, 8000),
         },
+        rest: (0, 0),
         portion: 20_000,
     };
     trial.run().await;
@@ -93,7 +97,7 @@ impl Trial {
         let mut evidence = self.load(&cluster, &shared, &random, &counts).await;
         let load = began.elapsed();
         trial::replay_all(&shared, &random.fork(3), &mut evidence.calls).await;
-        trial::read_record(&shared, &cluster, random.fork(4), &mut evidence).await;
+        trial::read_record(&shared, &cluster, &random.fork(4), &mut evidence).await;
         let objections = checker::check(&evidence);
 
         let mut table = String::new();
@@ -145,7 +149,7 @@ impl Trial {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let client = Client::new(shared, random.fork(1).fork(number));
-            clients.spawn(client.run());
+            clients.spawn(client.run(self.rest));
         }
         let mut refills = JoinSet::new();
         for (set, plan) in SETS.iter().enumerate().filter(|(_, plan)| plan.is_deck) {

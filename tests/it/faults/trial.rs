@@ -147,58 +147,29 @@ pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<C
 
 /// Reads what the service has on record: by its API, and by SQL what it keeps to itself.
 pub async fn read_record(
-    shared: &Shared,
-    cluster: &Cluster,
-    mut random: Random,
+    shared: &Arc<Shared>,
+    cluster: &Arc<Cluster>,
+    random: &Random,
     evidence: &mut Evidence,
 ) {
-    let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
-    let mut connection = cluster.sql().await;
+    let mut reading = JoinSet::new();
     for set in 0..SETS.len() {
-        let id = shared.shop.ids[set];
-        let path = shared.shop.path(set);
-        let body = caller.read(&mut random, &path).await;
-        evidence.counters[set] = Counters {
-            quantity: body["quantity"].as_u64(),
-            available: body["available"].as_u64(),
-            assigned: body["assigned"].as_u64().expect("a count"),
-        };
-        let path = format!("/v1/imports?couponSetId={id}&limit=1000");
-        for import in pages(&mut caller, &mut random, path).await {
-            assert_eq!(import["status"], "finished", "{import}");
-            evidence.imported[set] += import["success"].as_u64().expect("a count");
-        }
-        let query = format!(
-            "select a.number, a.lot_no, a.ordinal, a.key_hash
-               from assignments a
-               join coupon_sets s using (tenant_id, set_no)
-              where s.id = '{id}'
-              order by a.number desc"
-        );
-        let rows = sql::rows(&mut connection, query).await;
-        let path = format!("/v1/assignments?couponSetId={id}&limit=1000");
-        let listed = pages(&mut caller, &mut random, path).await;
-        let mut listed: HashMap<u128, Entry> = listed
-            .iter()
-            .map(|listed| read_entry(&shared.shop, listed))
-            .map(|entry| (entry.id.as_u128() & NUMBER_BITS, entry))
-            .collect();
-        for row in &rows {
-            let number: i64 = row.get(0);
-            let Some(listed) = listed.remove(&u128::try_from(number).expect("from 1")) else {
-                evidence.unlisted.push((set, number));
-                continue;
-            };
-            evidence.log.push(Entry {
-                number,
-                lot: row.get(1),
-                ordinal: row.get(2),
-                key_hash: row.get(3),
-                ..listed
-            });
-        }
-        evidence.log.extend(listed.into_values());
+        let (shared, cluster) = (Arc::clone(shared), Arc::clone(cluster));
+        let random = random.fork(set as u64);
+        reading.spawn(async move { read_set(&shared, &cluster, random, set).await });
     }
+    while let Some(of_set) = reading.join_next().await {
+        let mut of_set = of_set.expect("a set can be read");
+        evidence.log.append(&mut of_set.log);
+        evidence.unlisted.append(&mut of_set.unlisted);
+        for set in 0..SETS.len() {
+            evidence.imported[set] += of_set.imported[set];
+            if of_set.counters[set] != Counters::default() {
+                evidence.counters[set] = of_set.counters[set];
+            }
+        }
+    }
+    let mut connection = cluster.sql().await;
     let query = "select r.id, n.key_hash, s.id, n.number
            from assignment_answers n
            join coupon_sets r on r.tenant_id = n.tenant_id and r.set_no = n.requested_set_no
@@ -210,6 +181,56 @@ pub async fn read_record(
         let place = (served, row.get(3));
         evidence.shared.insert((requested, row.get(1)), place);
     }
+}
+
+/// What is on record of one set.
+async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: usize) -> Evidence {
+    let mut evidence = Evidence::default();
+    let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
+    let mut connection = cluster.sql().await;
+    let id = shared.shop.ids[set];
+    let body = caller.read(&mut random, &shared.shop.path(set)).await;
+    evidence.counters[set] = Counters {
+        quantity: body["quantity"].as_u64(),
+        available: body["available"].as_u64(),
+        assigned: body["assigned"].as_u64().expect("a count"),
+    };
+    let path = format!("/v1/imports?couponSetId={id}&limit=1000");
+    pages(&mut caller, &mut random, path, |import| {
+        assert_eq!(import["status"], "finished", "{import}");
+        evidence.imported[set] += import["success"].as_u64().expect("a count");
+    })
+    .await;
+    let mut listed = HashMap::new();
+    let path = format!("/v1/assignments?couponSetId={id}&limit=1000");
+    pages(&mut caller, &mut random, path, |assignment| {
+        let entry = read_entry(&shared.shop, assignment);
+        listed.insert(entry.id.as_u128() & NUMBER_BITS, entry);
+    })
+    .await;
+    let query = format!(
+        "select a.number, a.lot_no, a.ordinal, a.key_hash
+           from assignments a
+           join coupon_sets s using (tenant_id, set_no)
+          where s.id = '{id}'"
+    );
+    for row in sql::rows(&mut connection, query).await {
+        let number: i64 = row.get(0);
+        let Some(listed) = listed.remove(&u128::try_from(number).expect("from 1")) else {
+            evidence.unlisted.push((set, number));
+            continue;
+        };
+        evidence.log.push(Entry {
+            number,
+            lot: row.get(1),
+            ordinal: row.get(2),
+            key_hash: row.get(3),
+            ..listed
+        });
+    }
+    // What only the API knows of is wrong by its number, which is none.
+    evidence.log.extend(listed.into_values());
+    evidence
 }
 
 /// What the API tells of an assignment.
@@ -232,14 +253,21 @@ fn read_entry(shop: &Shop, body: &Value) -> Entry {
     }
 }
 
-/// All results of a list.
-async fn pages(caller: &mut Caller, random: &mut Random, path: String) -> Vec<Value> {
-    let mut results = Vec::new();
+/// Reads all results of a list.
+async fn pages(
+    caller: &mut Caller,
+    random: &mut Random,
+    path: String,
+    mut read: impl FnMut(&Value),
+) {
     let mut next = Some(path);
     while let Some(path) = next {
-        let mut page = caller.read(random, &path).await;
+        let page = caller.read(random, &path).await;
         next = page["links"]["next"].as_str().map(str::to_owned);
-        results.append(page["results"].as_array_mut().expect("a list"));
+        page["results"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .for_each(&mut read);
     }
-    results
 }

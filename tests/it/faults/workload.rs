@@ -26,14 +26,14 @@ enum Operation {
 }
 
 const OPERATIONS: [(Operation, u64); 4] = [
-    (Operation::Assign, 55),
-    (Operation::Batch, 20),
-    (Operation::Replay, 15),
-    (Operation::Twins, 10),
+    (Operation::Assign, 60),
+    (Operation::Batch, 10),
+    (Operation::Replay, 18),
+    (Operation::Twins, 12),
 ];
 
-/// Most items of a batch.
-const MAX_ITEMS: u64 = 50;
+/// Most items of a batch. The rows of such a one leave PostgreSQL in several pieces, the first before the commit.
+const MAX_ITEMS: u64 = 100;
 /// Milliseconds that a client waits for an answer. Most leave while a service that is in trouble is still at work, and so
 /// are not all of them with a replica that is frozen.
 const PATIENCE: [(u64, u64); 5] = [
@@ -143,8 +143,9 @@ impl Client {
     }
 
     /// Asks until the load is over, and answers what it saw.
-    pub async fn run(mut self) -> Vec<Call> {
+    pub async fn run(mut self, rest: (u64, u64)) -> Vec<Call> {
         while !self.shared.is_over() {
+            tokio::time::sleep(self.random.millis(rest)).await;
             let mut lot = self.random.below(100);
             let chosen = OPERATIONS.iter().find(|(_, share)| {
                 let found = lot < *share;
