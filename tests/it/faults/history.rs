@@ -33,7 +33,7 @@ impl OnRepeat {
 #[derive(Debug)]
 pub struct Plan {
     pub name: &'static str,
-    /// Null for a `single` set without a limit.
+    /// Whether its codes are imported; the other is a `single` set without a limit.
     pub is_deck: bool,
     pub on_repeat: OnRepeat,
     pub child: Option<usize>,
