@@ -47,7 +47,7 @@ async fn of_64_that_ask_for_the_last_code_one_gets_it() {
     let app = TestApp::start().await;
     let replica = app.replica();
     let shop = app.shop().await;
-    for round in 0..20 {
+    for round in 0..200 {
         let set = shop.multiple(&format!("round {round}"), &["LAST"]).await;
         let there = CouponSet {
             client: shop.at(&replica).client,

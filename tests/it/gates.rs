@@ -1,9 +1,17 @@
 //! Counts that must not grow: what one assignment costs the database, whatever the size of the set, however long somebody
 //! holds a snapshot, and whether or not the tables were analyzed.
 
-use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Connection, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use crate::faults::wire::Messages;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, sql};
 
@@ -133,4 +141,114 @@ async fn an_assignment_touches_as_few_buffers_of_5_million_codes_as_of_10_thousa
     // An open snapshot does not make counters and ends of ledgers longer either.
     let counters = large.counters().await;
     assert_eq!(counters.0, json!(5_000_000));
+}
+
+/// What is sent on the connections that deal: statements that were executed, and statements in plain text (a `begin`).
+#[derive(Debug, Default)]
+struct Sent {
+    executed: AtomicUsize,
+    plain: AtomicUsize,
+}
+
+impl Sent {
+    /// Counts and forgets.
+    fn take(&self) -> (usize, usize) {
+        (
+            self.executed.swap(0, Ordering::SeqCst),
+            self.plain.swap(0, Ordering::SeqCst),
+        )
+    }
+}
+
+/// Leads connections to the server's socket and looks at what the clients send.
+async fn listen(socket: PathBuf, sent: Arc<Sent>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(lead(client, socket.clone(), Arc::clone(&sent)));
+        }
+    });
+    port
+}
+
+async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::Result<()> {
+    let server = UnixStream::connect(socket).await?;
+    client.set_nodelay(true)?;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut messages = Messages::of_client();
+    let mut bytes = vec![0; 65_536];
+    let mut deals = false;
+    loop {
+        let count = from_client.read(&mut bytes).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        let arrived = &bytes[..count];
+        // The statement is named when it is prepared, at the first batch of a connection.
+        deals |= arrived.windows(12).any(|part| part == b"assign_batch");
+        for begin in messages.follow(arrived) {
+            match begin.kind {
+                b'E' if deals => sent.executed.fetch_add(1, Ordering::SeqCst),
+                b'Q' if deals => sent.plain.fetch_add(1, Ordering::SeqCst),
+                _ => continue,
+            };
+        }
+        to_server.write_all(arrived).await?;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let codes: Vec<String> = (0..2_000).map(|n| format!("C{n}")).collect();
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let set = shop.multiple("birthday", &codes).await;
+
+    let sent = Arc::new(Sent::default());
+    let socket = app.database.options.get_socket().expect("a socket");
+    let socket = socket.join(format!(".s.PGSQL.{}", app.database.options.get_port()));
+    let port = listen(socket, Arc::clone(&sent)).await;
+    let mut database = app.database.shared();
+    database.options = PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port)
+        .username(app.database.options.get_username())
+        .database(app.database.options.get_database().expect("a database"))
+        .ssl_mode(PgSslMode::Disable);
+    let replica = TestApp::on(database);
+    let set = CouponSet {
+        client: shop.at(&replica).client,
+        ..set
+    };
+
+    set.assign("first").await.expect(201);
+    assert_eq!(sent.take(), (1, 0));
+    for n in 0..20 {
+        set.assign(&format!("one-{n}")).await.expect(201);
+    }
+    assert_eq!(
+        sent.take(),
+        (20, 0),
+        "one call for each request that is alone"
+    );
+    let items: Vec<Value> = (0..500)
+        .map(|n| json!({"contactId": format!("many-{n}")}))
+        .collect();
+    let results = set.assign_batch(json!(items), None).await;
+    assert!(results.iter().all(|result| result["status"] == 201));
+    assert_eq!(sent.take(), (1, 0), "one call for five hundred items");
+
+    // What is asked at the same time shares calls.
+    let asking = (0..64).map(|n| {
+        let set = set.clone();
+        async move { set.assign(&format!("at-once-{n}")).await.expect(201) }
+    });
+    futures_util::future::join_all(asking).await;
+    let (executed, plain) = sent.take();
+    assert_eq!(plain, 0);
+    assert!(executed <= 16, "{executed} calls for 64 requests at once");
 }

@@ -16,7 +16,7 @@ mod nemesis;
 mod proxy;
 mod random;
 mod trial;
-mod wire;
+pub(crate) mod wire;
 mod workload;
 
 use std::fmt::Write;
