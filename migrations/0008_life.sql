@@ -446,6 +446,52 @@ begin
   return v_runs;
 end $$;
 
+-- Gives a number to each contact that has none in `p_known`, and answers all their numbers. They are drawn before they are
+-- written, so that they need not be read back, unless another batch was faster with one of them or one occurs twice.
+create function contact_numbers(p_tenant integer, p_contacts text[], p_known bigint[])
+returns bigint[]
+language plpgsql
+as $$
+declare
+  v_numbers bigint[];
+  v_new     integer;
+  v_written integer;
+begin
+  v_new := cardinality(p_known) - cardinality(array_remove(p_known, null));
+  if v_new = 0 then
+    return p_known;
+  end if;
+  v_numbers := array(
+    select coalesce(p_known[i], nextval('contacts_contact_no_seq'))
+      from generate_series(1, cardinality(p_contacts)) i
+     order by i);
+  -- In one order everywhere: two batches that bring the same new contacts must not wait for each other.
+  insert into contacts (tenant_id, contact_no, contact_id) overriding system value
+  select p_tenant, v_numbers[i], p_contacts[i]
+    from generate_series(1, cardinality(p_contacts)) i
+   where p_known[i] is null
+   order by p_contacts[i] collate "C"
+  on conflict (tenant_id, contact_id) do nothing;
+  get diagnostics v_written = row_count;
+  if v_written = v_new then
+    return v_numbers;
+  end if;
+  -- What a batch of another set inserted meanwhile is visible to this statement.
+  return array(
+    select c.contact_no
+      from generate_series(1, cardinality(p_contacts)) i
+     cross join lateral (
+       select c.contact_no
+         from contacts c
+        where c.tenant_id = p_tenant and c.contact_id between p_contacts[i] and p_contacts[i]
+        order by c.contact_id
+        limit 1
+     ) c
+     order by i);
+end $$;
+
+grant usage on sequence contacts_contact_no_seq to couponry_app;
+
 -- Answers a batch of requests to one set with one child, in one round trip and one commit.
 --
 -- What two clients at once see: the second waits at the lock, which is a statement of its own, so that all that
@@ -859,32 +905,7 @@ begin
   end if;
 
   if v_have > 0 then
-    f_contact_no := f_contact_no[1:v_have];
-    if array_position(f_contact_no, null) is not null then
-      -- In one order everywhere: two batches that bring the same new contacts must not wait for each other.
-      insert into contacts (tenant_id, contact_id)
-      select p_tenant, n.contact_id
-        from (
-          select distinct f.contact collate "C" as contact_id
-            from unnest(f_contact[1:v_have], f_contact_no) as f (contact, contact_no)
-           where f.contact_no is null
-        ) n
-       order by n.contact_id
-      on conflict do nothing;
-      -- Look-ups again rather than `returning`: a join of the two would be quadratic where the planner expects few rows.
-      -- What a batch of another set inserted meanwhile is visible to this statement.
-      f_contact_no := array(
-        select coalesce(f.contact_no, c.contact_no)
-          from unnest(f_contact[1:v_have], f_contact_no) with ordinality as f (contact, contact_no, place)
-          left join lateral (
-            select c.contact_no
-              from contacts c
-             where f.contact_no is null and c.tenant_id = p_tenant and c.contact_id = f.contact
-             limit 1
-          ) c on true
-         order by f.place);
-    end if;
-
+    f_contact_no := contact_numbers(p_tenant, f_contact[1:v_have], f_contact_no[1:v_have]);
   end if;
 
   v_set := v_requested;
