@@ -1,6 +1,6 @@
 //! The clients: each asks for codes under keys of its own and asks again, elsewhere, until it knows what came of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::history::{Answer, Call, Given, Moment, Outcome, SETS, contact_text, key_text, now};
+use super::history::{
+    Answer, Call, Given, Moment, OnRepeat, Outcome, SETS, contact_text, key_text, now,
+};
 use super::http::{Addresses, Caller, Reply, Request};
 use super::random::Random;
 
@@ -43,7 +45,7 @@ const PATIENCE: [(u64, u64); 5] = [
     (300, 1500),
     (4000, 8000),
 ];
-/// Answered items that a client remembers for a replay.
+/// Answered items of a set that a client remembers for a replay.
 const REMEMBERED: usize = 500;
 /// So many keys in a row share a contact, more or less.
 const KEYS_OF_A_CONTACT: u64 = 4;
@@ -73,7 +75,7 @@ pub struct Shared {
     pub addresses: Addresses,
     pub stop: AtomicBool,
     next_key: AtomicU64,
-    /// Keys that have a code, as far as their clients know.
+    /// Keys that brought a code, as far as their clients know for sure.
     pub assigned: AtomicU64,
     /// The same by the set that served.
     pub served: [AtomicU64; SETS.len()],
@@ -125,7 +127,9 @@ pub struct Client {
     random: Random,
     /// The second is for requests that race with the first.
     callers: [Caller; 2],
-    /// Answered items, by set.
+    /// Keys that were answered with a code.
+    answered: HashSet<u64>,
+    /// Some of their items, by set.
     remembered: [Vec<Item>; SETS.len()],
     calls: Vec<Call>,
 }
@@ -137,6 +141,7 @@ impl Client {
             shared: Arc::clone(shared),
             random,
             callers: [caller(), caller()],
+            answered: HashSet::new(),
             remembered: Default::default(),
             calls: Vec::new(),
         }
@@ -277,14 +282,20 @@ impl Client {
     }
 
     fn remember(&mut self, item: Item, given: &Given) {
-        let remembered = &mut self.remembered[item.set];
-        if remembered.contains(&item) {
+        if !self.answered.insert(item.key) {
             return;
         }
-        if given.outcome != Outcome::AlreadyAssigned {
+        // The replay of a code that the contact held already looks like that of a new one.
+        let is_new = match given.outcome {
+            Outcome::Assigned => true,
+            Outcome::Replayed => SETS[item.set].on_repeat != OnRepeat::SameCode,
+            Outcome::AlreadyAssigned => false,
+        };
+        if is_new {
             count(&self.shared.assigned, 1);
             count(&self.shared.served[given.served], 1);
         }
+        let remembered = &mut self.remembered[item.set];
         if remembered.len() < REMEMBERED {
             remembered.push(item);
         } else {
