@@ -18,6 +18,12 @@ pub fn code(code: u8) -> String {
     format!("C{code}")
 }
 
+/// The child of the set that is opened as this one.
+pub fn child_of_new(index: usize, new: &NewSet) -> Option<usize> {
+    let back = usize::from(new.child?) + 1;
+    index.checked_sub(back)
+}
+
 pub fn verb(event: Event) -> &'static str {
     match event {
         Event::Confirm => "confirm",
@@ -53,7 +59,7 @@ impl Player {
                 }
             };
             body["name"] = json!(format!("set {index}"));
-            if let Some(child) = player.child_of_new(index, new) {
+            if let Some(child) = child_of_new(index, new) {
                 body["childCouponSetId"] = json!(player.sets[child].id);
             }
             for policy in &new.policies {
@@ -82,12 +88,6 @@ impl Player {
 
     pub async fn is_multiple(&self, set: usize) -> bool {
         self.sets[set].read().await["type"] == "multiple"
-    }
-
-    /// The child of the set that is opened as this one.
-    pub fn child_of_new(&self, index: usize, new: &NewSet) -> Option<usize> {
-        let back = usize::from(new.child?) + 1;
-        index.checked_sub(back)
     }
 
     /// The set of this number.

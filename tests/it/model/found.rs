@@ -83,19 +83,6 @@ async fn an_event_that_is_told_twice_is_judged_by_what_was_told_in_between() {
 }
 
 #[tokio::test]
-async fn an_item_is_judged_by_itself_where_its_key_was_refused_to_another_contact() {
-    let batch = Step::Batch {
-        set: 0,
-        asks: vec![ask(0, Some(0)), ask(1, Some(0))],
-        child: None,
-        key: None,
-        all: false,
-    };
-    let sets = vec![set(1, None, &[Policy::OnRepeat("sameCode")])];
-    expect_as_the_model_says(sets, vec![assign(0, 1), batch]).await;
-}
-
-#[tokio::test]
 async fn a_batch_as_a_whole_says_what_became_of_a_key_whose_assignment_has_ended() {
     let batch = |all| Step::Batch {
         set: 0,

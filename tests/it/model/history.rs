@@ -129,37 +129,51 @@ impl fmt::Debug for History {
 }
 
 fn day() -> impl Strategy<Value = Option<Day>> {
-    option::weighted(0.5, prop_oneof![1 => Just(-1), 8 => 1..5_i8])
+    option::weighted(0.4, prop_oneof![1 => Just(-1), 8 => 1..5_i8])
 }
 
 fn rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
-    vec((0..12_u8, day()), 1..=most)
+    vec((0..16_u8, day()), 1..=most)
+}
+
+fn on_repeat() -> impl Strategy<Value = Policy> {
+    prop_oneof![Just("newCode"), Just("sameCode"), Just("refuse")].prop_map(Policy::OnRepeat)
+}
+
+fn same_code_until() -> impl Strategy<Value = Policy> {
+    prop_oneof![Just("always"), Just("used"), Just("expired")].prop_map(Policy::SameCodeUntil)
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
+    let most = prop_oneof![3 => Just(1_u8), 2 => Just(2), 1 => Just(3)];
+    let zone = prop_oneof![
+        Just("Europe/Madrid"),
+        Just("America/New_York"),
+        Just("Asia/Kathmandu"),
+    ];
+    let days = prop_oneof![Just(1_u16), Just(3), Just(200)];
     prop_oneof![
-        4 => prop_oneof![Just("newCode"), Just("sameCode"), Just("refuse")].prop_map(Policy::OnRepeat),
-        3 => prop_oneof![Just("used"), Just("expired"), Just("always")].prop_map(Policy::SameCodeUntil),
-        2 => option::weighted(0.8, 1..4_u8).prop_map(Policy::PerContact),
+        2 => on_repeat(),
+        2 => same_code_until(),
+        4 => option::weighted(0.9, most).prop_map(Policy::PerContact),
         2 => day().prop_map(Policy::ExpiresAt),
-        1 => prop_oneof![Just("Europe/Madrid"), Just("America/New_York"), Just("Asia/Kathmandu")]
-            .prop_map(Policy::Timezone),
-        2 => option::weighted(0.8, prop_oneof![Just(1_u16), Just(3), Just(200)]).prop_map(Policy::ValidForDays),
+        1 => zone.prop_map(Policy::Timezone),
+        2 => option::weighted(0.8, days).prop_map(Policy::ValidForDays),
     ]
 }
 
 fn new_set() -> impl Strategy<Value = NewSet> {
     let kind = prop_oneof![
-        3 => rows(6).prop_map(Kind::Multiple),
+        4 => rows(10).prop_map(Kind::Multiple),
         1 => option::weighted(0.7, 1..5_u8).prop_map(Kind::Single),
     ];
-    (kind, option::weighted(0.6, 0..3_u8), vec(policy(), 0..4)).prop_map(
-        |(kind, child, policies)| NewSet {
-            kind,
-            child,
-            policies,
-        },
-    )
+    let child = option::weighted(0.6, 0..3_u8);
+    let policies = (on_repeat(), same_code_until(), vec(policy(), 0..4));
+    (kind, child, policies).prop_map(|(kind, child, (repeat, until, others))| NewSet {
+        kind,
+        child,
+        policies: [vec![repeat, until], others].concat(),
+    })
 }
 
 /// Mostly no other child than the set's own.
@@ -167,12 +181,16 @@ fn child() -> impl Strategy<Value = Option<u8>> {
     option::weighted(0.15, 0..4_u8)
 }
 
+fn contact() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => Just(0), 2 => Just(1), 1 => Just(2)]
+}
+
 fn ask() -> impl Strategy<Value = Ask> {
     let reserve = prop_oneof![Just(1_800_u32), Just(100_000), Just(604_800)];
     (
-        0..3_u8,
-        option::weighted(0.5, 0..6_u8),
-        option::weighted(0.4, reserve),
+        contact(),
+        option::weighted(0.4, 0..6_u8),
+        option::weighted(0.3, reserve),
     )
         .prop_map(|(contact, key, reserve)| Ask {
             contact,
@@ -183,11 +201,11 @@ fn ask() -> impl Strategy<Value = Ask> {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        Just(Event::Confirm),
-        Just(Event::Sent),
-        Just(Event::Used),
-        Just(Event::Release),
-        Just(Event::Void),
+        2 => Just(Event::Confirm),
+        2 => Just(Event::Sent),
+        3 => Just(Event::Used),
+        2 => Just(Event::Release),
+        1 => Just(Event::Void),
     ]
 }
 
@@ -195,7 +213,7 @@ fn subject() -> impl Strategy<Value = Subject> {
     prop_oneof![
         6 => (0..4_u8).prop_map(Subject::Id),
         3 => (0..4_u8).prop_map(Subject::Code),
-        1 => (0..4_u8, 0..12_u8).prop_map(|(set, code)| Subject::AnyCode(set, code)),
+        1 => (0..4_u8, 0..16_u8).prop_map(|(set, code)| Subject::AnyCode(set, code)),
     ]
 }
 
@@ -232,7 +250,7 @@ pub fn client_step() -> impl Strategy<Value = Step> {
         1 => (0..4_u8, 1..9_u8, child())
             .prop_map(|(set, count, child)| Step::Available { set, count, child }),
         1 => (0..6_u8).prop_map(Step::Find),
-        2 => (option::of(0..3_u8), option::of(0..4_u8), option::weighted(0.3, 0..12_u8))
+        2 => (option::of(0..3_u8), option::of(0..4_u8), option::weighted(0.3, 0..16_u8))
             .prop_map(|(contact, set, code)| Step::List { contact, set, code }),
     ]
 }
@@ -246,9 +264,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 pub fn sets() -> impl Strategy<Value = Vec<NewSet>> {
-    vec(new_set(), 1..=4)
+    prop_oneof![3 => vec(new_set(), 1..=2), 2 => vec(new_set(), 3..=4)]
 }
 
 pub fn histories() -> impl Strategy<Value = History> {
-    (sets(), vec(step(), 1..30)).prop_map(|(sets, steps)| History { sets, steps })
+    (sets(), vec(step(), 1..50)).prop_map(|(sets, steps)| History { sets, steps })
 }

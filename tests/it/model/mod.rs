@@ -2,12 +2,14 @@
 //!
 //! A history that fails is printed as a list of steps, made as short as it goes. Found ones become tests of their own.
 
+mod asking;
 mod client;
 mod crowd;
 mod found;
 mod history;
 mod reference;
 mod run;
+mod telling;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What the hand-out must do, said as simply as it can be: from `openapi.yaml`, one request after the other, with lists
 //! that are searched from end to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Days, LocalResult, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -473,20 +473,11 @@ impl Model {
 
     /// The one thing that must never be: a code that two hold.
     pub fn twice_held(&self) -> Option<&Assignment> {
-        let is_single = |a: &Assignment| self.sets[a.set].code.is_some();
-        let held: Vec<_> = self
-            .assignments
+        let mut held = HashSet::new();
+        self.assignments
             .iter()
-            .filter(|a| a.state.is_held() && !is_single(a))
-            .collect();
-        held.iter()
-            .enumerate()
-            .find(|(index, a)| {
-                held[..*index]
-                    .iter()
-                    .any(|b| a.set == b.set && a.card.code == b.card.code)
-            })
-            .map(|(_, a)| *a)
+            .filter(|a| a.state.is_held() && self.sets[a.set].code.is_none())
+            .find(|a| !held.insert((a.set, &a.card.code)))
     }
 }
 

@@ -1,0 +1,359 @@
+//! Requests for codes: one by one, as batches and as rehearsals.
+
+use serde_json::{Value, json};
+
+use super::client::{contact, item_key};
+use super::history::Ask;
+use super::reference::{Given, Verdict};
+use super::run::{Check, Run, refusal, same, time};
+use crate::support::client::Answer;
+
+/// What came back for one request for a code: alone or as an item of a batch.
+struct Seen {
+    status: u16,
+    /// The assignment or the problem.
+    body: Value,
+    key: Value,
+}
+
+impl From<Answer> for Seen {
+    fn from(answer: Answer) -> Self {
+        Self {
+            status: answer.status.as_u16(),
+            key: answer.body["idempotencyKey"].clone(),
+            body: answer.body,
+        }
+    }
+}
+
+impl From<&Value> for Seen {
+    fn from(item: &Value) -> Self {
+        let status = item["status"]
+            .as_u64()
+            .and_then(|status| u16::try_from(status).ok());
+        let body = if item["error"].is_null() {
+            "assignment"
+        } else {
+            "error"
+        };
+        Self {
+            status: status.expect("a status"),
+            body: item[body].clone(),
+            key: item["idempotencyKey"].clone(),
+        }
+    }
+}
+
+impl Run<'_> {
+    pub async fn assign(
+        &mut self,
+        set: usize,
+        ask: Ask,
+        child: Option<u8>,
+        key: Option<&str>,
+    ) -> Check {
+        let answer = self.player.assign(set, ask, child, key).await;
+        self.check_answer(set, ask, child, key, &answer.into())
+    }
+
+    /// Compares one answer with what the model says, and lets the model have what was given.
+    fn check_answer(
+        &mut self,
+        set: usize,
+        ask: Ask,
+        child: Option<u8>,
+        key: Option<&str>,
+        seen: &Seen,
+    ) -> Check {
+        let child = self.player.child(child);
+        let verdict = self.model.ask(set, child, ask.contact, key);
+        self.check_verdict(set, ask, verdict, key, seen)
+            .map_err(|fault| format!("{fault}\n  answer: {} {}", seen.status, seen.body))
+    }
+
+    fn check_verdict(
+        &mut self,
+        set: usize,
+        ask: Ask,
+        verdict: Verdict,
+        key: Option<&str>,
+        seen: &Seen,
+    ) -> Check {
+        if let Some(key) = key.filter(|_| seen.status < 300) {
+            same("the key", seen.key.as_str(), Some(key))?;
+        }
+        let outcome = seen.body["outcome"].as_str();
+        match verdict {
+            Verdict::Refused(status, problem, assignment) => {
+                same("the status", seen.status, status)?;
+                same("the problem", seen.body["code"].as_str(), Some(problem))?;
+                let id = assignment.map(|index| self.model.assignments[index].id.as_str());
+                same(
+                    "the problem's assignment",
+                    seen.body["assignmentId"].as_str(),
+                    id,
+                )
+            }
+            Verdict::Replayed(index) => {
+                same(
+                    "status and outcome",
+                    (seen.status, outcome),
+                    (200, Some("replayed")),
+                )?;
+                self.check_assignment(&seen.body, index)
+            }
+            Verdict::AlreadyAssigned(index) => {
+                let expected = (200, Some("alreadyAssigned"));
+                same("status and outcome", (seen.status, outcome), expected)?;
+                let key = seen.key.as_str().expect("a key").to_owned();
+                self.model.keys.insert((set, key), index);
+                self.check_assignment(&seen.body, index)
+            }
+            Verdict::Given(serving, cards) => {
+                same(
+                    "status and outcome",
+                    (seen.status, outcome),
+                    (201, Some("assigned")),
+                )?;
+                let served = seen.body["couponSetId"].as_str();
+                same(
+                    "the set that served",
+                    served,
+                    Some(self.player.sets[serving].id.as_str()),
+                )?;
+                let code = seen.body["couponCode"].as_str().expect("a code");
+                let card = cards.iter().find(|card| card.code == code);
+                let card = card.ok_or_else(|| {
+                    let codes: Vec<_> = cards.iter().map(|card| &card.code).collect();
+                    format!("the code is {code}, but the model says one of {codes:?}")
+                })?;
+                self.model.take(Given {
+                    id: seen.body["id"].as_str().expect("an id").to_owned(),
+                    requested: set,
+                    set: serving,
+                    contact: ask.contact,
+                    card: card.clone(),
+                    key: seen.key.as_str().expect("a key").to_owned(),
+                    reserve: ask.reserve,
+                    assigned_at: time(&seen.body["assignedAt"]).expect("a time"),
+                });
+                self.check_assignment(&seen.body, self.model.assignments.len() - 1)
+            }
+        }
+    }
+
+    pub fn check_assignment(&self, seen: &Value, index: usize) -> Check {
+        let expected = &self.model.assignments[index];
+        let zone = self.model.sets[expected.set].timezone.name();
+        let texts = [
+            ("id", expected.id.as_str()),
+            ("couponCode", &expected.card.code),
+            ("couponSetId", &self.player.sets[expected.set].id),
+            (
+                "requestedCouponSetId",
+                &self.player.sets[expected.requested].id,
+            ),
+            ("contactId", contact(expected.contact)),
+            ("state", expected.state.as_str()),
+            ("timezone", zone),
+        ];
+        for (name, text) in texts {
+            same(name, seen[name].as_str(), Some(text))?;
+        }
+        let times = [
+            ("assignedAt", Some(expected.assigned_at)),
+            ("reservedUntil", expected.reserved_until),
+            ("expiresAt", expected.expires_at),
+        ];
+        for (name, moment) in times {
+            same(name, time(&seen[name]), moment)?;
+        }
+        Ok(())
+    }
+
+    pub async fn batch(
+        &mut self,
+        set: usize,
+        asks: &[Ask],
+        child: Option<u8>,
+        batch_key: Option<u8>,
+        all: bool,
+    ) -> Check {
+        let answer = self.player.batch(set, asks, child, batch_key, all).await;
+        let keys: Vec<_> = asks
+            .iter()
+            .enumerate()
+            .map(|(index, ask)| item_key(*ask, index, batch_key))
+            .collect();
+        if all {
+            let refusals = self.rehearse_batch(set, asks, child, &keys);
+            let contradict = |(index, key): (usize, &Option<String>)| {
+                let first = keys.iter().position(|other| other == key).unwrap_or(index);
+                key.is_some() && asks[first].contact != asks[index].contact
+            };
+            if keys.iter().enumerate().any(contradict) {
+                return same(
+                    "the refusal",
+                    refusal(&answer).as_str(),
+                    "422 validation-failed",
+                );
+            }
+            if !refusals.is_empty() {
+                return check_withheld(&answer, asks, &refusals);
+            }
+        }
+        let answer = answer.expect(200);
+        same("the number of results", answer.results().len(), asks.len())?;
+        // An item asks after all others if an earlier one brought its key for another contact that was refused; but where
+        // nothing was left for that one, nothing is left for it, or thousands with one key would ask one by one.
+        let mut open: Vec<usize> = (0..asks.len()).collect();
+        while !open.is_empty() {
+            let is_first = |index: &usize| {
+                let mut others = open.iter().take_while(|other| *other < index);
+                keys[*index].is_none() || others.all(|other| keys[*other] != keys[*index])
+            };
+            let (first, followers): (Vec<usize>, Vec<usize>) =
+                open.iter().partition(|index| is_first(index));
+            for index in &first {
+                let seen = Seen::from(&answer.results()[*index]);
+                self.check_answer(set, asks[*index], child, keys[*index].as_deref(), &seen)
+                    .map_err(|fault| format!("item {index}: {fault}"))?;
+            }
+            open.clear();
+            for index in followers {
+                let leader = first.iter().find(|leader| keys[**leader] == keys[index]);
+                let leader = *leader.expect("another item with this key");
+                let is_bound = self
+                    .model
+                    .keys
+                    .contains_key(&(set, keys[index].clone().expect("a key")));
+                let seen = Seen::from(&answer.results()[index]);
+                if !is_bound && asks[leader].contact != asks[index].contact {
+                    let of_leader = Seen::from(&answer.results()[leader]);
+                    let problem = of_leader.body["code"].as_str().unwrap_or_default();
+                    if ["coupon-set-exhausted", "coupon-set-expired"].contains(&problem) {
+                        let problem = Some(problem);
+                        same(
+                            "the follower's problem",
+                            seen.body["code"].as_str(),
+                            problem,
+                        )?;
+                    } else {
+                        open.push(index);
+                    }
+                    continue;
+                }
+                self.check_answer(set, asks[index], child, keys[index].as_deref(), &seen)
+                    .map_err(|fault| format!("item {index}: {fault}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The items of a batch that cannot be given a code, with their problems.
+    fn rehearse_batch(
+        &self,
+        set: usize,
+        asks: &[Ask],
+        child: Option<u8>,
+        keys: &[Option<String>],
+    ) -> Vec<(usize, &'static str)> {
+        let mut model = self.model.clone();
+        let mut refusals = Vec::new();
+        for (index, (ask, key)) in asks.iter().zip(keys).enumerate() {
+            let child = self.player.child(child);
+            let new_key = key.clone().unwrap_or_else(|| format!("new {index}"));
+            match model.ask(set, child, ask.contact, key.as_deref()) {
+                Verdict::Refused(_, problem, _) => refusals.push((index, problem)),
+                Verdict::Replayed(_) => {}
+                Verdict::AlreadyAssigned(held) => {
+                    model.keys.insert((set, new_key), held);
+                }
+                Verdict::Given(serving, mut cards) => {
+                    model.take(Given {
+                        id: String::new(),
+                        requested: set,
+                        set: serving,
+                        contact: ask.contact,
+                        card: cards.remove(0),
+                        key: new_key,
+                        reserve: ask.reserve,
+                        assigned_at: model.now,
+                    });
+                }
+            }
+        }
+        refusals
+    }
+
+    pub async fn rehearse(
+        &self,
+        set: usize,
+        ask: Ask,
+        child: Option<u8>,
+        outcome: Option<&str>,
+    ) -> Check {
+        let answer = self.player.rehearse(set, ask, child, outcome).await;
+        let chain = self.model.chain(set, self.player.child(child));
+        let refuses = self.model.sets[set].on_repeat == "refuse";
+        let expected = match (chain, outcome) {
+            (Err(fault), _) => (422, fault),
+            (_, Some("exhausted")) => (409, "coupon-set-exhausted"),
+            (_, Some("expired")) => (409, "coupon-set-expired"),
+            (_, Some("alreadyAssigned")) if refuses => (409, "already-assigned"),
+            (_, Some("alreadyAssigned")) => (200, "alreadyAssigned"),
+            _ => (200, "assigned"),
+        };
+        let seen = answer.body["code"]
+            .as_str()
+            .or(answer.body["outcome"].as_str());
+        same(
+            "the rehearsal",
+            (answer.status.as_u16(), seen, &answer.body["test"]),
+            (expected.0, Some(expected.1), &json!(true)),
+        )
+    }
+}
+
+/// Nothing was given, and the items that could not be served are named. What is said of an item whose contact or key
+/// occurs twice depends on what became of the other one, so of these any of the refused will do.
+fn check_withheld(answer: &Answer, asks: &[Ask], refusals: &[(usize, &str)]) -> Check {
+    same(
+        "the refusal",
+        refusal(answer).as_str(),
+        "409 batch-withheld",
+    )?;
+    let refused: Vec<(usize, &str)> = answer.body["refused"]
+        .as_array()
+        .expect("what was refused")
+        .iter()
+        .map(|refused| {
+            let index = refused["index"]
+                .as_u64()
+                .and_then(|n| usize::try_from(n).ok());
+            (
+                index.expect("an index"),
+                refused["error"]["code"].as_str().expect("a code"),
+            )
+        })
+        .collect();
+    for index in 0..asks.len() {
+        let of = |all: &[(usize, &str)]| {
+            all.iter()
+                .find(|(i, _)| *i == index)
+                .map(|(_, code)| (*code).to_owned())
+        };
+        let is_alone = asks
+            .iter()
+            .enumerate()
+            .all(|(other, ask)| other == index || ask.contact != asks[index].contact);
+        if is_alone {
+            same(
+                &format!("the refusal of item {index}"),
+                of(&refused),
+                of(refusals),
+            )?;
+        }
+    }
+    Ok(())
+}
