@@ -25,7 +25,8 @@ static CONTACTS: AtomicU64 = AtomicU64::new(0);
 /// What the clients of a run ask for.
 #[derive(Debug, Clone)]
 pub struct Work {
-    pub head: Head,
+    /// Sets, as paths to ask in turn.
+    pub heads: Vec<Head>,
     /// Items of a request; none for one that has no body.
     pub items: Items,
     /// What each answer must be.
@@ -135,19 +136,20 @@ pub async fn closed(
         running.spawn(async move {
             let mut seen = Seen::default();
             let mut body = String::new();
-            loop {
+            for head in work.heads.iter().cycle() {
                 work.items.write(&mut body);
                 let sent = Instant::now();
                 if sent >= end {
-                    return Result::Ok(seen);
+                    break;
                 }
-                let answer = client.send(&work.head, body.as_bytes()).await?;
+                let answer = client.send(head, body.as_bytes()).await?;
                 let answered = Instant::now();
                 seen.check(&work, &answer)?;
                 if answered >= start && answered < end {
                     seen.latencies.push(answered - sent);
                 }
             }
+            Result::Ok(seen)
         });
     }
     // While it warms up the processes it needs are started, so that none of their time is missed.
@@ -206,7 +208,8 @@ pub async fn open(
                     return Result::Ok(seen);
                 }
                 work.items.write(&mut body);
-                let answer = client.send(&work.head, body.as_bytes()).await?;
+                let place = usize::try_from(number)? % work.heads.len();
+                let answer = client.send(&work.heads[place], body.as_bytes()).await?;
                 let answered = Instant::now();
                 seen.check(&work, &answer)?;
                 if due(number) >= start {

@@ -10,11 +10,13 @@
 
 mod cpu;
 mod load;
+mod redis;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
 mod textbook;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -40,8 +42,13 @@ pub const BAR: usize = 64;
 /// Connections of the textbook statement.
 pub const TEXTBOOK_CONNECTIONS: usize = 32;
 /// Items of a batch, and the clients that send such.
-pub const BATCHES: [u32; 2] = [100, 1000];
-pub const BATCH_CLIENTS: usize = 4;
+pub const BATCHES: [(u32, usize); 3] = [(100, 4), (1000, 4), (1000, 1)];
+/// Sets that are asked now and then while another one is under full load, and how often all together.
+pub const COLD_SETS: u64 = 200;
+const COLD_RATE: f64 = 200.0;
+const COLD_CLIENTS: usize = 64;
+/// Codes of each.
+const COLD_CODES: u64 = 400;
 /// Share of the top rate at which latency is measured.
 pub const OPEN_SHARE: f64 = 0.5;
 /// Codes of the set that is then asked in vain.
@@ -59,6 +66,10 @@ pub struct Plan {
     pub open: Span,
     pub batch: Span,
     pub exhausted: Span,
+    pub insert: Span,
+    pub cold: Span,
+    /// Codes that Redis pops.
+    pub redis: u64,
 }
 
 const fn span(warm_up: u64, measured: u64) -> Span {
@@ -77,6 +88,9 @@ const FULL: Plan = Plan {
     open: span(2, 15),
     batch: span(1, 5),
     exhausted: span(1, 5),
+    insert: span(1, 5),
+    cold: span(2, 15),
+    redis: 100_000,
 };
 
 const QUICK: Plan = Plan {
@@ -88,6 +102,9 @@ const QUICK: Plan = Plan {
     open: span(1, 3),
     batch: span(1, 2),
     exhausted: span(1, 2),
+    insert: span(1, 2),
+    cold: span(1, 5),
+    redis: 20_000,
 };
 
 /// What one round came to.
@@ -104,6 +121,14 @@ pub struct Round {
     pub exhausted: Outcome,
     /// Nothing is left, and an unlimited child serves.
     pub fallback: Outcome,
+    /// Single-row inserts on one connection, each a commit.
+    pub insert: Outcome,
+    /// The cold sets alone, and beside a hot one.
+    pub cold: Outcome,
+    pub cold_beside_hot: Outcome,
+    /// The hot set meanwhile.
+    pub hot: Outcome,
+    pub redis: Option<Outcome>,
 }
 
 fn main() -> Result<()> {
@@ -130,6 +155,7 @@ fn main() -> Result<()> {
     let plan = if support::is_quick() { QUICK } else { FULL };
     let driver = std::thread::Builder::new().name(DRIVER.to_owned()).spawn({
         let postmaster = postgresql.pid();
+        let scratch = folder.path().join("redis");
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -143,6 +169,8 @@ fn main() -> Result<()> {
                     postmaster,
                     service,
                     plan,
+                    scratch,
+                    cold_sets: Vec::new(),
                 };
                 bench.run().await
             })
@@ -184,6 +212,9 @@ struct Bench {
     postmaster: u32,
     service: Service,
     plan: Plan,
+    /// For the files of Redis.
+    scratch: PathBuf,
+    cold_sets: Vec<String>,
 }
 
 impl Bench {
@@ -197,6 +228,13 @@ impl Bench {
                 .fetch_one(&mut self.admin)
                 .await?
         };
+        let few = csv(COLD_CODES);
+        for number in 0..COLD_SETS {
+            let fields = format!(r#""name":"cold {number}","type":"multiple""#);
+            let set = self.service.create_set(&fields).await?;
+            self.service.import(&set, few.as_bytes()).await?;
+            self.cold_sets.push(set);
+        }
         let csv = csv(self.plan.codes);
         let mut rounds = Vec::new();
         for number in 1..=self.plan.rounds {
@@ -214,17 +252,27 @@ impl Bench {
         round.textbook = textbook::run(
             &self.options,
             self.postmaster,
+            textbook::CLAIM,
             TEXTBOOK_CONNECTIONS,
             self.plan.textbook,
         )
         .await?;
         told("textbook", TEXTBOOK_CONNECTIONS, &round.textbook);
+        round.insert = textbook::run(
+            &self.options,
+            self.postmaster,
+            textbook::INSERT,
+            1,
+            self.plan.insert,
+        )
+        .await?;
+        told("insert", 1, &round.insert);
         textbook::drop_table(&mut self.admin).await?;
 
         let set = self.filled_set(&format!("singles {number}"), csv).await?;
         let one = self.assign(&set, Items::One);
         let nothing = Work {
-            head: Head::get("/healthz", &self.service.key),
+            heads: vec![Head::get("/healthz", &self.service.key)],
             items: Items::None,
             status: 200,
             codes: false,
@@ -254,14 +302,20 @@ impl Bench {
         )
         .await?;
         told("assign, open loop", BAR, &round.open);
-        for items in BATCHES {
+        for (items, clients) in BATCHES {
             let work = self.assign(&set, Items::Batch(items));
-            let outcome = self.closed(&work, BATCH_CLIENTS, self.plan.batch).await?;
-            told("batch", BATCH_CLIENTS, &outcome);
+            let outcome = self.closed(&work, clients, self.plan.batch).await?;
+            told("batch", clients, &outcome);
             round.batches.push(outcome);
         }
 
         self.exhausted(number, &mut round).await?;
+        let set = self.filled_set(&format!("hot {number}"), csv).await?;
+        self.fairness(&set, &mut round).await?;
+        round.redis = redis::run(&self.scratch, BAR, self.plan.redis)?;
+        if let Some(redis) = &round.redis {
+            told("redis", BAR, redis);
+        }
         Ok(round)
     }
 
@@ -303,6 +357,55 @@ impl Bench {
         Ok(())
     }
 
+    /// Many sets that are asked now and then, alone and while one set is asked as fast as it answers.
+    async fn fairness(&self, hot: &str, round: &mut Round) -> Result<()> {
+        let heads = self.cold_sets.iter();
+        let cold = Work {
+            heads: heads
+                .flat_map(|set| self.assign(set, Items::One).heads)
+                .collect(),
+            // The sets have the same codes.
+            codes: false,
+            ..self.assign(hot, Items::One)
+        };
+        round.cold = self.cold(&cold)?.await?;
+        told("cold sets", COLD_CLIENTS, &round.cold);
+        let hot = self.assign(hot, Items::One);
+        let (hot, cold) = tokio::join!(self.closed(&hot, BAR, self.plan.cold), self.cold(&cold)?);
+        round.hot = hot?;
+        told("hot set", BAR, &round.hot);
+        round.cold_beside_hot = cold?;
+        told("cold sets beside", COLD_CLIENTS, &round.cold_beside_hot);
+        Ok(())
+    }
+
+    /// On a thread of its own, so that they wait for no other client.
+    fn cold(&self, work: &Work) -> Result<impl Future<Output = Result<Outcome>>> {
+        let (work, span) = (work.clone(), self.plan.cold);
+        let (address, postmaster) = (self.service.address, self.postmaster);
+        let (done, outcome) = oneshot::channel();
+        std::thread::Builder::new()
+            .name(DRIVER.to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(Into::into);
+                let outcome = runtime.and_then(|runtime| {
+                    runtime.block_on(load::open(
+                        address,
+                        postmaster,
+                        &work,
+                        COLD_CLIENTS,
+                        COLD_RATE,
+                        span,
+                    ))
+                });
+                let _ = done.send(outcome.map_err(|error| error.to_string()));
+            })?;
+        Ok(async move { Ok(outcome.await??) })
+    }
+
     /// Takes the few codes of a set.
     async fn drain(&self, set: &str) -> Result<()> {
         let work = self.assign(set, Items::One);
@@ -311,7 +414,7 @@ impl Bench {
         for _ in 0..FEW {
             work.items.write(&mut body);
             client
-                .send(&work.head, body.as_bytes())
+                .send(&work.heads[0], body.as_bytes())
                 .await?
                 .expect(201)?;
         }
@@ -324,11 +427,11 @@ impl Bench {
             Items::None | Items::One => ("", 201),
         };
         Work {
-            head: Head::post(
+            heads: vec![Head::post(
                 &format!("/v1/coupon-sets/{set}/assignments{path}"),
                 &self.service.key,
                 "application/json",
-            ),
+            )],
             items,
             status,
             codes: true,

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::load::Outcome;
 use crate::support::table::{Table, times, whole};
 use crate::support::{float, machine, median};
-use crate::{BAR, BATCH_CLIENTS, BATCHES, CLIENTS, OPEN_SHARE, Plan, Round, TEXTBOOK_CONNECTIONS};
+use crate::{BAR, BATCHES, CLIENTS, COLD_SETS, OPEN_SHARE, Plan, Round, TEXTBOOK_CONNECTIONS};
 
 /// Medians over the rounds.
 struct Figures<'a> {
@@ -75,10 +75,10 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     let outcome = figures.median(|round| &round.open);
     let what = format!("assign, open loop at {OPEN_SHARE} of that rate");
     row(&what, BAR, &outcome, None);
-    for (index, items) in BATCHES.into_iter().enumerate() {
+    for (index, (items, clients)) in BATCHES.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.batches[index]);
         let what = format!("assign in batches of {items}");
-        row(&what, BATCH_CLIENTS, &outcome, None);
+        row(&what, clients, &outcome, None);
     }
     row(
         "exhausted set, refused (409)",
@@ -92,6 +92,37 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         &figures.median(|round| &round.fallback),
         None,
     );
+    let insert = figures.median(|round| &round.insert);
+    row("insert of a row, committed, no HTTP", 1, &insert, None);
+    let cold = figures.median(|round| &round.cold);
+    row(
+        &format!("{COLD_SETS} cold sets, open loop"),
+        BAR,
+        &cold,
+        None,
+    );
+    let beside = figures.median(|round| &round.cold_beside_hot);
+    row("the same beside a hot set", BAR, &beside, None);
+    row(
+        "the hot set meanwhile",
+        BAR,
+        &figures.median(|round| &round.hot),
+        None,
+    );
+    let redis = rounds.iter().all(|round| round.redis.is_some()).then(|| {
+        let redis = |round: &Round| round.redis.clone().unwrap_or_default();
+        let median =
+            |of: &dyn Fn(Outcome) -> f64| median(rounds.iter().map(|round| of(redis(round))));
+        Outcome {
+            rate: median(&|outcome| outcome.rate),
+            p50: median(&|outcome| outcome.p50),
+            p99: median(&|outcome| outcome.p99),
+            ..Outcome::default()
+        }
+    });
+    if let Some(redis) = &redis {
+        row("Redis: LPOP, appendfsync always", BAR, redis, None);
+    }
 
     let mut text = format!(
         "\n`cargo bench --bench assign` on {}; PostgreSQL {version}, fsync on.\n\n{table}\n",
@@ -102,12 +133,33 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         &format!("Assign at {BAR} clients over the textbook statement"),
         single.rate / textbook.rate,
     ));
-    for (index, items) in BATCHES.into_iter().enumerate() {
+    let alone = figures.median(|round| &round.assign[0]);
+    for (index, (items, clients)) in BATCHES.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.batches[index]);
+        let (others, single) = if clients == 1 {
+            (1, &alone)
+        } else {
+            (BAR, &single)
+        };
         text.push_str(&compared(
-            &format!("Batches of {items} over single assignments at {BAR} clients"),
+            &format!("Batches of {items} by {clients} clients over single assignments by {others}"),
             outcome.rate / single.rate,
         ));
+    }
+    text.push_str(&compared(
+        "Time of an assignment at 1 client over that of an insert",
+        alone.p50 / insert.p50,
+    ));
+    text.push_str(&compared(
+        "p99 of the cold sets beside a hot one over that without",
+        beside.p99 / cold.p99,
+    ));
+    match &redis {
+        Some(redis) => text.push_str(&compared(
+            &format!("Assign at {BAR} clients over Redis"),
+            single.rate / redis.rate,
+        )),
+        None => text.push_str("Redis is not installed and was left out.\n"),
     }
     for (what, outcome) in [
         (
@@ -134,7 +186,7 @@ fn settings(plan: &Plan) -> String {
     format!(
         "\nMedians of {} rounds, in each of which everything was run once, one after the other, on fresh tables and sets \
          of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \
-         exhausted {}. The service ran in the process of the clients, on a runtime of its own; the clients are one thread \
+         exhausted {}, insert {}, cold sets {}. The service ran in the process of the clients, on a runtime of its own; the clients are one thread \
          that shares the processors. Every contact is a new one, every answer was checked, and no code came twice. \
          Rates of batches count codes, their times are of whole requests. The open loop counts latency from when a \
          request was due.\n",
@@ -146,6 +198,8 @@ fn settings(plan: &Plan) -> String {
         seconds(plan.open),
         seconds(plan.batch),
         seconds(plan.exhausted),
+        seconds(plan.insert),
+        seconds(plan.cold),
     )
 }
 

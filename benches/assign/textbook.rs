@@ -26,11 +26,15 @@ const CREATE: &str = "
     insert into coupons (set_id, code) select 1, md5(g::text) from generate_series(1, {rows}) g;
     create index coupons_available_idx on coupons (set_id, id) where status = 'available'";
 
-const CLAIM: &str = "
+pub const CLAIM: &str = "
     update coupons set status = 'assigned', contact = $1, assigned_at = now()
      where id = (select id from coupons where set_id = $2 and status = 'available'
                   order by id for update skip locked limit 1)
     returning code";
+
+/// The least that any durable hand-out must do: a row of its own, in a commit of its own.
+pub const INSERT: &str =
+    "insert into coupons (contact, set_id, code) values ($1, $2, 'X') returning code";
 
 /// Makes the table anew.
 pub async fn create(connection: &mut PgConnection, rows: u64) -> Result<()> {
@@ -44,10 +48,11 @@ pub async fn drop_table(connection: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Runs the statement on many connections, each as fast as it can.
+/// Runs a statement on many connections, each as fast as it can.
 pub async fn run(
     options: &PgConnectOptions,
     postmaster: u32,
+    statement: &'static str,
     connections: usize,
     span: Span,
 ) -> Result<Outcome> {
@@ -71,7 +76,7 @@ pub async fn run(
                     clippy::disallowed_methods,
                     reason = "its table is none of the service's, so no macro can check it"
                 )]
-                let claim = sqlx::query_scalar::<_, String>(CLAIM)
+                let claim = sqlx::query_scalar::<_, String>(statement)
                     .bind(format!("contact-{client}-{}", latencies.len()))
                     .bind(1_i32);
                 claim.fetch_one(&mut connection).await?;

@@ -1,0 +1,78 @@
+//! Redis beside it: `LPOP` of a list, with every write flushed as ours are. It is neither told to whom, nor asked twice,
+//! nor does it keep a log. Left out where `redis-server` and `redis-benchmark` are not installed.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::load::Outcome;
+use crate::support::Result;
+
+/// A server of our own, ended with this value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Pops so many codes with so many clients; `None` where Redis is not installed.
+pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>> {
+    let port = TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port()
+        .to_string();
+    std::fs::create_dir_all(folder)?;
+    let server = Command::new("redis-server")
+        .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+        .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
+        .arg(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(server) = server else {
+        return Ok(None);
+    };
+    let server = Server(server);
+    let count = codes.to_string();
+    let fill = ["-n", &count, "-P", "100", "lpush", "codes", "ABCDEFGHJKLM"];
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !benchmark(&port, &fill)?.contains("rps") {
+        if Instant::now() > deadline {
+            return Err("redis-server does not answer".into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let clients = clients.to_string();
+    let told = benchmark(&port, &["-n", &count, "-c", &clients, "lpop", "codes"])?;
+    drop(server);
+    // A head of names, then a line of figures: test, rps, average, least, p50, p95, p99, most; in milliseconds.
+    let figures: Vec<f64> = told
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .split(',')
+        .filter_map(|figure| figure.trim_matches('"').parse().ok())
+        .collect();
+    let [rate, _, _, p50, _, p99, _] = figures[..] else {
+        return Err(format!("redis-benchmark said: {told}").into());
+    };
+    Ok(Some(Outcome {
+        rate,
+        p50: p50 / 1000.0,
+        p99: p99 / 1000.0,
+        ..Outcome::default()
+    }))
+}
+
+/// What the tool says; nothing if it fails.
+fn benchmark(port: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new("redis-benchmark")
+        .args(["-h", "127.0.0.1", "-p", port, "--csv"])
+        .args(arguments)
+        .output()?;
+    Ok(String::from_utf8(output.stdout)?)
+}
