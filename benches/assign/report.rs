@@ -24,14 +24,28 @@ impl Figures<'_> {
             cpu: [0, 1, 2].map(|part| median(&|outcome| outcome.cpu[part])),
         }
     }
+
+    /// `None` where it was left out.
+    fn redis(&self) -> Option<Outcome> {
+        let outcomes: Vec<&Outcome> = self
+            .rounds
+            .iter()
+            .filter_map(|round| round.redis.as_ref())
+            .collect();
+        let median =
+            |of: &dyn Fn(&Outcome) -> f64| median(outcomes.iter().map(|outcome| of(outcome)));
+        (!outcomes.is_empty()).then(|| Outcome {
+            rate: median(&|outcome| outcome.rate),
+            p50: median(&|outcome| outcome.p50),
+            p99: median(&|outcome| outcome.p99),
+            ..Outcome::default()
+        })
+    }
 }
 
 pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> String {
     let figures = Figures { rounds };
     let textbook = figures.median(|round| &round.textbook);
-    let bar = CLIENTS.iter().position(|clients| *clients == BAR);
-    let bar = bar.unwrap_or(0);
-    let single = figures.median(|round| &round.assign[bar]);
 
     let mut table = Table::new(&[
         "",
@@ -109,17 +123,7 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         &figures.median(|round| &round.hot),
         None,
     );
-    let redis = rounds.iter().all(|round| round.redis.is_some()).then(|| {
-        let redis = |round: &Round| round.redis.clone().unwrap_or_default();
-        let median =
-            |of: &dyn Fn(Outcome) -> f64| median(rounds.iter().map(|round| of(redis(round))));
-        Outcome {
-            rate: median(&|outcome| outcome.rate),
-            p50: median(&|outcome| outcome.p50),
-            p99: median(&|outcome| outcome.p99),
-            ..Outcome::default()
-        }
-    });
+    let redis = figures.redis();
     if let Some(redis) = &redis {
         row("Redis: LPOP, appendfsync always", BAR, redis, None);
     }
@@ -128,6 +132,21 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         "\n`cargo bench --bench assign` on {}; PostgreSQL {version}, fsync on.\n\n{table}\n",
         machine::describe(data)
     );
+    text.push_str(&ratios(&figures));
+    text.push_str(&settings(plan));
+    text
+}
+
+/// What compares with what.
+fn ratios(figures: &Figures<'_>) -> String {
+    let bar = CLIENTS.iter().position(|clients| *clients == BAR);
+    let bar = bar.unwrap_or(0);
+    let single = figures.median(|round| &round.assign[bar]);
+    let textbook = figures.median(|round| &round.textbook);
+    let insert = figures.median(|round| &round.insert);
+    let cold = figures.median(|round| &round.cold);
+    let beside = figures.median(|round| &round.cold_beside_hot);
+    let mut text = String::new();
     let compared = |what: &str, ratio: f64| format!("{what}: {} times.\n", times(ratio));
     text.push_str(&compared(
         &format!("Assign at {BAR} clients over the textbook statement"),
@@ -154,7 +173,7 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         "p99 of the cold sets beside a hot one over that without",
         beside.p99 / cold.p99,
     ));
-    match &redis {
+    match figures.redis() {
         Some(redis) => text.push_str(&compared(
             &format!("Assign at {BAR} clients over Redis"),
             single.rate / redis.rate,
@@ -176,7 +195,6 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
             outcome.rate / single.rate,
         ));
     }
-    text.push_str(&settings(plan));
     text
 }
 
