@@ -59,6 +59,14 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         from_child,
         patched,
         from_own_child,
+        confirmed,
+        sent,
+        released,
+        policy,
+        again,
+        availability,
+        campaign,
+        rehearsal,
         of_code,
         of_bob,
         sets,
@@ -85,6 +93,26 @@ fn the_commands_of_the_walk_through_work_as_printed() {
     assert_eq!(from_child["couponCode"], "WELCOME15");
     assert_eq!(from_child["couponSetId"], patched["childCouponSetId"]);
     assert_eq!(from_own_child["couponCode"], "WELCOME15");
+    assert_eq!(confirmed["state"], "assigned");
+    assert_eq!(
+        (&sent["state"], &sent["id"]),
+        (&"sent".into(), &confirmed["id"])
+    );
+    assert_eq!(released["state"], "released");
+    assert_eq!(released["events"][1]["reason"], "The mail bounced");
+    assert_eq!(policy["validForDays"], 30);
+    assert_eq!(again["outcome"], "alreadyAssigned");
+    assert_eq!(again["couponCode"], sent["couponCode"]);
+    assert_eq!(availability["sufficient"], true);
+    let given = campaign["results"].as_array().expect("a list");
+    assert!(
+        given.iter().all(|result| result["status"] == 201),
+        "{campaign}"
+    );
+    assert_eq!(
+        (&rehearsal["code"], &rehearsal["test"]),
+        (&"coupon-set-exhausted".into(), &true.into())
+    );
     assert_eq!(of_code["results"][0]["contactId"], "ann");
     assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
     let sets = sets["results"].as_array().expect("a list");
@@ -99,7 +127,7 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         .collect();
     let expected = [
         ("Flash sale", [0, 1]),
-        ("Multiple birthday", [99_999, 1]),
+        ("Multiple birthday", [99_996, 4]),
         ("Welcome popup", [198, 2]),
     ];
     assert_eq!(counted, expected);
