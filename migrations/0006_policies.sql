@@ -33,6 +33,10 @@ alter table lots
   add column first_expires_at timestamptz,
   add column last_expires_at timestamptz;
 
+-- Codes that came back are in lots without an import, one for each moment of expiry.
+create index lots_returned_idx on lots (tenant_id, set_no, coalesce(first_expires_at, 'infinity'))
+  where import_id is null;
+
 -- A code of a small set may come back many thousand times.
 alter table cards
   alter column turn type integer;

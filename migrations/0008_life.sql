@@ -88,6 +88,7 @@ declare
   v_expiries timestamptz[];
   v_expiry   timestamptz;
   v_lot_no   integer;
+  v_state    text;
   v_last     integer;
 begin
   select array_agg(c.code), array_agg(c.line), array_agg(c.turn), array_agg(c.expires_at)
@@ -103,7 +104,9 @@ begin
    cross join lateral (
      select c.code, c.line, c.turn, c.expires_at
        from cards c
-      where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = a.lot_no and c.ordinal = a.ordinal
+      where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = a.lot_no
+        and c.ordinal between a.ordinal and a.ordinal
+      order by c.ordinal
       limit 1
    ) c;
 
@@ -111,17 +114,25 @@ begin
     select distinct q.expiry
       from unnest(v_expiries) as q (expiry)
   loop
-    select l.lot_no into v_lot_no
+    v_state := null;
+    select l.lot_no, l.state into v_lot_no, v_state
       from lots l
      where l.tenant_id = p_tenant and l.set_no = p_set_no and l.import_id is null
-       and l.first_expires_at is not distinct from v_expiry
+       and coalesce(l.first_expires_at, 'infinity') = coalesce(v_expiry, 'infinity')
      limit 1;
-    if not found then
-      insert into lots (tenant_id, set_no, lot_no, state, first_expires_at, last_expires_at)
-      select p_tenant, p_set_no, coalesce(max(l.lot_no), 0) + 1, 'open', v_expiry, v_expiry
+    if v_state is null then
+      select l.lot_no into v_lot_no
         from lots l
        where l.tenant_id = p_tenant and l.set_no = p_set_no
-      returning lot_no into v_lot_no;
+       order by l.lot_no desc
+       limit 1;
+      v_lot_no := coalesce(v_lot_no, 0) + 1;
+      insert into lots (tenant_id, set_no, lot_no, state, first_expires_at, last_expires_at)
+      values (p_tenant, p_set_no, v_lot_no, 'open', v_expiry, v_expiry);
+    elsif v_state = 'closed' then
+      update lots l
+         set state = 'open'
+       where l.tenant_id = p_tenant and l.set_no = p_set_no and l.lot_no = v_lot_no;
     end if;
 
     select c.ordinal into v_last
@@ -136,6 +147,26 @@ begin
      where q.expiry is not distinct from v_expiry;
   end loop;
 end $$;
+
+-- Takes reservations out of the list of open ones. Found one by one, in the order of the primary key: a list of numbers
+-- was looked for by an index that begins with the same columns and reads all of the set.
+create function drop_reservations(p_tenant integer, p_set_no integer, p_numbers bigint[])
+returns void
+language sql
+as $$
+  delete from reservations
+   where tenant_id = p_tenant
+     and ctid = any (array(
+       select found.ctid
+         from unnest(p_numbers) as q (number)
+        cross join lateral (
+          select r.ctid
+            from reservations r
+           where r.tenant_id = p_tenant and r.set_no = p_set_no and r.number between q.number and q.number
+           order by r.number
+           limit 1
+        ) found));
+$$;
 
 -- Ends reservations of a set that have run out, up to a thousand, and answers how many.
 create function end_reservations(p_tenant integer, p_set_no integer, p_at timestamptz)
@@ -157,8 +188,7 @@ begin
     return 0;
   end if;
 
-  delete from reservations r
-   where r.tenant_id = p_tenant and r.set_no = p_set_no and r.number = any (v_numbers);
+  perform drop_reservations(p_tenant, p_set_no, v_numbers);
   perform append_entries(
     p_tenant, p_set_no, p_at, v_numbers, array_fill('expired'::text, array[v_count]),
     array_fill('reserved'::text, array[v_count]),
@@ -332,8 +362,7 @@ begin
       p_tenant, p_set_no, v_now, r_assignment, r_event, r_state, r_expires, r_occurred, r_caller, r_reason);
   end if;
   if v_ended is not null then
-    delete from reservations r
-     where r.tenant_id = p_tenant and r.set_no = p_set_no and r.number = any (v_ended);
+    perform drop_reservations(p_tenant, p_set_no, v_ended);
   end if;
   if v_returned is not null then
     perform return_cards(p_tenant, p_set_no, v_returned);
@@ -416,12 +445,10 @@ begin
       end if;
       v_take := least(p_want - v_taken, v_size - v_cursor);
       if v_take = 0 then
-        -- More may come back to a lot of returned codes, as long as they have not expired.
-        if not v_returned or v_lot.last_expires_at <= p_at then
-          update lots l
-             set state = 'closed'
-           where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.lot_no = v_lot.lot_no;
-        end if;
+        -- A lot of returned codes is opened again when more come back to it.
+        update lots l
+           set state = 'closed'
+         where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.lot_no = v_lot.lot_no;
         continue;
       end if;
 
@@ -646,6 +673,13 @@ begin
   select * into v_tail
     from ledger_tail(p_tenant, v_requested.set_no);
   v_now := greatest(clock_timestamp(), v_tail.at);
+  if p_chain then
+    -- One moment for all that is judged, and no set's past.
+    v_now := greatest(v_now, (
+      select max(t.at)
+        from unnest(v_chain) as c (set_no)
+       cross join lateral ledger_tail(p_tenant, c.set_no) t));
+  end if;
   v_exhausted := case when v_requested.expires_at <= v_now then 'setExpired' else 'exhausted' end;
   v_repeats := cardinality(p_contacts) > 1 and cardinality(p_contacts) > (
     select count(distinct q.contact collate "C")
@@ -741,6 +775,7 @@ begin
                  and l.tenant_id = p_tenant and l.contact_no = s_contact_no[i]
                  and l.requested_set_no = v_requested.set_no
                  and assignment_state(l.last_event, l.reserved_until, v_now) not in ('released', 'void', 'expired')
+               order by l.nth
             ) h
         ) held on true
     ), judged as materialized (
@@ -817,7 +852,6 @@ begin
     if v_next <> v_requested.set_no then
       select * into v_tail
         from ledger_tail(p_tenant, v_next);
-      v_now := greatest(v_now, v_tail.at);
     end if;
     continue when v_set.expires_at <= v_now;
     -- Again with what end_reservations gives back, as long as there is any: codes may have expired by now, and a batch
@@ -965,7 +999,14 @@ begin
                from unnest(v_runs) r
               group by r.set_no
            ) first
-           join reservations r on r.tenant_id = p_tenant and r.set_no = first.set_no and r.number > first.number
+          -- With an order, so that it begins at the set's new ones: no batch has more than this.
+          cross join lateral (
+            select r.set_no, r.number, r.expires_at
+              from reservations r
+             where r.tenant_id = p_tenant and r.set_no = first.set_no and r.number > first.number
+             order by r.number
+             limit 10000
+          ) r
           cross join lateral (
             select a.key_id
               from assignments a
@@ -1013,8 +1054,10 @@ begin
       left join lateral (
         select c.code
           from cards c
-         where c.tenant_id = p_tenant and c.set_no = l.set_no and c.lot_no = l.lot_no and c.ordinal = l.ordinal
-           and k.outcome in ('replayed', 'alreadyAssigned')
+         where k.outcome in ('replayed', 'alreadyAssigned')
+           and c.tenant_id = p_tenant and c.set_no = l.set_no and c.lot_no = l.lot_no
+           and c.ordinal between l.ordinal and l.ordinal
+         order by c.ordinal
          limit 1
       ) c on true
       left join lateral (

@@ -153,6 +153,10 @@ fn main() -> Result<()> {
     let (service, stop) = runtime.block_on(start(&options))?;
 
     let plan = if support::is_quick() { QUICK } else { FULL };
+    let plan = Plan {
+        rounds: rounds().unwrap_or(plan.rounds),
+        ..plan
+    };
     let driver = std::thread::Builder::new().name(DRIVER.to_owned()).spawn({
         let postmaster = postgresql.pid();
         let scratch = folder.path().join("redis");
@@ -458,6 +462,11 @@ impl Bench {
     async fn closed(&self, work: &Work, clients: usize, span: Span) -> Result<Outcome> {
         load::closed(self.service.address, self.postmaster, work, clients, span).await
     }
+}
+
+/// How many rounds were asked for: `cargo bench --bench assign -- --rounds=1`.
+fn rounds() -> Option<usize> {
+    std::env::args().find_map(|argument| argument.strip_prefix("--rounds=")?.parse().ok())
 }
 
 /// Says on standard error how it goes.

@@ -21,10 +21,7 @@ impl Drop for Server {
 
 /// Pops so many codes with so many clients; `None` where Redis is not installed.
 pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>> {
-    let port = TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port()
-        .to_string();
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     std::fs::create_dir_all(folder)?;
     let server = Command::new("redis-server")
         .args([

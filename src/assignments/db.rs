@@ -473,8 +473,14 @@ pub(super) async fn find_by_codes(
              left join lateral (
                select a.number, a.assigned_at
                  from cards c
-                 join assignments a on a.tenant_id = $1 and a.set_no = c.set_no and a.lot_no = c.lot_no
-                                   and a.ordinal = c.ordinal
+                cross join lateral (
+                  select a.number, a.assigned_at
+                    from assignments a
+                   where a.tenant_id = $1 and a.set_no = c.set_no and a.lot_no = c.lot_no
+                     and a.ordinal between c.ordinal and c.ordinal
+                   order by a.lot_no, a.ordinal
+                   limit 1
+                ) a
                 where c.tenant_id = $1 and c.code = q.code and c.set_no = s.set_no
                 order by c.turn desc
                 limit 1

@@ -1,11 +1,11 @@
 //! Telling what became of assignments: one by one, or up to 10,000 at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{MethodRouter, post};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -17,6 +17,7 @@ use super::queue::{BATCH_PATIENCE, PATIENCE};
 use super::recorder::Ledger;
 use super::{Code, db};
 use crate::app::{App, RequestId};
+use crate::coupon_sets;
 use crate::error::{Error, Fault};
 use crate::extract::{Fields, FromFields, Json, Path, read};
 use crate::tenants::TenantId;
@@ -26,6 +27,8 @@ use crate::tenants::auth::{AssignmentsWrite, Caller};
 const MAX_EVENTS: usize = 10_000;
 /// Events that are handed to a set's task together, so that others get their turn.
 const PORTION: usize = 500;
+/// Portions of one request that are with their tasks at the same time.
+const SETS_AT_ONCE: usize = 4;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -211,11 +214,12 @@ async fn tell_all(
         }
     }
     let assignments = find_assignments(&app, caller.tenant, &read_events).await?;
+    let known = find_ledgers(&app, caller.tenant, &assignments).await?;
     let mut ledgers: BTreeMap<i32, Vec<(Told, Change)>> = BTreeMap::new();
     for ((index, new), assignment) in read_events.into_iter().zip(assignments) {
         let found = assignment.and_then(|id| {
-            let place = id::decode(id).ok_or_else(|| Error::not_found("assignment"))?;
-            Ok((id, place))
+            let place = id::decode(id).filter(|place| known.contains(&place.set_no));
+            Ok((id, place.ok_or_else(|| Error::not_found("assignment"))?))
         });
         match found {
             Ok((assignment, place)) => {
@@ -310,6 +314,23 @@ async fn find_assignments(
     Ok(events.iter().map(|(_, event)| find(event)).collect())
 }
 
+/// The sets that there are, of those that the ids name: a made-up id costs no task of its own.
+async fn find_ledgers(
+    app: &App,
+    tenant: TenantId,
+    assignments: &[Result<Uuid, Error>],
+) -> Result<HashSet<i32>, Error> {
+    let named: BTreeSet<i32> = assignments
+        .iter()
+        .filter_map(|id| Some(id::decode(*id.as_ref().ok()?)?.set_no))
+        .collect();
+    let named: Vec<i32> = named.into_iter().collect();
+    let mut transaction = app.database.tenant(tenant).await?;
+    let known = coupon_sets::find_nos(&mut transaction, tenant, &named).await?;
+    transaction.commit().await?;
+    Ok(known.into_iter().collect())
+}
+
 async fn record(
     app: &App,
     tenant: TenantId,
@@ -327,5 +348,10 @@ async fn record(
             });
         }
     }
-    join_all(portions).await.into_iter().flatten().collect()
+    // A few at a time, so that events of many sets leave connections to others.
+    let answers: Vec<Vec<(Told, Answer)>> = stream::iter(portions)
+        .buffered(SETS_AT_ONCE)
+        .collect()
+        .await;
+    answers.into_iter().flatten().collect()
 }

@@ -17,7 +17,7 @@ use super::life::History;
 use super::queue::PATIENCE;
 use super::rehearsal::rehearse;
 use super::search::{ListQuery, search};
-use super::{Assignment, NewAssignment, Outcome, batch, id};
+use super::{Assignment, NewAssignment, Outcome, batch, db, id};
 use crate::app::App;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
@@ -151,7 +151,10 @@ async fn assign(
     let asked = Asked::new(set, new, key);
     if let Some(rehearsal) = rehearsal {
         let mut transaction = app.database.tenant(caller.tenant).await?;
-        return rehearse(&mut transaction, target, rehearsal, asked).await;
+        let stage = db::find_stage(&mut transaction, target).await?;
+        transaction.commit().await?;
+        let stage = stage.ok_or_else(|| Error::not_found("coupon set"))?;
+        return rehearse(&stage, rehearsal, asked);
     }
     let items = vec![asked.item(caller.key)];
     let answer = app

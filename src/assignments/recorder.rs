@@ -118,9 +118,11 @@ impl Work for Keeping {
                     }
                 }
                 Err(refusal) => {
-                    for index in now {
+                    // Whatever else was told is not begun: what comes after what is unknown would be judged by it.
+                    for index in now.into_iter().chain(pending) {
                         answers[index] = Some(Self::refuse(refusal.clone()));
                     }
+                    break;
                 }
             }
         }

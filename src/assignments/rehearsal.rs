@@ -4,12 +4,10 @@
 use chrono::{TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::dealer::Target;
 use super::http::{Asked, Assigned};
-use super::{Assignment, Outcome, Refusal, State, db};
+use super::{Assignment, Outcome, Refusal, State};
 use crate::error::Error;
 use crate::extract::{FieldValue, Fields};
 
@@ -60,18 +58,14 @@ pub(super) struct Stage {
 }
 
 /// Answers a request as a real one would be answered.
-pub(super) async fn rehearse(
-    connection: &mut PgConnection,
-    target: Target,
+pub(super) fn rehearse(
+    stage: &Stage,
     rehearsal: Rehearsal,
     asked: Asked,
 ) -> Result<Assigned, Error> {
     let refuse = |refusal: Refusal| refusal.into_error(&asked.key).with("test", true);
-    let stage = db::find_stage(connection, target)
-        .await?
-        .ok_or_else(|| Error::not_found("coupon set"))?;
-    if let Some(fault) = stage.fault {
-        return Err(refuse(Refusal::Chain(fault)));
+    if let Some(fault) = &stage.fault {
+        return Err(refuse(Refusal::Chain(fault.clone())));
     }
     let outcome = match rehearsal {
         Rehearsal::Assigned => Outcome::Assigned,
@@ -101,7 +95,7 @@ pub(super) async fn rehearse(
             assigned_at: now,
             reserved_until,
             expires_at: None,
-            timezone: stage.timezone,
+            timezone: stage.timezone.clone(),
             workflow_id: asked.workflow_id,
             node_id: asked.node_id,
             execution_id: asked.execution_id,

@@ -25,25 +25,39 @@ async fn work(database: Database, shutdown: CancellationToken) {
             () = tokio::time::sleep(LOOK) => {}
             () = shutdown.cancelled() => return,
         }
-        match sweep(&database, &shutdown).await {
-            Ok(()) => {}
-            Err(error) if is_unavailable(&error) => {
-                tracing::warn!(error = %Chain(&error), "reservations cannot be swept");
+        match db::due_sets(database.system()).await {
+            Ok(sets) => {
+                for due in sets {
+                    // One that cannot be swept now keeps none of the others waiting for long.
+                    if let Err(error) = sweep(&database, &due, &shutdown).await {
+                        tell(&error);
+                    }
+                }
             }
-            Err(error) => tracing::error!(error = %Chain(&error), "reservations cannot be swept"),
+            Err(error) => tell(&error),
         }
+    }
+}
+
+fn tell(error: &sqlx::Error) {
+    if is_unavailable(error) {
+        tracing::warn!(error = %Chain(error), "reservations cannot be swept");
+    } else {
+        tracing::error!(error = %Chain(error), "reservations cannot be swept");
     }
 }
 
 /// Ends what has run out until now. Replicas that do it at once wait for each other at each set, and the later one finds
 /// nothing.
-async fn sweep(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<()> {
-    for due in db::due_sets(database.system()).await? {
-        while !shutdown.is_cancelled() {
-            let mut connection = database.tasks().acquire().await?;
-            if db::sweep_reservations(&mut connection, &due).await? == 0 {
-                break;
-            }
+async fn sweep(
+    database: &Database,
+    due: &db::DueSet,
+    shutdown: &CancellationToken,
+) -> sqlx::Result<()> {
+    while !shutdown.is_cancelled() {
+        let mut connection = database.tasks().acquire().await?;
+        if db::sweep_reservations(&mut connection, due).await? == 0 {
+            break;
         }
     }
     Ok(())

@@ -88,6 +88,23 @@ pub(crate) async fn find_no_of_any(
     .await
 }
 
+/// The numbers that are those of sets, deleted ones too.
+pub(crate) async fn find_nos(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar!(
+        "select set_no
+           from coupon_sets
+          where tenant_id = $1 and set_no = any ($2)",
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_all(connection)
+    .await
+}
+
 pub(super) struct NewRow<'a> {
     pub id: Uuid,
     pub name: &'a str,

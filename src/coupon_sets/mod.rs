@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use db::{find_no, find_no_of_any};
+pub(crate) use db::{find_no, find_no_of_any, find_nos};
 pub(crate) use http::router;
 
 use crate::database::Database;

@@ -208,10 +208,10 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
     let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
     let set = shop.multiple("birthday", &codes).await;
 
-    let sent = Arc::new(Sent::default());
+    let traffic = Arc::new(Sent::default());
     let socket = app.database.options.get_socket().expect("a socket");
     let socket = socket.join(format!(".s.PGSQL.{}", app.database.options.get_port()));
-    let port = listen(socket, Arc::clone(&sent)).await;
+    let port = listen(socket, Arc::clone(&traffic)).await;
     let mut database = app.database.shared();
     database.options = PgConnectOptions::new_without_pgpass()
         .host("127.0.0.1")
@@ -226,12 +226,12 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
     };
 
     set.assign("first").await.expect(201);
-    assert_eq!(sent.take(), (1, 0));
+    assert_eq!(traffic.take(), (1, 0));
     for n in 0..20 {
         set.assign(&format!("one-{n}")).await.expect(201);
     }
     assert_eq!(
-        sent.take(),
+        traffic.take(),
         (20, 0),
         "one call for each request that is alone"
     );
@@ -240,7 +240,7 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
         .collect();
     let results = set.assign_batch(json!(items), None).await;
     assert!(results.iter().all(|result| result["status"] == 201));
-    assert_eq!(sent.take(), (1, 0), "one call for five hundred items");
+    assert_eq!(traffic.take(), (1, 0), "one call for five hundred items");
 
     // What is asked at the same time shares calls.
     let asking = (0..64).map(|n| {
@@ -248,7 +248,7 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
         async move { set.assign(&format!("at-once-{n}")).await.expect(201) }
     });
     futures_util::future::join_all(asking).await;
-    let (executed, plain) = sent.take();
+    let (executed, plain) = traffic.take();
     assert_eq!(plain, 0);
     assert!(executed <= 16, "{executed} calls for 64 requests at once");
 }

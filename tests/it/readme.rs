@@ -93,6 +93,49 @@ fn the_commands_of_the_walk_through_work_as_printed() {
     assert_eq!(from_child["couponCode"], "WELCOME15");
     assert_eq!(from_child["couponSetId"], patched["childCouponSetId"]);
     assert_eq!(from_own_child["couponCode"], "WELCOME15");
+    check_life([
+        confirmed,
+        sent,
+        released,
+        policy,
+        again,
+        availability,
+        campaign,
+        rehearsal,
+    ]);
+    assert_eq!(of_code["results"][0]["contactId"], "ann");
+    assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
+    let sets = sets["results"].as_array().expect("a list");
+    let counted: Vec<_> = sets
+        .iter()
+        .map(|set| {
+            (
+                set["name"].as_str().expect("a name"),
+                fields(set, ["available", "assigned"]),
+            )
+        })
+        .collect();
+    let expected = [
+        ("Flash sale", [0, 1]),
+        ("Multiple birthday", [99_996, 4]),
+        ("Welcome popup", [198, 2]),
+    ];
+    assert_eq!(counted, expected);
+}
+
+/// What the README tells of reservations, policies, campaigns and tests.
+fn check_life(
+    [
+        confirmed,
+        sent,
+        released,
+        policy,
+        again,
+        availability,
+        campaign,
+        rehearsal,
+    ]: [&Value; 8],
+) {
     assert_eq!(confirmed["state"], "assigned");
     assert_eq!(
         (&sent["state"], &sent["id"]),
@@ -113,24 +156,6 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         (&rehearsal["code"], &rehearsal["test"]),
         (&"coupon-set-exhausted".into(), &true.into())
     );
-    assert_eq!(of_code["results"][0]["contactId"], "ann");
-    assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
-    let sets = sets["results"].as_array().expect("a list");
-    let counted: Vec<_> = sets
-        .iter()
-        .map(|set| {
-            (
-                set["name"].as_str().expect("a name"),
-                fields(set, ["available", "assigned"]),
-            )
-        })
-        .collect();
-    let expected = [
-        ("Flash sale", [0, 1]),
-        ("Multiple birthday", [99_996, 4]),
-        ("Welcome popup", [198, 2]),
-    ];
-    assert_eq!(counted, expected);
 }
 
 fn fields<const N: usize>(object: &Value, names: [&str; N]) -> [i64; N] {
