@@ -1,4 +1,4 @@
-//! The proof: what the clients saw and what is on record cannot both be so unless each code was handed out exactly once.
+//! The proof: what the clients saw and what is on record cannot both be so unless each code was with one contact at a time.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -9,6 +9,7 @@ use super::history::{
     Answer, Call, ENDLESS_CODE, Entry, Evidence, Given, Moment, OnRepeat, Outcome, SETS, chain,
     code, contact_text, key_hash,
 };
+use super::lives::Life;
 
 /// How many objections of a sort are kept in words.
 const EXAMPLES: usize = 3;
@@ -23,7 +24,7 @@ pub struct Objections {
 }
 
 impl Objections {
-    fn raise(&mut self, objection: impl Display) {
+    pub fn raise(&mut self, objection: impl Display) {
         self.count += 1;
         let text = objection.to_string();
         let words = text.split_whitespace();
@@ -37,7 +38,7 @@ impl Objections {
         }
     }
 
-    fn unless(&mut self, holds: bool, objection: impl FnOnce() -> String) {
+    pub fn unless(&mut self, holds: bool, objection: impl FnOnce() -> String) {
         if !holds {
             self.raise(objection());
         }
@@ -47,8 +48,13 @@ impl Objections {
 /// Compares everything with everything.
 pub fn check(evidence: &Evidence) -> Objections {
     let mut objections = Objections::default();
-    let record = Record::new(evidence, &mut objections);
+    let mut record = Record::new(evidence, &mut objections);
+    record.note_ends();
     record.check_log(&mut objections);
+    record.check_lives(&mut objections);
+    record.check_holders(&mut objections);
+    record.check_told(&mut objections);
+    record.check_sights(&mut objections);
     record.check_counters(&mut objections);
     let mut by_key: HashMap<(usize, u64), Vec<&Call>> = HashMap::new();
     for call in &evidence.calls {
@@ -60,13 +66,15 @@ pub fn check(evidence: &Evidence) -> Objections {
         check_key(calls, &mut objections);
     }
     record.check_origin(&by_key, &mut objections);
-    check_same_code(evidence, &mut objections);
     objections
 }
 
 /// The record in the orders in which it is asked.
-struct Record<'a> {
-    evidence: &'a Evidence,
+pub struct Record<'a> {
+    pub evidence: &'a Evidence,
+    pub lives: HashMap<Uuid, Life<'a>>,
+    /// When it was known that codes of a set had come back, in order.
+    pub returned: Vec<Vec<Moment>>,
     by_id: HashMap<Uuid, &'a Entry>,
     by_place: HashMap<(usize, i64), &'a Entry>,
     /// When codes of a set were handed out, in order.
@@ -90,6 +98,19 @@ impl<'a> Record<'a> {
             }
             dealt[entry.served].push(entry.at);
         }
+        let mut lives: HashMap<Uuid, Life> = by_id
+            .iter()
+            .map(|(id, entry)| (*id, Life::new(entry)))
+            .collect();
+        let mut turns: Vec<_> = evidence.turns.iter().collect();
+        turns.sort_by_key(|turn| turn.number);
+        for turn in turns {
+            let entry = by_place.get(&(turn.served, turn.of));
+            match entry.and_then(|entry| lives.get_mut(&entry.id)) {
+                Some(life) => life.turns.push(turn),
+                None => objections.raise(format!("of no assignment is {turn:?}")),
+            }
+        }
         for times in &mut dealt {
             times.sort_unstable();
         }
@@ -103,6 +124,8 @@ impl<'a> Record<'a> {
         }
         Self {
             evidence,
+            lives,
+            returned: vec![Vec::new(); SETS.len()],
             by_id,
             by_place,
             dealt,
@@ -113,10 +136,11 @@ impl<'a> Record<'a> {
     /// The log by itself: no card, no code and no key twice, and no number missing.
     fn check_log(&self, objections: &mut Objections) {
         let mut cards = HashMap::new();
-        let mut codes = HashMap::new();
         let mut keys = HashMap::new();
-        let mut held = HashMap::new();
         let mut numbers = vec![Vec::new(); SETS.len()];
+        for turn in &self.evidence.turns {
+            numbers[turn.served].push(turn.number);
+        }
         for (set, number) in &self.evidence.unlisted {
             objections.raise(format!(
                 "number {number} of {} is not listed",
@@ -137,16 +161,6 @@ impl<'a> Record<'a> {
             if let Some(other) = keys.insert((entry.requested, entry.key_hash), entry.id) {
                 objections.raise(format!("one key made {other} and {}", entry.id));
             }
-            let on_repeat = SETS[entry.requested].on_repeat;
-            if on_repeat != OnRepeat::NewCode
-                && let Some(other) = held.insert((entry.requested, &entry.contact), entry.id)
-            {
-                let contact = &entry.contact;
-                objections.raise(format!(
-                    "{contact} was given {other} and {}, but has to get one",
-                    entry.id
-                ));
-            }
             objections.unless(
                 chain(entry.requested).any(|set| set == entry.served),
                 || {
@@ -161,12 +175,6 @@ impl<'a> Record<'a> {
                     format!("{} is no code of {name}", entry.code)
                 });
                 continue;
-            }
-            if let Some(other) = codes.insert(&entry.code, entry.id) {
-                objections.raise(format!(
-                    "{} is held twice: {other} and {}",
-                    entry.code, entry.id
-                ));
             }
             let number = entry.code.rsplit('-').next().and_then(|n| n.parse().ok());
             let is_delivered = number.is_some_and(|number| {
@@ -184,15 +192,15 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Nothing is lost: what was delivered is what came in, and that is what went out and what is left.
+    /// Nothing is lost: what was delivered is what came in, and that is what contacts hold, what is void and what is left.
     fn check_counters(&self, objections: &mut Objections) {
         for (set, plan) in SETS.iter().enumerate() {
             let counters = self.evidence.counters[set];
-            let logged = self.dealt[set].len() as u64;
-            objections.unless(counters.assigned == logged, || {
+            let recount = self.recount(set);
+            objections.unless(counters == recount, || {
                 format!(
-                    "{} counts {} assigned, but logs {logged}",
-                    plan.name, counters.assigned
+                    "{} counts {counters:?}, but a recount gives {recount:?}",
+                    plan.name
                 )
             });
             if !plan.is_deck {
@@ -206,16 +214,6 @@ impl<'a> Record<'a> {
                     plan.name
                 )
             });
-            let left = delivered.checked_sub(logged);
-            objections.unless(
-                counters.quantity == Some(delivered) && counters.available == left,
-                || {
-                    format!(
-                        "{} of {delivered} codes, {logged} of them assigned, counts {counters:?}",
-                        plan.name
-                    )
-                },
-            );
         }
     }
 
@@ -239,6 +237,16 @@ impl<'a> Record<'a> {
                 }
             }
             Answer::Exhausted => self.check_passed(call, chain(set), objections),
+            Answer::Ended(id, state) => {
+                let entry = self.by_id.get(id);
+                let fits = entry.is_some_and(|entry| {
+                    self.is_of(call, entry) && *entry.contact == contact_text(call.contact)
+                });
+                objections.unless(fits && !state.is_live(), || {
+                    let time = self.time(call);
+                    format!("{time} key-{key} was told {state:?} of {id}, which is {entry:?}")
+                });
+            }
             Answer::Refused(id) => {
                 let entry = self.by_id.get(id);
                 let holds = entry.is_some_and(|entry| {
@@ -246,7 +254,7 @@ impl<'a> Record<'a> {
                         && entry.requested == set
                         && entry.key_hash != key_hash(key)
                         && entry.at <= call.ended
-                });
+                }) && !self.was_over(*id, call.sent);
                 objections.unless(holds && SETS[set].on_repeat == OnRepeat::Refuse, || {
                     let time = self.time(call);
                     format!("{time} key-{key} was refused for {id}, which is {entry:?}")
@@ -260,15 +268,27 @@ impl<'a> Record<'a> {
         format!("{} ms:", (call.ended - self.evidence.began) / 1000)
     }
 
+    fn was_over(&self, id: Uuid, at: Moment) -> bool {
+        let life = self.lives.get(&id);
+        life.and_then(|life| life.over)
+            .is_some_and(|over| over < at)
+    }
+
+    /// Whether the key made the assignment, or was promised it.
+    fn is_of(&self, call: &Call, entry: &Entry) -> bool {
+        let hash = key_hash(call.key);
+        let place = (entry.served, entry.number);
+        entry.requested == call.set
+            && (entry.key_hash == hash
+                || self.evidence.shared.get(&(call.set, hash)) == Some(&place))
+    }
+
     /// Why the answer is not what the log says.
     fn fault(&self, call: &Call, given: &Given) -> Option<&'static str> {
         let Some(entry) = self.by_id.get(&given.id) else {
             return Some("it is lost");
         };
-        let hash = key_hash(call.key);
-        let is_own = entry.key_hash == hash;
-        let shared = self.evidence.shared.get(&(call.set, hash));
-        let is_shared = shared == Some(&(entry.served, entry.number));
+        let is_own = entry.key_hash == key_hash(call.key);
         if entry.code != given.code || entry.served != given.served || entry.requested != call.set {
             Some("the log has another code")
         } else if *entry.contact != contact_text(call.contact) {
@@ -277,12 +297,14 @@ impl<'a> Record<'a> {
             Some("it was made later")
         } else if given.outcome == Outcome::Assigned && !(is_own && entry.at >= call.sent) {
             Some("it was made by another request")
-        } else if !is_own && !is_shared {
+        } else if !self.is_of(call, entry) {
             Some("the log has another key")
         } else if given.outcome == Outcome::AlreadyAssigned
             && SETS[call.set].on_repeat != OnRepeat::SameCode
         {
             Some("the set gives new codes")
+        } else if !given.state.is_live() && given.outcome != Outcome::Assigned {
+            Some("it is over")
         } else {
             None
         }
@@ -299,6 +321,8 @@ impl<'a> Record<'a> {
             let supply = &self.supply[set];
             let known = supply.partition_point(|(known, _)| *known <= call.sent);
             let came = known.checked_sub(1).map_or(0, |last| supply[last].1);
+            let returned = self.returned[set].partition_point(|known| *known < call.sent) as u64;
+            let came = came + returned;
             // At most so many had gone at any moment of the request.
             let gone = self.dealt[set].partition_point(|at| *at <= call.ended) as u64;
             objections.unless(SETS[set].is_deck && came <= gone, || {
@@ -345,21 +369,22 @@ impl<'a> Record<'a> {
 /// All answers of one key, in the order of sending: one assignment for ever, and in the end an answer.
 fn check_key(calls: &[&Call], objections: &mut Objections) {
     let key = calls[0].key;
-    let mut first: Option<(&Given, Moment)> = None;
+    let mut first: Option<(Uuid, Moment)> = None;
     let mut made = 0;
     for call in calls {
-        if let Answer::Given(given) = &call.answer {
-            made += usize::from(given.outcome == Outcome::Assigned);
-            match &mut first {
-                Some((before, ended)) => {
-                    objections.unless(before.id == given.id && before.code == given.code, || {
-                        format!("key-{key} was answered {before:?} and {given:?}")
-                    });
-                    *ended = call.ended.min(*ended);
-                }
-                None => first = Some((given, call.ended)),
+        let id = match &call.answer {
+            Answer::Given(given) => {
+                made += usize::from(given.outcome == Outcome::Assigned);
+                given.id
             }
-        }
+            Answer::Ended(id, _) => *id,
+            _ => continue,
+        };
+        let (before, ended) = first.get_or_insert((id, call.ended));
+        objections.unless(*before == id, || {
+            format!("key-{key} was answered {before} and {id}")
+        });
+        *ended = call.ended.min(*ended);
     }
     objections.unless(made <= 1, || {
         format!("key-{key} was told {made} times that its code is new")
@@ -368,28 +393,11 @@ fn check_key(calls: &[&Call], objections: &mut Objections) {
     objections.unless(last.answer != Answer::Unknown, || {
         format!("key-{key} got no answer in the end")
     });
-    let Some((given, ended)) = first else { return };
+    let Some((id, ended)) = first else { return };
     for call in calls {
         let forgotten = matches!(call.answer, Answer::Exhausted | Answer::Refused(_));
         objections.unless(!(forgotten && call.sent > ended), || {
-            format!(
-                "key-{key} was answered {given:?} and later {:?}",
-                call.answer
-            )
+            format!("key-{key} was answered {id} and later {:?}", call.answer)
         });
-    }
-}
-
-/// Who asks a `sameCode` set again holds one code, whatever the key.
-fn check_same_code(evidence: &Evidence, objections: &mut Objections) {
-    let mut held: HashMap<(usize, u64), &Given> = HashMap::new();
-    for call in &evidence.calls {
-        let same = SETS[call.set].on_repeat == OnRepeat::SameCode;
-        if let (true, Answer::Given(given)) = (same, &call.answer) {
-            let before = *held.entry((call.set, call.contact)).or_insert(given);
-            objections.unless(before.id == given.id && before.code == given.code, || {
-                format!("contact-{} holds {before:?} and {given:?}", call.contact)
-            });
-        }
     }
 }

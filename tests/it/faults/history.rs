@@ -1,6 +1,6 @@
 //! What the clients saw and what the service has on record, in the form that the checker compares.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
@@ -101,6 +101,116 @@ pub enum Outcome {
     AlreadyAssigned,
 }
 
+/// Where an assignment is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    Reserved,
+    Assigned,
+    Sent,
+    Used,
+    Released,
+    Void,
+    Expired,
+}
+
+impl State {
+    const ALL: [(Self, &str); 7] = [
+        (Self::Reserved, "reserved"),
+        (Self::Assigned, "assigned"),
+        (Self::Sent, "sent"),
+        (Self::Used, "used"),
+        (Self::Released, "released"),
+        (Self::Void, "void"),
+        (Self::Expired, "expired"),
+    ];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        let known = Self::ALL.into_iter().find(|(_, name)| *name == text);
+        known.map(|(state, _)| state)
+    }
+
+    /// A life goes on by these and never back; the last ones exclude each other.
+    pub fn step(self) -> u8 {
+        match self {
+            Self::Reserved => 0,
+            Self::Assigned => 1,
+            Self::Sent => 2,
+            Self::Used | Self::Released | Self::Void | Self::Expired => 3,
+        }
+    }
+
+    /// Whether the contact holds the code.
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::Released | Self::Void | Self::Expired)
+    }
+
+    pub fn gives_back(self) -> bool {
+        matches!(self, Self::Released | Self::Expired)
+    }
+
+    pub fn may_become(self, next: Self) -> bool {
+        match self {
+            Self::Reserved => matches!(
+                next,
+                Self::Assigned | Self::Released | Self::Void | Self::Expired
+            ),
+            Self::Assigned => matches!(next, Self::Sent | Self::Used | Self::Released | Self::Void),
+            Self::Sent => matches!(next, Self::Used | Self::Void),
+            _ => false,
+        }
+    }
+}
+
+/// What a client says of an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    Confirm,
+    Sent,
+    Used,
+    Release,
+    Void,
+}
+
+pub const EVENTS: [Event; 5] = [
+    Event::Confirm,
+    Event::Sent,
+    Event::Used,
+    Event::Release,
+    Event::Void,
+];
+
+impl Event {
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Sent => "sent",
+            Self::Used => "used",
+            Self::Release => "release",
+            Self::Void => "void",
+        }
+    }
+
+    pub fn leads_to(self) -> State {
+        match self {
+            Self::Confirm => State::Assigned,
+            Self::Sent => State::Sent,
+            Self::Used => State::Used,
+            Self::Release => State::Released,
+            Self::Void => State::Void,
+        }
+    }
+}
+
+/// For how many seconds a key reserves, if it does not assign at once: for so few that some run out, or for ever by the
+/// measure of a trial.
+pub fn reserve_seconds(key: u64) -> Option<u64> {
+    match key % 20 {
+        3 | 9 | 14 => Some(1 + key / 20 % 3),
+        5 | 12 | 17 => Some(86_400),
+        _ => None,
+    }
+}
+
 /// A code in the hands of a contact, as an answer has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
@@ -109,6 +219,7 @@ pub struct Given {
     /// The set that served.
     pub served: usize,
     pub outcome: Outcome,
+    pub state: State,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +229,8 @@ pub enum Answer {
     Exhausted,
     /// The contact holds this assignment, and the set gives no second one.
     Refused(Uuid),
+    /// What the key was answered with has ended so.
+    Ended(Uuid, State),
     /// None, or one that says that it is unknown.
     Unknown,
     /// One that this request may not get.
@@ -135,6 +248,42 @@ pub struct Call {
     pub answer: Answer,
 }
 
+/// What came of telling something of an assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The state is what the answer tells; `is_new` says that this request has recorded it, if it can tell.
+    Done {
+        state: State,
+        is_new: bool,
+    },
+    WrongState(State),
+    Unknown,
+    Wrong(Box<str>),
+}
+
+/// An event that was told once.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub id: Uuid,
+    pub event: Event,
+    pub sent: Moment,
+    pub ended: Moment,
+    pub verdict: Verdict,
+}
+
+/// An entry of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    pub served: usize,
+    pub number: i64,
+    /// The assignment's number in the same ledger.
+    pub of: i64,
+    pub state: State,
+    pub at: Moment,
+    /// When a reservation runs out.
+    pub until: Option<Moment>,
+}
+
 /// A row of the log.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -148,6 +297,8 @@ pub struct Entry {
     pub lot: i32,
     pub ordinal: i32,
     pub key_hash: Uuid,
+    /// As the API lists it.
+    pub state: State,
 }
 
 /// Codes that came into a set, and when it was known that they can be handed out.
@@ -163,7 +314,10 @@ pub struct Refill {
 pub struct Counters {
     pub quantity: Option<u64>,
     pub available: Option<u64>,
+    pub reserved: u64,
     pub assigned: u64,
+    pub void: u64,
+    pub expired: u64,
 }
 
 /// Everything that is known when the trial is over.
@@ -172,10 +326,17 @@ pub struct Evidence {
     /// When the load began.
     pub began: Moment,
     pub calls: Vec<Call>,
+    pub told: Vec<Told>,
     /// Which codes were delivered: those below this number, by set.
     pub delivered: [u64; SETS.len()],
     pub refills: Vec<Refill>,
     pub log: Vec<Entry>,
+    /// The ledgers, but for the assignments themselves.
+    pub turns: Vec<Turn>,
+    /// Open reservations, by set and number.
+    pub reservations: HashSet<(usize, i64)>,
+    /// Rules of the tables that do not hold, as the owner sees them.
+    pub broken: Vec<String>,
     /// Rows of the log that the API does not list.
     pub unlisted: Vec<(usize, i64)>,
     /// Keys that were answered with an assignment of another key: (requested set, key) to (set, number).

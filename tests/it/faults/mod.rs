@@ -1,37 +1,42 @@
-//! The trial of the promise: each code goes to exactly one contact, once for each key, whatever is killed, frozen or cut
-//! off meanwhile.
+//! The trial of the promise: each code goes to exactly one contact at a time, once for each key, whatever is killed, frozen
+//! or cut off meanwhile.
 //!
-//! Many clients ask replicas of the program, each a process of its own, for codes, while faults of all kinds come over
-//! replicas, connections and PostgreSQL. What every client saw is kept. In the end every key is sent once more, and the
+//! Many clients ask replicas of the program, each a process of its own, for codes and tell what becomes of them, while faults of all kinds come over
+//! replicas, connections and PostgreSQL. What every client saw is kept. In the end every key and every event is sent once more, and the
 //! whole history is compared with what is on record.
 //!
 //! `cargo test --release --test it faults -- --ignored --nocapture` is the long trial.
 
+mod aftermath;
 mod checker;
 mod cluster;
 mod forged;
+mod forged_lives;
 mod history;
 mod http;
+mod lives;
 mod nemesis;
 mod proxy;
 mod random;
+mod telling;
 mod trial;
 pub(crate) mod wire;
 mod workload;
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use cluster::Cluster;
-use history::{Evidence, SETS};
+use history::{EVENTS, Evidence, SETS, State};
 use nemesis::{Counts, FAULTS, Pace};
 use random::Random;
-use workload::{Client, Shared};
+use workload::{Client, OPERATIONS, Shared};
 
 const CLIENTS: u64 = 64;
 
@@ -96,15 +101,32 @@ impl Trial {
 
         let mut evidence = self.load(&cluster, &shared, &random, &counts).await;
         let load = began.elapsed();
-        trial::replay_all(&shared, &random.fork(3), &mut evidence.calls).await;
+        aftermath::retell_all(&shared, &random.fork(6), &mut evidence.told).await;
+        aftermath::replay_all(&shared, &random.fork(3), &mut evidence.calls).await;
+        aftermath::sweep(&cluster).await;
         trial::read_record(&shared, &cluster, &random.fork(4), &mut evidence).await;
         let objections = checker::check(&evidence);
+
+        let turns = evidence.turns.iter();
+        let ran_out = turns.filter(|turn| turn.state == State::Expired).count() as u64;
+        let in_decks = evidence
+            .log
+            .iter()
+            .filter(|entry| SETS[entry.served].is_deck);
+        let mut codes = HashSet::new();
+        let again = in_decks.filter(|entry| !codes.insert(&entry.code)).count() as u64;
+        let operations = OPERATIONS.iter().zip(&shared.operations);
+        let operations =
+            operations.map(|((what, _), count)| (format!("operation {what:?}"), count));
+        let events = EVENTS.iter().zip(&shared.events);
+        let events = events.map(|(what, count)| (format!("event {what:?}"), count));
+        let done: Vec<(String, &AtomicU64)> = operations.chain(events).collect();
 
         let mut table = String::new();
         let mut row = |name: &str, value: u64| {
             writeln!(table, "| {name:<46} | {value:>9} |").expect("it is a string");
         };
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         row("assignments in the log", evidence.log.len() as u64);
         row("requests under load", read(&shared.requests));
         row("items of unknown outcome", read(&shared.unknown));
@@ -112,10 +134,21 @@ impl Trial {
         row("answered keys sent again", read(&shared.replays));
         row("items refused as exhausted", read(&shared.exhausted));
         row("items refused as assigned already", read(&shared.refused));
+        row("keys of what has ended", read(&shared.ended));
+        row("events refused for the state", read(&shared.wrong_states));
+        row("reservations that ran out", ran_out);
+        row("codes handed out again", again);
         for (fault, count) in FAULTS.iter().zip(counts.iter()) {
             row(&fault.to_string(), read(count));
         }
-        row("answers compared", evidence.calls.len() as u64);
+        for (what, count) in &done {
+            row(what, read(count));
+        }
+        row("entries in the ledgers", evidence.turns.len() as u64);
+        row(
+            "answers compared",
+            (evidence.calls.len() + evidence.told.len()) as u64,
+        );
         row("seconds under load", load.as_secs());
         row("seconds in all", began.elapsed().as_secs());
         row("violations", objections.count as u64);
@@ -132,6 +165,10 @@ impl Trial {
         for (fault, count) in FAULTS.iter().zip(counts.iter()) {
             assert!(read(count) > 0, "seed {}: no {fault}", self.seed);
         }
+        for (what, count) in &done {
+            assert!(read(count) > 0, "seed {}: no {what}", self.seed);
+        }
+        assert!(ran_out > 0 && again > 0, "seed {}", self.seed);
     }
 
     /// Lets clients, refills and faults loose on the service, and answers what was seen when all is well again.
@@ -172,8 +209,10 @@ impl Trial {
         nemesis.await.expect("the faults end");
         shared.stop.store(true, Ordering::Relaxed);
         cluster.heal().await;
-        while let Some(calls) = clients.join_next().await {
-            evidence.calls.extend(calls.expect("a client ends"));
+        while let Some(seen) = clients.join_next().await {
+            let seen = seen.expect("a client ends");
+            evidence.calls.extend(seen.calls);
+            evidence.told.extend(seen.told);
         }
         while let Some(delivery) = refills.join_next().await {
             let delivery = delivery.expect("a refiller ends");

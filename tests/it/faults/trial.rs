@@ -1,8 +1,7 @@
 //! A trial from its beginning to its end: the sets, the load, the refills, and the reading of what is on record.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,16 +11,14 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::cluster::Cluster;
-use super::history::{Call, Counters, ENDLESS_CODE, Entry, Evidence, Refill, SETS, code, now};
+use super::history::{
+    Counters, ENDLESS_CODE, Entry, Evidence, Refill, SETS, State, Turn, code, now,
+};
 use super::http::{Caller, Request};
 use super::random::Random;
-use super::workload::{Item, Shared, Shop, replay};
-use crate::support::sql;
+use super::workload::{Shared, Shop};
+use crate::support::{ledger, sql};
 
-/// Items of a request of the last replay.
-const REPLAYED_AT_ONCE: usize = 200;
-/// Requests of the last replay at a time.
-const REPLAYING: usize = 16;
 /// Bits of an assignment's id that are its number in the log of its set.
 const NUMBER_BITS: u128 = (1 << 44) - 1;
 
@@ -70,8 +67,9 @@ pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion
         refills: Vec::new(),
     };
     while !shared.is_over() {
-        let served = shared.served[set].load(Ordering::Relaxed);
-        if delivery.delivered < served + portion / 2 {
+        let body = caller.read(&mut random, &shared.shop.path(set)).await;
+        let available = body["available"].as_u64().expect("a count");
+        if available <= portion / 4 {
             let size = 1 + random.below(portion);
             let codes = delivery.delivered..delivery.delivered + size;
             let codes: Vec<String> = codes.map(|number| code(set, number)).collect();
@@ -111,40 +109,6 @@ async fn import(
     }
 }
 
-/// Sends every key once more. One that was never answered is sent twice, to see its answer again.
-pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<Call>) {
-    let item = |call: &Call| Item {
-        set: call.set,
-        key: call.key,
-        contact: call.contact,
-    };
-    let mut all: HashMap<u64, Item> = HashMap::new();
-    let mut open: HashSet<u64> = HashSet::new();
-    for call in calls.iter() {
-        if all.insert(call.key, item(call)).is_none() {
-            open.insert(call.key);
-        }
-    }
-    for call in calls.iter() {
-        if call.answer != super::history::Answer::Unknown {
-            open.remove(&call.key);
-        }
-    }
-    let again: Vec<Item> = open.iter().map(|key| all[key]).collect();
-    for (round, items) in [again, all.into_values().collect()].into_iter().enumerate() {
-        let portion = items.len().div_ceil(REPLAYING).max(1);
-        let mut running = JoinSet::new();
-        for (number, items) in items.chunks(portion).enumerate() {
-            let random = random.fork((round * REPLAYING + number) as u64);
-            let (shared, items) = (Arc::clone(shared), items.to_vec());
-            running.spawn(async move { replay(&shared, random, items, REPLAYED_AT_ONCE).await });
-        }
-        while let Some(replayed) = running.join_next().await {
-            calls.extend(replayed.expect("a replay ends"));
-        }
-    }
-}
-
 /// Reads what the service has on record: by its API, and by SQL what it keeps to itself.
 pub async fn read_record(
     shared: &Arc<Shared>,
@@ -162,6 +126,8 @@ pub async fn read_record(
         let mut of_set = of_set.expect("a set can be read");
         evidence.log.append(&mut of_set.log);
         evidence.unlisted.append(&mut of_set.unlisted);
+        evidence.turns.append(&mut of_set.turns);
+        evidence.reservations.extend(of_set.reservations);
         for set in 0..SETS.len() {
             evidence.imported[set] += of_set.imported[set];
             if of_set.counters[set] != Counters::default() {
@@ -181,6 +147,13 @@ pub async fn read_record(
         let place = (served, row.get(3));
         evidence.shared.insert((requested, row.get(1)), place);
     }
+    for (rule, query) in ledger::rules() {
+        let rows = format!("select count(*) from ({query}) r");
+        let count: i64 = sql::value(&mut connection, rows).await;
+        if count > 0 {
+            evidence.broken.push(format!("{count} times: {rule}"));
+        }
+    }
 }
 
 /// What is on record of one set.
@@ -193,7 +166,10 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
     evidence.counters[set] = Counters {
         quantity: body["quantity"].as_u64(),
         available: body["available"].as_u64(),
+        reserved: body["reserved"].as_u64().expect("a count"),
         assigned: body["assigned"].as_u64().expect("a count"),
+        void: body["void"].as_u64().expect("a count"),
+        expired: body["expired"].as_u64().expect("a count"),
     };
     let path = format!("/v1/imports?couponSetId={id}&limit=1000");
     pages(&mut caller, &mut random, path, |import| {
@@ -230,6 +206,37 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
     }
     // What only the API knows of is wrong by its number, which is none.
     evidence.log.extend(listed.into_values());
+    let query = format!(
+        "select e.number, e.assignment_number, e.event, e.recorded_at, e.expires_at
+           from ledger_entries e
+           join coupon_sets s using (tenant_id, set_no)
+          where s.id = '{id}'"
+    );
+    for row in sql::rows(&mut connection, query).await {
+        let state = match row.get(2) {
+            "confirmed" => Some(State::Assigned),
+            event => State::parse(event),
+        };
+        let at: DateTime<Utc> = row.get(3);
+        let until: Option<DateTime<Utc>> = row.get(4);
+        evidence.turns.push(Turn {
+            served: set,
+            number: row.get(0),
+            of: row.get(1),
+            state: state.expect("an event of a ledger"),
+            at: at.timestamp_micros(),
+            until: until.map(|until| until.timestamp_micros()),
+        });
+    }
+    let query = format!(
+        "select r.number
+           from reservations r
+           join coupon_sets s using (tenant_id, set_no)
+          where s.id = '{id}'"
+    );
+    let open: Vec<i64> = sql::column(&mut connection, query).await;
+    let open = open.into_iter().map(|number| (set, number));
+    evidence.reservations.extend(open);
     evidence
 }
 
@@ -250,6 +257,7 @@ fn read_entry(shop: &Shop, body: &Value) -> Entry {
         lot: 0,
         ordinal: 0,
         key_hash: Uuid::nil(),
+        state: State::parse(text("state")).expect("a state"),
     }
 }
 

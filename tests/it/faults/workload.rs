@@ -1,6 +1,9 @@
 //! The clients: each asks for codes under keys of its own and asks again, elsewhere, until it knows what came of it.
 
+<<<<<<< HEAD
 use std::collections::{HashMap, HashSet};
+=======
+>>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,14 +12,19 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::history::{
+<<<<<<< HEAD
     Answer, Call, Given, Moment, OnRepeat, Outcome, SETS, contact_text, key_text, now,
+=======
+    Answer, Call, EVENTS, Given, Moment, Outcome, SETS, State, Told, contact_text, key_text, now,
+    reserve_seconds,
+>>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
 };
 use super::http::{Addresses, Caller, Reply, Request};
 use super::random::Random;
 
 /// What a client may do, and how often of 100 times.
 #[derive(Debug, Clone, Copy)]
-enum Operation {
+pub enum Operation {
     /// One code under a new key.
     Assign,
     /// Many items at once, among them keys that were answered before.
@@ -25,13 +33,22 @@ enum Operation {
     Replay,
     /// One new key at two replicas at the same time.
     Twins,
+    /// What became of an assignment.
+    Tell,
+    /// What became of many.
+    TellMany,
+    /// Two different things of one assignment at two replicas at the same time.
+    Rivals,
 }
 
-const OPERATIONS: [(Operation, u64); 4] = [
-    (Operation::Assign, 60),
-    (Operation::Batch, 10),
-    (Operation::Replay, 18),
-    (Operation::Twins, 12),
+pub const OPERATIONS: [(Operation, u64); 7] = [
+    (Operation::Assign, 42),
+    (Operation::Batch, 9),
+    (Operation::Replay, 13),
+    (Operation::Twins, 8),
+    (Operation::Tell, 17),
+    (Operation::TellMany, 6),
+    (Operation::Rivals, 5),
 ];
 
 /// Most items of a batch. The rows of such a one leave PostgreSQL in several pieces, the first before the commit.
@@ -77,14 +94,18 @@ pub struct Shared {
     next_key: AtomicU64,
     /// Keys that brought a code, as far as their clients know for sure.
     pub assigned: AtomicU64,
-    /// The same by the set that served.
-    pub served: [AtomicU64; SETS.len()],
     pub requests: AtomicU64,
     pub unknown: AtomicU64,
     pub retries: AtomicU64,
     pub replays: AtomicU64,
     pub refused: AtomicU64,
     pub exhausted: AtomicU64,
+    pub ended: AtomicU64,
+    pub wrong_states: AtomicU64,
+    /// How often each operation was done, in the order of `OPERATIONS`.
+    pub operations: [AtomicU64; OPERATIONS.len()],
+    /// How often each event was answered as recorded, in the order of `EVENTS`.
+    pub events: [AtomicU64; EVENTS.len()],
 }
 
 impl Shared {
@@ -95,13 +116,16 @@ impl Shared {
             stop: AtomicBool::new(false),
             next_key: AtomicU64::new(0),
             assigned: AtomicU64::new(0),
-            served: Default::default(),
             requests: AtomicU64::new(0),
             unknown: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             replays: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            wrong_states: AtomicU64::new(0),
+            operations: Default::default(),
+            events: Default::default(),
         }
     }
 
@@ -123,15 +147,29 @@ pub struct Item {
 }
 
 pub struct Client {
-    shared: Arc<Shared>,
-    random: Random,
+    pub shared: Arc<Shared>,
+    pub random: Random,
     /// The second is for requests that race with the first.
+<<<<<<< HEAD
     callers: [Caller; 2],
     /// Keys that were answered with a code.
     answered: HashSet<u64>,
     /// Some of their items, by set.
+=======
+    pub callers: [Caller; 2],
+    /// Answered items, by set.
+>>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
     remembered: [Vec<Item>; SETS.len()],
-    calls: Vec<Call>,
+    /// Assignments of this client's keys, in the state that it knows of.
+    pub held: Vec<(Uuid, State)>,
+    pub seen: Seen,
+}
+
+/// What a client saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub calls: Vec<Call>,
+    pub told: Vec<Told>,
 }
 
 impl Client {
@@ -143,22 +181,25 @@ impl Client {
             callers: [caller(), caller()],
             answered: HashSet::new(),
             remembered: Default::default(),
-            calls: Vec::new(),
+            held: Vec::new(),
+            seen: Seen::default(),
         }
     }
 
     /// Asks until the load is over, and answers what it saw.
-    pub async fn run(mut self, rest: (u64, u64)) -> Vec<Call> {
+    pub async fn run(mut self, rest: (u64, u64)) -> Seen {
         while !self.shared.is_over() {
             tokio::time::sleep(self.random.millis(rest)).await;
             let mut lot = self.random.below(100);
-            let chosen = OPERATIONS.iter().find(|(_, share)| {
+            let chosen = OPERATIONS.iter().position(|(_, share)| {
                 let found = lot < *share;
                 lot = lot.saturating_sub(*share);
                 found
             });
             let set = self.choose_set();
-            match chosen.expect("the shares add up to 100").0 {
+            let chosen = chosen.expect("the shares add up to 100");
+            count(&self.shared.operations[chosen], 1);
+            match OPERATIONS[chosen].0 {
                 Operation::Assign => {
                     let item = self.new_item(set);
                     self.ask(set, vec![item], false).await;
@@ -171,9 +212,12 @@ impl Client {
                     }
                 }
                 Operation::Twins => self.twins(set).await,
+                Operation::Tell => self.tell_one().await,
+                Operation::TellMany => self.tell_many().await,
+                Operation::Rivals => self.tell_rivals().await,
             }
         }
-        self.calls
+        self.seen
     }
 
     fn choose_set(&mut self) -> usize {
@@ -252,7 +296,7 @@ impl Client {
         }
     }
 
-    fn patience(&mut self) -> Duration {
+    pub fn patience(&mut self) -> Duration {
         let range = PATIENCE[self.random.index(PATIENCE.len())];
         self.random.millis(range)
     }
@@ -274,15 +318,24 @@ impl Client {
                 }
                 Answer::Exhausted => count(&self.shared.exhausted, 1),
                 Answer::Refused(_) => count(&self.shared.refused, 1),
+                Answer::Ended(..) => count(&self.shared.ended, 1),
                 Answer::Wrong(_) => {}
             }
-            self.calls.push(call);
+            self.seen.calls.push(call);
         }
         open
     }
 
     fn remember(&mut self, item: Item, given: &Given) {
+<<<<<<< HEAD
         if !self.answered.insert(item.key) {
+=======
+        if given.outcome != Outcome::AlreadyAssigned {
+            self.hold(given.id, given.state);
+        }
+        let remembered = &mut self.remembered[item.set];
+        if remembered.contains(&item) {
+>>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
             return;
         }
         // The replay of a code that the contact held already looks like that of a new one.
@@ -293,7 +346,6 @@ impl Client {
         };
         if is_new {
             count(&self.shared.assigned, 1);
-            count(&self.shared.served[given.served], 1);
         }
         let remembered = &mut self.remembered[item.set];
         if remembered.len() < REMEMBERED {
@@ -321,7 +373,11 @@ pub async fn send(
     let answers = if as_batch {
         let body: Vec<Value> = items
             .iter()
-            .map(|item| json!({"contactId": contact_text(item.contact), "idempotencyKey": key_text(item.key)}))
+            .map(|item| {
+                let mut body = body(*item);
+                body["idempotencyKey"] = json!(key_text(item.key));
+                body
+            })
             .collect();
         let body = json!({"items": body}).to_string();
         let path = format!("{path}/assignments/batch");
@@ -332,7 +388,7 @@ pub async fn send(
         let [item] = items else {
             panic!("{} items in one request", items.len())
         };
-        let body = json!({"contactId": contact_text(item.contact)}).to_string();
+        let body = body(*item).to_string();
         let path = format!("{path}/assignments");
         let key = key_text(item.key);
         let request = Request {
@@ -348,6 +404,14 @@ pub async fn send(
     let ended = now();
     let call = |(item, answer): (&Item, Answer)| call(*item, begun, ended, answer);
     items.iter().zip(answers).map(call).collect()
+}
+
+fn body(item: Item) -> Value {
+    let mut body = json!({"contactId": contact_text(item.contact)});
+    if let Some(seconds) = reserve_seconds(item.key) {
+        body["reserveForSeconds"] = json!(seconds);
+    }
+    body
 }
 
 fn call(item: Item, sent: Moment, ended: Moment, answer: Answer) -> Call {
@@ -390,6 +454,11 @@ fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> Answer {
         (200 | 201, _) => read_given(shop, item, status, body),
         (409, Some("coupon-set-exhausted")) => Some(Answer::Exhausted),
         (409, Some("already-assigned")) => parse(&body["assignmentId"]).map(Answer::Refused),
+        (409, Some(ended)) if ended.starts_with("assignment-") => {
+            let state = ended.strip_prefix("assignment-").and_then(State::parse);
+            let ended = parse(&body["assignmentId"]).zip(state);
+            ended.map(|(id, state)| Answer::Ended(id, state))
+        }
         // A frozen replica may find that the request took too long to arrive.
         (408 | 503, _) => Some(Answer::Unknown),
         _ => None,
@@ -412,41 +481,11 @@ fn read_given(shop: &Shop, item: Item, status: u16, body: &Value) -> Option<Answ
         code: body["couponCode"].as_str()?.into(),
         served: shop.set_of(&body["couponSetId"])?,
         outcome,
+        state: State::parse(body["state"].as_str()?)?,
     };
     is_ours.then_some(Answer::Given(given))
 }
 
-fn parse(id: &Value) -> Option<Uuid> {
+pub fn parse(id: &Value) -> Option<Uuid> {
     id.as_str()?.parse().ok()
-}
-
-/// Sends every item that was ever sent once more, until it is answered.
-pub async fn replay(
-    shared: &Arc<Shared>,
-    mut random: Random,
-    items: Vec<Item>,
-    size: usize,
-) -> Vec<Call> {
-    let mut by_set: HashMap<usize, Vec<Item>> = HashMap::new();
-    for item in items {
-        by_set.entry(item.set).or_default().push(item);
-    }
-    let mut client = Client::new(shared, random.fork(0));
-    let mut calls = Vec::new();
-    for (_, items) in by_set {
-        for portion in items.chunks(size) {
-            let mut open = portion.to_vec();
-            while !open.is_empty() {
-                let replica = random.index(shared.addresses.count());
-                let patience = Duration::from_secs(30);
-                let caller = &mut client.callers[0];
-                let sent = send(shared, caller, replica, &open, size > 1, patience).await;
-                let unknown = |call: &&Call| call.answer == Answer::Unknown;
-                let keys: Vec<u64> = sent.iter().filter(unknown).map(|call| call.key).collect();
-                open.retain(|item| keys.contains(&item.key));
-                calls.extend(sent);
-            }
-        }
-    }
-    calls
 }

@@ -1,0 +1,127 @@
+//! What is done when all is well again: everything is asked and told once more, and reservations that run out are waited
+//! for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::cluster::Cluster;
+use super::history::{Answer, Call, Told, Verdict};
+use super::http::Caller;
+use super::random::Random;
+use super::telling::{Tale, tell};
+use super::workload::{Item, Shared, send};
+use crate::support::{eventually, sql};
+
+/// Items of a request of the last replay.
+const REPLAYED_AT_ONCE: usize = 200;
+/// Requests of the last replay at a time.
+const REPLAYING: usize = 16;
+/// How long one of them is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tells every event once more, until it is answered.
+pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<Told>) {
+    let mut seen = HashSet::new();
+    let all = told.iter().map(|told| (told.id, told.event));
+    let all: Vec<Tale> = all.filter(|tale| seen.insert(*tale)).collect();
+    let mut running = JoinSet::new();
+    let portion = all.len().div_ceil(REPLAYING).max(1);
+    for (number, tales) in all.chunks(portion).enumerate() {
+        let mut random = random.fork(number as u64);
+        let (shared, tales) = (Arc::clone(shared), tales.to_vec());
+        running.spawn(async move {
+            let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
+            let mut told = Vec::new();
+            for portion in tales.chunks(REPLAYED_AT_ONCE) {
+                let mut open = portion.to_vec();
+                while !open.is_empty() {
+                    let replica = random.index(shared.addresses.count());
+                    let again = tell(&shared, &mut caller, replica, &open, true, PATIENCE).await;
+                    let unknown = again.iter().filter(|told| told.verdict == Verdict::Unknown);
+                    open = unknown.map(|told| (told.id, told.event)).collect();
+                    told.extend(again);
+                }
+            }
+            told
+        });
+    }
+    while let Some(again) = running.join_next().await {
+        told.extend(again.expect("a telling ends"));
+    }
+}
+
+/// Waits until the sweeper has ended every reservation that runs out soon.
+pub async fn sweep(cluster: &Cluster) {
+    let due = "select count(*) from reservations where expires_at < now() + interval '1 hour'";
+    eventually("the reservations are swept", async || {
+        let count: i64 = sql::value(&mut cluster.sql().await, due).await;
+        (count == 0).then_some(())
+    })
+    .await;
+}
+
+/// Sends every key once more. One that was never answered is sent twice, to see its answer again.
+pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<Call>) {
+    let item = |call: &Call| Item {
+        set: call.set,
+        key: call.key,
+        contact: call.contact,
+    };
+    let mut all: HashMap<u64, Item> = HashMap::new();
+    let mut open: HashSet<u64> = HashSet::new();
+    for call in calls.iter() {
+        if all.insert(call.key, item(call)).is_none() {
+            open.insert(call.key);
+        }
+    }
+    for call in calls.iter() {
+        if call.answer != Answer::Unknown {
+            open.remove(&call.key);
+        }
+    }
+    let again: Vec<Item> = open.iter().map(|key| all[key]).collect();
+    for (round, items) in [again, all.into_values().collect()].into_iter().enumerate() {
+        let portion = items.len().div_ceil(REPLAYING).max(1);
+        let mut running = JoinSet::new();
+        for (number, items) in items.chunks(portion).enumerate() {
+            let random = random.fork((round * REPLAYING + number) as u64);
+            let (shared, items) = (Arc::clone(shared), items.to_vec());
+            running.spawn(async move { replay(&shared, random, items, REPLAYED_AT_ONCE).await });
+        }
+        while let Some(replayed) = running.join_next().await {
+            calls.extend(replayed.expect("a replay ends"));
+        }
+    }
+}
+
+/// Sends every item that was ever sent once more, until it is answered.
+async fn replay(
+    shared: &Arc<Shared>,
+    mut random: Random,
+    items: Vec<Item>,
+    size: usize,
+) -> Vec<Call> {
+    let mut by_set: HashMap<usize, Vec<Item>> = HashMap::new();
+    for item in items {
+        by_set.entry(item.set).or_default().push(item);
+    }
+    let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
+    let mut calls = Vec::new();
+    for (_, items) in by_set {
+        for portion in items.chunks(size) {
+            let mut open = portion.to_vec();
+            while !open.is_empty() {
+                let replica = random.index(shared.addresses.count());
+                let sent = send(shared, &mut caller, replica, &open, size > 1, PATIENCE).await;
+                let unknown = |call: &&Call| call.answer == Answer::Unknown;
+                let keys: Vec<u64> = sent.iter().filter(unknown).map(|call| call.key).collect();
+                open.retain(|item| keys.contains(&item.key));
+                calls.extend(sent);
+            }
+        }
+    }
+    calls
+}
