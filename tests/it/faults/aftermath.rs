@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
 use super::cluster::Cluster;
 use super::history::{Answer, Call, Told, Verdict};
@@ -13,14 +14,16 @@ use super::http::Caller;
 use super::random::Random;
 use super::telling::{Tale, tell};
 use super::workload::{Item, Shared, send};
-use crate::support::{eventually, sql};
+use crate::support::sql;
 
 /// Items of a request of the last replay.
 const REPLAYED_AT_ONCE: usize = 200;
 /// Requests of the last replay at a time.
 const REPLAYING: usize = 16;
 /// How long one of them is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one is sent again until it is answered whole. Then the checker is to say what is wrong.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Tells every event once more, until it is answered.
 pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<Told>) {
@@ -37,7 +40,11 @@ pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<To
             let mut told = Vec::new();
             for portion in tales.chunks(REPLAYED_AT_ONCE) {
                 let mut open = portion.to_vec();
+                let deadline = Instant::now() + LIMIT;
                 while !open.is_empty() {
+                    if Instant::now() > deadline {
+                        return told;
+                    }
                     let replica = random.index(shared.addresses.count());
                     let again = tell(&shared, &mut caller, replica, &open, true, PATIENCE).await;
                     let unknown = again.iter().filter(|told| told.verdict == Verdict::Unknown);
@@ -53,14 +60,16 @@ pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<To
     }
 }
 
-/// Waits until the sweeper has ended every reservation that runs out soon.
+/// Waits until the sweeper has ended every reservation that runs out soon, if it does.
 pub async fn sweep(cluster: &Cluster) {
     let due = "select count(*) from reservations where expires_at < now() + interval '1 hour'";
-    eventually("the reservations are swept", async || {
-        let count: i64 = sql::value(&mut cluster.sql().await, due).await;
-        (count == 0).then_some(())
-    })
-    .await;
+    let swept = async {
+        while sql::value::<i64>(&mut cluster.sql().await, due).await > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // The checker objects to what is left.
+    timeout(LIMIT, swept).await.ok();
 }
 
 /// Sends every key once more. One that was never answered is sent twice, to see its answer again.
@@ -113,7 +122,11 @@ async fn replay(
     for (_, items) in by_set {
         for portion in items.chunks(size) {
             let mut open = portion.to_vec();
+            let deadline = Instant::now() + LIMIT;
             while !open.is_empty() {
+                if Instant::now() > deadline {
+                    return calls;
+                }
                 let replica = random.index(shared.addresses.count());
                 let sent = send(shared, &mut caller, replica, &open, size > 1, PATIENCE).await;
                 let unknown = |call: &&Call| call.answer == Answer::Unknown;

@@ -1,9 +1,5 @@
 //! The clients: each asks for codes under keys of its own and asks again, elsewhere, until it knows what came of it.
 
-<<<<<<< HEAD
-use std::collections::{HashMap, HashSet};
-=======
->>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,12 +8,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::history::{
-<<<<<<< HEAD
-    Answer, Call, Given, Moment, OnRepeat, Outcome, SETS, contact_text, key_text, now,
-=======
     Answer, Call, EVENTS, Given, Moment, Outcome, SETS, State, Told, contact_text, key_text, now,
     reserve_seconds,
->>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
 };
 use super::http::{Addresses, Caller, Reply, Request};
 use super::random::Random;
@@ -62,7 +54,7 @@ const PATIENCE: [(u64, u64); 5] = [
     (300, 1500),
     (4000, 8000),
 ];
-/// Answered items of a set that a client remembers for a replay.
+/// Answered items that a client remembers for a replay.
 const REMEMBERED: usize = 500;
 /// So many keys in a row share a contact, more or less.
 const KEYS_OF_A_CONTACT: u64 = 4;
@@ -92,7 +84,7 @@ pub struct Shared {
     pub addresses: Addresses,
     pub stop: AtomicBool,
     next_key: AtomicU64,
-    /// Keys that brought a code, as far as their clients know for sure.
+    /// Keys that have a code, as far as their clients know.
     pub assigned: AtomicU64,
     pub requests: AtomicU64,
     pub unknown: AtomicU64,
@@ -150,15 +142,8 @@ pub struct Client {
     pub shared: Arc<Shared>,
     pub random: Random,
     /// The second is for requests that race with the first.
-<<<<<<< HEAD
-    callers: [Caller; 2],
-    /// Keys that were answered with a code.
-    answered: HashSet<u64>,
-    /// Some of their items, by set.
-=======
     pub callers: [Caller; 2],
     /// Answered items, by set.
->>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
     remembered: [Vec<Item>; SETS.len()],
     /// Assignments of this client's keys, in the state that it knows of.
     pub held: Vec<(Uuid, State)>,
@@ -179,7 +164,6 @@ impl Client {
             shared: Arc::clone(shared),
             random,
             callers: [caller(), caller()],
-            answered: HashSet::new(),
             remembered: Default::default(),
             held: Vec::new(),
             seen: Seen::default(),
@@ -327,27 +311,16 @@ impl Client {
     }
 
     fn remember(&mut self, item: Item, given: &Given) {
-<<<<<<< HEAD
-        if !self.answered.insert(item.key) {
-=======
         if given.outcome != Outcome::AlreadyAssigned {
             self.hold(given.id, given.state);
         }
         let remembered = &mut self.remembered[item.set];
         if remembered.contains(&item) {
->>>>>>> d526c7f (faults: Prove the life of an assignment while everything fails)
             return;
         }
-        // The replay of a code that the contact held already looks like that of a new one.
-        let is_new = match given.outcome {
-            Outcome::Assigned => true,
-            Outcome::Replayed => SETS[item.set].on_repeat != OnRepeat::SameCode,
-            Outcome::AlreadyAssigned => false,
-        };
-        if is_new {
+        if given.outcome != Outcome::AlreadyAssigned {
             count(&self.shared.assigned, 1);
         }
-        let remembered = &mut self.remembered[item.set];
         if remembered.len() < REMEMBERED {
             remembered.push(item);
         } else {
