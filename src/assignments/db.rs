@@ -1,14 +1,12 @@
 //! SQL of assignments.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::dealer::{Answer, Item, Target};
 use super::id::{self, Place};
-use super::life::{self, Change, Entry, Obstacle, Recording};
 use super::queue::Call;
-use super::recorder::Ledger;
 use super::rehearsal::Stage;
 use super::{Assignment, Outcome, Refusal, Served, State};
 use crate::tenants::TenantId;
@@ -198,130 +196,6 @@ impl Call for Batch<'_> {
     }
 }
 
-/// Changes in columns, as the function takes them.
-pub(super) struct Changes<'a> {
-    ledger: Ledger,
-    numbers: Vec<i64>,
-    millis: Vec<i64>,
-    events: Vec<&'static str>,
-    occurred: Vec<Option<DateTime<Utc>>>,
-    callers: Vec<Uuid>,
-    reasons: Vec<Option<&'a str>>,
-}
-
-impl<'a> Changes<'a> {
-    pub(super) fn new(ledger: Ledger, changes: impl Iterator<Item = &'a Change>) -> Self {
-        let mut columns = Self {
-            ledger,
-            numbers: Vec::new(),
-            millis: Vec::new(),
-            events: Vec::new(),
-            occurred: Vec::new(),
-            callers: Vec::new(),
-            reasons: Vec::new(),
-        };
-        for change in changes {
-            columns.numbers.push(change.number);
-            columns.millis.push(change.millis);
-            columns.events.push(change.event.recorded());
-            columns.occurred.push(change.occurred_at);
-            columns.callers.push(change.caller);
-            columns.reasons.push(change.reason.as_deref());
-        }
-        columns
-    }
-}
-
-/// What the function answers for one change.
-pub(super) struct ChangeRow {
-    item: i32,
-    outcome: String,
-    state: Option<String>,
-}
-
-impl ChangeRow {
-    /// Position in the call.
-    pub(super) fn index(&self) -> usize {
-        usize::try_from(self.item - 1).expect("items count from 1")
-    }
-
-    pub(super) fn into_answer(self) -> life::Answer {
-        let state = self.state.as_deref().and_then(State::parse);
-        match (self.outcome.as_str(), state) {
-            ("recorded", Some(state)) => Ok((Recording::Recorded, state)),
-            ("repeated", Some(state)) => Ok((Recording::Repeated, state)),
-            ("wrongState", Some(state)) => Err(Obstacle::WrongState(state)),
-            ("notFound", _) => Err(Obstacle::NotFound),
-            _ => Err(Obstacle::Undone(Refusal::Internal)),
-        }
-    }
-}
-
-/// The changes are of different assignments. One round trip and one commit, as for a batch.
-impl Call for Changes<'_> {
-    const NAME: &'static str = "a batch of events";
-    type Row = ChangeRow;
-
-    fn size(&self) -> usize {
-        self.numbers.len()
-    }
-
-    async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<ChangeRow>> {
-        sqlx::query_as!(
-            ChangeRow,
-            r#"select item as "item!", outcome as "outcome!", state
-                 from record_events($1, $2, $3, $4, $5, $6, $7, $8)"#,
-            self.ledger.tenant as TenantId,
-            self.ledger.set_no,
-            &self.numbers,
-            &self.millis,
-            &self.events as &[&str],
-            &self.occurred as &[Option<DateTime<Utc>>],
-            &self.callers,
-            &self.reasons as &[Option<&str>]
-        )
-        .fetch_all(connection)
-        .await
-    }
-}
-
-/// A set with reservations that have run out.
-pub(super) struct DueSet {
-    tenant: TenantId,
-    set_no: i32,
-}
-
-/// Finds them across tenants, some at a time.
-pub(super) async fn due_sets(pool: &PgPool) -> sqlx::Result<Vec<DueSet>> {
-    sqlx::query_as!(
-        DueSet,
-        r#"select distinct d.tenant_id as "tenant: TenantId", d.set_no
-             from (
-               select r.tenant_id, r.set_no
-                 from reservations r
-                where r.expires_at <= now()
-                order by r.expires_at
-                limit 10000
-             ) d"#
-    )
-    .fetch_all(pool)
-    .await
-}
-
-/// Ends reservations of a set that have run out, and answers how many.
-pub(super) async fn sweep_reservations(
-    connection: &mut PgConnection,
-    due: &DueSet,
-) -> sqlx::Result<i32> {
-    sqlx::query_scalar!(
-        r#"select sweep_reservations($1, $2) as "count!""#,
-        due.tenant as TenantId,
-        due.set_no
-    )
-    .fetch_one(connection)
-    .await
-}
-
 /// Finds what a rehearsal needs to know.
 pub(super) async fn find_stage(
     connection: &mut PgConnection,
@@ -415,91 +289,4 @@ pub(super) async fn find(
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(Assignment::from).collect())
-}
-
-/// What happened to an assignment: how it began, and what the ledger says after that.
-pub(super) async fn list_entries(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    place: Place,
-) -> sqlx::Result<Vec<Entry>> {
-    sqlx::query_as!(
-        Entry,
-        r#"select e.event as "event!", e.recorded_at as "recorded_at!", e.occurred_at, e.key_id as api_key_id, e.reason
-             from (
-               select a.number, 'assigned' as event, a.assigned_at as recorded_at, null::timestamptz as occurred_at,
-                      a.key_id, null::text as reason
-                 from assignments a
-                where a.tenant_id = $1 and a.set_no = $2 and a.number = $3
-                  and not exists (
-                    select 1
-                      from ledger_entries r
-                     where r.tenant_id = $1 and r.set_no = $2 and r.assignment_number = $3 and r.event = 'reserved')
-               union all
-               select l.number, l.event, l.recorded_at, l.occurred_at, l.key_id, l.reason
-                 from ledger_entries l
-                where l.tenant_id = $1 and l.set_no = $2 and l.assignment_number = $3
-             ) e
-            order by e.number"#,
-        tenant as TenantId,
-        place.set_no,
-        place.number
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// Where an assignment is that a code of a set leads to.
-pub(super) struct CodePlace {
-    /// `single` sets give their code to many.
-    pub is_single: bool,
-    pub set_no: i32,
-    pub number: Option<i64>,
-    pub assigned_at: Option<DateTime<Utc>>,
-}
-
-/// Finds the latest assignment of each code, in the order of the codes; `None` where there is no such set.
-pub(super) async fn find_by_codes(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    sets: &[Uuid],
-    codes: &[&str],
-) -> sqlx::Result<Vec<Option<CodePlace>>> {
-    let rows = sqlx::query!(
-        r#"select q.place as "place!", s.set_no, s.type = 'single' as "is_single!", found.number as "number?",
-                  found.assigned_at as "assigned_at?"
-             from unnest($2::uuid[], $3::text[]) with ordinality as q (set_id, code, place)
-             join coupon_sets s on s.tenant_id = $1 and s.id = q.set_id
-             left join lateral (
-               select a.number, a.assigned_at
-                 from cards c
-                cross join lateral (
-                  select a.number, a.assigned_at
-                    from assignments a
-                   where a.tenant_id = $1 and a.set_no = c.set_no and a.lot_no = c.lot_no
-                     and a.ordinal between c.ordinal and c.ordinal
-                   order by a.lot_no, a.ordinal
-                   limit 1
-                ) a
-                where c.tenant_id = $1 and c.code = q.code and c.set_no = s.set_no
-                order by c.turn desc
-                limit 1
-             ) found on true"#,
-        tenant as TenantId,
-        sets,
-        codes as &[&str]
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut places: Vec<Option<CodePlace>> = codes.iter().map(|_| None).collect();
-    for row in rows {
-        let index = usize::try_from(row.place - 1).expect("places count from 1");
-        places[index] = Some(CodePlace {
-            is_single: row.is_single,
-            set_no: row.set_no,
-            number: row.number,
-            assigned_at: row.assigned_at,
-        });
-    }
-    Ok(places)
 }

@@ -15,7 +15,7 @@ use super::id::{self, Place};
 use super::life::{Answer, Change, Event, History, Obstacle, Recording, Remark, code_not_assigned};
 use super::queue::{BATCH_PATIENCE, PATIENCE};
 use super::recorder::Ledger;
-use super::{Code, db};
+use super::{Code, db, ledger};
 use crate::app::{App, RequestId};
 use crate::coupon_sets;
 use crate::error::{Error, Fault};
@@ -107,7 +107,7 @@ pub(super) async fn find_history(
         .into_iter()
         .find(|found| found.id == assignment)
         .ok_or_else(not_found)?;
-    let events = db::list_entries(connection, tenant, place).await?;
+    let events = ledger::list_entries(connection, tenant, place).await?;
     Ok(History { assignment, events })
 }
 
@@ -292,7 +292,7 @@ async fn find_assignments(
     let mut of_codes = Vec::new();
     if !codes.is_empty() {
         let mut transaction = app.database.tenant(tenant).await?;
-        of_codes = db::find_by_codes(&mut transaction, tenant, &sets, &codes).await?;
+        of_codes = ledger::find_by_codes(&mut transaction, tenant, &sets, &codes).await?;
         transaction.commit().await?;
     }
     let mut of_codes = of_codes.into_iter();

@@ -11,6 +11,7 @@ mod events;
 mod http;
 mod id;
 mod key;
+mod ledger;
 mod life;
 mod lists;
 pub(crate) mod queue;

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::life::{Answer, Change, Event, Obstacle, Recording};
 use super::queue::{Line, Queues, Waiting, Work};
-use super::{Refusal, db};
+use super::{Refusal, ledger};
 use crate::database::Database;
 use crate::tenants::TenantId;
 
@@ -99,7 +99,7 @@ impl Work for Keeping {
             if now.is_empty() {
                 continue;
             }
-            let batch = db::Changes::new(self.ledger, now.iter().map(|index| &changes[*index]));
+            let batch = ledger::Changes::new(self.ledger, now.iter().map(|index| &changes[*index]));
             match line.call(&batch, deadline).await {
                 Ok(rows) => {
                     for row in rows {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::db;
+use super::ledger;
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
 
@@ -25,7 +25,7 @@ async fn work(database: Database, shutdown: CancellationToken) {
             () = tokio::time::sleep(LOOK) => {}
             () = shutdown.cancelled() => return,
         }
-        match db::due_sets(database.system()).await {
+        match ledger::due_sets(database.system()).await {
             Ok(sets) => {
                 for due in sets {
                     // One that cannot be swept now keeps none of the others waiting for long.
@@ -51,12 +51,12 @@ fn tell(error: &sqlx::Error) {
 /// nothing.
 async fn sweep(
     database: &Database,
-    due: &db::DueSet,
+    due: &ledger::DueSet,
     shutdown: &CancellationToken,
 ) -> sqlx::Result<()> {
     while !shutdown.is_cancelled() {
         let mut connection = database.tasks().acquire().await?;
-        if db::sweep_reservations(&mut connection, due).await? == 0 {
+        if ledger::sweep_reservations(&mut connection, due).await? == 0 {
             break;
         }
     }
