@@ -2,16 +2,18 @@
 //!
 //! One task per key (of whom it works for) and replica. It never waits for more than is there, so an idle set adds no
 //! latency. The work belongs to the task, not to the handler: a client that goes away changes nothing. A batch whose
-//! outcome is unknown is sent again as it is; the database functions answer what they had done before.
+//! outcome is unknown is sent again as it is; the database functions answer what they had done before. Large batches give
+//! way to small ones, so that a set which is asked now and then does not queue for the processor behind a hot one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +38,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const HOLD: Duration = Duration::from_millis(2);
 /// How long a task keeps its connection before it lets the others at it.
 const TURN: Duration = Duration::from_millis(50);
+
+/// A batch of fewer items than these is small.
+const LARGE: usize = 16;
+/// How long a large batch gives way at most.
+const GIVE_WAY: Duration = Duration::from_millis(10);
 
 /// What a task does with the items of its queue.
 pub(super) trait Work: Send + 'static {
@@ -76,6 +83,42 @@ impl Waiting {
     }
 }
 
+/// Small batches that are being worked on.
+#[derive(Default)]
+struct SmallBatches {
+    count: AtomicUsize,
+    none_left: Notify,
+}
+
+impl SmallBatches {
+    fn begin(&self) -> SmallBatch<'_> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        SmallBatch(self)
+    }
+
+    async fn give_way(&self) {
+        let end = Instant::now() + GIVE_WAY;
+        loop {
+            // Made before the look, so that no call between the two is missed.
+            let none_left = self.none_left.notified();
+            if self.count.load(Ordering::SeqCst) == 0 || timeout_at(end, none_left).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// One of them, until it is dropped.
+struct SmallBatch<'a>(&'a SmallBatches);
+
+impl Drop for SmallBatch<'_> {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.none_left.notify_waiters();
+        }
+    }
+}
+
 /// Items of one caller, answered together.
 struct Request<W: Work> {
     items: Vec<W::Item>,
@@ -95,6 +138,7 @@ pub(super) struct Queues<W: Work> {
     database: Database,
     tracker: TaskTracker,
     waiting: Waiting,
+    small_batches: Arc<SmallBatches>,
     tasks: Arc<Mutex<Tasks<W>>>,
 }
 
@@ -104,6 +148,7 @@ impl<W: Work> Clone for Queues<W> {
             database: self.database.clone(),
             tracker: self.tracker.clone(),
             waiting: self.waiting.clone(),
+            small_batches: Arc::clone(&self.small_batches),
             tasks: Arc::clone(&self.tasks),
         }
     }
@@ -115,6 +160,7 @@ impl<W: Work> Queues<W> {
             database,
             tracker,
             waiting,
+            small_batches: Arc::default(),
             tasks: Arc::default(),
         }
     }
@@ -178,6 +224,7 @@ impl<W: Work> Queues<W> {
             receiver,
             next: None,
             work: W::new(key),
+            small_batches: Arc::clone(&self.small_batches),
             line: Line {
                 database: self.database.clone(),
                 connection: None,
@@ -195,6 +242,7 @@ struct Task<W: Work> {
     /// Taken from the queue, but not for the batch before.
     next: Option<Request<W>>,
     work: W,
+    small_batches: Arc<SmallBatches>,
     line: Line,
 }
 
@@ -267,8 +315,15 @@ impl<W: Work> Task<W> {
             callers.push((request.reply, request.items.len(), request.permit));
             items.extend(request.items);
         }
+        let small = if items.len() < LARGE {
+            Some(self.small_batches.begin())
+        } else {
+            self.small_batches.give_way().await;
+            None
+        };
         let answers = self.work.answer(&mut self.line, &items, whole, deadline);
         let mut answers = answers.await.into_iter();
+        drop(small);
         for (reply, count, permit) in callers {
             // A caller that went away is no failure: its retry will find the answer.
             let _ = reply.send(answers.by_ref().take(count).collect());
