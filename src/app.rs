@@ -32,6 +32,7 @@ use crate::error::{
 };
 use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
+use crate::outbound::Outbound;
 use crate::tenants::auth::Keys;
 use crate::{assignments, coupon_sets, docs, imports, statistics, tenants};
 
@@ -54,6 +55,7 @@ pub struct App {
     pub(crate) recorder: Recorder,
     pub(crate) bell: Bell,
     pub(crate) uploads: Uploads,
+    pub(crate) outbound: Outbound,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -71,6 +73,8 @@ impl App {
         let waiting = Waiting::default();
         let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
         let recorder = Recorder::new(database.clone(), tracker.clone(), waiting);
+        let authorities = config.ca_file.clone().unwrap_or_default();
+        let outbound = Outbound::new(&authorities, config.pull_private);
         Self {
             config: Arc::new(config),
             database,
@@ -79,6 +83,7 @@ impl App {
             recorder,
             bell,
             uploads: Uploads::default(),
+            outbound,
             tracker,
             shutdown,
         }

@@ -2,9 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::import_command;
+use crate::imports::pull::Hosts;
+use crate::outbound::{Authorities, AuthoritiesError};
 
 /// A self-hosted coupon service.
 #[derive(Debug, Parser)]
@@ -17,12 +21,14 @@ pub struct CommandLine {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the service (the default).
     Serve,
     /// Ask the service at the listen address whether it is alive; for container health checks.
     Healthcheck,
+    /// Import a file of codes into a coupon set of a service that runs.
+    Import(Box<import_command::Arguments>),
 }
 
 /// The settings of the service.
@@ -63,6 +69,38 @@ pub struct Config {
     #[arg(long, env = "COUPONRY_LOG", default_value = "info", global = true)]
     pub log: String,
 
+    /// Hosts that imports may be fetched from, as `files.example.com,*.example.org`; `*` is any. None by default.
+    #[arg(
+        long,
+        env = "COUPONRY_PULL_HOSTS",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub pull_hosts: Hosts,
+
+    /// How long fetching a file may take, in seconds.
+    #[arg(
+        long,
+        env = "COUPONRY_PULL_SECONDS",
+        default_value_t = 900,
+        global = true
+    )]
+    pub pull_seconds: u32,
+
+    /// Fetch from addresses too that are not public, as those of an internal network.
+    #[arg(long, env = "COUPONRY_PULL_PRIVATE", global = true)]
+    pub pull_private: bool,
+
+    /// File with certificates of authorities (PEM) to trust beside the public ones.
+    #[arg(
+        long,
+        env = "COUPONRY_CA_FILE",
+        value_parser = read_authorities,
+        global = true
+    )]
+    pub ca_file: Option<Authorities>,
+
     /// Folder of PostgreSQL's programs, if they are not in the usual places.
     #[arg(long, env = "COUPONRY_PG_BIN_DIR", global = true)]
     pub pg_bin_dir: Option<PathBuf>,
@@ -82,6 +120,14 @@ impl CommandLine {
         line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
         line
     }
+}
+
+/// No file is meant by an empty name.
+fn read_authorities(path: &str) -> Result<Authorities, AuthoritiesError> {
+    if path.is_empty() {
+        return Ok(Authorities::default());
+    }
+    Authorities::read(Path::new(path))
 }
 
 /// Where the system looks for programs.

@@ -57,6 +57,7 @@ kinds! {
     SINGLE_SET = UNPROCESSABLE_ENTITY, "single-set", "The coupon set takes no imports";
     CHILD_SET_CYCLE = UNPROCESSABLE_ENTITY, "child-set-cycle", "The child sets form a cycle";
     CHILD_SET_CHAIN_TOO_LONG = UNPROCESSABLE_ENTITY, "child-set-chain-too-long", "The chain of child sets is too long";
+    FETCH_FAILED = BAD_GATEWAY, "fetch-failed", "The file cannot be fetched";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Something went wrong on our side";
     UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer right now";
     OVERLOADED = SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already";

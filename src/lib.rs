@@ -11,7 +11,7 @@
 //! * `database`: pools, roles, migrations, and the PostgreSQL that the service starts for itself
 //! * `tenants`: who calls, and what they may do
 //! * `coupon_sets`: the sources of codes
-//! * `imports`: how codes come in
+//! * `imports`: how codes come in, `outbound`: how they are fetched, `import_command`: how they are sent from a terminal
 //! * `assignments`: how codes go out
 //! * `statistics`: what became of them
 //! * `docs`: the API document and its reference page
@@ -24,7 +24,9 @@ pub mod database;
 mod docs;
 pub mod error;
 mod extract;
+pub mod import_command;
 mod imports;
+mod outbound;
 mod page;
 pub mod server;
 pub mod start;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use couponry::config::{Command, CommandLine};
-use couponry::{start, telemetry};
+use couponry::{import_command, start, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,6 +15,12 @@ async fn main() -> ExitCode {
     let outcome = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => start::run(line.config).await,
         Command::Healthcheck => start::check_health(&line.config).await,
+        Command::Import(arguments) => {
+            return match import_command::run(&arguments, &line.config).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error),
+            };
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::form::Form;
 use super::spool::{self, Delivery};
 use super::upload::Slot;
-use super::{Format, Import, Options, db, report, upload};
+use super::{Format, Import, Options, db, pull, report, upload};
 use crate::app::App;
 use crate::coupon_sets;
 use crate::error::{Error, UNSUPPORTED_MEDIA_TYPE};
@@ -60,7 +60,13 @@ async fn import_into_set(
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
     check_set(&app, caller.tenant, set).await?;
     let slot = app.uploads.take(caller.tenant).await?;
-    let file = upload::receive(body).await?;
+    let mut file = upload::receive(body).await?;
+    let mut format = format;
+    if format == Format::Json
+        && let Some(source) = pull::Source::read(&mut file)?
+    {
+        (file, format) = pull::fetch(&app, &source).await?;
+    }
     queue(
         &app,
         caller.tenant,

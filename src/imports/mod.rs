@@ -8,6 +8,7 @@
 mod db;
 mod form;
 mod http;
+pub(crate) mod pull;
 mod reading;
 mod report;
 mod spool;

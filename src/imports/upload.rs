@@ -17,7 +17,7 @@ use crate::error::{Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE};
 use crate::tenants::TenantId;
 
 /// The largest file that is taken, in bytes.
-const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// How long a client may pause within an upload.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// What is gathered before it is written.

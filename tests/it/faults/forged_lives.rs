@@ -123,7 +123,10 @@ fn the_checker_has_nothing_against_an_honest_life() {
     story.is_fine();
     story.told(&bob, Event::Confirm, done(State::Assigned));
     story.told(&cat, Event::Release, Verdict::WrongState(State::Used));
-    story.tell(&bob, Event::Void);
+    story.turn(&bob, State::Void, None);
+    // It was confirmed, for which nothing had to be done, and ended before the answer.
+    story.told(&bob, Event::Confirm, done(State::Void));
+    story.told(&bob, Event::Void, done(State::Void));
     story.is_fine();
 
     for set in [SAME, ONCE] {
@@ -198,6 +201,10 @@ fn the_checker_objects_to_an_event_that_was_answered_but_not_recorded() {
     };
     story.forged(refused).is_refuted_by("it is in the ledger");
 
+    let (mut story, ..) = honest();
+    story.tell(&bob, Event::Release);
+    story.told(&bob, Event::Confirm, done(State::Released));
+    story.is_refuted_by("it is not in the ledger");
     let (mut story, ..) = honest();
     story.told(&bob, Event::Sent, Verdict::WrongState(State::Assigned));
     story.is_refuted_by("that state allows it");

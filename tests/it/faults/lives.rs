@@ -189,9 +189,12 @@ impl Record<'_> {
             Verdict::Unknown => None,
             Verdict::Wrong(_) => Some("this is no answer"),
             Verdict::Done { state, is_new } => match turn {
-                // There was nothing to confirm.
+                // There was nothing to confirm. It may have ended since, before its state was read for the answer.
                 None if told.event == Event::Confirm && !was_reserved => {
-                    (*is_new || !state.is_live()).then_some("it is not in the ledger")
+                    let ended = life.since(*state).filter(|_| !state.is_live());
+                    let is_honest = state.is_live()
+                        || ended.is_some_and(|at| (told.sent..=told.ended).contains(&at));
+                    (*is_new || !is_honest).then_some("it is not in the ledger")
                 }
                 None => Some("it is not in the ledger"),
                 Some(turn) if turn.at > told.ended => Some("it was recorded later"),

@@ -1,6 +1,7 @@
 //! A service in a process of its own that uploads are sent to: what it keeps of them on disk and in memory is watched.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -31,6 +32,10 @@ impl Process {
             .env("TMPDIR", uploads);
         let service = Service::start(folder.path(), &mut command);
         Self { service, folder }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.service.address
     }
 
     /// What `kill -9` does.

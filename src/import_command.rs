@@ -1,0 +1,403 @@
+//! What `couponry import` does: send a file of codes to a service that runs, show how far it is, and tell what came of it.
+//!
+//! It talks to the API as any integrator would. Sending the same file again is harmless, so whoever is interrupted starts
+//! anew.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reqwest::{Body, Client, RequestBuilder, StatusCode, Url, header};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio_util::io::ReaderStream;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::outbound;
+
+/// How often an import is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often an import is looked at in vain before the service counts as gone.
+const MAX_LOOKS_IN_VAIN: u32 = 60;
+
+/// What is imported, and where to.
+#[derive(Debug, Clone, Args)]
+pub struct Arguments {
+    /// The file; `-` is the standard input.
+    pub file: PathBuf,
+
+    /// The id of the coupon set.
+    #[arg(long)]
+    pub set: Uuid,
+
+    /// Address of the service.
+    #[arg(long, env = "COUPONRY_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: Url,
+
+    /// API key with the scopes imports:write and imports:read. It is better given by the environment, since others on the
+    /// machine can read a command line.
+    #[arg(long, env = "COUPONRY_KEY", hide_env_values = true)]
+    pub key: String,
+
+    /// Only check the file, and store nothing.
+    #[arg(long)]
+    pub validate: bool,
+
+    /// Import the file even if it was imported before.
+    #[arg(long)]
+    pub force: bool,
+
+    /// The column with the codes: its name, or its number from 1.
+    #[arg(long)]
+    pub code_column: Option<String>,
+
+    /// The column that says when codes expire.
+    #[arg(long)]
+    pub expires_at_column: Option<String>,
+
+    /// Columns to keep with the codes, separated by commas.
+    #[arg(long)]
+    pub attribute_columns: Option<String>,
+
+    /// Whether the first row has the names of the columns; found out by default.
+    #[arg(long)]
+    pub header: Option<bool>,
+
+    /// What delimits the columns: `,`, `;`, `|` or `tab`; found out by default.
+    #[arg(long)]
+    pub delimiter: Option<String>,
+
+    /// How the text is encoded, as in `windows-1252`; found out by default.
+    #[arg(long)]
+    pub encoding: Option<String>,
+
+    /// The sheet of a workbook; the first by default.
+    #[arg(long)]
+    pub sheet: Option<String>,
+
+    /// Save the report of rejected rows to this file.
+    #[arg(long)]
+    pub errors: Option<PathBuf>,
+}
+
+/// Why a file was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{} cannot be read", .1.display())]
+    Read(#[source] io::Error, PathBuf),
+    #[error("{} cannot be written", .1.display())]
+    Write(#[source] io::Error, PathBuf),
+    #[error("{0} is no address of a service; it looks like https://coupons.example.com")]
+    Address(Url),
+    #[error("the key has characters that no key has")]
+    Key,
+    #[error("the service cannot be reached; sending the file again is harmless")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("{0}")]
+    Refused(String),
+    #[error("the service answers what is none of its answers; is {0} the address of a Couponry?")]
+    Strange(Url),
+    #[error("the import ended as {status}: {failure}")]
+    Ended { status: String, failure: String },
+    #[error("the terminal cannot be written to")]
+    Terminal(#[source] io::Error),
+}
+
+/// An import, as far as it is of interest here.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Import {
+    id: Uuid,
+    status: String,
+    total: u64,
+    success: u64,
+    errors: u64,
+    duplicates: u64,
+    #[serde(default)]
+    errors_by_reason: std::collections::BTreeMap<String, u64>,
+    failure: Option<String>,
+    progress: Progress,
+}
+
+#[derive(Debug, Deserialize)]
+struct Progress {
+    processed: u64,
+}
+
+impl Import {
+    fn has_ended(&self) -> bool {
+        !matches!(self.status.as_str(), "queued" | "inProgress")
+    }
+}
+
+/// Imports the file, and says on standard output what came of it.
+///
+/// # Panics
+///
+/// Never: the settings of the client are constants.
+pub async fn run(arguments: &Arguments, config: &Config) -> Result<(), Error> {
+    let authorities = config.ca_file.clone().unwrap_or_default();
+    let service = Service {
+        client: outbound::builder(&authorities)
+            .build()
+            .expect("the settings are right"),
+        arguments,
+    };
+    let (import, is_new) = service.send().await?;
+    let import = service.watch(import).await?;
+    if let Some(path) = &arguments.errors
+        && import.errors > 0
+    {
+        service.save_errors(&import, path).await?;
+    }
+    io::stdout()
+        .write_all(summary(&import, is_new, arguments).as_bytes())
+        .map_err(Error::Terminal)?;
+    if import.status == "finished" {
+        Ok(())
+    } else {
+        Err(Error::Ended {
+            failure: import
+                .failure
+                .unwrap_or_else(|| "it says no more".to_owned()),
+            status: import.status,
+        })
+    }
+}
+
+struct Service<'a> {
+    client: Client,
+    arguments: &'a Arguments,
+}
+
+impl Service<'_> {
+    /// Uploads the file. Says whether its import is new or was there before.
+    async fn send(&self) -> Result<(Import, bool), Error> {
+        let path = &self.arguments.file;
+        let unreadable = |error| Error::Read(error, path.clone());
+        let (input, length): (Box<dyn AsyncRead + Send + Unpin>, _) = if path == Path::new("-") {
+            (Box::new(tokio::io::stdin()), None)
+        } else {
+            let file = File::open(path).await.map_err(unreadable)?;
+            let metadata = file.metadata().await.map_err(unreadable)?;
+            (Box::new(file), metadata.is_file().then_some(metadata.len()))
+        };
+        let bar = bar(
+            length,
+            "{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec}",
+        );
+        bar.set_message("Uploading");
+        let sent = bar.clone();
+        let body = ReaderStream::with_capacity(input, 256 * 1024)
+            .inspect_ok(move |block| sent.inc(block.len() as u64));
+        let mut url = self.url(&[
+            "v1",
+            "coupon-sets",
+            &self.arguments.set.to_string(),
+            "imports",
+        ])?;
+        url.query_pairs_mut().extend_pairs(self.options());
+        let mut request = self
+            .client
+            .post(url)
+            .header(header::CONTENT_TYPE, content_type(path))
+            .body(Body::wrap_stream(body));
+        if let Some(length) = length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        let (status, import) = self.ask(request).await?;
+        bar.finish_and_clear();
+        Ok((import, status == StatusCode::CREATED))
+    }
+
+    fn options(&self) -> Vec<(&'static str, String)> {
+        let Arguments {
+            code_column,
+            expires_at_column,
+            attribute_columns,
+            delimiter,
+            encoding,
+            sheet,
+            ..
+        } = self.arguments;
+        let told = [
+            ("codeColumn", code_column.clone()),
+            ("expiresAtColumn", expires_at_column.clone()),
+            ("attributeColumns", attribute_columns.clone()),
+            ("delimiter", delimiter.clone()),
+            ("encoding", encoding.clone()),
+            ("sheet", sheet.clone()),
+            (
+                "header",
+                self.arguments.header.map(|header| header.to_string()),
+            ),
+            (
+                "mode",
+                self.arguments.validate.then(|| "validate".to_owned()),
+            ),
+            ("force", self.arguments.force.then(|| "true".to_owned())),
+        ];
+        told.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
+    /// Waits until the import has ended. An outage on the way is waited for, since the import outlives it.
+    async fn watch(&self, mut import: Import) -> Result<Import, Error> {
+        let bar = bar(
+            Some(import.total),
+            "{msg} {wide_bar} {human_pos}/{human_len} rows {per_sec} {eta}",
+        );
+        bar.set_message("Importing");
+        let url = self.url(&["v1", "imports", &import.id.to_string()])?;
+        let mut in_vain = 0;
+        while !import.has_ended() {
+            bar.set_position(import.progress.processed);
+            tokio::time::sleep(LOOK).await;
+            match self.ask(self.client.get(url.clone())).await {
+                Ok((_, seen)) => {
+                    import = seen;
+                    in_vain = 0;
+                }
+                Err(Error::Unreachable(_)) if in_vain < MAX_LOOKS_IN_VAIN => in_vain += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        bar.finish_and_clear();
+        Ok(import)
+    }
+
+    async fn save_errors(&self, import: &Import, path: &Path) -> Result<(), Error> {
+        let url = self.url(&["v1", "imports", &import.id.to_string(), "errors.csv"])?;
+        let mut report = self.answer(self.client.get(url)).await?;
+        let unwritable = |error| Error::Write(error, path.to_owned());
+        let mut file = File::create(path).await.map_err(unwritable)?;
+        while let Some(block) = report.chunk().await.map_err(Error::Unreachable)? {
+            file.write_all(&block).await.map_err(unwritable)?;
+        }
+        file.flush().await.map_err(unwritable)
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Import), Error> {
+        let answer = self.answer(request).await?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(Error::Unreachable)?;
+        let import = serde_json::from_slice(&body)
+            .map_err(|_| Error::Strange(self.arguments.url.clone()))?;
+        Ok((status, import))
+    }
+
+    /// The answer, unless it is a refusal.
+    async fn answer(&self, request: RequestBuilder) -> Result<reqwest::Response, Error> {
+        let mut key = header::HeaderValue::from_str(&format!("Bearer {}", self.arguments.key))
+            .map_err(|_| Error::Key)?;
+        key.set_sensitive(true);
+        let answer = request
+            .header(header::AUTHORIZATION, key)
+            .send()
+            .await
+            .map_err(Error::Unreachable)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let body = answer.bytes().await.map_err(Error::Unreachable)?;
+        let problem = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+        Err(refusal(&problem).map_or_else(
+            || Error::Strange(self.arguments.url.clone()),
+            Error::Refused,
+        ))
+    }
+
+    fn url(&self, path: &[&str]) -> Result<Url, Error> {
+        let mut url = self.arguments.url.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::Address(self.arguments.url.clone()))?
+            .pop_if_empty()
+            .extend(path);
+        Ok(url)
+    }
+}
+
+/// What a problem says: its detail, and each wrong field.
+fn refusal(problem: &Value) -> Option<String> {
+    let mut text = problem["detail"]
+        .as_str()
+        .or_else(|| problem["title"].as_str())?
+        .to_owned();
+    for fault in problem["errors"].as_array().into_iter().flatten() {
+        let (pointer, detail) = (fault["pointer"].as_str()?, fault["detail"].as_str()?);
+        write!(text, "\n  {pointer}: {detail}").ok()?;
+    }
+    if let Some(request) = problem["requestId"].as_str() {
+        write!(text, "\n  (request {request})").ok()?;
+    }
+    Some(text)
+}
+
+/// What a file is, by its name; the service looks into what it cannot be told by.
+fn content_type(path: &Path) -> &'static str {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("txt") => "text/plain",
+        Some("json") => "application/json",
+        _ => "text/csv",
+    }
+}
+
+/// A bar on standard error, or nothing where that is no terminal.
+fn bar(length: Option<u64>, template: &str) -> ProgressBar {
+    let target = if io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(length, target);
+    bar.set_style(ProgressStyle::with_template(template).expect("the templates are right"));
+    bar
+}
+
+/// What came of an import, for people.
+fn summary(import: &Import, is_new: bool, arguments: &Arguments) -> String {
+    let Import {
+        id,
+        status,
+        total,
+        success,
+        errors,
+        duplicates,
+        ..
+    } = import;
+    let mut text = String::new();
+    if !is_new {
+        text.push_str("This file was imported before; --force imports it again. That import:\n");
+    }
+    let done = if arguments.validate {
+        "can be imported"
+    } else {
+        "imported"
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "Import {id} is {status}: of {total} rows {success} {done}, {errors} rejected ({duplicates} duplicates)."
+    );
+    for (reason, count) in &import.errors_by_reason {
+        let _ = writeln!(text, "  {count:>10} {reason}");
+    }
+    if *errors > 0 {
+        match &arguments.errors {
+            Some(path) => {
+                let _ = writeln!(text, "The rejected rows are in {}.", path.display());
+            }
+            None => text.push_str("With --errors FILE the rejected rows are saved.\n"),
+        }
+    }
+    text
+}

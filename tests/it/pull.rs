@@ -1,0 +1,328 @@
+//! Imports of files that the service fetches itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+use futures_util::{StreamExt, stream};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::TestApp;
+use crate::support::client::Answer;
+use crate::support::program::folder;
+use crate::support::shop::CouponSet;
+
+/// A server of files at `https://localhost`, by the certificate of an authority of its own.
+struct Files {
+    address: SocketAddr,
+    authority: NamedTempFile,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Files {
+    async fn serve() -> Self {
+        let (tls, authority) = certificates();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let files = Self {
+            address,
+            authority,
+            connections: Arc::clone(&connections),
+        };
+        let router = router(files.url("localhost", "/codes.csv"));
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.fetch_add(1, Ordering::SeqCst);
+                let (acceptor, router) = (acceptor.clone(), router.clone());
+                tokio::spawn(async move {
+                    // A client that does not trust the certificate hangs up.
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let service = TowerToHyperService::new(router);
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        files
+    }
+
+    fn url(&self, host: &str, path: &str) -> String {
+        format!("https://{host}:{}{path}", self.address.port())
+    }
+
+    fn authority(&self) -> &str {
+        self.authority.path().to_str().unwrap()
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+fn certificates() -> (ServerConfig, NamedTempFile) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+        )
+        .unwrap();
+    let file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::write(&file, authority.pem()).unwrap();
+    (config, file)
+}
+
+fn router(codes: String) -> Router {
+    let csv = || async { ([(header::CONTENT_TYPE, "text/csv")], "code\nA\nB\nA\n") };
+    let list = || async { ([(header::CONTENT_TYPE, "text/plain")], "L1 L2,L3") };
+    let cut = || async {
+        let begin = stream::iter([Ok("code\nC1\n")]);
+        // The pause lets the beginning out.
+        let end = stream::once(async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Err("the disk is gone")
+        });
+        Body::from_stream(begin.chain(end)).into_response()
+    };
+    let huge = || async {
+        let length = [(header::CONTENT_LENGTH, "3000000000")];
+        (
+            length,
+            Body::from_stream(stream::pending::<Result<&str, &str>>()),
+        )
+    };
+    Router::new()
+        .route("/codes.csv", get(csv))
+        .route("/list", get(list))
+        .route("/moved", get(|| async move { Redirect::temporary(&codes) }))
+        .route("/below", get(|| async { Redirect::permanent("moved") }))
+        .route("/circle", get(|| async { Redirect::temporary("/circle") }))
+        .route(
+            "/plain",
+            get(|| async { Redirect::temporary("http://localhost/codes.csv") }),
+        )
+        .route(
+            "/elsewhere",
+            get(|| async { Redirect::temporary("https://example.com/codes.csv") }),
+        )
+        .route(
+            "/inside",
+            get(|| async { Redirect::temporary("https://169.254.169.254/codes.csv") }),
+        )
+        .route("/cut", get(cut))
+        .route("/huge", get(huge))
+}
+
+/// A set of a service with these options.
+async fn start(options: &[&str]) -> (TestApp, CouponSet) {
+    let app = TestApp::start_with(options).await;
+    let shop = app.shop().await;
+    let set = shop.multiple("Spring", &[]).await;
+    (app, set)
+}
+
+async fn pull(set: &CouponSet, url: &str) -> Answer {
+    set.client
+        .post(&format!("{}/imports", set.path()), json!({"url": url}))
+        .await
+}
+
+async fn imports(set: &CouponSet) -> Value {
+    set.client.get("/v1/imports").await.expect(200).body["results"].clone()
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_by_https_and_imported() {
+    let files = Files::serve().await;
+    let (_app, set) = start(&[
+        "--pull-hosts=localhost",
+        "--pull-private",
+        "--ca-file",
+        files.authority(),
+    ])
+    .await;
+    let import = pull(&set, &files.url("localhost", "/codes.csv"))
+        .await
+        .expect(201);
+    let import = set.ended(import.str("id")).await;
+    assert_eq!(
+        (&import["total"], &import["success"], &import["duplicates"]),
+        (&json!(3), &json!(2), &json!(1))
+    );
+    let import = pull(&set, &files.url("localhost", "/list"))
+        .await
+        .expect(201);
+    let import = set.ended(import.str("id")).await;
+    assert_eq!(import["success"], 3);
+}
+
+#[tokio::test]
+async fn redirects_are_followed_to_where_files_may_come_from() {
+    let files = Files::serve().await;
+    let (_app, set) = start(&[
+        "--pull-hosts=localhost",
+        "--pull-private",
+        "--ca-file",
+        files.authority(),
+    ])
+    .await;
+    // Two redirects, of which the first is relative.
+    let import = pull(&set, &files.url("localhost", "/below"))
+        .await
+        .expect(201);
+    assert_eq!(set.ended(import.str("id")).await["success"], 2);
+    for path in ["/plain", "/elsewhere", "/inside"] {
+        let answer = pull(&set, &files.url("localhost", path)).await.expect(422);
+        assert_eq!(answer.faults(), ["/url"], "{path}");
+    }
+    let answer = pull(&set, &files.url("localhost", "/circle")).await;
+    assert_eq!(answer.refusal(), "502 fetch-failed");
+}
+
+#[tokio::test]
+async fn what_may_not_be_fetched_is_refused_before_any_connection() {
+    let files = Files::serve().await;
+    let ca = ["--ca-file", files.authority()];
+    let (_none, by_default) = start(&ca).await;
+    let (_other, other_host) = start(
+        &[
+            &["--pull-hosts=files.example.com", "--pull-private"],
+            &ca[..],
+        ]
+        .concat(),
+    )
+    .await;
+    let (_public, public_only) = start(&[&["--pull-hosts=*"], &ca[..]].concat()).await;
+    let localhost = files.url("localhost", "/codes.csv");
+    let address = files.url("127.0.0.1", "/codes.csv");
+    let cases = [
+        (&by_default, localhost.as_str()),
+        (&other_host, &localhost),
+        (&public_only, &address),
+        (&public_only, "https://[::1]/codes.csv"),
+        (&public_only, "http://example.com/codes.csv"),
+        (&public_only, "https://ann:secret@example.com/codes.csv"),
+        (&public_only, "file:///etc/passwd"),
+        (&public_only, "codes.csv"),
+    ];
+    for (set, url) in cases {
+        let answer = pull(set, url).await.expect(422);
+        assert_eq!(answer.faults(), ["/url"], "{url}");
+        assert_eq!(imports(set).await, json!([]));
+    }
+    // A name that leads to a private address shows only when it is looked up.
+    let answer = pull(&public_only, &localhost).await;
+    assert_eq!(answer.refusal(), "502 fetch-failed");
+    assert!(
+        answer.str("detail").contains("not public"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(files.connections(), 0);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_on_the_way_is_told_and_stores_nothing() {
+    let files = Files::serve().await;
+    let options = ["--pull-hosts=localhost", "--pull-private"];
+    let (_app, set) = start(
+        &[
+            &options[..],
+            &["--ca-file", files.authority(), "--pull-seconds=20"],
+        ]
+        .concat(),
+    )
+    .await;
+    let (_wary, wary) = start(&options).await;
+    let cases = [
+        (&set, "/nothing", "404"),
+        (&set, "/cut", "broke off"),
+        (&wary, "/codes.csv", "certificate"),
+    ];
+    for (set, path, what) in cases {
+        let answer = pull(set, &files.url("localhost", path)).await;
+        assert_eq!(answer.refusal(), "502 fetch-failed");
+        assert!(answer.str("detail").contains(what), "{}", answer.text);
+        assert!(!answer.text.contains(path), "{}", answer.text);
+        assert_eq!(imports(set).await, json!([]));
+    }
+    let answer = pull(&set, &files.url("localhost", "/huge")).await;
+    assert_eq!(answer.refusal(), "413 payload-too-large");
+    // Nobody listens there.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}/",
+        listener.local_addr().unwrap().port()
+    );
+    drop(listener);
+    assert_eq!(pull(&set, &url).await.refusal(), "502 fetch-failed");
+    assert_eq!(imports(&set).await, json!([]));
+}
+
+#[tokio::test]
+async fn a_fetch_that_takes_too_long_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (_app, set) = start(&[
+        "--pull-hosts=localhost",
+        "--pull-private",
+        "--pull-seconds=1",
+    ])
+    .await;
+    // It takes connections and says nothing.
+    let answer = pull(&set, &format!("https://localhost:{port}/codes.csv")).await;
+    assert_eq!(answer.refusal(), "502 fetch-failed");
+    assert!(answer.str("detail").contains("1 second"), "{}", answer.text);
+}
+
+#[test]
+fn a_file_without_certificates_is_refused_at_the_start() {
+    use clap::Parser;
+    let folder = folder();
+    let path = folder.path().join("ca.pem");
+    for text in [
+        "",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let line = couponry::config::CommandLine::try_parse_from([
+            "couponry",
+            "--ca-file",
+            path.to_str().unwrap(),
+        ]);
+        assert!(line.unwrap_err().to_string().contains("certificate"));
+    }
+}
