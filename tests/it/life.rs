@@ -13,6 +13,7 @@ use crate::imports_life::ByHand;
 use crate::reservations::{hold_sweeper, lapse};
 use crate::support::TestApp;
 use crate::support::client::Answer;
+use crate::support::ledger::check_ledger;
 use crate::support::pages::strings;
 use crate::support::shop::CouponSet;
 
@@ -366,6 +367,56 @@ async fn a_released_code_of_a_set_with_several_expiries_comes_back_with_its_own(
     ];
     assert_eq!(told(&second), expected.map(str::to_owned).into());
     assert_eq!(told(&first), told(&second));
+}
+
+#[tokio::test]
+async fn a_lot_of_returned_codes_closes_when_it_is_empty_and_opens_again() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.multiple("set", &[]).await;
+    let file = "code,until\nA,2090-01-01\nB,2090-01-01\nC,\nD,\n";
+    import(&set, CSV, "?expiresAtColumn=until", file).await;
+    hold_sweeper(&app).await;
+    let lots = async || {
+        let query = "select string_agg(state, ' ' order by first_expires_at) from lots where import_id is null";
+        app.database.ask_one(query).await
+    };
+    let exhausted = async || {
+        let answer = set.assign("eve").await;
+        assert_eq!(answer.refusal(), "409 coupon-set-exhausted");
+    };
+    let mut first = Vec::new();
+    for _ in 0..4 {
+        first.push(set.assign("ann").await.expect(201));
+    }
+    assert_eq!(lots().await, Value::Null);
+
+    // A comes back, then B to the same lot; C and D to another one, after that one was closed.
+    let mut closed = Vec::new();
+    for (back, lot) in first.iter().zip([0, 0, 1, 1]) {
+        set.release(back.str("id")).await.expect(200);
+        closed.resize(lot, "closed");
+        let opened = [closed.as_slice(), &["open"]].concat().join(" ");
+        assert_eq!(lots().await, opened.as_str());
+        assert_eq!(set.counts().await, [1, 0, 3, 0, 0]);
+
+        // It is lent once more and comes back, where it is last dealt from an empty lot.
+        let kept = set.reserve("bob", 60).await.expect(201);
+        assert_eq!(kept.body["couponCode"], back.body["couponCode"]);
+        exhausted().await;
+        closed.push("closed");
+        assert_eq!(lots().await, closed.join(" ").as_str());
+        assert_eq!(set.counts().await, [0, 1, 3, 0, 0]);
+        lapse(&app).await;
+        assert_eq!(set.counts().await, [1, 0, 3, 0, 0]);
+        let again = set.assign("cat").await.expect(201);
+        assert_eq!(again.body["couponCode"], back.body["couponCode"]);
+        assert_eq!(again.body["expiresAt"], back.body["expiresAt"]);
+        exhausted().await;
+        assert_eq!(lots().await, closed.join(" ").as_str());
+        assert_eq!(set.counts().await, [0, 0, 4, 0, 0]);
+    }
+    assert_eq!(set.read().await["released"], 8);
+    check_ledger(&app).await;
 }
 
 #[tokio::test]
