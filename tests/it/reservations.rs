@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, eventually};
+use crate::support::{TestApp, eventually, sql};
 
 /// Keeps the sweepers of this database from finding anything.
 pub(super) async fn hold_sweeper(app: &TestApp) {
@@ -115,6 +115,46 @@ async fn a_reservation_that_runs_out_goes_back_by_itself_and_once_however_many_r
         .map(|answer| answer.str("couponCode"))
         .collect();
     assert_eq!((given.len(), refused.len()), (30, 1));
+}
+
+#[tokio::test]
+async fn a_set_that_somebody_holds_locked_keeps_the_sweeper_from_no_other() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let mut sets = Vec::new();
+    for name in ["first", "second", "third"] {
+        let set = shop.multiple(name, &["A"]).await;
+        set.reserve("ann", 60).await.expect(201);
+        sets.push(set);
+    }
+    let swept = async || {
+        let query = "select coalesce(json_agg(set_no order by set_no), '[]')
+                       from ledger_entries
+                      where event = 'expired'";
+        app.database.ask_one(query).await
+    };
+    // Whichever way the sweeper goes through the sets, a locked one comes first.
+    let mut holder = app.database.owner.begin().await.unwrap();
+    sql::run(
+        &mut holder,
+        "select from coupon_sets where set_no in (1, 3) for no key update",
+    )
+    .await
+    .unwrap();
+    lapse(&app).await;
+    eventually("the one that is not locked was swept", async || {
+        (swept().await == json!([2])).then_some(())
+    })
+    .await;
+    holder.commit().await.unwrap();
+    eventually("the others were swept", async || {
+        (swept().await == json!([1, 2, 3])).then_some(())
+    })
+    .await;
+    for set in sets {
+        assert_eq!(set.counts().await, [1, 0, 0, 0, 0]);
+        set.assign("bob").await.expect(201);
+    }
 }
 
 #[tokio::test]
