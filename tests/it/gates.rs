@@ -10,6 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use uuid::Uuid;
 
 use crate::faults::wire::Messages;
 use crate::support::shop::CouponSet;
@@ -143,7 +144,8 @@ async fn an_assignment_touches_as_few_buffers_of_5_million_codes_as_of_10_thousa
     assert_eq!(counters.0, json!(5_000_000));
 }
 
-/// What is sent on the connections that deal: statements that were executed, and statements in plain text (a `begin`).
+/// What is sent on the connections that deal or record: statements that were executed, and statements in plain text (a
+/// `begin`).
 #[derive(Debug, Default)]
 struct Sent {
     executed: AtomicUsize,
@@ -180,7 +182,7 @@ async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::R
     tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
     let mut messages = Messages::of_client();
     let mut bytes = vec![0; 65_536];
-    let mut deals = false;
+    let mut writes = false;
     loop {
         let count = from_client.read(&mut bytes).await?;
         if count == 0 {
@@ -188,11 +190,12 @@ async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::R
         }
         let arrived = &bytes[..count];
         // The statement is named when it is prepared, at the first batch of a connection.
-        deals |= arrived.windows(12).any(|part| part == b"assign_batch");
+        writes |= arrived.windows(12).any(|part| part == b"assign_batch");
+        writes |= arrived.windows(13).any(|part| part == b"record_events");
         for begin in messages.follow(arrived) {
             match begin.kind {
-                b'E' if deals => sent.executed.fetch_add(1, Ordering::SeqCst),
-                b'Q' if deals => sent.plain.fetch_add(1, Ordering::SeqCst),
+                b'E' if writes => sent.executed.fetch_add(1, Ordering::SeqCst),
+                b'Q' if writes => sent.plain.fetch_add(1, Ordering::SeqCst),
                 _ => continue,
             };
         }
@@ -200,14 +203,8 @@ async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::R
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
-    let app = TestApp::start().await;
-    let shop = app.shop().await;
-    let codes: Vec<String> = (0..2_000).map(|n| format!("C{n}")).collect();
-    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
-    let set = shop.multiple("birthday", &codes).await;
-
+/// A replica whose traffic with the database is looked at.
+async fn watched(app: &TestApp) -> (TestApp, Arc<Sent>) {
     let traffic = Arc::new(Sent::default());
     let socket = app.database.options.get_socket().expect("a socket");
     let socket = socket.join(format!(".s.PGSQL.{}", app.database.options.get_port()));
@@ -219,7 +216,18 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
         .username(app.database.options.get_username())
         .database(app.database.options.get_database().expect("a database"))
         .ssl_mode(PgSslMode::Disable);
-    let replica = TestApp::on(database);
+    (TestApp::on(database), traffic)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let codes: Vec<String> = (0..2_000).map(|n| format!("C{n}")).collect();
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let set = shop.multiple("birthday", &codes).await;
+
+    let (replica, traffic) = watched(&app).await;
     let set = CouponSet {
         client: shop.at(&replica).client,
         ..set
@@ -251,4 +259,64 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
     let (executed, plain) = traffic.take();
     assert_eq!(plain, 0);
     assert!(executed <= 16, "{executed} calls for 64 requests at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_made_up_ids_of_as_many_sets_are_not_found_without_a_call_for_each() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("birthday", &["A", "B"]).await;
+    let given = set.assign("ann").await.expect(201);
+    let id: Uuid = given.str("id").parse().unwrap();
+    // The number of the set is above the 44 bits of the ledger number.
+    let made_up: Vec<Value> = (1..=10_000)
+        .map(|n| Uuid::from_u128(id.as_u128() + (n << 44)))
+        .map(|id| json!({"assignmentId": id, "event": "used"}))
+        .collect();
+
+    let (replica, traffic) = watched(&app).await;
+    let set = set.at(&shop.at(&replica));
+    let (results, answer, told) = tokio::join!(
+        set.tell_all(json!(made_up)),
+        set.assign("bob"),
+        set.tell("sent", given.str("id"))
+    );
+    assert_eq!(results.len(), 10_000);
+    for result in &results {
+        assert_eq!(result["error"]["code"], "not-found", "{result}");
+    }
+    answer.expect(201);
+    told.expect(200);
+    assert_eq!(traffic.take(), (2, 0), "one call for each that is real");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_many_sets_take_four_connections_and_leave_the_others_to_others() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let mut events = Vec::new();
+    // More than there are connections for tasks.
+    for n in 0..40 {
+        let set = shop.single(&format!("set {n}"), "S", None).await;
+        let given = set.assign("ann").await.expect(201);
+        events.push(json!({"assignmentId": given.str("id"), "event": "used"}));
+    }
+    let mut holder = app.database.owner.begin().await.unwrap();
+    let lock = "select from coupon_sets for no key update";
+    sql::run(&mut holder, lock).await.unwrap();
+    let other = shop.single("other", "O", None).await;
+    let (results, ()) = tokio::join!(other.tell_all(json!(events)), async {
+        app.database.wait_for_lock_waiters(4).await;
+        let given = other.assign("bob").await.expect(201);
+        other.tell("used", given.str("id")).await.expect(200);
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting = app.database.ask_one(waiting).await;
+        assert!(waiting.as_i64() <= Some(4), "{waiting} calls at once");
+        holder.commit().await.unwrap();
+    });
+    assert_eq!(results.len(), 40);
+    for result in &results {
+        assert_eq!(result["state"], "used", "{result}");
+    }
 }
