@@ -149,7 +149,7 @@ pub(super) async fn find(
         CouponSet,
         r#"select s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
-                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!",
+                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
@@ -218,7 +218,7 @@ pub(super) async fn list(
            select s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
                   s.created_at as "created_at!", s.updated_at as "updated_at!",
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
-                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!",
+                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,

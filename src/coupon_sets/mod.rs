@@ -39,7 +39,7 @@ pub(crate) struct CouponSet {
     pub kind: String,
     /// Only of a `single` set.
     pub code: Option<String>,
-    /// Codes that the set has or had to give; null if unlimited.
+    /// Codes that the set has or had to give, withdrawn ones aside; null if unlimited.
     pub quantity: Option<i64>,
     /// Null if unlimited; none once the set has expired.
     pub available: Option<i64>,
@@ -53,6 +53,8 @@ pub(crate) struct CouponSet {
     pub void: i64,
     /// Codes that expired before anybody got them.
     pub expired: i64,
+    /// How many codes were withdrawn; they are no part of the quantity.
+    pub withdrawn: i64,
     pub child_coupon_set_id: Option<Uuid>,
     /// `active`, `expired` or `exhausted`.
     pub state: String,

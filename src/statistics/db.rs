@@ -13,7 +13,8 @@ pub(super) async fn of_set(
 ) -> sqlx::Result<Option<SetStatistics>> {
     let row = sqlx::query!(
         r#"select c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
-                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!"
+                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!",
+                  c.withdrawn as "withdrawn!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
@@ -34,6 +35,7 @@ pub(super) async fn of_set(
             released: row.released,
             void: row.void,
             expired: row.expired,
+            withdrawn: row.withdrawn,
         },
     }))
 }
@@ -52,7 +54,8 @@ pub(super) async fn of_tenant(
                   coalesce(sum(c.used), 0)::bigint as "used!",
                   coalesce(sum(c.released), 0)::bigint as "released!",
                   coalesce(sum(c.void), 0)::bigint as "void!",
-                  coalesce(sum(c.expired), 0)::bigint as "expired!"
+                  coalesce(sum(c.expired), 0)::bigint as "expired!",
+                  coalesce(sum(c.withdrawn), 0)::bigint as "withdrawn!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             where s.tenant_id = $1"#,
@@ -72,6 +75,7 @@ pub(super) async fn of_tenant(
             released: row.released,
             void: row.void,
             expired: row.expired,
+            withdrawn: row.withdrawn,
         },
     })
 }

@@ -34,6 +34,8 @@ pub(crate) struct Totals {
     pub void: i64,
     /// Codes that expired before anybody got them.
     pub expired: i64,
+    /// How many codes were withdrawn; they are no part of the quantity.
+    pub withdrawn: i64,
 }
 
 /// Totals of a tenant.
@@ -59,4 +61,5 @@ pub(crate) struct TenantTotals {
     pub released: i64,
     pub void: i64,
     pub expired: i64,
+    pub withdrawn: i64,
 }

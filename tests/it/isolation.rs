@@ -169,6 +169,7 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
                 "released": 0,
                 "void": 0,
                 "expired": 0,
+                "withdrawn": 0,
             },
         }))),
         "get /v1/api-keys" => get(Own(200)),

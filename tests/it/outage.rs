@@ -76,6 +76,7 @@ fn exact(quantity: usize, assigned: usize) -> Value {
         "released": 0,
         "void": 0,
         "expired": 0,
+        "withdrawn": 0,
     })
 }
 

@@ -27,6 +27,7 @@ fn totals(quantity: impl Into<Value>, available: impl Into<Value>, assigned: i64
         "released": 0,
         "void": 0,
         "expired": 0,
+        "withdrawn": 0,
     })
 }
 
@@ -97,6 +98,7 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
             "released": released,
             "void": void,
             "expired": 0,
+            "withdrawn": 0,
         });
         assert_eq!(of_set(&birthday).await["totals"], expected);
         assert_eq!(of_tenant(&shop).await["totals"], expected);

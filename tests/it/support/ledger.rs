@@ -6,7 +6,7 @@ use serde_json::json;
 use super::TestApp;
 
 /// Rules with a query for what breaks them.
-const RULES: [(&str, &str); 12] = [
+const RULES: [(&str, &str); 14] = [
     (
         "the numbers of a ledger are dense from 1, over assignments and entries",
         "select tenant_id, set_no, count(*), count(distinct number), min(number), max(number)
@@ -33,21 +33,22 @@ const RULES: [(&str, &str); 12] = [
                   when 'used' then e.before is null or e.before in ('confirmed', 'sent')
                   when 'released' then e.before is null or e.before in ('reserved', 'confirmed')
                   when 'void' then e.before is null or e.before in ('reserved', 'confirmed', 'sent')
+                  when 'withdrawn' then e.assignment_number is null
                 end, false)",
     ),
     (
-        "every entry is of an assignment",
+        "every entry is of an assignment, or of withdrawn codes",
         "select e.tenant_id, e.set_no, e.number
            from ledger_entries e
            left join assignments a on a.tenant_id = e.tenant_id and a.set_no = e.set_no and a.number = e.assignment_number
-          where a.number is null",
+          where (e.event = 'withdrawn') = (a.number is not null)",
     ),
     (
         "the running totals are what a recount gives",
         "select r.*
            from (
              select e.tenant_id, e.set_no, e.number,
-                    array[e.entries, e.reserved, e.released, e.void, e.sent, e.used] as written,
+                    array[e.entries, e.reserved, e.released, e.void, e.sent, e.used, e.withdrawn] as written,
                     array[
                       count(*) over upto,
                       count(*) filter (where e.event = 'reserved') over upto
@@ -55,7 +56,8 @@ const RULES: [(&str, &str); 12] = [
                       count(*) filter (where e.event in ('released', 'expired')) over upto,
                       count(*) filter (where e.event = 'void') over upto,
                       count(*) filter (where e.event = 'sent') over upto,
-                      count(*) filter (where e.event = 'used') over upto] as counted
+                      count(*) filter (where e.event = 'used') over upto,
+                      coalesce(sum(e.codes) over upto, 0)] as counted
                from lives e
              window upto as (partition by e.tenant_id, e.set_no order by e.number)
            ) r
@@ -67,6 +69,7 @@ const RULES: [(&str, &str); 12] = [
            from (
              select distinct on (tenant_id, set_no, assignment_number) *
                from lives
+              where event <> 'withdrawn'
               order by tenant_id, set_no, assignment_number, number desc
            ) l
            full join reservations r
@@ -113,10 +116,11 @@ const RULES: [(&str, &str); 12] = [
         "a code comes back exactly when its last turn was released or ran out, and not before",
         "select t.*
            from (
-             select c.tenant_id, c.set_no, c.code, c.turn, l.import_id, l.first_expires_at, c.expires_at,
+             select c.tenant_id, c.set_no, c.code, c.turn, l.import_id, l.first_expires_at, c.expires_at, c.is_withdrawn,
+                    lag(c.is_withdrawn) over turns as withdrawn_before, lead(l.import_id) over turns as next_import_id,
                     lead(c.turn) over turns as next_turn, lag(c.turn) over turns as last_turn,
                     lag(a.number) over turns as number_before, a.number, ended.event
-               from cards c
+               from piles c
                join lots l on l.tenant_id = c.tenant_id and l.set_no = c.set_no and l.lot_no = c.lot_no
                left join assignments a
                  on a.tenant_id = c.tenant_id and a.set_no = c.set_no and a.lot_no = c.lot_no and a.ordinal = c.ordinal
@@ -126,10 +130,33 @@ const RULES: [(&str, &str); 12] = [
              window turns as (partition by c.tenant_id, c.set_no, c.code order by c.turn)
            ) t
           where t.turn <> coalesce(t.last_turn + 1, 0)
-             or (t.turn = 0) <> (t.import_id is not null)
+             or coalesce(t.withdrawn_before, true) <> (t.import_id is not null)
              or (t.import_id is null and t.first_expires_at is distinct from t.expires_at)
-             or (t.next_turn is not null) <> (t.event is not null)
+             or (t.next_turn is not null and t.next_import_id is null) <> (t.event is not null)
              or t.number <= t.number_before",
+    ),
+    (
+        "what is withdrawn is with nobody, and what the lots say of it is so",
+        "select c.tenant_id, c.set_no, c.lot_no, l.withdrawn, l.withdrawn_from
+           from lots l
+           join piles c on c.tenant_id = l.tenant_id and c.set_no = l.set_no and c.lot_no = l.lot_no
+          group by c.tenant_id, c.set_no, c.lot_no, l.withdrawn, l.withdrawn_from
+         having count(*) filter (where c.is_named) <> l.withdrawn
+             or count(*) filter (where c.is_named and c.is_dealt) > 0
+             or count(*) filter (where c.is_dealt and c.ordinal > l.withdrawn_from) > 0
+             or count(*) filter (where c.is_withdrawn <> is_withdrawn(c.tenant_id, c.set_no, c.lot_no, c.ordinal)) > 0",
+    ),
+    (
+        "all lots of an import are withdrawn once it was undone, and no others",
+        "select l.tenant_id, l.set_no, l.lot_no, i.id
+           from lots l
+           left join lots origin
+             on origin.tenant_id = l.tenant_id and origin.set_no = l.set_no
+                and origin.lot_no = case when l.import_id is null then l.origin_lot_no else l.lot_no end
+           left join imports i on i.tenant_id = l.tenant_id and i.id = origin.import_id
+          where (i.undone_at is not null) <> (l.withdrawn_from is not null)
+             or (l.import_id is not null and l.origin_lot_no <> 0)
+             or (l.import_id is null and origin.import_id is null)",
     ),
     (
         "a contact's assignments of a set are numbered from 1",
@@ -151,7 +178,8 @@ const RULES: [(&str, &str); 12] = [
     ),
 ];
 
-/// The ledger as one sequence, and its entries with the event before each of the same assignment.
+/// The ledger as one sequence, its entries with the event before each of the same assignment, and the cards with what
+/// became of them.
 const TABLES: &str = "with numbers as (
     select tenant_id, set_no, number, assigned_at as at from assignments
      union all
@@ -160,6 +188,15 @@ const TABLES: &str = "with numbers as (
     select e.*,
            lag(e.event) over (partition by e.tenant_id, e.set_no, e.assignment_number order by e.number) as before
       from ledger_entries e
+  ), piles as (
+    select c.*, a.number is not null as is_dealt, w.ordinal is not null as is_named,
+           w.ordinal is not null or (l.withdrawn_from is not null and a.number is null) as is_withdrawn
+      from cards c
+      join lots l on l.tenant_id = c.tenant_id and l.set_no = c.set_no and l.lot_no = c.lot_no
+      left join assignments a
+        on a.tenant_id = c.tenant_id and a.set_no = c.set_no and a.lot_no = c.lot_no and a.ordinal = c.ordinal
+      left join withdrawals w
+        on w.tenant_id = c.tenant_id and w.set_no = c.set_no and w.lot_no = c.lot_no and w.ordinal = c.ordinal
   )";
 
 /// What a set has by a recount, beside what the view of the counters says.
@@ -177,15 +214,29 @@ const COUNTERS: &str = "select c.*, recount.*
        ) l
    ) recount
    cross join lateral (
-     select count(*) filter (where turn = 0) as quantity
+     select count(*) filter (where l.import_id is not null) as published,
+            count(*) filter (
+              where a.number is null and (w.ordinal is not null or l.withdrawn_from is not null)) as withdrawn
        from cards k
        join lots l on l.tenant_id = k.tenant_id and l.set_no = k.set_no and l.lot_no = k.lot_no
+       left join assignments a
+         on a.tenant_id = k.tenant_id and a.set_no = k.set_no and a.lot_no = k.lot_no and a.ordinal = k.ordinal
+       left join withdrawals w
+         on w.tenant_id = k.tenant_id and w.set_no = k.set_no and w.lot_no = k.lot_no and w.ordinal = k.ordinal
       where k.tenant_id = c.tenant_id and k.set_no = c.set_no and l.state <> 'filling'
    ) deck
+  cross join lateral (
+    select count(*) as count
+      from reservations r
+      join assignments a on a.tenant_id = r.tenant_id and a.set_no = r.set_no and a.number = r.number
+      join lots l on l.tenant_id = a.tenant_id and l.set_no = a.set_no and l.lot_no = a.lot_no
+     where r.tenant_id = c.tenant_id and r.set_no = c.set_no and r.expires_at <= now() and l.withdrawn_from is not null
+  ) lapsed
    where (c.reserved, c.assigned, c.void) <> (recount.reserved, recount.assigned, recount.void)
-      or c.quantity <> case s.type when 'single' then s.quantity else deck.quantity end
+      or c.withdrawn <> deck.withdrawn + lapsed.count
+      or c.quantity <> case s.type when 'single' then s.quantity else deck.published - c.withdrawn end
       or c.quantity <> c.available + c.reserved + c.assigned + c.void + c.expired
-      or least(c.available, c.reserved, c.assigned, c.void, c.expired) < 0";
+      or least(c.available, c.reserved, c.assigned, c.void, c.expired, c.withdrawn) < 0";
 
 /// Rules with a whole statement for what breaks them, for whoever sees the rows of all tenants.
 pub fn rules() -> impl Iterator<Item = (&'static str, String)> {
