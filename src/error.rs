@@ -29,6 +29,7 @@ macro_rules! kinds {
 
 kinds! {
     MALFORMED = BAD_REQUEST, "malformed-request", "The request is malformed";
+    E0401 = BAD_REQUEST, "E0401", "Too many imports are queued";
     UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "A valid key is needed";
     MISSING_SCOPE = FORBIDDEN, "missing-scope", "The key lacks a scope";
     TENANT_SUSPENDED = FORBIDDEN, "tenant-suspended", "The tenant is suspended";
@@ -46,18 +47,19 @@ kinds! {
     ASSIGNMENT_RELEASED = CONFLICT, "assignment-released", "The assignment was given back";
     ASSIGNMENT_VOID = CONFLICT, "assignment-void", "The assignment is void";
     ASSIGNMENT_EXPIRED = CONFLICT, "assignment-expired", "The reservation has run out";
-    WRONG_STATE = CONFLICT, "wrong-state", "The state of the assignment forbids it";
+    WRONG_STATE = CONFLICT, "wrong-state", "Its state forbids it";
     BATCH_WITHHELD = CONFLICT, "batch-withheld", "Not every item of the batch can be given a code";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of a type that is not taken here";
     INVALID = UNPROCESSABLE_ENTITY, "validation-failed", "Some fields are wrong";
     UNREADABLE_FILE = UNPROCESSABLE_ENTITY, "unreadable-file", "The file cannot be imported";
-    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for another contact";
+    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for something else";
     CODE_NOT_ASSIGNED = UNPROCESSABLE_ENTITY, "code-not-assigned", "The code leads to no assignment";
     SINGLE_SET = UNPROCESSABLE_ENTITY, "single-set", "The coupon set takes no imports";
     CHILD_SET_CYCLE = UNPROCESSABLE_ENTITY, "child-set-cycle", "The child sets form a cycle";
     CHILD_SET_CHAIN_TOO_LONG = UNPROCESSABLE_ENTITY, "child-set-chain-too-long", "The chain of child sets is too long";
     FETCH_FAILED = BAD_GATEWAY, "fetch-failed", "The file cannot be fetched";
+    TOO_MANY_IMPORTS = TOO_MANY_REQUESTS, "too-many-imports", "Too many imports are queued";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Something went wrong on our side";
     UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer right now";
     OVERLOADED = SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already";
@@ -100,8 +102,14 @@ pub enum Error {
     Internal(String),
 }
 
-/// Seconds after which a caller may try again what was answered with 503.
-const RETRY_AFTER_SECONDS: u32 = 1;
+/// Seconds after which a caller may try again what was answered with this status.
+fn retry_after(status: StatusCode) -> Option<u32> {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => Some(1),
+        StatusCode::TOO_MANY_REQUESTS => Some(10),
+        _ => None,
+    }
+}
 
 impl Error {
     pub(crate) fn refused(kind: &'static Kind, detail: impl Into<String>) -> Self {
@@ -194,8 +202,8 @@ impl Error {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if kind.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        if let Some(seconds) = retry_after(kind.status) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if kind.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -10,7 +10,7 @@ pub(crate) mod dealer;
 mod events;
 mod http;
 mod id;
-mod key;
+pub(crate) mod key;
 mod ledger;
 mod life;
 mod lists;

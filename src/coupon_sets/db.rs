@@ -20,6 +20,40 @@ pub(super) async fn lock_shape(
     Ok(())
 }
 
+/// What ends an upload, or decides how codes of imports are compared, holds this lock to the end of its transaction. It
+/// comes before the lock of a set.
+pub(crate) async fn lock_imports(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(2, $1)", tenant as TenantId)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether the set has no codes, and none are on their way to it.
+pub(super) async fn is_blank(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select not exists (
+                    select 1
+                      from lots l
+                     where l.tenant_id = $1 and l.set_no = $2 and l.size > 0)
+              and not exists (
+                    select 1
+                      from imports i
+                     where i.tenant_id = $1 and i.set_no = $2 and i.status in ('queued', 'inProgress')) as "is!""#,
+        tenant as TenantId,
+        set_no
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// Locks the set against dealing, publishing and changing, and answers its number.
 pub(super) async fn lock(
     connection: &mut PgConnection,
@@ -152,6 +186,7 @@ pub(super) async fn find(
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
+                  s.unique_in_tenant, s.ignore_case,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
@@ -222,6 +257,7 @@ pub(super) async fn list(
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
+                  s.unique_in_tenant as "unique_in_tenant!", s.ignore_case as "ignore_case!",
                   child.id as "child_coupon_set_id?", page.sort_key as "sort_key!"
              from page
              join coupon_sets s on s.tenant_id = $1 and s.set_no = page.set_no
@@ -311,7 +347,7 @@ pub(super) async fn set_policies(
     sqlx::query!(
         "update coupon_sets
             set on_repeat = $3, same_code_until = $4, assignments_per_contact = $5, expires_at = $6, timezone = $7,
-                valid_for_days = $8, updated_at = now()
+                valid_for_days = $8, unique_in_tenant = $9, ignore_case = $10, updated_at = now()
           where tenant_id = $1 and set_no = $2",
         tenant as TenantId,
         set_no,
@@ -320,7 +356,9 @@ pub(super) async fn set_policies(
         set.assignments_per_contact,
         set.expires_at,
         set.timezone,
-        set.valid_for_days
+        set.valid_for_days,
+        set.unique_in_tenant,
+        set.ignore_case
     )
     .execute(connection)
     .await?;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use db::{find_no, find_no_of_any, find_nos};
+pub(crate) use db::{find_no, find_no_of_any, find_nos, lock_imports};
 pub(crate) use http::router;
 
 use crate::database::Database;
@@ -64,6 +64,10 @@ pub(crate) struct CouponSet {
     pub expires_at: Option<DateTime<Utc>>,
     pub timezone: String,
     pub valid_for_days: Option<i32>,
+    /// Imports take no code that another set of the tenant has.
+    pub unique_in_tenant: bool,
+    /// A code is a duplicate of one that differs in case alone.
+    pub ignore_case: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     #[serde(skip)]
@@ -81,8 +85,9 @@ impl Name {
     }
 }
 
-fn fold(name: &str) -> String {
-    name.to_lowercase()
+/// Text without regard to case.
+pub(crate) fn fold(text: &str) -> String {
+    text.to_lowercase()
 }
 
 impl FieldValue for Name {
@@ -155,6 +160,11 @@ impl FromFields for NewCouponSet {
         if kind == Some(Type::Multiple) {
             for field in ["code", "quantity"] {
                 fields.refuse(field, "Only a set of type \"single\" has this field.");
+            }
+        }
+        if kind == Some(Type::Single) {
+            for field in ["uniqueInTenant", "ignoreCase"] {
+                fields.refuse(field, policies::ONLY_MULTIPLE);
             }
         }
         let code = if kind == Some(Type::Single) {
@@ -330,6 +340,9 @@ async fn patch(
     let mut transaction = database.tenant(tenant).await?;
     if patch.child.is_some() {
         db::lock_shape(&mut transaction, tenant).await?;
+    }
+    if patch.policies.tell_case() {
+        db::lock_imports(&mut transaction, tenant).await?;
     }
     // Nothing can be assigned from here to the commit.
     let set_no = db::lock(&mut transaction, tenant, id)

@@ -1,4 +1,5 @@
-//! Policies of a coupon set: what a contact gets who holds a code already, and how long codes are valid.
+//! Policies of a coupon set: what a contact gets who holds a code already, how long codes are valid, and which codes are
+//! duplicates.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -6,10 +7,12 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{Count, CouponSet, db};
-use crate::error::Error;
+use crate::error::{Error, WRONG_STATE};
 use crate::extract::{FieldValue, Fields};
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
+
+pub(super) const ONLY_MULTIPLE: &str = "Only a set of type \"multiple\" has this field.";
 
 /// What a contact gets who holds a code of the set already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -93,6 +96,8 @@ pub(super) struct Policies {
     on_repeat: Option<OnRepeat>,
     same_code_until: Option<SameCodeUntil>,
     timezone: Option<Zone>,
+    unique_in_tenant: Option<bool>,
+    ignore_case: Option<bool>,
     assignments_per_contact: Option<Option<Count<1_000_000>>>,
     expires_at: Option<Option<Moment>>,
     valid_for_days: Option<Option<Count<3650>>>,
@@ -104,6 +109,8 @@ impl Policies {
             on_repeat: fields.optional("onRepeat"),
             same_code_until: fields.optional("sameCodeUntil"),
             timezone: fields.optional("timezone"),
+            unique_in_tenant: fields.optional("uniqueInTenant"),
+            ignore_case: fields.optional("ignoreCase"),
             ..Self::nullable(fields)
         }
     }
@@ -113,6 +120,8 @@ impl Policies {
             on_repeat: super::present(fields, "onRepeat"),
             same_code_until: super::present(fields, "sameCodeUntil"),
             timezone: super::present(fields, "timezone"),
+            unique_in_tenant: super::present(fields, "uniqueInTenant"),
+            ignore_case: super::present(fields, "ignoreCase"),
             ..Self::nullable(fields)
         }
     }
@@ -124,6 +133,11 @@ impl Policies {
             valid_for_days: fields.nullable("validForDays"),
             ..Self::default()
         }
+    }
+
+    /// Whether they say if codes that differ in case alone are duplicates. Then the caller holds the lock of imports too.
+    pub(super) fn tell_case(&self) -> bool {
+        self.ignore_case.is_some()
     }
 
     /// Changes a set whose lock the caller holds, from what it is now.
@@ -143,6 +157,25 @@ impl Policies {
             let detail = "The database does not know this time zone, and it computes with it.";
             return Err(Error::invalid("/timezone", detail));
         }
+        if set.kind == "single" {
+            for (pointer, field) in [
+                ("/uniqueInTenant", self.unique_in_tenant),
+                ("/ignoreCase", self.ignore_case),
+            ] {
+                if field.is_some() {
+                    return Err(Error::invalid(pointer, ONLY_MULTIPLE));
+                }
+            }
+        }
+        // What came in before was compared in the other way.
+        if self
+            .ignore_case
+            .is_some_and(|ignore| ignore != set.ignore_case)
+            && !db::is_blank(connection, tenant, set_no).await?
+        {
+            let detail = "`ignoreCase` can be changed only while the set has no codes and no import into it is under way.";
+            return Err(Error::refused(&WRONG_STATE, detail));
+        }
         self.apply(&mut set)?;
         db::set_policies(connection, tenant, set_no, &set).await?;
         Ok(())
@@ -157,6 +190,12 @@ impl Policies {
         }
         if let Some(zone) = self.timezone {
             zone.name().clone_into(&mut set.timezone);
+        }
+        if let Some(unique) = self.unique_in_tenant {
+            set.unique_in_tenant = unique;
+        }
+        if let Some(ignore) = self.ignore_case {
+            set.ignore_case = ignore;
         }
         if let Some(count) = self.assignments_per_contact {
             set.assignments_per_contact = count.map(|count| count.0);

@@ -5,13 +5,14 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::admission::Upload;
 use super::spool::{Chunk, Refused, Totals};
-use super::{Import, Options, Progress};
+use super::{Import, Mode, Options, Progress};
 use crate::tenants::TenantId;
 
 pub(super) struct NewImport<'a> {
     pub id: Uuid,
-    pub set_no: i32,
+    pub upload: &'a Upload<'a>,
     pub options: &'a Options,
 }
 
@@ -21,21 +22,22 @@ impl NewImport<'_> {
     }
 }
 
-/// The name of a set's time zone.
-pub(super) async fn zone(
+/// What the reading of a file depends on: the name of the set's time zone, and whether the set ignores case.
+pub(super) async fn reading(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
-) -> sqlx::Result<String> {
-    sqlx::query_scalar!(
-        "select timezone
+) -> sqlx::Result<(String, bool)> {
+    let set = sqlx::query!(
+        "select timezone, ignore_case
            from coupon_sets
           where tenant_id = $1 and set_no = $2",
         tenant as TenantId,
         set_no
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    Ok((set.timezone, set.ignore_case))
 }
 
 pub(super) async fn create(
@@ -44,17 +46,27 @@ pub(super) async fn create(
     new: &NewImport<'_>,
     totals: &Totals,
 ) -> sqlx::Result<()> {
+    let upload = new.upload;
+    // Sorting finds duplicates within the file, which one that only validates has no cards for.
+    let unsorted = totals.unsorted || upload.mode == Mode::Validate && totals.chunks > 0;
+    let reasons = serde_json::to_value(&totals.reasons).expect("counts are plain data");
     sqlx::query!(
-        "insert into imports (tenant_id, id, set_no, origin, options, total, errors, chunks, unsorted)
-         values ($1, $2, $3, 'api', $4, $5, $6, $7, $8)",
+        "insert into imports (
+           tenant_id, id, set_no, origin, options, mode, fingerprint, idempotency_key, total, errors, errors_by_reason,
+           chunks, unsorted)
+         values ($1, $2, $3, 'api', $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         tenant as TenantId,
         new.id,
-        new.set_no,
+        upload.set_no,
         new.options(),
+        upload.mode.as_str(),
+        upload.fingerprint,
+        upload.key,
         totals.rows,
         totals.refused,
+        reasons,
         totals.chunks,
-        totals.unsorted
+        unsorted
     )
     .execute(connection)
     .await?;
@@ -68,13 +80,19 @@ pub(super) async fn create_failed(
     new: &NewImport<'_>,
     failure: &str,
 ) -> sqlx::Result<()> {
+    let upload = new.upload;
     sqlx::query!(
-        "insert into imports (tenant_id, id, set_no, origin, options, total, chunks, status, failure, finished_at)
-         values ($1, $2, $3, 'api', $4, 0, 0, 'error', $5, now())",
+        "insert into imports (
+           tenant_id, id, set_no, origin, options, mode, fingerprint, idempotency_key, total, chunks, status, failure,
+           finished_at)
+         values ($1, $2, $3, 'api', $4, $5, $6, $7, 0, 0, 'error', $8, now())",
         tenant as TenantId,
         new.id,
-        new.set_no,
+        upload.set_no,
         new.options(),
+        upload.mode.as_str(),
+        upload.fingerprint,
+        upload.key,
         failure
     )
     .execute(connection)
@@ -90,15 +108,18 @@ pub(super) async fn store_chunk(
     chunk: &Chunk,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes, expires_ats)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into import_chunks (
+           tenant_id, import_id, chunk, row_nos, lines, codes, expires_ats, attributes, folds)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         tenant as TenantId,
         import,
         number,
         &chunk.row_nos,
         &chunk.lines,
         &chunk.codes,
-        &chunk.expires_ats as &[Option<DateTime<Utc>>]
+        &chunk.expires_ats as &[Option<DateTime<Utc>>],
+        &chunk.attributes as &[Option<String>],
+        &chunk.folds
     )
     .execute(connection)
     .await?;
@@ -132,34 +153,50 @@ struct Row {
     coupon_set_id: Uuid,
     status: String,
     origin: String,
+    mode: String,
     total: i32,
     success: i32,
     errors: i32,
     duplicates: i32,
+    errors_by_reason: Value,
     failure: Option<String>,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
     cancelled_at: Option<DateTime<Utc>>,
     options: Value,
+    now: DateTime<Utc>,
 }
 
 impl From<Row> for Import {
     fn from(row: Row) -> Self {
-        let ended = !matches!(row.status.as_str(), "queued" | "inProgress");
+        let until = row.finished_at.or(row.cancelled_at).unwrap_or(row.now);
+        let progress = Progress::new(
+            row.success + row.errors,
+            row.total,
+            &row.status,
+            row.started_at.map(|started_at| until - started_at),
+        );
+        // Nothing came in of one that ended without being published, and nothing more is told of its rows.
+        let (total, success) = match row.status.as_str() {
+            "error" | "cancelled" => (row.errors, 0),
+            _ => (row.total, row.success),
+        };
         Self {
             error_report_file_url: (row.errors > 0)
                 .then(|| format!("/v1/imports/{}/errors.csv", row.id)),
-            progress: Progress::new(row.success + row.errors, row.total, ended),
+            progress,
             id: row.id,
             kind: "coupons",
             coupon_set_id: row.coupon_set_id,
             status: row.status,
             origin: row.origin,
-            total: row.total,
-            success: row.success,
+            mode: row.mode,
+            total,
+            success,
             errors: row.errors,
             duplicates: row.duplicates,
+            errors_by_reason: row.errors_by_reason,
             failure: row.failure,
             created_at: row.created_at,
             started_at: row.started_at,
@@ -177,11 +214,12 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Import>> {
     let row = sqlx::query_as!(
         Row,
-        "select i.id, s.id as coupon_set_id, i.status, i.origin, i.total, i.success, i.errors, i.duplicates, i.failure,
-                i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options
-           from imports i
-           join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
-          where i.tenant_id = $1 and i.id = $2",
+        r#"select i.id, s.id as coupon_set_id, i.status, i.origin, i.mode, i.total, i.success, i.errors, i.duplicates,
+                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options,
+                  clock_timestamp() as "now!"
+             from imports i
+             join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
+            where i.tenant_id = $1 and i.id = $2 and i.deleted_at is null"#,
         tenant as TenantId,
         id
     )
@@ -204,18 +242,19 @@ pub(super) async fn list(
         r#"with page as (
              (select id
                 from imports
-               where not $4 and tenant_id = $1 and ($2::integer is null or set_no = $2) and ($3::uuid is null or id < $3)
+               where not $4 and tenant_id = $1 and deleted_at is null and ($2::integer is null or set_no = $2) and ($3::uuid is null or id < $3)
                order by id desc
                limit $5)
              union all
              (select id
                 from imports
-               where $4 and tenant_id = $1 and ($2::integer is null or set_no = $2) and id > $3
+               where $4 and tenant_id = $1 and deleted_at is null and ($2::integer is null or set_no = $2) and id > $3
                order by id
                limit $5)
            )
-           select i.id, s.id as coupon_set_id, i.status, i.origin, i.total, i.success, i.errors, i.duplicates, i.failure,
-                  i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options
+           select i.id, s.id as coupon_set_id, i.status, i.origin, i.mode, i.total, i.success, i.errors, i.duplicates,
+                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options,
+                  clock_timestamp() as "now!"
              from page
              join imports i on i.tenant_id = $1 and i.id = page.id
              join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no
@@ -239,6 +278,10 @@ pub(super) struct RejectedRow {
     pub code: String,
     pub reason: String,
     pub first_line: Option<i32>,
+    /// When the import that brought the code of a duplicate was finished.
+    pub came_in_at: Option<DateTime<Utc>>,
+    /// The name of the other set that has it.
+    pub other_set: Option<String>,
 }
 
 /// The rejected rows after this one, in the order of the file.
@@ -251,11 +294,12 @@ pub(super) async fn list_errors(
 ) -> sqlx::Result<Vec<RejectedRow>> {
     sqlx::query_as!(
         RejectedRow,
-        "select row_no, line, code, reason, first_line
-           from import_errors
-          where tenant_id = $1 and import_id = $2 and row_no > $3
-          order by row_no
-          limit $4",
+        r#"select e.row_no, e.line, e.code, e.reason, e.first_line, e.came_in_at, s.name as "other_set?"
+             from import_errors e
+             left join coupon_sets s on s.tenant_id = e.tenant_id and s.set_no = e.other_set_no
+            where e.tenant_id = $1 and e.import_id = $2 and e.row_no > $3
+            order by e.row_no
+            limit $4"#,
         tenant as TenantId,
         import,
         after,
@@ -276,8 +320,9 @@ pub(super) struct Job {
     pub unsorted: bool,
 }
 
-/// Claims the oldest import that waits, or whose worker has gone. Two workers never get the same one: what one has
-/// locked the other skips. A worker in the middle of a chunk holds its row's lock, however long the chunk takes.
+/// Claims an import that waits, or whose worker has gone: of the tenant that has the least running, among those of the one
+/// that was not served for longest, its oldest. Two workers never get the same one: what one has locked the other skips.
+/// A worker in the middle of a chunk holds its row's lock, however long the chunk takes.
 pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,
@@ -285,7 +330,8 @@ pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
               set status = 'inProgress',
                   epoch = i.epoch + 1,
                   lease_until = clock_timestamp() + interval '10 seconds',
-                  started_at = coalesce(i.started_at, clock_timestamp())
+                  started_at = coalesce(i.started_at, clock_timestamp()),
+                  claimed_at = clock_timestamp()
              from (
                select w.tenant_id, w.id
                  from imports w
@@ -294,7 +340,16 @@ pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
                         select 1
                           from imports r
                          where r.tenant_id = w.tenant_id and r.set_no = w.set_no and r.status = 'inProgress')
-                order by w.created_at
+                order by (
+                         select count(*)
+                           from imports r
+                          where r.tenant_id = w.tenant_id and r.status = 'inProgress'
+                            and r.lease_until >= clock_timestamp()),
+                       (
+                         select max(c.claimed_at)
+                           from imports c
+                          where c.tenant_id = w.tenant_id) nulls first,
+                       w.created_at
                 limit 1
                   for update skip locked
              ) next
@@ -318,6 +373,65 @@ pub(super) async fn give_up(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Resul
     )
     .execute(pool)
     .await?;
+    Ok(())
+}
+
+/// Whether another tenant has less running than this job's, and an import that waits.
+pub(super) async fn others_wait(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select 1
+               from imports w
+              where w.tenant_id <> $1
+                and (w.status = 'queued' or w.status = 'inProgress' and w.lease_until < clock_timestamp())
+                and (
+                      select count(*)
+                        from imports r
+                       where r.tenant_id = w.tenant_id and r.status = 'inProgress'
+                         and r.lease_until >= clock_timestamp()
+                    ) < (
+                      select count(*)
+                        from imports r
+                       where r.tenant_id = $1 and r.status = 'inProgress' and r.lease_until >= clock_timestamp()
+                    )) as "wait!""#,
+        job.tenant as TenantId
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// Notes that the job failed on our side, so that it rests for these seconds. Answers true if it was the last try.
+pub(super) async fn fail(pool: &PgPool, job: &Job, tries: i32, rest: f64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select fail_import($1, $2, $3, $4, $5) as "ended!""#,
+        job.tenant as TenantId,
+        job.import,
+        job.epoch,
+        tries,
+        rest
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// An import that has left something behind and that nobody works on.
+pub(super) async fn find_litter(pool: &PgPool) -> sqlx::Result<Option<(TenantId, Uuid)>> {
+    let found = sqlx::query!(
+        r#"select tenant_id as "tenant: TenantId", id
+             from imports
+            where litter
+            limit 1
+              for update skip locked"#
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(found.map(|found| (found.tenant, found.id)))
+}
+
+pub(super) async fn clean(pool: &PgPool, tenant: TenantId, import: Uuid) -> sqlx::Result<()> {
+    sqlx::query!("select clean_import($1, $2)", tenant as TenantId, import)
+        .execute(pool)
+        .await?;
     Ok(())
 }
 

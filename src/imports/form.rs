@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Options, upload};
+use super::{Mode, Options, upload};
 use crate::error::{Error, Fault};
 
 /// Fields of a form, the unknown ones too.
@@ -26,6 +26,8 @@ pub(super) struct Form {
     expires_at_column: Option<String>,
     override_existing: Option<String>,
     update_only_empty_fields: Option<String>,
+    mode: Option<String>,
+    force: Option<String>,
     file: Option<std::fs::File>,
     faults: Vec<Fault>,
 }
@@ -61,6 +63,8 @@ impl Form {
                 "expiresAtColumn" => &mut form.expires_at_column,
                 "overrideExisting" => &mut form.override_existing,
                 "updateOnlyEmptyFields" => &mut form.update_only_empty_fields,
+                "mode" => &mut form.mode,
+                "force" => &mut form.force,
                 _ => {
                     form.faults.push(Fault::new(
                         format!("/{name}"),
@@ -90,6 +94,8 @@ impl Form {
         }
         let filled = |field: Option<String>| field.filter(|text| !text.is_empty());
         let header = self.header.take();
+        let mode = filled(self.mode.take());
+        let force = filled(self.force.take());
         let override_existing = self.override_existing.take();
         let update_only_empty_fields = self.update_only_empty_fields.take();
         let options = Options {
@@ -100,6 +106,8 @@ impl Form {
             override_existing: self.boolean("overrideExisting", filled(override_existing)),
             update_only_empty_fields: self
                 .boolean("updateOnlyEmptyFields", filled(update_only_empty_fields)),
+            mode: self.mode(mode.as_deref()),
+            force: self.boolean("force", force),
         };
         if let Err(Error::Invalid(faults)) = options.csv() {
             self.faults.extend(
@@ -116,6 +124,18 @@ impl Form {
 
     fn fault(&mut self, name: &str, detail: &str) {
         self.faults.push(Fault::new(format!("/{name}"), detail));
+    }
+
+    fn mode(&mut self, text: Option<&str>) -> Option<Mode> {
+        match text {
+            None => None,
+            Some("import") => Some(Mode::Import),
+            Some("validate") => Some(Mode::Validate),
+            Some(_) => {
+                self.fault("mode", "This must be \"import\" or \"validate\".");
+                None
+            }
+        }
     }
 
     fn boolean(&mut self, name: &str, text: Option<String>) -> Option<bool> {

@@ -10,12 +10,13 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::Form;
-use super::spool::{self, Delivery};
+use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
-use super::{Format, Import, Options, db, pull, report, upload};
+use super::{Format, Import, Options, db, life, pull, report, upload};
 use crate::app::App;
+use crate::assignments::key::IdempotencyKey;
 use crate::coupon_sets;
-use crate::error::{Error, UNSUPPORTED_MEDIA_TYPE};
+use crate::error::{E0401, Error, TOO_MANY_IMPORTS, UNSUPPORTED_MEDIA_TYPE};
 use crate::extract::{Json, Path, Query, content_type};
 use crate::page::{Page, Paging};
 use crate::tenants::TenantId;
@@ -29,7 +30,8 @@ pub(crate) fn router() -> Router<App> {
         )
         .route("/v1/imports", get(list).post(import_multipart))
         .route("/v1/imports/", post(import_multipart))
-        .route("/v1/imports/{importId}", get(find))
+        .route("/v1/imports/{importId}", get(find).delete(delete))
+        .route("/v1/imports/{importId}/cancel", post(cancel))
         .route("/v1/imports/{importId}/errors.csv", get(errors))
         // `upload` has the limit of a file.
         .layer(DefaultBodyLimit::disable())
@@ -57,6 +59,7 @@ async fn import_into_set(
     } else {
         options.check_none()?;
     }
+    let key = IdempotencyKey::of(&headers)?.map(|key| key.hash());
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
     check_set(&app, caller.tenant, set).await?;
     let slot = app.uploads.take(caller.tenant).await?;
@@ -74,6 +77,7 @@ async fn import_into_set(
             set,
             format,
             options,
+            key,
         },
         file,
         slot,
@@ -95,8 +99,11 @@ async fn queue(
     file: std::fs::File,
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    let import = spool::store(&app.database, tenant, delivery, file).await?;
+    let Stored { import, created } = spool::store(&app.database, tenant, delivery, file).await?;
     drop(slot);
+    if !created {
+        return Ok((StatusCode::OK, Json(import)));
+    }
     app.bell.ring();
     Ok((StatusCode::CREATED, Json(import)))
 }
@@ -107,6 +114,7 @@ async fn import_multipart(
     caller: Caller<ImportsWrite>,
     request: Request,
 ) -> Result<(StatusCode, Json<Import>), Error> {
+    let key = IdempotencyKey::of(request.headers())?.map(|key| key.hash());
     let multipart = Multipart::from_request(request, &app).await.map_err(|_| {
         Error::refused(
             &UNSUPPORTED_MEDIA_TYPE,
@@ -122,11 +130,44 @@ async fn import_multipart(
             set,
             format: Format::Csv,
             options,
+            key,
         },
         file,
         slot,
     )
     .await
+    .map_err(as_they_know_it)
+}
+
+/// Scripts for the product we follow know one refusal by its status and its code.
+fn as_they_know_it(error: Error) -> Error {
+    match error {
+        Error::Refused {
+            kind: &TOO_MANY_IMPORTS,
+            detail,
+            ..
+        } => Error::refused(&E0401, detail).with("problem", TOO_MANY_IMPORTS.code),
+        other => other,
+    }
+}
+
+async fn cancel(
+    State(app): State<App>,
+    caller: Caller<ImportsWrite>,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Import>, Error> {
+    life::cancel(&app.database, caller.tenant, id)
+        .await
+        .map(Json)
+}
+
+async fn delete(
+    State(app): State<App>,
+    caller: Caller<ImportsWrite>,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Error> {
+    life::delete(&app.database, caller.tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn find(

@@ -5,9 +5,13 @@
 //! worker applies the chunks and publishes the cards all at once. Cards are dealt soonest expiry first, so rows that come
 //! in another order are sorted before.
 
+mod admission;
 mod db;
+mod fingerprint;
 mod form;
 mod http;
+mod life;
+mod progress;
 pub(crate) mod pull;
 mod reading;
 mod report;
@@ -23,6 +27,7 @@ pub(crate) use http::router;
 
 use crate::error::{Error, Fault, UNREADABLE_FILE};
 use crate::extract::check_text;
+use progress::Progress;
 use reading::{CsvLayout, CsvOptions, ReadError};
 
 /// One delivery of codes, as it is told.
@@ -36,12 +41,16 @@ pub(crate) struct Import {
     /// `queued`, `inProgress`, `finished`, `error` or `cancelled`.
     pub status: String,
     pub origin: String,
-    /// Rows of the file that are not blank.
+    /// `import` or `validate`.
+    pub mode: String,
+    /// Rows of the file that are not blank; once nothing more comes in of them, `success` + `errors`.
     pub total: i32,
     pub success: i32,
     pub errors: i32,
     /// How many of the errors are duplicates.
     pub duplicates: i32,
+    /// How many of the errors have which reason.
+    pub errors_by_reason: serde_json::Value,
     pub error_report_file_url: Option<String>,
     /// Why the job itself failed or was cancelled.
     pub failure: Option<String>,
@@ -51,27 +60,6 @@ pub(crate) struct Import {
     pub cancelled_at: Option<DateTime<Utc>>,
     pub options: serde_json::Value,
     pub progress: Progress,
-}
-
-/// How far an import is.
-#[derive(Debug, Serialize)]
-pub(crate) struct Progress {
-    /// Rows that are judged.
-    pub processed: i32,
-    /// From 0 to 100; 100 only at the end.
-    pub percent: i32,
-}
-
-impl Progress {
-    fn new(processed: i32, total: i32, ended: bool) -> Self {
-        let share = i64::from(processed) * 100 / i64::from(total.max(1));
-        let percent = if ended {
-            100
-        } else {
-            i32::try_from(share.min(99)).unwrap_or(99)
-        };
-        Self { processed, percent }
-    }
 }
 
 /// What an upload is.
@@ -97,6 +85,30 @@ struct Options {
     override_existing: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     update_only_empty_fields: Option<bool>,
+    /// How the file is taken rather than read; the import tells its mode itself.
+    #[serde(skip_serializing)]
+    mode: Option<Mode>,
+    /// Imports the file also if it came before.
+    #[serde(skip_serializing)]
+    force: Option<bool>,
+}
+
+/// Whether the codes are taken in, or only judged.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Mode {
+    #[default]
+    Import,
+    Validate,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Validate => "validate",
+        }
+    }
 }
 
 impl Options {

@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use chrono::SecondsFormat;
 use futures_util::{TryStreamExt, stream};
 use uuid::Uuid;
 
@@ -63,7 +64,14 @@ fn render(rows: &[RejectedRow], with_header: bool) -> Result<Bytes, Error> {
         |error: csv::Error| Error::Internal(format!("a report cannot be written: {error}"));
     if with_header {
         writer
-            .write_record(["line", "code", "reason", "firstLine"])
+            .write_record([
+                "line",
+                "code",
+                "reason",
+                "firstLine",
+                "cameInAt",
+                "couponSet",
+            ])
             .map_err(failed)?;
     }
     for row in rows {
@@ -71,12 +79,18 @@ fn render(rows: &[RejectedRow], with_header: bool) -> Result<Bytes, Error> {
             .first_line
             .map(|line| line.to_string())
             .unwrap_or_default();
+        let came_in_at = row
+            .came_in_at
+            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+            .unwrap_or_default();
         writer
             .write_record([
                 &row.line.to_string(),
                 csv_safe(&row.code).as_ref(),
                 &row.reason,
                 &first_line,
+                &came_in_at,
+                csv_safe(row.other_set.as_deref().unwrap_or_default()).as_ref(),
             ])
             .map_err(failed)?;
     }

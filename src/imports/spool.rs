@@ -1,5 +1,6 @@
 //! Reading an upload and storing its rows in chunks, in the transaction that creates the import.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 
 use chrono::{DateTime, Utc};
@@ -7,11 +8,11 @@ use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::reading::{CsvLayout, ReadError, Row, read_csv, read_json, read_list};
-use super::{Format, Import, Options, db, refuse, unclosed_quote};
+use super::reading::{CsvLayout, CsvOptions, ReadError, Row, read_csv, read_json, read_list};
+use super::{Format, Import, Options, admission, db, fingerprint, refuse, unclosed_quote};
 use crate::coupon_sets;
 use crate::database::Database;
-use crate::error::{Error, TOO_LARGE};
+use crate::error::{Error, TOO_LARGE, UNAVAILABLE};
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
 
@@ -30,6 +31,10 @@ pub(super) struct Chunk {
     pub codes: Vec<String>,
     /// Shorter than the others where the last ones never expire.
     pub expires_ats: Vec<Option<DateTime<Utc>>>,
+    /// What else the rows tell, as JSON; shorter in the same way.
+    pub attributes: Vec<Option<String>>,
+    /// The codes without regard to case; none if the set regards it.
+    pub folds: Vec<String>,
     pub refused: Refused,
     bytes: usize,
     /// A row expires sooner than the one before it, of this chunk or of an earlier one.
@@ -82,6 +87,14 @@ pub(super) struct Delivery {
     pub set: Uuid,
     pub format: Format,
     pub options: Options,
+    /// The hash of the `Idempotency-Key`, if there is one.
+    pub key: Option<Uuid>,
+}
+
+/// An import, and whether this upload created it.
+pub(super) struct Stored {
+    pub import: Import,
+    pub created: bool,
 }
 
 /// Stores an upload and creates its import, or nothing at all.
@@ -90,19 +103,42 @@ pub(super) async fn store(
     tenant: TenantId,
     mut delivery: Delivery,
     file: File,
-) -> Result<Import, Error> {
-    let import = Uuid::now_v7();
+) -> Result<Stored, Error> {
+    let id = Uuid::now_v7();
     let csv_options = delivery.options.csv()?;
-    let (sender, receiver) = mpsc::channel(2);
+    let (file, fingerprint) =
+        fingerprint::take(file, delivery.format, delivery.options.clone()).await?;
     let mut transaction = database.upload(tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
-    let zone = db::zone(&mut transaction, tenant, set_no).await?;
+    let mode = delivery.options.mode.unwrap_or_default();
+    let force = delivery.options.force.unwrap_or_default();
+    let upload = admission::Upload {
+        set_no,
+        mode,
+        force,
+        fingerprint: &fingerprint,
+        key: delivery.key,
+    };
+    // Judged now, so that no file is stored in vain, and for good at the end.
+    let earlier = |import| Stored {
+        import,
+        created: false,
+    };
+    if let Some(import) = admission::judge(&mut transaction, tenant, &upload).await? {
+        return Ok(earlier(import));
+    }
+    let (zone, ignore_case) = db::reading(&mut transaction, tenant, set_no).await?;
     let zone = Zone::parse(&zone)
         .ok_or_else(|| Error::Internal(format!("{zone:?} is the time zone of a set")))?;
-    let format = delivery.format;
-    let reader =
-        tokio::task::spawn_blocking(move || read(file, format, &csv_options, zone, &sender));
-    let stored = store_chunks(&mut transaction, tenant, import, receiver).await;
+    let how = How {
+        format: delivery.format,
+        csv_options,
+        zone,
+        ignore_case,
+    };
+    let (sender, receiver) = mpsc::channel(2);
+    let reader = tokio::task::spawn_blocking(move || read(file, &how, &sender));
+    let stored = store_chunks(&mut transaction, tenant, id, receiver).await;
     let outcome = reader
         .await
         .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
@@ -111,28 +147,42 @@ pub(super) async fn store(
     if let Ok(Some(layout)) = &outcome {
         delivery.options.understood(layout);
     }
+    if let Err(ReadError::UnclosedQuote { .. }) = &outcome {
+        transaction.rollback().await?;
+        transaction = database.upload(tenant).await?;
+    }
+    coupon_sets::lock_imports(&mut transaction, tenant).await?;
+    if let Some(import) = admission::judge(&mut transaction, tenant, &upload).await? {
+        return Ok(earlier(import));
+    }
     let new = db::NewImport {
-        id: import,
-        set_no,
+        id,
+        upload: &upload,
         options: &delivery.options,
     };
     match outcome {
         Ok(_) => {
+            let (_, still) = db::reading(&mut transaction, tenant, set_no).await?;
+            if still != ignore_case {
+                let detail = "`ignoreCase` of the set was changed while the file was read. Nothing was stored; send it again.";
+                return Err(Error::refused(&UNAVAILABLE, detail));
+            }
             db::create(&mut transaction, tenant, &new, &totals).await?;
         }
         Err(ReadError::UnclosedQuote { line }) => {
-            transaction.rollback().await?;
-            transaction = database.upload(tenant).await?;
             db::create_failed(&mut transaction, tenant, &new, &unclosed_quote(line)).await?;
         }
         Err(error) => return Err(refuse(error)),
     }
     // Read before the commit: after it, nothing may turn the answer into a failure.
-    let created = db::find(&mut transaction, tenant, import)
+    let import = db::find(&mut transaction, tenant, id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
     transaction.commit().await?;
-    Ok(created)
+    Ok(Stored {
+        import,
+        created: true,
+    })
 }
 
 /// Counts of what was stored.
@@ -140,6 +190,8 @@ pub(super) async fn store(
 pub(super) struct Totals {
     pub rows: i32,
     pub refused: i32,
+    /// How many were refused for which reason.
+    pub reasons: BTreeMap<&'static str, i32>,
     pub chunks: i32,
     /// A row expires sooner than one before it.
     pub unsorted: bool,
@@ -164,17 +216,26 @@ async fn store_chunks(
         }
         totals.rows += accepted + refused;
         totals.refused += refused;
+        for reason in chunk.refused.reasons {
+            *totals.reasons.entry(reason).or_default() += 1;
+        }
         totals.unsorted |= chunk.unsorted;
     }
     Ok(totals)
 }
 
+/// How a file is read.
+struct How {
+    format: Format,
+    csv_options: CsvOptions,
+    zone: Zone,
+    ignore_case: bool,
+}
+
 /// Runs on a thread of its own. Ends early when nobody takes the chunks any more.
 fn read(
     file: File,
-    format: Format,
-    options: &super::CsvOptions,
-    zone: Zone,
+    how: &How,
     chunks: &mpsc::Sender<Chunk>,
 ) -> Result<Option<CsvLayout>, ReadError<Error>> {
     let mut chunk = Chunk::default();
@@ -193,6 +254,11 @@ fn read(
             chunk.unsorted |= expires_at < last;
             last = expires_at;
         }
+        if how.ignore_case
+            && let Ok(code) = &row.code
+        {
+            chunk.folds.push(coupon_sets::fold(code));
+        }
         chunk.push(rows, row);
         if chunk.is_full() {
             send(chunks, std::mem::take(&mut chunk))
@@ -200,10 +266,10 @@ fn read(
             Ok(())
         }
     };
-    let layout = match format {
-        Format::Csv => Some(read_csv(file, options, zone, &mut sink)?),
+    let layout = match how.format {
+        Format::Csv => Some(read_csv(file, &how.csv_options, how.zone, &mut sink)?),
         Format::List => read_list(file, &mut sink).map(|()| None)?,
-        Format::Json => read_json(file, zone, &mut sink).map(|()| None)?,
+        Format::Json => read_json(file, how.zone, &mut sink).map(|()| None)?,
     };
     if !chunk.is_empty() {
         send(chunks, chunk).map_err(ReadError::Sink)?;

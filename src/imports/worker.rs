@@ -1,7 +1,8 @@
 //! Applying imports: claim one, sort its rows by expiry if need be, apply its chunks, publish.
 //!
 //! Every step is one autocommit call that may be repeated, so after any failure the worker gives the job up and the next
-//! claim resumes it. A worker that was thought dead is turned away by the epoch.
+//! claim resumes it. A worker that was thought dead is turned away by the epoch. Between two chunks a worker gives the job
+//! up where another tenant waits who has less running, so that a huge import holds up only its own tenant's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ const WORKERS: usize = 2;
 /// How long an import rests that failed by its own fault and not by an outage: it keeps no worker from the others, and
 /// nothing of it is lost.
 const REST: Duration = Duration::from_mins(1);
+/// Failures on our side after which an import ends as an error.
+const TRIES: i32 = 5;
 /// How often a worker looks for jobs of other replicas.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -45,19 +48,39 @@ pub(crate) fn spawn(
 
 async fn work(database: Database, bell: Bell, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        match claim(&database).await {
-            Ok(Some(job)) => run(&database, &job, &shutdown).await,
-            Ok(None) => wait(&bell, &shutdown).await,
-            Err(error) => {
-                if is_unavailable(&error) {
-                    tracing::warn!(error = %Chain(&error), "no import can be claimed");
-                } else {
-                    tracing::error!(error = %Chain(&error), "no import can be claimed");
-                }
-                wait(&bell, &shutdown).await;
-            }
+        let found = claim(&database).await;
+        if let Ok(Some(job)) = &found {
+            run(&database, job, &shutdown).await;
+        }
+        let worked = matches!(&found, Ok(Some(_)));
+        log_failure(found, "no import can be claimed");
+        // A portion after each job, so that it is done also where there is always one.
+        let cleaned = clean(&database).await;
+        let worked = worked || matches!(&cleaned, Ok(true));
+        log_failure(cleaned, "what imports left cannot be cleaned up");
+        if !worked {
+            wait(&bell, &shutdown).await;
         }
     }
+}
+
+fn log_failure<T>(outcome: sqlx::Result<T>, what: &str) {
+    match outcome {
+        Err(error) if is_unavailable(&error) => {
+            tracing::warn!(error = %Chain(&error), "{what}");
+        }
+        Err(error) => tracing::error!(error = %Chain(&error), "{what}"),
+        Ok(_) => {}
+    }
+}
+
+/// Cleans up a portion of what an import has left; false if there was none.
+async fn clean(database: &Database) -> sqlx::Result<bool> {
+    let Some((tenant, import)) = db::find_litter(database.system()).await? else {
+        return Ok(false);
+    };
+    db::clean(database.tasks(), tenant, import).await?;
+    Ok(true)
 }
 
 async fn wait(bell: &Bell, shutdown: &CancellationToken) {
@@ -81,12 +104,16 @@ async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
 async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
     tracing::info!(import = %job.import, from_chunk = job.next_chunk, chunks = job.chunks, "an import is being applied");
     let pause = match apply(database, job, shutdown).await {
-        Ok(true) => {
+        Ok(Outcome::Finished) => {
             tracing::info!(import = %job.import, "an import is finished");
+            return;
+        }
+        Ok(Outcome::Left) => {
+            tracing::info!(import = %job.import, "an import was left: it is another worker's or was ended");
             Duration::ZERO
         }
-        Ok(false) => {
-            tracing::info!(import = %job.import, "an import was left: it is another worker's or was ended");
+        Ok(Outcome::Yielded) => {
+            tracing::debug!(import = %job.import, "an import was left to serve another tenant");
             Duration::ZERO
         }
         Err(error) if is_unavailable(&error) => {
@@ -94,8 +121,16 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
             LOOK
         }
         Err(error) => {
-            tracing::error!(import = %job.import, error = %Chain(&error), "an import failed and will be tried again");
-            REST
+            tracing::error!(import = %job.import, error = %Chain(&error), "a try to apply an import failed");
+            match db::fail(database.tasks(), job, TRIES, REST.as_secs_f64()).await {
+                Ok(true) => tracing::error!(import = %job.import, "an import failed for good"),
+                Ok(false) => {}
+                failed => log_failure(
+                    failed,
+                    "a failure could not be noted; the lease will run out",
+                ),
+            }
+            return;
         }
     };
     // Without effect unless the job is still ours and not ended.
@@ -104,19 +139,37 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
     }
 }
 
-/// False if there was nothing to publish: the job is another worker's, was ended, or the service is stopping.
-async fn apply(database: &Database, job: &Job, shutdown: &CancellationToken) -> sqlx::Result<bool> {
+enum Outcome {
+    Finished,
+    /// There was nothing to publish: the job is another worker's, was ended, or the service is stopping.
+    Left,
+    /// Another tenant's turn has come.
+    Yielded,
+}
+
+async fn apply(
+    database: &Database,
+    job: &Job,
+    shutdown: &CancellationToken,
+) -> sqlx::Result<Outcome> {
     let pool = database.tasks();
     if !db::begin(pool, job).await? {
-        return Ok(false);
+        return Ok(Outcome::Left);
     }
     if job.unsorted && !db::sort(pool, job).await? {
-        return Ok(false);
+        return Ok(Outcome::Left);
     }
     for chunk in job.next_chunk..job.chunks {
+        if chunk > job.next_chunk && db::others_wait(database.system(), job).await? {
+            return Ok(Outcome::Yielded);
+        }
         if shutdown.is_cancelled() || !db::apply_chunk(pool, job, chunk).await? {
-            return Ok(false);
+            return Ok(Outcome::Left);
         }
     }
-    db::publish(pool, job).await
+    if db::publish(pool, job).await? {
+        Ok(Outcome::Finished)
+    } else {
+        Ok(Outcome::Left)
+    }
 }

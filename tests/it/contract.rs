@@ -8,8 +8,10 @@ use axum::http::{Method, header};
 use couponry::error::KINDS;
 use serde_json::{Value, json};
 
+use crate::imports_life::ByHand;
 use crate::support::client::{Answer, Client};
 use crate::support::contract::{DOCUMENT, Operation, operation, operations};
+use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually};
 
 const NO_SUCH_ID: &str = "01900000-0000-7000-8000-000000000000";
@@ -263,6 +265,14 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get(&import).await;
     journey.get("/v1/imports").await;
     journey.get(&format!("{import}/errors.csv")).await;
+    journey.delete(&import).await;
+    let filled = CouponSet {
+        client: shop.client.clone(),
+        id,
+    };
+    let running = ByHand::store(&app, &filled, "inProgress", &[&["F"]]).await;
+    let cancel = format!("/v1/imports/{}/cancel", running.id);
+    journey.step(Method::POST, &cancel, "", "").await;
 
     let given = journey
         .post(&format!("{set}/assignments"), json!({"contactId": "ann"}))

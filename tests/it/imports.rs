@@ -31,11 +31,17 @@ pub(super) async fn import(
     assert_eq!(import["status"], "finished", "{import}");
     let [total, success, errors, _] = counts(&import);
     assert_eq!(total, success + errors, "{import}");
-    assert_eq!(
-        import["progress"],
-        json!({"processed": total, "percent": 100})
-    );
+    assert_eq!(of_file(&import), [total, 100]);
+    assert_eq!(import["progress"]["remainingSeconds"], 0, "{import}");
+    let reasons = import["errorsByReason"].as_object().unwrap().values();
+    let reasons: i64 = reasons.map(|count| count.as_i64().unwrap()).sum();
+    assert_eq!(reasons, errors, "{import}");
     import
+}
+
+/// `processed` and `percent`.
+pub(super) fn of_file(import: &Value) -> [i64; 2] {
+    ["processed", "percent"].map(|name| import["progress"][name].as_i64().unwrap())
 }
 
 /// `total`, `success`, `errors` and `duplicates`.
@@ -49,7 +55,7 @@ pub(super) async fn codes(app: &TestApp) -> Vec<String> {
     serde_json::from_value(app.database.ask_one(query).await).unwrap_or_default()
 }
 
-/// The rows of the report, cells joined by a bar.
+/// The rows of the report, the first four cells joined by a bar.
 pub(super) async fn report(set: &CouponSet, import: &Value) -> Vec<String> {
     let url = import["errorReportFileUrl"].as_str().expect("a report");
     let answer = set.client.get(url).await.expect(200);
@@ -57,9 +63,16 @@ pub(super) async fn report(set: &CouponSet, import: &Value) -> Vec<String> {
     let mut reader = csv::Reader::from_reader(answer.text.as_bytes());
     assert_eq!(
         reader.headers().unwrap(),
-        vec!["line", "code", "reason", "firstLine"]
+        vec![
+            "line",
+            "code",
+            "reason",
+            "firstLine",
+            "cameInAt",
+            "couponSet"
+        ]
     );
-    let row = |row: csv::StringRecord| row.iter().collect::<Vec<_>>().join("|");
+    let row = |row: csv::StringRecord| row.iter().take(4).collect::<Vec<_>>().join("|");
     reader
         .records()
         .map(|record| row(record.unwrap()))
@@ -112,8 +125,8 @@ async fn an_import_tells_its_whole_story() {
         .map(String::as_str)
         .collect();
     names.sort_unstable();
-    let expected = "cancelledAt couponSetId createdAt duplicates errorReportFileUrl errors failure finishedAt id \
-        options origin progress startedAt status success total type";
+    let expected = "cancelledAt couponSetId createdAt duplicates errorReportFileUrl errors errorsByReason failure \
+        finishedAt id mode options origin progress startedAt status success total type";
     assert_eq!(names.join(" "), expected);
     assert_eq!(import["type"], "coupons");
     assert_eq!(import["couponSetId"], set.id);
@@ -187,7 +200,7 @@ async fn a_report_of_many_pages_is_whole_and_one_of_nothing_is_a_header() {
     let url = format!("/v1/imports/{}/errors.csv", clean["id"].as_str().unwrap());
     assert_eq!(
         set.client.get(&url).await.expect(200).text,
-        "line,code,reason,firstLine\r\n"
+        "line,code,reason,firstLine,cameInAt,couponSet\r\n"
     );
     let import = import(&set, LIST, "", "A\n".repeat(12_000)).await;
     let rows = report(&set, &import).await;

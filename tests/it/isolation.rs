@@ -131,6 +131,8 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         | "get /v1/coupon-sets/{couponSetId}/statistics"
         | "get /v1/imports/{importId}"
         | "get /v1/imports/{importId}/errors.csv"
+        | "delete /v1/imports/{importId}"
+        | "post /v1/imports/{importId}/cancel"
         | "get /v1/assignments/{assignmentId}"
         | "post /v1/assignments/{assignmentId}/confirm"
         | "post /v1/assignments/{assignmentId}/sent"

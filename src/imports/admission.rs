@@ -1,0 +1,109 @@
+//! Whether an upload becomes an import: not if it came before, and not if too many wait.
+//!
+//! The verdict counts under the lock of imports, which the tenant's uploads take one after the other when their rows are
+//! stored. So of two equal uploads at the same moment the first becomes an import and the other is answered with it, and
+//! no two take the last place of the queue.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Import, Mode, db};
+use crate::error::{Error, IDEMPOTENCY_KEY_REUSED, TOO_MANY_IMPORTS};
+use crate::tenants::TenantId;
+
+/// Imports of a tenant that may wait for a worker.
+const MAX_QUEUED: i64 = 10;
+
+/// What an upload is known by.
+pub(super) struct Upload<'a> {
+    pub set_no: i32,
+    pub mode: Mode,
+    pub force: bool,
+    pub fingerprint: &'a [u8],
+    pub key: Option<Uuid>,
+}
+
+/// The import that an earlier upload became, if this one is the same.
+pub(super) async fn judge(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    upload: &Upload<'_>,
+) -> Result<Option<Import>, Error> {
+    let mut earlier = None;
+    if let Some(key) = upload.key {
+        earlier = find_by_key(connection, tenant, key, upload).await?;
+    }
+    if earlier.is_none() && !upload.force && upload.mode == Mode::Import {
+        earlier = find_same_file(connection, tenant, upload).await?;
+    }
+    if let Some(id) = earlier {
+        return Ok(db::find(connection, tenant, id).await?);
+    }
+    if count_queued(connection, tenant).await? >= MAX_QUEUED {
+        let detail = format!(
+            "{MAX_QUEUED} imports are queued already. Nothing was stored; send the file again when some of them have begun."
+        );
+        return Err(Error::refused(&TOO_MANY_IMPORTS, detail));
+    }
+    Ok(None)
+}
+
+/// The import that has this key, whatever became of it.
+async fn find_by_key(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    key: Uuid,
+    upload: &Upload<'_>,
+) -> Result<Option<Uuid>, Error> {
+    let found = sqlx::query!(
+        r#"select id, (set_no = $3 and fingerprint = $4) as "same!"
+             from imports
+            where tenant_id = $1 and idempotency_key = $2"#,
+        tenant as TenantId,
+        key,
+        upload.set_no,
+        upload.fingerprint
+    )
+    .fetch_optional(connection)
+    .await?;
+    match found {
+        Some(found) if !found.same => Err(Error::refused(
+            &IDEMPOTENCY_KEY_REUSED,
+            "The key was used for another file, for other options or for another set. Nothing was stored; send this one with a key of its own.",
+        )),
+        found => Ok(found.map(|found| found.id)),
+    }
+}
+
+/// The latest import of the same file into the same set that took codes in or is about to.
+async fn find_same_file(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    upload: &Upload<'_>,
+) -> sqlx::Result<Option<Uuid>> {
+    // 0010: and undone_at is null
+    sqlx::query_scalar!(
+        "select id
+           from imports
+          where tenant_id = $1 and set_no = $2 and fingerprint = $3 and status in ('queued', 'inProgress', 'finished')
+            and deleted_at is null
+          order by id desc
+          limit 1",
+        tenant as TenantId,
+        upload.set_no,
+        upload.fingerprint
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+async fn count_queued(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!"
+             from imports
+            where tenant_id = $1 and status = 'queued'"#,
+        tenant as TenantId
+    )
+    .fetch_one(connection)
+    .await
+}

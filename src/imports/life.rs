@@ -1,0 +1,58 @@
+//! How an import ends by request: it is cancelled, or it has ended and its report is deleted.
+
+use uuid::Uuid;
+
+use super::{Import, db};
+use crate::database::Database;
+use crate::error::{Error, WRONG_STATE};
+use crate::tenants::TenantId;
+
+/// Cancels an import that has not ended; one that was cancelled stays so.
+pub(super) async fn cancel(
+    database: &Database,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<Import, Error> {
+    let mut transaction = database.tenant(tenant).await?;
+    let status = sqlx::query_scalar!("select cancel_import($1, $2)", tenant as TenantId, id)
+        .fetch_one(&mut *transaction)
+        .await?;
+    match status.as_deref() {
+        None => return Err(Error::not_found("import")),
+        Some("cancelled") => {}
+        Some(status) => {
+            let detail = "The import has ended already, so there is nothing left to cancel.";
+            return Err(Error::refused(&WRONG_STATE, detail).with("importStatus", status));
+        }
+    }
+    let import = db::find(&mut transaction, tenant, id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    transaction.commit().await?;
+    Ok(import)
+}
+
+/// Deletes the report of an import that has ended. The workers take its rows away; nobody sees them any more. Its key is
+/// free again.
+pub(super) async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), Error> {
+    let mut transaction = database.tenant(tenant).await?;
+    let deleted = sqlx::query!(
+        "update imports
+            set deleted_at = now(), litter = true, idempotency_key = null
+          where tenant_id = $1 and id = $2 and deleted_at is null and status not in ('queued', 'inProgress')",
+        tenant as TenantId,
+        id
+    )
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    if deleted == 0 {
+        let import = db::find(&mut transaction, tenant, id)
+            .await?
+            .ok_or_else(|| Error::not_found("import"))?;
+        let detail = "The import has not ended. Cancel it, or wait for its end.";
+        return Err(Error::refused(&WRONG_STATE, detail).with("importStatus", import.status));
+    }
+    transaction.commit().await?;
+    Ok(())
+}
