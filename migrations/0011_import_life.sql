@@ -515,7 +515,8 @@ begin
       ) known on true
       -- The newest card of the code. One that does not count leaves room for another turn.
       left join lateral (
-        select c.lot_no, c.line, c.code, c.turn, c.lot_no <> all (v_cancelled) as counts
+        select c.lot_no, c.line, c.code, c.turn,
+               c.lot_no <> all (v_cancelled) and not is_withdrawn(p_tenant, c.set_no, c.lot_no, c.ordinal) as counts
           from cards c
          -- `+ 0` keeps the primary key out: while the table was never analyzed, reading the whole set by it looks as
          -- cheap as one code by the index on the code.
@@ -536,6 +537,7 @@ begin
               join lots l on l.tenant_id = p_tenant and l.set_no = c.set_no and l.lot_no = c.lot_no
               join coupon_sets s on s.tenant_id = p_tenant and s.set_no = c.set_no
              where c.set_no <> v_import.set_no and l.state <> 'cancelled' and s.deleted_at is null
+               and not is_withdrawn(p_tenant, c.set_no, c.lot_no, c.ordinal)
             union all
             select s.set_no, s.created_at
               from coupon_sets s

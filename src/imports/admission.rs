@@ -81,12 +81,11 @@ async fn find_same_file(
     tenant: TenantId,
     upload: &Upload<'_>,
 ) -> sqlx::Result<Option<Uuid>> {
-    // 0010: and undone_at is null
     sqlx::query_scalar!(
         "select id
            from imports
           where tenant_id = $1 and set_no = $2 and fingerprint = $3 and status in ('queued', 'inProgress', 'finished')
-            and deleted_at is null
+            and undone_at is null and deleted_at is null
           order by id desc
           limit 1",
         tenant as TenantId,

@@ -109,8 +109,8 @@ pub(super) async fn store_chunk(
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into import_chunks (
-           tenant_id, import_id, chunk, row_nos, lines, codes, expires_ats, attributes, folds)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+           tenant_id, import_id, chunk, row_nos, lines, codes, expires_ats, attributes, folds, size)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, cardinality($6))",
         tenant as TenantId,
         import,
         number,
@@ -467,6 +467,58 @@ pub(super) async fn apply_chunk(pool: &PgPool, job: &Job, chunk: i32) -> sqlx::R
         chunk
     )
     .fetch_one(pool)
+    .await
+}
+
+/// The cards that the lot of a job has, and the rows of each chunk that is left.
+pub(super) async fn plan(pool: &PgPool, job: &Job) -> sqlx::Result<(i32, Vec<i32>)> {
+    let plan = sqlx::query!(
+        r#"select coalesce(p.base, 0) as "base!", p.sizes as "sizes!"
+             from import_plan($1, $2) p"#,
+        job.tenant as TenantId,
+        job.import
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok((plan.base, plan.sizes))
+}
+
+/// Writes the cards of a chunk; `None` if its rows have to be judged.
+pub(super) async fn place(
+    connection: &mut PgConnection,
+    job: &Job,
+    chunk: i32,
+    base: i32,
+) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "select place_import_chunk($1, $2, $3, $4, $5)",
+        job.tenant as TenantId,
+        job.import,
+        job.epoch,
+        chunk,
+        base
+    )
+    .fetch_one(connection)
+    .await
+}
+
+pub(super) async fn settle(
+    connection: &mut PgConnection,
+    job: &Job,
+    chunk: i32,
+    base: i32,
+    rows: i32,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select settle_import_chunk($1, $2, $3, $4, $5, $6) as "ours!""#,
+        job.tenant as TenantId,
+        job.import,
+        job.epoch,
+        chunk,
+        base,
+        rows
+    )
+    .fetch_one(connection)
     .await
 }
 

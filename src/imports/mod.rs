@@ -6,6 +6,7 @@
 //! in another order are sorted before.
 
 mod admission;
+mod apply;
 mod db;
 mod fingerprint;
 mod form;

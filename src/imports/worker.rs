@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::apply::{Outcome, apply};
 use super::db::{self, Job};
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
@@ -136,40 +137,5 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
     // Without effect unless the job is still ours and not ended.
     if let Err(error) = db::give_up(database.system(), job, pause.as_secs_f64()).await {
         tracing::warn!(error = %Chain(&error), "an import could not be given up; its lease will run out");
-    }
-}
-
-enum Outcome {
-    Finished,
-    /// There was nothing to publish: the job is another worker's, was ended, or the service is stopping.
-    Left,
-    /// Another tenant's turn has come.
-    Yielded,
-}
-
-async fn apply(
-    database: &Database,
-    job: &Job,
-    shutdown: &CancellationToken,
-) -> sqlx::Result<Outcome> {
-    let pool = database.tasks();
-    if !db::begin(pool, job).await? {
-        return Ok(Outcome::Left);
-    }
-    if job.unsorted && !db::sort(pool, job).await? {
-        return Ok(Outcome::Left);
-    }
-    for chunk in job.next_chunk..job.chunks {
-        if chunk > job.next_chunk && db::others_wait(database.system(), job).await? {
-            return Ok(Outcome::Yielded);
-        }
-        if shutdown.is_cancelled() || !db::apply_chunk(pool, job, chunk).await? {
-            return Ok(Outcome::Left);
-        }
-    }
-    if db::publish(pool, job).await? {
-        Ok(Outcome::Finished)
-    } else {
-        Ok(Outcome::Left)
     }
 }

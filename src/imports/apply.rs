@@ -1,0 +1,151 @@
+//! Applying the chunks of one import: placed two at a time and settled in their order, or judged one by one where some of
+//! the codes are there already.
+
+use sqlx::{PgPool, Postgres, Transaction};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::db::{self, Job};
+use crate::database::Database;
+
+/// What became of a job.
+pub(super) enum Outcome {
+    Finished,
+    /// There was nothing to publish: the job is another worker's, was ended, or the service is stopping.
+    Left,
+    /// Another tenant's turn has come.
+    Yielded,
+}
+
+/// Brings an import from where it stands to its end.
+pub(super) async fn apply(
+    database: &Database,
+    job: &Job,
+    shutdown: &CancellationToken,
+) -> sqlx::Result<Outcome> {
+    let pool = database.tasks();
+    if !db::begin(pool, job).await? {
+        return Ok(Outcome::Left);
+    }
+    if job.unsorted && !db::sort(pool, job).await? {
+        return Ok(Outcome::Left);
+    }
+    let applying = Applying {
+        database,
+        job,
+        shutdown,
+    };
+    let outcome = match applying.place_all().await? {
+        Placing::Stopped(outcome) => Some(outcome),
+        Placing::Judge { from } => applying.judge_all(from).await?,
+    };
+    if let Some(outcome) = outcome {
+        return Ok(outcome);
+    }
+    if db::publish(pool, job).await? {
+        Ok(Outcome::Finished)
+    } else {
+        Ok(Outcome::Left)
+    }
+}
+
+/// How far placing came.
+enum Placing {
+    Stopped(Outcome),
+    /// The chunks from this one on are to be judged; none may be left.
+    Judge {
+        from: i32,
+    },
+}
+
+/// A chunk whose cards are written but not committed; `None` if its rows have to be judged.
+type Placed = Option<(Transaction<'static, Postgres>, i32)>;
+
+struct Applying<'a> {
+    database: &'a Database,
+    job: &'a Job,
+    shutdown: &'a CancellationToken,
+}
+
+impl Applying<'_> {
+    async fn place_all(&self) -> sqlx::Result<Placing> {
+        let job = self.job;
+        let (mut base, sizes) = db::plan(self.database.tasks(), job).await?;
+        let mut chunks = (job.next_chunk..job.chunks).zip(sizes).peekable();
+        let mut ahead = None;
+        while let Some((chunk, size)) = chunks.next() {
+            if chunk > job.next_chunk
+                && let Some(outcome) = self.stop().await?
+            {
+                return Ok(Placing::Stopped(outcome));
+            }
+            let placing = ahead.take().unwrap_or_else(|| self.place(chunk, base));
+            ahead = chunks
+                .peek()
+                .map(|(next, _)| self.place(*next, base + size));
+            let Some((mut transaction, rows)) = placing.finish().await? else {
+                return Ok(Placing::Judge { from: chunk });
+            };
+            if !db::settle(&mut transaction, job, chunk, base, rows).await? {
+                return Ok(Placing::Stopped(Outcome::Left));
+            }
+            transaction.commit().await?;
+            base += rows;
+        }
+        Ok(Placing::Judge { from: job.chunks })
+    }
+
+    /// Judges the rows of the chunks from this one on.
+    async fn judge_all(&self, from: i32) -> sqlx::Result<Option<Outcome>> {
+        for chunk in from..self.job.chunks {
+            if chunk > self.job.next_chunk
+                && let Some(outcome) = self.stop().await?
+            {
+                return Ok(Some(outcome));
+            }
+            if !db::apply_chunk(self.database.tasks(), self.job, chunk).await? {
+                return Ok(Some(Outcome::Left));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is a reason to stop between two chunks.
+    async fn stop(&self) -> sqlx::Result<Option<Outcome>> {
+        if self.shutdown.is_cancelled() {
+            Ok(Some(Outcome::Left))
+        } else if db::others_wait(self.database.system(), self.job).await? {
+            Ok(Some(Outcome::Yielded))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn place(&self, chunk: i32, base: i32) -> Task {
+        let (pool, job) = (self.database.tasks().clone(), *self.job);
+        Task(tokio::spawn(place(pool, job, chunk, base)))
+    }
+}
+
+async fn place(pool: PgPool, job: Job, chunk: i32, base: i32) -> sqlx::Result<Placed> {
+    let mut transaction = pool.begin().await?;
+    let rows = db::place(&mut transaction, &job, chunk, base).await?;
+    Ok(rows.map(|rows| (transaction, rows)))
+}
+
+/// Placing that goes on by itself. When this is dropped it is given up, and its transaction is rolled back.
+struct Task(JoinHandle<sqlx::Result<Placed>>);
+
+impl Task {
+    async fn finish(mut self) -> sqlx::Result<Placed> {
+        (&mut self.0)
+            .await
+            .map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
