@@ -416,9 +416,8 @@ end $$;
 -- Withdraws codes by name, each that nobody has. Expired ones too, and what came back and waits.
 --
 -- Outcomes: `withdrawn`, `alreadyWithdrawn`, `notFound` (in no import that is finished), `handedOut` with the `state` of
--- the assignment. Without the set (or if it is deleted) `setNotFound`, and `singleSet` where there are no coupons, for
--- the first item alone.
-create function withdraw_coupons(p_tenant integer, p_set uuid, p_codes text[], p_caller uuid, p_reason text)
+-- the assignment. No row if the set is deleted.
+create function withdraw_coupons(p_tenant integer, p_set_no integer, p_codes text[], p_caller uuid, p_reason text)
 returns table (item integer, outcome text, state text)
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -429,7 +428,6 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_set       coupon_sets;
   v_now       timestamptz;
   v_count     integer;
   j_outcome   text[];
@@ -437,27 +435,25 @@ declare
   j_lot_no    integer[];
   j_ordinal   integer[];
 begin
-  select s.* into v_set
-    from coupon_sets s
-   where s.tenant_id = p_tenant and s.id = p_set and s.deleted_at is null
-     for no key update;
-  if v_set.set_no is null or v_set.type = 'single' then
-    return query
-      select 1, case when v_set.set_no is null then 'setNotFound' else 'singleSet' end, null::text;
+  perform 1
+     from coupon_sets s
+    where s.tenant_id = p_tenant and s.set_no = p_set_no and s.deleted_at is null
+      for no key update;
+  if not found then
     return;
   end if;
   select greatest(clock_timestamp(), t.at) into v_now
-    from ledger_tail(p_tenant, v_set.set_no) t;
+    from ledger_tail(p_tenant, p_set_no) t;
   -- What they hold nobody has any more.
   loop
-    exit when end_reservations(p_tenant, v_set.set_no, v_now) = 0;
+    exit when end_reservations(p_tenant, p_set_no, v_now) = 0;
   end loop;
 
   select array_agg(
            case
              when c.ordinal is null then 'notFound'
              when l.number is not null then 'handedOut'
-             when is_withdrawn(p_tenant, v_set.set_no, c.lot_no, c.ordinal) then 'alreadyWithdrawn'
+             when is_withdrawn(p_tenant, p_set_no, c.lot_no, c.ordinal) then 'alreadyWithdrawn'
              else 'withdrawn'
            end order by i),
          array_agg(
@@ -472,26 +468,26 @@ begin
        cross join lateral (
          select o.state
            from lots o
-          where o.tenant_id = p_tenant and o.set_no = v_set.set_no and o.lot_no between c.lot_no and c.lot_no
+          where o.tenant_id = p_tenant and o.set_no = p_set_no and o.lot_no between c.lot_no and c.lot_no
           order by o.lot_no
           limit 1
        ) o
        -- `+ 0` keeps the primary key out, which reads the whole set.
-       where c.tenant_id = p_tenant and c.code = p_codes[i] and c.set_no + 0 = v_set.set_no and o.state <> 'filling'
+       where c.tenant_id = p_tenant and c.code = p_codes[i] and c.set_no + 0 = p_set_no and o.state <> 'filling'
        order by c.turn desc
        limit 1
     ) c on true
     left join lateral (
       select l.number, l.last_event, l.reserved_until
         from assignment_lives l
-       where l.tenant_id = p_tenant and l.set_no = v_set.set_no and l.lot_no = c.lot_no
+       where l.tenant_id = p_tenant and l.set_no = p_set_no and l.lot_no = c.lot_no
          and l.ordinal between c.ordinal and c.ordinal
        order by l.lot_no, l.ordinal
        limit 1
     ) l on true;
 
   insert into withdrawals (tenant_id, set_no, lot_no, ordinal)
-  select distinct p_tenant, v_set.set_no, j_lot_no[i], j_ordinal[i]
+  select distinct p_tenant, p_set_no, j_lot_no[i], j_ordinal[i]
     from generate_series(1, cardinality(j_outcome)) i
    where j_outcome[i] = 'withdrawn';
   get diagnostics v_count = row_count;
@@ -504,8 +500,8 @@ begin
          where j_outcome[i] = 'withdrawn'
          group by j_lot_no[i]
       ) q
-     where l.tenant_id = p_tenant and l.set_no = v_set.set_no and l.lot_no = q.lot_no;
-    perform append_withdrawal(p_tenant, v_set.set_no, v_now, v_count, null, p_caller, p_reason);
+     where l.tenant_id = p_tenant and l.set_no = p_set_no and l.lot_no = q.lot_no;
+    perform append_withdrawal(p_tenant, p_set_no, v_now, v_count, null, p_caller, p_reason);
   end if;
 
   return query
@@ -656,6 +652,229 @@ begin
     select v_import.status, v_left, v_before, v_import.success - v_left - v_before, case when not p_dry then v_now end;
 end $$;
 
+-- Where up to `p_most` cards of a set are that may have a status, after a place in its deck, or before it if `p_back`.
+-- Each lot is asked only for the part of it where such cards can be, and no card is read.
+create function coupon_places(
+  p_tenant integer, p_set_no integer, p_status text, p_lot_no integer, p_ordinal integer, p_back boolean, p_most integer)
+returns table (lot_no integer, ordinal integer)
+language plpgsql
+stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_expires_at timestamptz;
+  v_lot        record;
+  v_first      integer;
+  v_last       integer;
+  v_cursor     integer;
+  v_found      integer;
+  v_left       integer := p_most;
+begin
+  select s.expires_at into v_expires_at
+    from coupon_sets s
+   where s.tenant_id = p_tenant and s.set_no = p_set_no;
+  for v_lot in
+    select l.lot_no, l.state, l.import_id, l.size, l.first_expires_at, l.withdrawn, l.withdrawn_from
+      from lots l
+     where l.tenant_id = p_tenant and l.set_no = p_set_no and l.state <> 'filling'
+       and case when p_back then l.lot_no <= p_lot_no else l.lot_no >= p_lot_no end
+     order by case when p_back then - l.lot_no else l.lot_no end
+  loop
+    exit when v_left = 0;
+    v_first := 1;
+    v_last := v_lot.size;
+    if v_lot.import_id is null then
+      select c.ordinal into v_last
+        from cards c
+       where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = v_lot.lot_no
+       order by c.ordinal desc
+       limit 1;
+    end if;
+    if p_status in ('available', 'reserved', 'assigned', 'sent', 'used', 'void') then
+      select a.ordinal into v_cursor
+        from assignments a
+       where a.tenant_id = p_tenant and a.set_no = p_set_no and a.lot_no = v_lot.lot_no
+       order by a.ordinal desc
+       limit 1;
+      v_cursor := coalesce(v_cursor, 0);
+      if p_status <> 'available' then
+        v_last := v_cursor;
+      elsif v_lot.state = 'open' then
+        v_first := v_cursor + 1;
+      else
+        continue;
+      end if;
+    elsif p_status = 'withdrawn' and v_lot.withdrawn_from is null then
+      continue when v_lot.withdrawn = 0;
+      select min(w.ordinal), max(w.ordinal) into v_first, v_last
+        from withdrawals w
+       where w.tenant_id = p_tenant and w.set_no = p_set_no and w.lot_no = v_lot.lot_no;
+    elsif p_status = 'expired' then
+      continue when (least(v_lot.first_expires_at, v_expires_at) <= now()) is not true;
+    end if;
+
+    if p_back then
+      if v_lot.lot_no = p_lot_no then
+        v_last := least(v_last, p_ordinal - 1);
+      end if;
+      return query
+        select v_lot.lot_no, o
+          from generate_series(v_last, greatest(v_first, v_last - v_left + 1), -1) o;
+    else
+      if v_lot.lot_no = p_lot_no then
+        v_first := greatest(v_first, p_ordinal + 1);
+      end if;
+      return query
+        select v_lot.lot_no, o
+          from generate_series(v_first, least(v_last, v_first + v_left - 1)) o;
+    end if;
+    get diagnostics v_found = row_count;
+    v_left := v_left - v_found;
+  end loop;
+end $$;
+
+-- The same by code: cards whose code begins with `p_prefix`, after a place in that order. Cards of other sets lie between
+-- those of this one and count as much: the index is one for the tenant.
+create function coupon_places_by_code(
+  p_tenant integer, p_prefix text, p_code text, p_set_no integer, p_turn integer, p_back boolean, p_most integer)
+returns table (code text, set_no integer, turn integer, lot_no integer, ordinal integer)
+language plpgsql
+stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  -- No code is longer, and no character greater, so nothing that begins with the prefix comes after.
+  v_end text collate "C" := p_prefix || repeat(U&'\+10FFFF', 255);
+begin
+  if p_back then
+    return query
+      select c.code, c.set_no, c.turn, c.lot_no, c.ordinal
+        from cards c
+       where c.tenant_id = p_tenant and c.code >= p_prefix collate "C"
+         and (c.code, c.set_no, c.turn) < (p_code collate "C", p_set_no, p_turn)
+       order by c.code desc, c.set_no desc, c.turn desc
+       limit p_most;
+  else
+    return query
+      select c.code, c.set_no, c.turn, c.lot_no, c.ordinal
+        from cards c
+       where c.tenant_id = p_tenant and c.code <= v_end
+         and (c.code, c.set_no, c.turn) > (p_code collate "C", p_set_no, p_turn)
+       order by c.code, c.set_no, c.turn
+       limit p_most;
+  end if;
+end $$;
+
+-- The coupons at these places of a set, in their order: up to `p_rows` that have the status, if there is one. A code that
+-- came in several times is where it came in last; of a lot that is being filled nothing is shown. `place` is the position
+-- in the arrays.
+--
+-- The status is by the ledger: a reservation that has run out is `reserved` until it is ended there, within seconds.
+create function coupons_at(
+  p_tenant integer, p_set_no integer, p_lots integer[], p_ordinals integer[], p_status text, p_rows integer)
+returns table (
+  place bigint, code text, status text, contact_id text, number bigint, assigned_at timestamptz,
+  import_id uuid, imported_at timestamptz, expires_at timestamptz)
+language plpgsql
+stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_material = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_expires_at timestamptz;
+begin
+  select s.expires_at into v_expires_at
+    from coupon_sets s
+   where s.tenant_id = p_tenant and s.set_no = p_set_no;
+  return query
+    select q.place, c.code, f.status, p.contact_id, a.number, a.assigned_at, l.import_id, i.finished_at,
+           case when a.number is null then c.expires_at else a.valid_until end
+      from unnest(p_lots, p_ordinals) with ordinality as q (lot_no, ordinal, place)
+     cross join lateral (
+       select c.code, c.turn, c.expires_at
+         from cards c
+        where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = q.lot_no
+          and c.ordinal between q.ordinal and q.ordinal
+        order by c.ordinal
+        limit 1
+     ) c
+     cross join lateral (
+       select l.state, l.withdrawn, l.withdrawn_from, coalesce(l.import_id, o.import_id) as import_id
+         from lots l
+         left join lots o on o.tenant_id = l.tenant_id and o.set_no = l.set_no and o.lot_no = l.origin_lot_no
+        where l.tenant_id = p_tenant and l.set_no = p_set_no and l.lot_no between q.lot_no and q.lot_no
+        order by l.lot_no
+        limit 1
+     ) l
+      left join lateral (
+        select n.turn
+          from cards n
+          join lots m on m.tenant_id = n.tenant_id and m.set_no = n.set_no and m.lot_no = n.lot_no
+         -- `+ 0` keeps the primary key out, which reads the whole set.
+         where n.tenant_id = p_tenant and n.code = c.code and n.set_no + 0 = p_set_no and n.turn > c.turn
+           and m.state <> 'filling'
+         limit 1
+      ) newer on true
+      left join lateral (
+        select a.number, a.contact_no, a.assigned_at, a.last_event, a.valid_until
+          from assignment_lives a
+         where a.tenant_id = p_tenant and a.set_no = p_set_no and a.lot_no = q.lot_no
+           and a.ordinal between q.ordinal and q.ordinal
+         order by a.lot_no, a.ordinal
+         limit 1
+      ) a on true
+      left join lateral (
+        select w.ordinal
+          from withdrawals w
+         where l.withdrawn > 0
+           and w.tenant_id = p_tenant and w.set_no = p_set_no and w.lot_no = q.lot_no
+           and w.ordinal between q.ordinal and q.ordinal
+         order by w.ordinal
+         limit 1
+      ) w on true
+     cross join lateral (
+       select case
+                when a.number is not null
+                  then case when a.last_event is null or a.last_event = 'confirmed' then 'assigned' else a.last_event end
+                when l.withdrawn_from is not null or w.ordinal is not null then 'withdrawn'
+                when least(c.expires_at, v_expires_at) <= now() then 'expired'
+                else 'available'
+              end as status
+     ) f
+      left join lateral (
+        select p.contact_id
+          from contacts p
+         where p.tenant_id = p_tenant and p.contact_no = a.contact_no
+         limit 1
+      ) p on true
+      left join lateral (
+        select i.finished_at
+          from imports i
+         where i.tenant_id = p_tenant and i.id = l.import_id
+         limit 1
+      ) i on true
+     where l.state <> 'filling' and newer.turn is null
+       and (p_status is null or f.status = p_status)
+     order by q.place
+     limit p_rows;
+end $$;
+
 -- The counters of a set, exact in the snapshot of the statement that asks: O(log n) for each open lot, no scan but that of
 -- cards that were withdrawn by name and that dealing has not reached.
 -- A reservation that has run out counts as available before the sweeper came, or as withdrawn if its import was undone.
@@ -777,118 +996,3 @@ select s.tenant_id,
  ) stock;
 
 grant select on coupon_set_counters to couponry_app;
-
--- MERGE with 0011, which replaces this function too: all that is new here is `held.withdrawn` and the `turn`.
---
--- Applies one chunk. What is new since 0009: a code that was withdrawn is no duplicate but comes in as a new card.
--- Answers false if another worker has taken the import over; true for a chunk that was applied before, whose commit the
--- worker did not hear of.
---
--- The set is not locked: nobody else writes cards of a lot that is filling, and two imports of one set never run at
--- once. The settings keep the plan to index look-ups whatever was cached while the tables were small: a plan for the
--- known length of the arrays reads the whole deck for each chunk.
-create or replace function apply_import_chunk(p_tenant integer, p_import uuid, p_epoch integer, p_chunk integer)
-returns boolean
-language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-declare
-  v_import     imports;
-  v_chunk      import_chunks;
-  v_size       integer;
-  v_success    integer;
-  v_errors     integer;
-begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
-
-  select * into v_import
-    from imports i
-   where i.tenant_id = p_tenant and i.id = p_import
-     for no key update;
-  if v_import.epoch is distinct from p_epoch or v_import.status <> 'inProgress' then
-    return false;
-  end if;
-  if v_import.next_chunk > p_chunk then
-    return true;
-  elsif v_import.next_chunk < p_chunk then
-    raise exception 'chunk % of import % is out of order', p_chunk, p_import;
-  elsif v_import.unsorted then
-    raise exception 'import % was to be applied unsorted', p_import;
-  end if;
-
-  select l.size into strict v_size
-    from lots l
-   where l.tenant_id = p_tenant and l.set_no = v_import.set_no and l.lot_no = v_import.lot_no;
-  select * into strict v_chunk
-    from import_chunks c
-   where c.tenant_id = p_tenant and c.import_id = p_import and c.chunk = p_chunk;
-
-  -- Cards are written in the order of their codes: that halves the WAL of the index on the code.
-  with incoming as (
-    select u.row_no, u.line, u.code, u.expires_at,
-           coalesce(u.first_line, case
-             when row_number() over of_code > 1 then first_value(u.line) over of_code
-           end) as first_line
-      from unnest(v_chunk.row_nos, v_chunk.lines, v_chunk.codes, v_chunk.expires_ats, v_chunk.first_lines)
-        as u (row_no, line, code, expires_at, first_line)
-    window of_code as (partition by u.code collate "C" order by u.row_no)
-  ), judged as materialized (
-    select n.row_no, n.line, n.code, n.expires_at,
-           case
-             when n.first_line is not null then 'duplicateInFile'
-             when held.lot_no = v_import.lot_no then 'duplicateInFile'
-             when not held.is_withdrawn then 'duplicateInSet'
-           end as reason,
-           case
-             when n.first_line is not null then n.first_line
-             when held.lot_no = v_import.lot_no then held.line
-           end as first_line,
-           coalesce(held.turn + 1, 0) as turn
-      from incoming n
-      left join lateral (
-        select c.lot_no, c.line, c.turn, is_withdrawn(p_tenant, c.set_no, c.lot_no, c.ordinal) as is_withdrawn
-          from cards c
-         -- `+ 0` keeps the primary key out: while the table was never analyzed, reading the whole set by it looks as
-         -- cheap as one code by the index on the code.
-         where c.tenant_id = p_tenant and c.code = n.code and c.set_no + 0 = v_import.set_no
-         order by c.turn desc
-         limit 1
-      ) held on true
-  ), accepted as (
-    insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code, expires_at)
-    select p_tenant, v_import.set_no, v_import.lot_no, v_size + f.nth, f.line, f.turn, f.code, f.expires_at
-      from (
-        select j.line, j.turn, j.code, j.expires_at, row_number() over (order by j.expires_at, j.row_no) as nth
-          from judged j
-         where j.reason is null
-      ) f
-     order by f.code collate "C"
-    returning 1
-  ), refused as (
-    insert into import_errors (tenant_id, import_id, row_no, line, code, reason, first_line)
-    select p_tenant, p_import, j.row_no, j.line, j.code, j.reason, j.first_line
-      from judged j
-     where j.reason is not null
-    returning 1
-  )
-  select (select count(*) from accepted), (select count(*) from refused) into v_success, v_errors;
-
-  update lots l
-     set size = v_size + v_success
-   where l.tenant_id = p_tenant and l.set_no = v_import.set_no and l.lot_no = v_import.lot_no;
-  update imports i
-     set next_chunk = p_chunk + 1,
-         success = i.success + v_success,
-         errors = i.errors + v_errors,
-         duplicates = i.duplicates + v_errors,
-         lease_until = clock_timestamp() + interval '10 seconds'
-   where i.tenant_id = p_tenant and i.id = p_import;
-  delete from import_chunks c
-   where c.tenant_id = p_tenant and c.import_id = p_import and c.chunk = p_chunk;
-  return true;
-end $$;

@@ -47,7 +47,7 @@ kinds! {
     ASSIGNMENT_RELEASED = CONFLICT, "assignment-released", "The assignment was given back";
     ASSIGNMENT_VOID = CONFLICT, "assignment-void", "The assignment is void";
     ASSIGNMENT_EXPIRED = CONFLICT, "assignment-expired", "The reservation has run out";
-    WRONG_STATE = CONFLICT, "wrong-state", "Its state forbids it";
+    WRONG_STATE = CONFLICT, "wrong-state", "The state forbids it";
     BATCH_WITHHELD = CONFLICT, "batch-withheld", "Not every item of the batch can be given a code";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of a type that is not taken here";
@@ -55,7 +55,7 @@ kinds! {
     UNREADABLE_FILE = UNPROCESSABLE_ENTITY, "unreadable-file", "The file cannot be imported";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for something else";
     CODE_NOT_ASSIGNED = UNPROCESSABLE_ENTITY, "code-not-assigned", "The code leads to no assignment";
-    SINGLE_SET = UNPROCESSABLE_ENTITY, "single-set", "The coupon set takes no imports";
+    SINGLE_SET = UNPROCESSABLE_ENTITY, "single-set", "The coupon set has its one code";
     CHILD_SET_CYCLE = UNPROCESSABLE_ENTITY, "child-set-cycle", "The child sets form a cycle";
     CHILD_SET_CHAIN_TOO_LONG = UNPROCESSABLE_ENTITY, "child-set-chain-too-long", "The chain of child sets is too long";
     FETCH_FAILED = BAD_GATEWAY, "fetch-failed", "The file cannot be fetched";

@@ -13,6 +13,7 @@
 //! * `coupon_sets`: the sources of codes
 //! * `imports`: how codes come in, `outbound`: how they are fetched, `import_command`: how they are sent from a terminal
 //! * `assignments`: how codes go out
+//! * `coupons`: the codes of a set one by one: where each is, and which go to nobody
 //! * `statistics`: what became of them
 //! * `docs`: the API document and its reference page
 
@@ -20,6 +21,7 @@ pub mod app;
 mod assignments;
 pub mod config;
 mod coupon_sets;
+mod coupons;
 pub mod database;
 mod docs;
 pub mod error;

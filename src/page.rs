@@ -81,35 +81,37 @@ impl<K: Serialize + DeserializeOwned> Paging<K> {
     }
 
     /// Makes the page from rows that come in the order of reading: backwards if the cursor goes back.
-    pub(crate) fn page<T>(&self, mut rows: Vec<T>, uri: &Uri, key: impl Fn(&T) -> K) -> Page<T> {
+    pub(crate) fn page<T>(&self, rows: Vec<T>, uri: &Uri, key: impl Fn(&T) -> K) -> Page<T> {
+        self.sparse_page(rows, uri, key, None)
+    }
+
+    /// The same where reading may have stopped before the page was full: `rest` is where it did.
+    pub(crate) fn sparse_page<T>(
+        &self,
+        mut rows: Vec<T>,
+        uri: &Uri,
+        key: impl Fn(&T) -> K,
+        rest: Option<K>,
+    ) -> Page<T> {
+        let back = self.back();
+        let link = |key: &K, back: bool| link(uri, &Cursor { key, back });
         let more = rows.len() > usize::from(self.limit);
         rows.truncate(usize::from(self.limit));
-        let back = self.back();
-        if back {
+        let onward = rows.last().filter(|_| more).map(&key).or(rest);
+        let onward = onward.map(|key| link(&key, back));
+        let returning = self.cursor.as_ref().map(|cursor| match rows.first() {
+            Some(row) => link(&key(row), !back),
+            None => link(&cursor.key, !back),
+        });
+        let (next, prev) = if back {
             rows.reverse();
-        }
-        let link = |row: Option<&T>, back: bool| {
-            row.map(|row| {
-                link(
-                    uri,
-                    &Cursor {
-                        key: key(row),
-                        back,
-                    },
-                )
-            })
-        };
-        let links = Links {
-            next: link(rows.last().filter(|_| more || back), false),
-            prev: link(
-                rows.first()
-                    .filter(|_| if back { more } else { self.cursor.is_some() }),
-                true,
-            ),
+            (returning, onward)
+        } else {
+            (onward, returning)
         };
         Page {
             results: rows,
-            links,
+            links: Links { next, prev },
         }
     }
 }
@@ -179,6 +181,25 @@ mod tests {
         let page = back.page(vec![5, 4], &uri, |row| *row);
         assert_eq!(page.results, [4, 5]);
         assert!(page.links.prev.is_none() && page.links.next.is_some());
+    }
+
+    #[test]
+    fn a_page_without_rows_leads_on_and_back_where_reading_stopped() {
+        let uri: Uri = "/v1/things".parse().expect("a URI");
+        for back in [false, true] {
+            let paging = Paging {
+                limit: 3,
+                cursor: Some(Cursor { key: 6, back }),
+            };
+            let links = paging.sparse_page(vec![], &uri, |row| *row, Some(9)).links;
+            let (onward, returning) = if back {
+                (links.prev, links.next)
+            } else {
+                (links.next, links.prev)
+            };
+            assert_eq!(onward, Some(link(&uri, &Cursor { key: 9, back })));
+            assert_eq!(returning, Some(link(&uri, &Cursor { key: 6, back: !back })));
+        }
     }
 
     #[test]

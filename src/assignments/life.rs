@@ -84,7 +84,7 @@ impl FieldValue for OccurredAt {
 
 /// Why, in the caller's words: 1 to 500 characters.
 #[derive(Debug)]
-struct Reason(String);
+pub(crate) struct Reason(pub String);
 
 impl FieldValue for Reason {
     fn from_value(value: Value) -> Result<Self, String> {

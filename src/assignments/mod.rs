@@ -9,7 +9,7 @@ mod db;
 pub(crate) mod dealer;
 mod events;
 mod http;
-mod id;
+pub(crate) mod id;
 pub(crate) mod key;
 mod ledger;
 mod life;
@@ -28,6 +28,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use http::router;
+pub(crate) use life::Reason;
 
 use crate::coupon_sets::{self, MAX_CODE_CHARS};
 use crate::error::{

@@ -255,7 +255,7 @@ async fn create(
     Ok(set)
 }
 
-/// Finds the set that an import fills.
+/// Finds a set that imports fill, so one that has coupons: of type `multiple`.
 pub(crate) async fn find_fillable(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -266,7 +266,7 @@ pub(crate) async fn find_fillable(
         Some((set_no, kind)) if kind == Type::Multiple.as_str() => Ok(set_no),
         Some(_) => Err(Error::refused(
             &SINGLE_SET,
-            "A set of type \"single\" has its one code and takes no imports.",
+            "A set of type \"single\" has its one code: it takes no imports, and has no coupons to list or to withdraw.",
         )),
     }
 }

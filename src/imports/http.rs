@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::form::Form;
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
-use super::{Format, Import, Options, db, life, pull, report, upload};
+use super::{Format, Import, Options, db, life, pull, report, undo, upload};
 use crate::app::App;
 use crate::assignments::key::IdempotencyKey;
 use crate::coupon_sets;
@@ -33,6 +33,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/v1/imports/{importId}", get(find).delete(delete))
         .route("/v1/imports/{importId}/cancel", post(cancel))
         .route("/v1/imports/{importId}/errors.csv", get(errors))
+        .route("/v1/imports/{importId}/undo", post(undo::undo))
         // `upload` has the limit of a file.
         .layer(DefaultBodyLimit::disable())
 }

@@ -22,7 +22,7 @@ pub(super) async fn cancel(
         Some("cancelled") => {}
         Some(status) => {
             let detail = "The import has ended already, so there is nothing left to cancel.";
-            return Err(Error::refused(&WRONG_STATE, detail).with("importStatus", status));
+            return Err(Error::refused(&WRONG_STATE, detail).with("state", status));
         }
     }
     let import = db::find(&mut transaction, tenant, id)
@@ -51,7 +51,7 @@ pub(super) async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> R
             .await?
             .ok_or_else(|| Error::not_found("import"))?;
         let detail = "The import has not ended. Cancel it, or wait for its end.";
-        return Err(Error::refused(&WRONG_STATE, detail).with("importStatus", import.status));
+        return Err(Error::refused(&WRONG_STATE, detail).with("state", import.status));
     }
     transaction.commit().await?;
     Ok(())

@@ -17,6 +17,7 @@ pub(crate) mod pull;
 mod reading;
 mod report;
 mod spool;
+mod undo;
 pub(crate) mod upload;
 pub(crate) mod worker;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use http::router;
+pub(crate) use reading::csv_safe;
 
 use crate::error::{Error, Fault, UNREADABLE_FILE};
 use crate::extract::check_text;

@@ -265,6 +265,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get(&import).await;
     journey.get("/v1/imports").await;
     journey.get(&format!("{import}/errors.csv")).await;
+    journey.get(&format!("{set}/coupons")).await;
     journey.delete(&import).await;
     let filled = CouponSet {
         client: shop.client.clone(),
@@ -288,6 +289,13 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get(&format!("{set}/availability?count=2")).await;
     journey.get(&format!("{set}/statistics")).await;
     journey.get("/v1/statistics").await;
+    let codes = json!({"codes": ["E", "Z"], "reason": "leaked"});
+    journey
+        .post(&format!("{set}/coupons/withdraw"), codes)
+        .await;
+    journey
+        .step(Method::POST, &format!("{import}/undo"), "", "")
+        .await;
     journey.delete(&set).await;
 
     let all: BTreeSet<Operation> = operations().into_iter().collect();

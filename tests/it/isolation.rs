@@ -133,6 +133,8 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         | "get /v1/imports/{importId}/errors.csv"
         | "delete /v1/imports/{importId}"
         | "post /v1/imports/{importId}/cancel"
+        | "post /v1/imports/{importId}/undo"
+        | "get /v1/coupon-sets/{couponSetId}/coupons"
         | "get /v1/assignments/{assignmentId}"
         | "post /v1/assignments/{assignmentId}/confirm"
         | "post /v1/assignments/{assignmentId}/sent"
@@ -154,6 +156,9 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         },
         "patch /v1/coupon-sets/{couponSetId}" => json(json!({"name": "mine"}), Gone),
         "post /v1/coupon-sets/{couponSetId}/imports" => json(json!({"codes": ["MINE"]}), Gone),
+        "post /v1/coupon-sets/{couponSetId}/coupons/withdraw" => {
+            json(json!({"codes": ["SECRET-2"]}), Gone)
+        }
         "post /v1/imports" | "post /v1/imports/" => form(),
         "post /v1/coupon-sets/{couponSetId}/assignments" => json(json!({"contactId": "me"}), Gone),
         "post /v1/coupon-sets/{couponSetId}/assignments/batch" => {

@@ -42,3 +42,5 @@ mod support;
 mod tenancy;
 mod tenancy_catalog;
 mod tenants;
+mod undo;
+mod withdrawals;

@@ -1,0 +1,168 @@
+//! SQL of coupons. The functions it calls are in the migrations, with what keeps their plans to look-ups.
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Coupon, Filter, Spot};
+use crate::assignments::id::{self, Place};
+use crate::tenants::TenantId;
+
+/// Where a card is.
+pub(super) struct Card {
+    pub set_no: i32,
+    pub lot_no: i32,
+    pub ordinal: i32,
+    pub spot: Spot,
+}
+
+/// The next cards in the order of the deck that may have the filter's status.
+pub(super) async fn list_by_place(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &Filter,
+    (lot_no, ordinal): (i32, i32),
+    back: bool,
+    most: i32,
+) -> sqlx::Result<Vec<Card>> {
+    let rows = sqlx::query!(
+        r#"select lot_no as "lot_no!", ordinal as "ordinal!"
+             from coupon_places($1, $2, $3, $4, $5, $6, $7)"#,
+        tenant as TenantId,
+        filter.set_no,
+        filter.status.map(super::Status::as_str),
+        lot_no,
+        ordinal,
+        back,
+        most
+    )
+    .fetch_all(connection)
+    .await?;
+    let card = |lot_no, ordinal| Card {
+        set_no: filter.set_no,
+        lot_no,
+        ordinal,
+        spot: Spot::Deck(lot_no, ordinal),
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| card(row.lot_no, row.ordinal))
+        .collect())
+}
+
+/// Where a card stands in the order of codes.
+pub(super) struct CodeSpot<'a> {
+    pub code: &'a str,
+    pub set_no: i32,
+    pub turn: i32,
+}
+
+/// The next cards of the tenant, of whatever set, in the order of codes that begin with the prefix.
+pub(super) async fn list_by_code(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    prefix: &str,
+    after: &CodeSpot<'_>,
+    back: bool,
+    most: i32,
+) -> sqlx::Result<Vec<Card>> {
+    let rows = sqlx::query!(
+        r#"select code as "code!", set_no as "set_no!", turn as "turn!", lot_no as "lot_no!", ordinal as "ordinal!"
+             from coupon_places_by_code($1, $2, $3, $4, $5, $6, $7)"#,
+        tenant as TenantId,
+        prefix,
+        after.code,
+        after.set_no,
+        after.turn,
+        back,
+        most
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Card {
+            set_no: row.set_no,
+            lot_no: row.lot_no,
+            ordinal: row.ordinal,
+            spot: Spot::Code(row.code, row.set_no, row.turn),
+        })
+        .collect())
+}
+
+/// The coupons at these cards that the filter lets through, each with the position of its card.
+pub(super) async fn find(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &Filter,
+    cards: &[Card],
+    rows: i32,
+) -> sqlx::Result<Vec<(usize, Coupon)>> {
+    let lots: Vec<i32> = cards.iter().map(|card| card.lot_no).collect();
+    let ordinals: Vec<i32> = cards.iter().map(|card| card.ordinal).collect();
+    let rows = sqlx::query!(
+        r#"select place as "place!", code as "code!", status as "status!", contact_id, number, assigned_at, import_id,
+                  imported_at, expires_at
+             from coupons_at($1, $2, $3, $4, $5, $6)"#,
+        tenant as TenantId,
+        filter.set_no,
+        &lots,
+        &ordinals,
+        filter.status.map(super::Status::as_str),
+        rows
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let index = usize::try_from(row.place - 1).expect("places count from 1");
+            let assignment_id = row.number.zip(row.assigned_at).map(|(number, at)| {
+                let set_no = filter.set_no;
+                id::encode(Place { set_no, number }, at)
+            });
+            let coupon = Coupon {
+                code: row.code,
+                status: row.status,
+                contact_id: row.contact_id,
+                assignment_id,
+                import_id: row.import_id,
+                imported_at: row.imported_at,
+                expires_at: row.expires_at,
+            };
+            (index, coupon)
+        })
+        .collect())
+}
+
+/// What became of a code that was to be withdrawn.
+#[derive(Debug, Serialize)]
+pub(super) struct Withdrawal {
+    pub outcome: String,
+    /// Of the assignment, if it was handed out.
+    pub state: Option<String>,
+}
+
+/// Withdraws codes and answers in their order; nothing if the set is deleted.
+pub(super) async fn withdraw(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    codes: &[String],
+    caller: Uuid,
+    reason: Option<&str>,
+) -> sqlx::Result<Vec<Withdrawal>> {
+    sqlx::query_as!(
+        Withdrawal,
+        r#"select outcome as "outcome!", state
+             from withdraw_coupons($1, $2, $3, $4, $5)
+            order by item"#,
+        tenant as TenantId,
+        set_no,
+        codes,
+        caller,
+        reason
+    )
+    .fetch_all(connection)
+    .await
+}

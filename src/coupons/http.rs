@@ -1,0 +1,190 @@
+//! `…/coupons`.
+
+use axum::Router;
+use axum::extract::{OriginalUri, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::db::{self, Withdrawal};
+use super::{Filter, Spot, Status, export};
+use crate::app::App;
+use crate::assignments::Reason;
+use crate::coupon_sets::{self, MAX_CODE_CHARS};
+use crate::error::Error;
+use crate::extract::{Fields, FromFields, Json, Path, Query, check_text, text};
+use crate::page::Paging;
+use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
+
+/// Most codes of one request.
+const MAX_CODES: usize = 10_000;
+
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/v1/coupon-sets/{couponSetId}/coupons", get(list))
+        .route(
+            "/v1/coupon-sets/{couponSetId}/coupons/withdraw",
+            post(withdraw),
+        )
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    status: Option<Status>,
+    prefix: Option<String>,
+    limit: Option<u16>,
+    cursor: Option<String>,
+}
+
+/// As JSON by pages, or all of it as CSV.
+async fn list(
+    State(app): State<App>,
+    caller: Caller<CouponSetsRead>,
+    Path(set): Path<Uuid>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, Error> {
+    if let Some(detail) = query
+        .prefix
+        .as_deref()
+        .and_then(|prefix| check_text(prefix, MAX_CODE_CHARS).err())
+    {
+        return Err(Error::malformed(format!("`prefix` is wrong: {detail}")));
+    }
+    let paging: Paging<Spot> = Paging::new(query.limit, query.cursor.as_deref())?;
+    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let set_no = coupon_sets::find_fillable(&mut transaction, caller.tenant, set).await?;
+    let filter = Filter {
+        set_no,
+        status: query.status,
+        prefix: query.prefix,
+    };
+    if accepts_csv(&headers) {
+        transaction.commit().await?;
+        if query.limit.is_some() || query.cursor.is_some() {
+            let detail = "As text/csv the list is one whole: leave out `limit` and `cursor`.";
+            return Err(Error::malformed(detail));
+        }
+        return Ok(export::stream(app.database, caller.tenant, set, filter));
+    }
+    let after = match paging.key() {
+        Some(spot) if !filter.fits(spot) => {
+            return Err(Error::malformed(
+                "`cursor` is not one that this list gave out.",
+            ));
+        }
+        Some(spot) => spot.clone(),
+        None => filter.start(),
+    };
+    let rows = i32::try_from(paging.rows()).expect("a page is short");
+    let portion = super::read(
+        &mut transaction,
+        caller.tenant,
+        &filter,
+        &after,
+        paging.back(),
+        rows,
+    )
+    .await?;
+    transaction.commit().await?;
+    let page = paging.sparse_page(
+        portion.found,
+        &uri,
+        |(spot, _)| spot.clone(),
+        portion.rest,
+    );
+    Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
+}
+
+/// Whether the caller names CSV among the types that it takes; all others get JSON.
+fn accepts_csv(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case("text/csv"))
+}
+
+/// Codes that nobody is to get any more.
+#[derive(Debug)]
+struct NewWithdrawal {
+    codes: Vec<String>,
+    reason: Option<String>,
+}
+
+impl FromFields for NewWithdrawal {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let reason = fields.optional("reason").map(|Reason(reason)| reason);
+        let values: Vec<Value> = fields.required("codes")?;
+        if values.is_empty() || values.len() > MAX_CODES {
+            fields.fault(
+                "codes",
+                format!("A request has from 1 to {MAX_CODES} codes."),
+            );
+            return None;
+        }
+        let codes: Result<Vec<String>, (usize, String)> = values
+            .into_iter()
+            .enumerate()
+            .map(|(index, value)| text(value, MAX_CODE_CHARS).map_err(|detail| (index, detail)))
+            .collect();
+        match codes {
+            Ok(codes) => Some(Self { codes, reason }),
+            Err((index, detail)) => {
+                fields.fault(
+                    "codes",
+                    format!("The item at index {index} is wrong: {detail}"),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// What became of one of them.
+#[derive(Debug, Serialize)]
+struct WithdrawalResult {
+    code: String,
+    #[serde(flatten)]
+    withdrawal: Withdrawal,
+}
+
+#[derive(Debug, Serialize)]
+struct WithdrawalResults {
+    results: Vec<WithdrawalResult>,
+}
+
+async fn withdraw(
+    State(app): State<App>,
+    caller: Caller<CouponSetsWrite>,
+    Path(set): Path<Uuid>,
+    Json(new): Json<NewWithdrawal>,
+) -> Result<Json<WithdrawalResults>, Error> {
+    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let set_no = coupon_sets::find_fillable(&mut transaction, caller.tenant, set).await?;
+    let withdrawals = db::withdraw(
+        &mut transaction,
+        caller.tenant,
+        set_no,
+        &new.codes,
+        caller.key,
+        new.reason.as_deref(),
+    )
+    .await?;
+    transaction.commit().await?;
+    if withdrawals.is_empty() {
+        return Err(Error::not_found("coupon set"));
+    }
+    let results = new.codes.into_iter().zip(withdrawals);
+    let results = results
+        .map(|(code, withdrawal)| WithdrawalResult { code, withdrawal })
+        .collect();
+    Ok(Json(WithdrawalResults { results }))
+}

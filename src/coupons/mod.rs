@@ -1,0 +1,143 @@
+//! Coupons: the codes of a `multiple` set one by one. Where each of them is, and which go to nobody any more.
+//!
+//! A list reads a bounded part of the deck for each page, however little of it a filter lets through: so a page may have
+//! fewer results than there are, and a link to where it goes on.
+
+mod db;
+mod export;
+mod http;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+pub(crate) use http::router;
+
+use crate::tenants::TenantId;
+
+/// Cards that are read for a page, or for a portion of an export.
+const PORTION: i32 = 2_000;
+
+/// What has become of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Status {
+    Available,
+    Reserved,
+    Assigned,
+    Sent,
+    Used,
+    Void,
+    Expired,
+    Withdrawn,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Reserved => "reserved",
+            Self::Assigned => "assigned",
+            Self::Sent => "sent",
+            Self::Used => "used",
+            Self::Void => "void",
+            Self::Expired => "expired",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// A code of a set.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Coupon {
+    code: String,
+    status: String,
+    /// Who was given it; null if it is with nobody.
+    contact_id: Option<String>,
+    assignment_id: Option<Uuid>,
+    /// Null if the code came back before it was noted whose it was.
+    import_id: Option<Uuid>,
+    imported_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Where a coupon stands: in the deck by lot and ordinal, or in the order of codes by code, set and turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Spot {
+    Deck(i32, i32),
+    Code(String, i32, i32),
+}
+
+/// What a list is of.
+#[derive(Debug, Clone)]
+struct Filter {
+    set_no: i32,
+    status: Option<Status>,
+    /// With it the list is in the order of codes.
+    prefix: Option<String>,
+}
+
+impl Filter {
+    /// Before the first coupon.
+    fn start(&self) -> Spot {
+        match &self.prefix {
+            Some(prefix) => Spot::Code(prefix.clone(), 0, 0),
+            None => Spot::Deck(0, 0),
+        }
+    }
+
+    /// Whether a spot is of a list like this.
+    fn fits(&self, spot: &Spot) -> bool {
+        match spot {
+            // PostgreSQL cannot even be asked for text with a NUL.
+            Spot::Code(code, ..) => self.prefix.is_some() && !code.contains('\0'),
+            Spot::Deck(..) => self.prefix.is_none(),
+        }
+    }
+}
+
+/// A part of a list.
+struct Portion {
+    found: Vec<(Spot, Coupon)>,
+    /// Where reading stopped, unless it was at the end.
+    rest: Option<Spot>,
+}
+
+/// Reads up to so many coupons of the next portion after a spot, or before it if `back`.
+async fn read(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &Filter,
+    after: &Spot,
+    back: bool,
+    rows: i32,
+) -> sqlx::Result<Portion> {
+    let mut cards = match (after, &filter.prefix) {
+        (Spot::Code(code, set_no, turn), Some(prefix)) => {
+            let after = db::CodeSpot {
+                code,
+                set_no: *set_no,
+                turn: *turn,
+            };
+            db::list_by_code(connection, tenant, prefix, &after, back, PORTION).await?
+        }
+        (Spot::Deck(lot_no, ordinal), _) => {
+            let after = (*lot_no, *ordinal);
+            db::list_by_place(connection, tenant, filter, after, back, PORTION).await?
+        }
+        (Spot::Code(..), None) => Vec::new(),
+    };
+    let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == PORTION);
+    let rest = cards.last().filter(|_| is_full).map(|card| card.spot.clone());
+    // By code those of other sets lie between.
+    cards.retain(|card| card.set_no == filter.set_no);
+    let coupons = db::find(connection, tenant, filter, &cards, rows).await?;
+    let found = coupons
+        .into_iter()
+        .map(|(index, coupon)| (cards[index].spot.clone(), coupon))
+        .collect();
+    Ok(Portion { found, rest })
+}

@@ -1,0 +1,118 @@
+//! Undoing an import: all of its codes that nobody has are withdrawn at once, by the database function `undo_import`.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::assignments::Reason;
+use crate::error::{Error, WRONG_STATE};
+use crate::extract::{Fields, FromFields, Json, Path, Query};
+use crate::tenants::TenantId;
+use crate::tenants::auth::{Caller, ImportsWrite};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct UndoQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct UndoBody {
+    reason: Option<String>,
+}
+
+impl FromFields for UndoBody {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            reason: fields.optional("reason").map(|Reason(reason)| reason),
+        })
+    }
+}
+
+/// What an undo did, or would do now.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Undo {
+    import_id: Uuid,
+    dry_run: bool,
+    withdrawn: i32,
+    /// By name, before the undo.
+    withdrawn_before: i32,
+    /// What contacts have.
+    kept: i32,
+    undone_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn undo(
+    State(app): State<App>,
+    caller: Caller<ImportsWrite>,
+    Path(import): Path<Uuid>,
+    Query(UndoQuery { dry_run }): Query<UndoQuery>,
+    body: Option<Json<UndoBody>>,
+) -> Result<Json<Undo>, Error> {
+    let reason = body.and_then(|Json(body)| body.reason);
+    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let row = call(
+        &mut transaction,
+        caller.tenant,
+        import,
+        dry_run,
+        caller.key,
+        reason.as_deref(),
+    )
+    .await?;
+    transaction.commit().await?;
+    let row = row.ok_or_else(|| Error::not_found("import"))?;
+    match (row.withdrawn, row.withdrawn_before, row.kept) {
+        (Some(withdrawn), Some(withdrawn_before), Some(kept)) => Ok(Json(Undo {
+            import_id: import,
+            dry_run,
+            withdrawn,
+            withdrawn_before,
+            kept,
+            undone_at: row.undone_at,
+        })),
+        _ => {
+            let detail = format!(
+                "The import is `{}`; only one that is `finished` can be undone.",
+                row.status
+            );
+            Err(Error::refused(&WRONG_STATE, detail).with("state", row.status))
+        }
+    }
+}
+
+/// The numbers are there if the import is finished.
+struct Row {
+    status: String,
+    withdrawn: Option<i32>,
+    withdrawn_before: Option<i32>,
+    kept: Option<i32>,
+    undone_at: Option<DateTime<Utc>>,
+}
+
+async fn call(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    import: Uuid,
+    dry_run: bool,
+    caller: Uuid,
+    reason: Option<&str>,
+) -> sqlx::Result<Option<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"select status as "status!", withdrawn, withdrawn_before, kept, undone_at
+             from undo_import($1, $2, $3, $4, $5)"#,
+        tenant as TenantId,
+        import,
+        dry_run,
+        caller,
+        reason
+    )
+    .fetch_optional(connection)
+    .await
+}
