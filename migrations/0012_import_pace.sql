@@ -50,8 +50,8 @@ begin
 
   -- In the order of their codes: that halves the WAL of the index on the code, and no two placings lock each other out.
   insert into cards (tenant_id, set_no, lot_no, ordinal, line, code, folded, attributes, expires_at)
-  select p_tenant, v_import.set_no, v_import.lot_no, p_base + u.place, u.line, u.code, u.fold, u.attributes::jsonb,
-         u.expires_at
+  select p_tenant, v_import.set_no, v_import.lot_no, p_base + row_number() over (order by u.expires_at, u.place), u.line,
+         u.code, u.fold, u.attributes::jsonb, u.expires_at
     from unnest(v_chunk.lines, v_chunk.codes, v_chunk.expires_ats, v_chunk.attributes, v_chunk.folds)
            with ordinality as u (line, code, expires_at, attributes, fold, place)
    order by u.code collate "C";

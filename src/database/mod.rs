@@ -70,6 +70,14 @@ impl Database {
         begin(self.uploads.clone(), tenant).await
     }
 
+    /// The same for a hot task.
+    pub(crate) async fn task(
+        &self,
+        tenant: TenantId,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        begin(self.tasks.clone(), tenant).await
+    }
+
     /// For calls of functions that name their tenant themselves.
     pub(crate) fn tasks(&self) -> &PgPool {
         &self.tasks

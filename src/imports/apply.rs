@@ -1,7 +1,7 @@
 //! Applying the chunks of one import: placed two at a time and settled in their order, or judged one by one where some of
 //! the codes are there already.
 
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +83,9 @@ impl Applying<'_> {
             ahead = chunks
                 .peek()
                 .map(|(next, _)| self.place(*next, base + size));
-            let Some((mut transaction, rows)) = placing.finish().await? else {
+            // One that nobody waits for any more is rolled back when it ends.
+            let placed = placing.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+            let Some((mut transaction, rows)) = placed? else {
                 return Ok(Placing::Judge { from: chunk });
             };
             if !db::settle(&mut transaction, job, chunk, base, rows).await? {
@@ -121,31 +123,12 @@ impl Applying<'_> {
         }
     }
 
-    fn place(&self, chunk: i32, base: i32) -> Task {
-        let (pool, job) = (self.database.tasks().clone(), *self.job);
-        Task(tokio::spawn(place(pool, job, chunk, base)))
-    }
-}
-
-async fn place(pool: PgPool, job: Job, chunk: i32, base: i32) -> sqlx::Result<Placed> {
-    let mut transaction = pool.begin().await?;
-    let rows = db::place(&mut transaction, &job, chunk, base).await?;
-    Ok(rows.map(|rows| (transaction, rows)))
-}
-
-/// Placing that goes on by itself. When this is dropped it is given up, and its transaction is rolled back.
-struct Task(JoinHandle<sqlx::Result<Placed>>);
-
-impl Task {
-    async fn finish(mut self) -> sqlx::Result<Placed> {
-        (&mut self.0)
-            .await
-            .map_err(|_| sqlx::Error::WorkerCrashed)?
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
+    fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<Placed>> {
+        let (database, job) = (self.database.clone(), *self.job);
+        tokio::spawn(async move {
+            let mut transaction = database.task(job.tenant).await?;
+            let rows = db::place(&mut transaction, &job, chunk, base).await?;
+            Ok(rows.map(|rows| (transaction, rows)))
+        })
     }
 }

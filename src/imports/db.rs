@@ -110,7 +110,7 @@ pub(super) async fn store_chunk(
     sqlx::query!(
         "insert into import_chunks (
            tenant_id, import_id, chunk, row_nos, lines, codes, expires_ats, attributes, folds, size)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, cardinality($6))",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, cardinality($6::text[]))",
         tenant as TenantId,
         import,
         number,

@@ -44,7 +44,9 @@ impl Source {
             .read_to_end(&mut text)
             .map_err(unreadable)?;
         body.rewind().map_err(unreadable)?;
-        Ok(serde_json::from_slice(&text).ok())
+        // An array of one text would pass for it too.
+        let is_object = text.trim_ascii_start().starts_with(b"{");
+        Ok(serde_json::from_slice(&text).ok().filter(|_| is_object))
     }
 }
 
