@@ -519,8 +519,10 @@ begin
                c.lot_no <> all (v_cancelled) and not is_withdrawn(p_tenant, c.set_no, c.lot_no, c.ordinal) as counts
           from cards c
          -- `+ 0` keeps the primary key out: while the table was never analyzed, reading the whole set by it looks as
-         -- cheap as one code by the index on the code.
-         where c.tenant_id = p_tenant and c.code = coalesce(known.code, n.code) and c.set_no + 0 = v_import.set_no
+         -- cheap as one code by the index on the code. A `coalesce` would keep the index out, as row level security
+         -- trusts it with nothing.
+         where c.tenant_id = p_tenant and c.set_no + 0 = v_import.set_no
+           and c.code = case when known.code is null then n.code else known.code end
          order by c.turn desc
          limit 1
       ) held on true
@@ -534,8 +536,21 @@ begin
                  where v_unique and c.tenant_id = p_tenant and c.code = n.code
                  order by c.set_no, c.turn desc
               ) c
-              join lots l on l.tenant_id = p_tenant and l.set_no = c.set_no and l.lot_no = c.lot_no
-              join coupon_sets s on s.tenant_id = p_tenant and s.set_no = c.set_no
+             -- Each by its primary key, in whose order they are asked for.
+             cross join lateral (
+               select l.state, l.published_at
+                 from lots l
+                where l.tenant_id = p_tenant and l.set_no = c.set_no and l.lot_no between c.lot_no and c.lot_no
+                order by l.lot_no
+                limit 1
+             ) l
+             cross join lateral (
+               select s.deleted_at
+                 from coupon_sets s
+                where s.tenant_id = p_tenant and s.set_no between c.set_no and c.set_no
+                order by s.set_no
+                limit 1
+             ) s
              where c.set_no <> v_import.set_no and l.state <> 'cancelled' and s.deleted_at is null
                and not is_withdrawn(p_tenant, c.set_no, c.lot_no, c.ordinal)
             union all
@@ -565,7 +580,14 @@ begin
              when 'duplicateInSet' then (
                select l.published_at
                  from cards c
-                 join lots l on l.tenant_id = p_tenant and l.set_no = v_import.set_no and l.lot_no = c.lot_no
+                cross join lateral (
+                  select l.published_at
+                    from lots l
+                   where l.tenant_id = p_tenant and l.set_no = v_import.set_no
+                     and l.lot_no between c.lot_no and c.lot_no
+                   order by l.lot_no
+                   limit 1
+                ) l
                 where c.tenant_id = p_tenant and c.code = j.held_code and c.set_no + 0 = v_import.set_no
                   and l.published_at is not null
                 order by c.turn desc

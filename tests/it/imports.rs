@@ -184,7 +184,8 @@ async fn a_report_runs_no_formulas_in_a_spreadsheet() {
     let (_app, _, set) = start().await;
     let formulas = ["=1+1", "+1", "-1", "@SUM(A1)", "a,\"b\""];
     set.fill(&formulas).await;
-    let import = import(&set, JSON, "", json!({"codes": formulas}).to_string()).await;
+    let again = json!({"codes": formulas}).to_string();
+    let import = import(&set, JSON, "?force=true", again).await;
     let codes: Vec<String> = report(&set, &import)
         .await
         .iter()
