@@ -198,7 +198,16 @@ mod tests {
                 (links.next, links.prev)
             };
             assert_eq!(onward, Some(link(&uri, &Cursor { key: 9, back })));
-            assert_eq!(returning, Some(link(&uri, &Cursor { key: 6, back: !back })));
+            assert_eq!(
+                returning,
+                Some(link(
+                    &uri,
+                    &Cursor {
+                        key: 6,
+                        back: !back
+                    }
+                ))
+            );
         }
     }
 

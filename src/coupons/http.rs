@@ -92,12 +92,7 @@ async fn list(
     )
     .await?;
     transaction.commit().await?;
-    let page = paging.sparse_page(
-        portion.found,
-        &uri,
-        |(spot, _)| spot.clone(),
-        portion.rest,
-    );
+    let page = paging.sparse_page(portion.found, &uri, |(spot, _)| spot.clone(), portion.rest);
     Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
 }
 

@@ -131,7 +131,10 @@ async fn read(
         (Spot::Code(..), None) => Vec::new(),
     };
     let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == PORTION);
-    let rest = cards.last().filter(|_| is_full).map(|card| card.spot.clone());
+    let rest = cards
+        .last()
+        .filter(|_| is_full)
+        .map(|card| card.spot.clone());
     // By code those of other sets lie between.
     cards.retain(|card| card.set_no == filter.set_no);
     let coupons = db::find(connection, tenant, filter, &cards, rows).await?;

@@ -9,6 +9,7 @@ mod child_sets;
 mod contract;
 mod coupon_set_lists;
 mod coupon_sets;
+mod coupons;
 mod dealing;
 mod embedded;
 mod embedded_process;

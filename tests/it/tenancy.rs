@@ -99,7 +99,8 @@ impl TwoTenants {
 async fn busy(shop: &Shop) {
     let body = serde_json::json!({"name": "birthday", "type": "multiple", "onRepeat": "sameCode"});
     let set = shop.set(body).await;
-    set.fill(&["A", "B", "B"]).await;
+    set.fill(&["A", "B", "B", "C"]).await;
+    set.withdraw(&["C"]).await;
     set.assign("ann").await.expect(201);
     // With a new key: an answer of its own.
     set.assign("ann").await.expect(200);

@@ -50,7 +50,10 @@ async fn a_dry_run_says_what_an_undo_does_and_an_undo_may_be_repeated() {
     }
     assert_eq!(set.read().await, before);
 
-    let uri = format!("/v1/imports/{}/undo?dryRun=false", first["id"].as_str().unwrap());
+    let uri = format!(
+        "/v1/imports/{}/undo?dryRun=false",
+        first["id"].as_str().unwrap()
+    );
     let done = client.post(&uri, json!({"reason": "The wrong file"})).await;
     assert_eq!(done.body["dryRun"], false);
     let at = done.str("undoneAt").to_owned();
@@ -83,10 +86,16 @@ async fn the_codes_of_an_undone_import_come_again_but_for_those_that_contacts_ha
     undo(&shop.client, &wrong, "").await.expect(200);
     assert_eq!(empty(&set).await, Vec::<String>::new());
     let right = set.fill(&["C", "B", "A"]).await;
-    assert_eq!((&right["success"], &right["duplicates"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&right["success"], &right["duplicates"]),
+        (&json!(2), &json!(1))
+    );
     assert_eq!(set.counts().await, [2, 0, 1, 0, 0]);
     // And once more, in the same way.
-    assert_eq!(numbers(&right, undo(&shop.client, &right, "").await), [2, 0, 0]);
+    assert_eq!(
+        numbers(&right, undo(&shop.client, &right, "").await),
+        [2, 0, 0]
+    );
     set.fill(&["A", "B", "C"]).await;
     assert_eq!(empty(&set).await, ["B", "C"]);
     check_ledger(&app).await;
@@ -110,7 +119,10 @@ async fn what_was_given_back_is_withdrawn_whether_before_the_undo_or_after() {
     let mut ids = Vec::new();
     for contact in ["ann", "bob", "cat", "dan", "eve", "fay"] {
         let given = set.reserve(contact, 600).await.expect(201);
-        ids.push((given.str("couponCode").to_owned(), given.str("id").to_owned()));
+        ids.push((
+            given.str("couponCode").to_owned(),
+            given.str("id").to_owned(),
+        ));
     }
     let order: Vec<&str> = ids.iter().map(|(code, _)| code.as_str()).collect();
     assert_eq!(order, ["B", "D", "A", "C", "E", "X"]);
@@ -141,18 +153,27 @@ async fn what_was_given_back_is_withdrawn_whether_before_the_undo_or_after() {
     check_ledger(&app).await;
     assert_eq!(empty(&set).await, ["Y", "X"]);
     let read = set.read().await;
-    assert_eq!((&read["withdrawn"], &read["released"]), (&json!(4), &json!(5)));
+    assert_eq!(
+        (&read["withdrawn"], &read["released"]),
+        (&json!(4), &json!(5))
+    );
     // What is still reserved is confirmed as ever.
     set.confirm(&ids[4].1).await.expect(200);
     assert_eq!(set.counts().await, [0, 0, 3, 0, 0]);
     // A release where there was no lot for it yet.
     let given = set.fill(&["Z"]).await;
     let z = set.assign("gus").await.expect(201);
-    assert_eq!(numbers(&given, undo(&shop.client, &given, "").await), [0, 0, 1]);
+    assert_eq!(
+        numbers(&given, undo(&shop.client, &given, "").await),
+        [0, 0, 1]
+    );
     set.release(z.str("id")).await.expect(200);
     assert_eq!(empty(&set).await, Vec::<String>::new());
     assert_eq!(set.fill(&["Z", "A", "D"]).await["success"], 3);
-    assert_eq!(numbers(&other, undo(&shop.client, &other, "?dryRun=true").await), [0, 0, 2]);
+    assert_eq!(
+        numbers(&other, undo(&shop.client, &other, "?dryRun=true").await),
+        [0, 0, 2]
+    );
     check_ledger(&app).await;
 }
 
@@ -165,7 +186,9 @@ async fn expired_codes_are_withdrawn_too_wherever_dealing_passed_them_over() {
         .map(|n| match n {
             // Two that have expired at once, two that will.
             0 | 1 => json!({"code": format!("C{n}"), "expiresAt": "2020-01-01T00:00:00Z"}),
-            2..=5 => json!({"code": format!("C{n}"), "expiresAt": format!("209{n}-01-01T00:00:00Z")}),
+            2..=5 => {
+                json!({"code": format!("C{n}"), "expiresAt": format!("209{n}-01-01T00:00:00Z")})
+            }
             _ => json!(format!("C{n}")),
         })
         .collect();
@@ -173,18 +196,27 @@ async fn expired_codes_are_withdrawn_too_wherever_dealing_passed_them_over() {
     let import = set.client.post(&uri, json!({"codes": codes})).await;
     let import = set.ended(import.expect(201).str("id")).await;
     assert_eq!(set.assign("ann").await.str("couponCode"), "C2");
-    let expire = "update cards set expires_at = now() - interval '1 second' where code in ('C3', 'C4')";
+    let expire = "update cards set expires_at = now() - interval '1 second' where code in ('C2', 'C3', 'C4')";
     app.database.execute(expire).await;
     assert_eq!(set.assign("bob").await.str("couponCode"), "C5");
     set.withdraw(&["C1", "C4", "C6"]).await;
     assert_eq!(set.assign("cat").await.str("couponCode"), "C7");
     // C0 and C3 have expired and lie before the cursor, C8 after it.
     assert_eq!(set.counts().await, [1, 0, 3, 0, 2]);
-    assert_eq!(numbers(&import, undo(&shop.client, &import, "?dryRun=true").await), [3, 3, 3]);
-    assert_eq!(numbers(&import, undo(&shop.client, &import, "").await), [3, 3, 3]);
+    assert_eq!(
+        numbers(&import, undo(&shop.client, &import, "?dryRun=true").await),
+        [3, 3, 3]
+    );
+    assert_eq!(
+        numbers(&import, undo(&shop.client, &import, "").await),
+        [3, 3, 3]
+    );
     assert_eq!(set.counts().await, [0, 0, 3, 0, 0]);
     let again = set.fill(&["C0", "C1", "C2", "C3", "C8"]).await;
-    assert_eq!((&again["success"], &again["duplicates"]), (&json!(4), &json!(1)));
+    assert_eq!(
+        (&again["success"], &again["duplicates"]),
+        (&json!(4), &json!(1))
+    );
     check_ledger(&app).await;
 }
 
@@ -208,15 +240,27 @@ async fn only_an_import_that_is_finished_can_be_undone() {
     }
     state("finished").await;
     let nothing = json!({"id": "01a2035b-9721-7153-a6a4-f88430c39d59"});
-    assert_eq!(undo(&shop.client, &nothing, "").await.refusal(), "404 not-found");
-    assert_eq!(undo(&shop.client, &import, "?dryRun=maybe").await.status, 400);
+    assert_eq!(
+        undo(&shop.client, &nothing, "").await.refusal(),
+        "404 not-found"
+    );
+    assert_eq!(
+        undo(&shop.client, &import, "?dryRun=maybe").await.status,
+        400
+    );
     let uri = format!("/v1/imports/{}/undo", import["id"].as_str().unwrap());
-    let refused = shop.client.post(&uri, json!({"reason": "", "why": 1})).await;
+    let refused = shop
+        .client
+        .post(&uri, json!({"reason": "", "why": 1}))
+        .await;
     assert_eq!(refused.faults(), ["/reason", "/why"]);
     assert_eq!(set.counts().await, [1, 0, 0, 0, 0]);
     // Of a set that was deleted too.
     set.delete().await.expect(204);
-    assert_eq!(numbers(&import, undo(&shop.client, &import, "").await), [1, 0, 0]);
+    assert_eq!(
+        numbers(&import, undo(&shop.client, &import, "").await),
+        [1, 0, 0]
+    );
     check_ledger(&app).await;
 }
 
@@ -268,7 +312,10 @@ async fn an_assignment_beside_an_undo_has_its_code_or_never_gets_it() {
         let mut undone = Vec::new();
         for (import, after) in [(&imports[0], 100), (&imports[1], 250)] {
             loop {
-                let dealt = app.database.ask_one("select count(*) from assignments").await;
+                let dealt = app
+                    .database
+                    .ask_one("select count(*) from assignments")
+                    .await;
                 if dealt.as_i64().unwrap() >= after {
                     break;
                 }
@@ -282,7 +329,10 @@ async fn an_assignment_beside_an_undo_has_its_code_or_never_gets_it() {
     assert!(undone[0][0] > 0 && undone[1][0] > 0, "{undone:?}");
 
     let given: Vec<Value> = given.into_iter().flat_map(Result::unwrap).collect();
-    let with_somebody: HashSet<&str> = given.iter().map(|g| g["couponCode"].as_str().unwrap()).collect();
+    let with_somebody: HashSet<&str> = given
+        .iter()
+        .map(|g| g["couponCode"].as_str().unwrap())
+        .collect();
     // Each code was given or withdrawn; by the undo, never both, and not given after it.
     let broken = app
         .database
@@ -300,7 +350,10 @@ async fn an_assignment_beside_an_undo_has_its_code_or_never_gets_it() {
         .await;
     assert_eq!(broken, json!([]));
     for code in codes("C", 100) {
-        assert!(with_somebody.contains(code.as_str()), "{code} went to nobody");
+        assert!(
+            with_somebody.contains(code.as_str()),
+            "{code} went to nobody"
+        );
     }
     check_ledger(&app).await;
 }

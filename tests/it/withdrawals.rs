@@ -97,7 +97,10 @@ async fn each_code_is_told_what_became_of_it_and_a_repeat_changes_nothing() {
     );
     assert_eq!(set.counts().await, [0, 1, 3, 1, 0]);
     let read = set.read().await;
-    assert_eq!((&read["quantity"], &read["withdrawn"]), (&json!(5), &json!(3)));
+    assert_eq!(
+        (&read["quantity"], &read["withdrawn"]),
+        (&json!(5), &json!(3))
+    );
     assert_eq!(read["state"], "exhausted");
     for _ in 0..2 {
         let again = set.withdraw(&["RELEASED", "FREE", "LAPSED", "USED"]).await;
@@ -138,19 +141,31 @@ async fn withdrawn_codes_are_passed_over_in_every_way_of_dealing() {
 
     // At the cursor, one in the middle, a long run, and the end.
     let withdrawn: Vec<&str> = [&codes[1..4], &codes[6..7], &codes[10..60], &codes[97..]].concat();
-    assert!(set.withdraw(&withdrawn).await.iter().all(|was| was == "withdrawn"));
+    assert!(
+        set.withdraw(&withdrawn)
+            .await
+            .iter()
+            .all(|was| was == "withdrawn")
+    );
     assert_eq!(set.counts().await, [42, 0, 1, 0, 0]);
     assert_eq!(given(set.assign("ann").await), "C04");
     assert_eq!(given(set.reserve("ann", 600).await), "C05");
     assert_eq!(given(parent.assign("ann").await), "C07");
-    let items: Vec<Value> = (0..5).map(|n| json!({"contactId": format!("b{n}")})).collect();
+    let items: Vec<Value> = (0..5)
+        .map(|n| json!({"contactId": format!("b{n}")}))
+        .collect();
     let batch = set.assign_batch(json!(items), None).await;
-    let batch: Vec<&Value> = batch.iter().map(|r| &r["assignment"]["couponCode"]).collect();
+    let batch: Vec<&Value> = batch
+        .iter()
+        .map(|r| &r["assignment"]["couponCode"])
+        .collect();
     assert_eq!(batch, ["C08", "C09", "C60", "C61", "C62"]);
     // All or nothing counts what is withdrawn as gone.
     assert_eq!(set.counts().await, [34, 1, 8, 0, 0]);
     let items = |count: usize| -> Value {
-        (0..count).map(|n| json!({"contactId": format!("c{n}")})).collect()
+        (0..count)
+            .map(|n| json!({"contactId": format!("c{n}")}))
+            .collect()
     };
     let refused = set.assign_all_or_nothing(items(35)).await;
     assert_eq!(refused.refusal(), "409 batch-withheld");
@@ -170,7 +185,10 @@ async fn a_set_whose_codes_are_all_withdrawn_is_exhausted_until_the_next_import(
     set.withdraw(&["C", "B", "A"]).await;
     assert_eq!(set.read().await["state"], "exhausted");
     assert_eq!(empty(&set).await, Vec::<String>::new());
-    assert_eq!(app.database.ask_one("select state from lots").await, "closed");
+    assert_eq!(
+        app.database.ask_one("select state from lots").await,
+        "closed"
+    );
     // They are no duplicates, and in the set once each.
     let import = set.fill(&["B", "D", "B", "A"]).await;
     assert_eq!(import["success"], 3);
@@ -179,10 +197,16 @@ async fn a_set_whose_codes_are_all_withdrawn_is_exhausted_until_the_next_import(
     assert_eq!(set.withdraw(&["B"]).await, ["withdrawn"]);
     assert_eq!(empty(&set).await, ["D", "A"]);
     let again = set.fill(&["A", "B", "C", "D"]).await;
-    assert_eq!((&again["success"], &again["duplicates"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&again["success"], &again["duplicates"]),
+        (&json!(2), &json!(2))
+    );
     assert_eq!(empty(&set).await, ["B", "C"]);
     let set = set.read().await;
-    assert_eq!((&set["quantity"], &set["withdrawn"]), (&json!(4), &json!(4)));
+    assert_eq!(
+        (&set["quantity"], &set["withdrawn"]),
+        (&json!(4), &json!(4))
+    );
     check_ledger(&app).await;
 }
 
@@ -211,7 +235,10 @@ async fn expired_codes_can_be_withdrawn_and_come_again() {
     let set = shop.multiple("set", &[]).await;
     let past = "2020-01-01T00:00:00Z";
     let codes = json!({"codes": [{"code": "OLD", "expiresAt": past}, {"code": "OLDER", "expiresAt": past}, "NEW"]});
-    let import = set.client.post(&format!("{}/imports", set.path()), codes).await;
+    let import = set
+        .client
+        .post(&format!("{}/imports", set.path()), codes)
+        .await;
     set.ended(import.expect(201).str("id")).await;
     set.assign("ann").await.expect(201);
     assert_eq!(set.counts().await, [0, 0, 1, 0, 2]);
@@ -234,7 +261,10 @@ async fn what_cannot_be_withdrawn_is_refused_and_changes_nothing() {
         (json!({"codes": ["A", " "]}), vec!["/codes"]),
         (json!({"codes": ["A", 1]}), vec!["/codes"]),
         (json!({"codes": vec!["A"; 10_001]}), vec!["/codes"]),
-        (json!({"codes": ["A"], "reason": "", "x": 1}), vec!["/reason", "/x"]),
+        (
+            json!({"codes": ["A"], "reason": "", "x": 1}),
+            vec!["/reason", "/x"],
+        ),
     ] {
         let refused = set.ask_to_withdraw(body).await.expect(422);
         assert_eq!(refused.faults(), pointers);
@@ -275,7 +305,10 @@ async fn reservations_that_ran_out_are_available_or_withdrawn_before_the_sweeper
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B"]).await;
     set.reserve("ann", 600).await.expect(201);
-    assert_eq!(set.withdraw(&["A", "B"]).await, ["handedOut reserved", "withdrawn"]);
+    assert_eq!(
+        set.withdraw(&["A", "B"]).await,
+        ["handedOut reserved", "withdrawn"]
+    );
     lapse(&app).await;
     assert_eq!(set.counts().await, [1, 0, 0, 0, 0]);
     assert_eq!(empty(&set).await, ["A"]);
