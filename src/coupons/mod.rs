@@ -16,8 +16,10 @@ pub(crate) use http::router;
 
 use crate::tenants::TenantId;
 
-/// Cards that are read for a page, or for a portion of an export.
+/// Cards that are looked at for a page, or for a portion of an export.
 const PORTION: i32 = 2_000;
+/// So many at least: the same codes may have come in several times, and those of other sets may lie between.
+const LEAST: i32 = 100;
 
 /// What has become of a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -115,6 +117,11 @@ async fn read(
     back: bool,
     rows: i32,
 ) -> sqlx::Result<Portion> {
+    let most = match filter.status {
+        // Almost all of them are shown.
+        None => rows.saturating_mul(2).clamp(LEAST, PORTION),
+        Some(_) => PORTION,
+    };
     let mut cards = match (after, &filter.prefix) {
         (Spot::Code(code, set_no, turn), Some(prefix)) => {
             let after = db::CodeSpot {
@@ -122,15 +129,15 @@ async fn read(
                 set_no: *set_no,
                 turn: *turn,
             };
-            db::list_by_code(connection, tenant, prefix, &after, back, PORTION).await?
+            db::list_by_code(connection, tenant, prefix, &after, back, most).await?
         }
         (Spot::Deck(lot_no, ordinal), _) => {
             let after = (*lot_no, *ordinal);
-            db::list_by_place(connection, tenant, filter, after, back, PORTION).await?
+            db::list_by_place(connection, tenant, filter, after, back, most).await?
         }
         (Spot::Code(..), None) => Vec::new(),
     };
-    let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == PORTION);
+    let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == most);
     let rest = cards
         .last()
         .filter(|_| is_full)

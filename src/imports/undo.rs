@@ -67,23 +67,22 @@ pub(super) async fn undo(
     .await?;
     transaction.commit().await?;
     let row = row.ok_or_else(|| Error::not_found("import"))?;
-    match (row.withdrawn, row.withdrawn_before, row.kept) {
-        (Some(withdrawn), Some(withdrawn_before), Some(kept)) => Ok(Json(Undo {
-            import_id: import,
-            dry_run,
-            withdrawn,
-            withdrawn_before,
-            kept,
-            undone_at: row.undone_at,
-        })),
-        _ => {
-            let detail = format!(
-                "The import is `{}`; only one that is `finished` can be undone.",
-                row.status
-            );
-            Err(Error::refused(&WRONG_STATE, detail).with("state", row.status))
-        }
-    }
+    let numbers = row.withdrawn.zip(row.withdrawn_before).zip(row.kept);
+    let ((withdrawn, withdrawn_before), kept) = numbers.ok_or_else(|| {
+        let detail = format!(
+            "The import is `{}`; only one that is `finished` can be undone.",
+            row.status
+        );
+        Error::refused(&WRONG_STATE, detail).with("state", row.status)
+    })?;
+    Ok(Json(Undo {
+        import_id: import,
+        dry_run,
+        withdrawn,
+        withdrawn_before,
+        kept,
+        undone_at: row.undone_at,
+    }))
 }
 
 /// The numbers are there if the import is finished.

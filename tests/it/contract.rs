@@ -181,6 +181,18 @@ async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &
     journey.post(&lost, json!({"reason": "fraud"})).await;
 }
 
+/// Lists codes and withdraws them, by name and by import.
+async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
+    journey.get(&format!("{set}/coupons")).await;
+    let codes = json!({"codes": ["E", "Z"], "reason": "leaked"});
+    journey
+        .post(&format!("{set}/coupons/withdraw"), codes)
+        .await;
+    journey
+        .step(Method::POST, &format!("{import}/undo"), "", "")
+        .await;
+}
+
 #[tokio::test]
 async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     let app = TestApp::start().await;
@@ -265,15 +277,6 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get(&import).await;
     journey.get("/v1/imports").await;
     journey.get(&format!("{import}/errors.csv")).await;
-    journey.get(&format!("{set}/coupons")).await;
-    journey.delete(&import).await;
-    let filled = CouponSet {
-        client: shop.client.clone(),
-        id,
-    };
-    let running = ByHand::store(&app, &filled, "inProgress", &[&["F"]]).await;
-    let cancel = format!("/v1/imports/{}/cancel", running.id);
-    journey.step(Method::POST, &cancel, "", "").await;
 
     let given = journey
         .post(&format!("{set}/assignments"), json!({"contactId": "ann"}))
@@ -289,13 +292,15 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get(&format!("{set}/availability?count=2")).await;
     journey.get(&format!("{set}/statistics")).await;
     journey.get("/v1/statistics").await;
-    let codes = json!({"codes": ["E", "Z"], "reason": "leaked"});
-    journey
-        .post(&format!("{set}/coupons/withdraw"), codes)
-        .await;
-    journey
-        .step(Method::POST, &format!("{import}/undo"), "", "")
-        .await;
+    take_codes_away(&mut journey, &set, &import).await;
+    journey.delete(&import).await;
+    let filled = CouponSet {
+        client: shop.client.clone(),
+        id,
+    };
+    let running = ByHand::store(&app, &filled, "inProgress", &[&["F"]]).await;
+    let cancel = format!("/v1/imports/{}/cancel", running.id);
+    journey.step(Method::POST, &cancel, "", "").await;
     journey.delete(&set).await;
 
     let all: BTreeSet<Operation> = operations().into_iter().collect();
