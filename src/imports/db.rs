@@ -163,6 +163,8 @@ struct Row {
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
+    undone_at: Option<DateTime<Utc>>,
+    withdrawn: Option<i32>,
     cancelled_at: Option<DateTime<Utc>>,
     options: Value,
     now: DateTime<Utc>,
@@ -201,6 +203,8 @@ impl From<Row> for Import {
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
+            undone_at: row.undone_at,
+            withdrawn: row.withdrawn,
             cancelled_at: row.cancelled_at,
             options: row.options,
         }
@@ -215,8 +219,8 @@ pub(super) async fn find(
     let row = sqlx::query_as!(
         Row,
         r#"select i.id, s.id as coupon_set_id, i.status, i.origin, i.mode, i.total, i.success, i.errors, i.duplicates,
-                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options,
-                  clock_timestamp() as "now!"
+                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
+                  i.undone_at, i.withdrawn, i.options, clock_timestamp() as "now!"
              from imports i
              join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
             where i.tenant_id = $1 and i.id = $2 and i.deleted_at is null"#,
@@ -253,8 +257,8 @@ pub(super) async fn list(
                limit $5)
            )
            select i.id, s.id as coupon_set_id, i.status, i.origin, i.mode, i.total, i.success, i.errors, i.duplicates,
-                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.options,
-                  clock_timestamp() as "now!"
+                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
+                  i.undone_at, i.withdrawn, i.options, clock_timestamp() as "now!"
              from page
              join imports i on i.tenant_id = $1 and i.id = page.id
              join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no

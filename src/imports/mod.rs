@@ -61,6 +61,9 @@ pub(crate) struct Import {
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub cancelled_at: Option<DateTime<Utc>>,
+    pub undone_at: Option<DateTime<Utc>>,
+    /// How many codes its undo withdrew.
+    pub withdrawn: Option<i32>,
     pub options: serde_json::Value,
     pub progress: Progress,
 }

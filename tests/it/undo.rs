@@ -71,6 +71,15 @@ async fn a_dry_run_says_what_an_undo_does_and_an_undo_may_be_repeated() {
     }]);
     assert_eq!(app.database.ask(entries).await, expected);
     assert_eq!(set.read().await["withdrawn"], 4);
+    let read = set.ended(first["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (&read["undoneAt"], &read["withdrawn"]),
+        (&json!(at), &json!(3))
+    );
+    assert_eq!(
+        (&second["undoneAt"], &second["withdrawn"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(empty(&set).await, ["X", "Y"]);
     assert_eq!(numbers(&second, undo(client, &second, "").await), [0, 0, 2]);
     check_ledger(&app).await;
