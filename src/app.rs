@@ -76,13 +76,13 @@ impl App {
         let authorities = config.ca_file.clone().unwrap_or_default();
         let outbound = Outbound::new(&authorities, config.pull_private);
         Self {
+            uploads: Uploads::new(&config),
             config: Arc::new(config),
             database,
             keys: Arc::default(),
             dealer,
             recorder,
             bell,
-            uploads: Uploads::default(),
             outbound,
             tracker,
             shutdown,

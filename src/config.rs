@@ -100,6 +100,25 @@ pub struct Config {
         global = true
     )]
     pub ca_file: Option<Authorities>,
+    /// The largest body of an import, in bytes.
+    #[arg(long, env = "COUPONRY_IMPORT_MAX_BYTES", default_value_t = 2 << 30, global = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub import_max_bytes: u64,
+
+    /// The most that a gzip or zip body may be unpacked, in bytes.
+    #[arg(long, env = "COUPONRY_IMPORT_MAX_UNPACKED_BYTES", default_value_t = 8 << 30, global = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    pub import_max_unpacked_bytes: u64,
+
+    /// The most rows of an import.
+    #[arg(long, env = "COUPONRY_IMPORT_MAX_ROWS", default_value_t = 100_000_000, global = true,
+        value_parser = clap::value_parser!(i32).range(1..=2_000_000_000))]
+    pub import_max_rows: i32,
+
+    /// The most characters of a code that is imported.
+    #[arg(long, env = "COUPONRY_IMPORT_MAX_CODE_LENGTH", default_value_t = 255, global = true,
+        value_parser = clap::value_parser!(u8).range(1..))]
+    pub import_max_code_length: u8,
 
     /// Folder of PostgreSQL's programs, if they are not in the usual places.
     #[arg(long, env = "COUPONRY_PG_BIN_DIR", global = true)]

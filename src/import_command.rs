@@ -347,7 +347,7 @@ fn content_type(path: &Path) -> &'static str {
     match extension.map(str::to_ascii_lowercase).as_deref() {
         Some("txt") => "text/plain",
         Some("json") => "application/json",
-        _ => "text/csv",
+        _ => "application/octet-stream",
     }
 }
 

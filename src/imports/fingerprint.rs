@@ -6,7 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Format, Options};
+use super::Options;
+use super::reading::Claim;
 use crate::error::Error;
 
 /// What is read at a time.
@@ -15,10 +16,10 @@ const BLOCK: usize = 1024 * 1024;
 /// Reads the file from its beginning, to which it goes back.
 pub(super) async fn take(
     file: File,
-    format: Format,
+    claim: Claim,
     options: Options,
 ) -> Result<(File, Vec<u8>), Error> {
-    tokio::task::spawn_blocking(move || digest(file, format, &options))
+    tokio::task::spawn_blocking(move || digest(file, claim, &options))
         .await
         .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))?
         .map_err(|error| {
@@ -28,7 +29,7 @@ pub(super) async fn take(
         })
 }
 
-fn digest(mut file: File, format: Format, options: &Options) -> io::Result<(File, Vec<u8>)> {
+fn digest(mut file: File, claim: Claim, options: &Options) -> io::Result<(File, Vec<u8>)> {
     // Those without effect are no difference.
     let told = Options {
         override_existing: None,
@@ -36,7 +37,8 @@ fn digest(mut file: File, format: Format, options: &Options) -> io::Result<(File
         ..options.clone()
     };
     let mode = options.mode.unwrap_or_default();
-    let how = json!({"format": format, "mode": mode, "options": told}).to_string();
+    let how = json!({"format": claim.format, "gzip": claim.gzip, "mode": mode, "options": told})
+        .to_string();
     let mut sha = Sha256::new();
     sha.update(how);
     let mut block = vec![0; BLOCK];

@@ -24,6 +24,9 @@ pub(super) struct Form {
     header: Option<String>,
     code_column: Option<String>,
     expires_at_column: Option<String>,
+    attribute_columns: Option<String>,
+    encoding: Option<String>,
+    sheet: Option<String>,
     override_existing: Option<String>,
     update_only_empty_fields: Option<String>,
     mode: Option<String>,
@@ -33,7 +36,7 @@ pub(super) struct Form {
 }
 
 impl Form {
-    pub(super) async fn receive(mut multipart: Multipart) -> Result<Self, Error> {
+    pub(super) async fn receive(mut multipart: Multipart, limit: u64) -> Result<Self, Error> {
         let mut form = Self::default();
         let mut names = HashSet::new();
         while let Some(field) = patiently(multipart.next_field()).await? {
@@ -51,7 +54,7 @@ impl Form {
             }
             if name == "file" {
                 let frames = field.map(|frame| frame.map_err(|_| upload::broken_off()));
-                form.file = Some(upload::receive_stream(frames).await?);
+                form.file = Some(upload::receive_stream(frames, limit).await?);
                 continue;
             }
             let slot = match name.as_str() {
@@ -61,6 +64,9 @@ impl Form {
                 "header" => &mut form.header,
                 "codeColumn" => &mut form.code_column,
                 "expiresAtColumn" => &mut form.expires_at_column,
+                "attributeColumns" => &mut form.attribute_columns,
+                "encoding" => &mut form.encoding,
+                "sheet" => &mut form.sheet,
                 "overrideExisting" => &mut form.override_existing,
                 "updateOnlyEmptyFields" => &mut form.update_only_empty_fields,
                 "mode" => &mut form.mode,
@@ -103,13 +109,16 @@ impl Form {
             header: self.boolean("header", filled(header)),
             code_column: filled(self.code_column.take()),
             expires_at_column: filled(self.expires_at_column.take()),
+            attribute_columns: filled(self.attribute_columns.take()),
+            encoding: filled(self.encoding.take()),
+            sheet: filled(self.sheet.take()),
             override_existing: self.boolean("overrideExisting", filled(override_existing)),
             update_only_empty_fields: self
                 .boolean("updateOnlyEmptyFields", filled(update_only_empty_fields)),
             mode: self.mode(mode.as_deref()),
             force: self.boolean("force", force),
         };
-        if let Err(Error::Invalid(faults)) = options.csv() {
+        if let Err(Error::Invalid(faults)) = options.table() {
             self.faults.extend(
                 faults
                     .into_iter()

@@ -1,4 +1,4 @@
-//! `…/imports`: the four bodies of an upload, the imports and their reports.
+//! `…/imports`: the bodies of an upload, the imports and their reports.
 
 use axum::Router;
 use axum::body::Body;
@@ -10,14 +10,15 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::Form;
+use super::reading::{Claim, Format};
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
-use super::{Format, Import, Options, db, life, pull, report, undo, upload};
+use super::{Import, Options, db, life, preview, pull, report, undo, upload};
 use crate::app::App;
 use crate::assignments::key::IdempotencyKey;
 use crate::coupon_sets;
 use crate::error::{E0401, Error, TOO_MANY_IMPORTS, UNSUPPORTED_MEDIA_TYPE};
-use crate::extract::{Json, Path, Query, content_type};
+use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
 use crate::tenants::TenantId;
 use crate::tenants::auth::{Caller, ImportsRead, ImportsWrite};
@@ -30,6 +31,7 @@ pub(crate) fn router() -> Router<App> {
         )
         .route("/v1/imports", get(list).post(import_multipart))
         .route("/v1/imports/", post(import_multipart))
+        .route("/v1/imports/preview", post(preview::preview))
         .route("/v1/imports/{importId}", get(find).delete(delete))
         .route("/v1/imports/{importId}/cancel", post(cancel))
         .route("/v1/imports/{importId}/errors.csv", get(errors))
@@ -46,37 +48,27 @@ async fn import_into_set(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    let format = match content_type(&headers).as_deref() {
-        Some("text/csv") => Format::Csv,
-        Some("text/plain") => Format::List,
-        Some("application/json") => Format::Json,
-        _ => {
-            let detail = "Send the codes as text/csv, text/plain or application/json.";
-            return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-    };
-    if format == Format::Csv {
-        options.csv().map(|_| ())?;
-    } else {
-        options.check_none()?;
-    }
     let key = IdempotencyKey::of(&headers)?.map(|key| key.hash());
+    let mut claim = upload::claim(&headers)?;
+    if claim.format != Format::Json {
+        options.check_for(claim.format)?;
+    }
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
     check_set(&app, caller.tenant, set).await?;
     let slot = app.uploads.take(caller.tenant).await?;
-    let mut file = upload::receive(body).await?;
-    let mut format = format;
-    if format == Format::Json
-        && let Some(source) = pull::Source::read(&mut file)?
-    {
-        (file, format) = pull::fetch(&app, &source).await?;
+    let mut file = upload::receive(body, app.uploads.limits.bytes).await?;
+    if claim.format == Format::Json {
+        if let Some(source) = pull::Source::read(&mut file)? {
+            (file, claim) = pull::fetch(&app, &source).await?;
+        }
+        options.check_for(claim.format)?;
     }
     queue(
         &app,
         caller.tenant,
         Delivery {
             set,
-            format,
+            claim,
             options,
             key,
         },
@@ -100,7 +92,8 @@ async fn queue(
     file: std::fs::File,
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    let Stored { import, created } = spool::store(&app.database, tenant, delivery, file).await?;
+    let Stored { import, created } =
+        spool::store(&app.database, tenant, delivery, file, &app.uploads.limits).await?;
     drop(slot);
     if !created {
         return Ok((StatusCode::OK, Json(import)));
@@ -116,6 +109,10 @@ async fn import_multipart(
     request: Request,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     let key = IdempotencyKey::of(request.headers())?.map(|key| key.hash());
+    if upload::is_gzip(request.headers())? {
+        let detail = "Send the form as it is; the file in it may be packed.";
+        return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
+    }
     let multipart = Multipart::from_request(request, &app).await.map_err(|_| {
         Error::refused(
             &UNSUPPORTED_MEDIA_TYPE,
@@ -123,13 +120,18 @@ async fn import_multipart(
         )
     })?;
     let slot = app.uploads.take(caller.tenant).await?;
-    let (set, options, file) = Form::receive(multipart).await?.check()?;
+    let (set, options, file) = Form::receive(multipart, app.uploads.limits.bytes)
+        .await?
+        .check()?;
     queue(
         &app,
         caller.tenant,
         Delivery {
             set,
-            format: Format::Csv,
+            claim: Claim {
+                format: Format::Csv,
+                gzip: false,
+            },
             options,
             key,
         },

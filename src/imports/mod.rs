@@ -1,4 +1,4 @@
-//! Imports: deliveries of codes into `multiple` sets, by CSV, by paste and as JSON.
+//! Imports: deliveries of codes into `multiple` sets, by CSV, by workbook, by paste and as JSON.
 //!
 //! An upload is received into a temporary file, so that a slow client holds nothing of the database. Then it is read,
 //! and its rows are stored in chunks in the transaction that creates the import; the 201 comes after that commit. A
@@ -12,6 +12,8 @@ mod fingerprint;
 mod form;
 mod http;
 mod life;
+mod limits;
+mod preview;
 mod progress;
 pub(crate) mod pull;
 mod reading;
@@ -28,10 +30,10 @@ use uuid::Uuid;
 pub(crate) use http::router;
 pub(crate) use reading::csv_safe;
 
-use crate::error::{Error, Fault, UNREADABLE_FILE};
+use crate::error::{Error, Fault, OVERLOADED, TOO_LARGE, UNREADABLE_FILE};
 use crate::extract::check_text;
 use progress::Progress;
-use reading::{CsvLayout, CsvOptions, ReadError};
+use reading::{Format, ReadError, TableOptions, Understood, encoding_named};
 
 /// One delivery of codes, as it is told.
 #[derive(Debug, Serialize)]
@@ -68,15 +70,6 @@ pub(crate) struct Import {
     pub progress: Progress,
 }
 
-/// What an upload is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Format {
-    Csv,
-    List,
-    Json,
-}
-
 /// What the caller told about the file, kept with the import as it was understood.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -86,6 +79,13 @@ struct Options {
     code_column: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attribute_columns: Option<String>,
+    /// Absent where it is UTF-8 without having been told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sheet: Option<String>,
     /// Of the product we follow: taken, echoed, without effect, since codes are never overwritten.
     #[serde(skip_serializing_if = "Option::is_none")]
     override_existing: Option<bool>,
@@ -118,7 +118,7 @@ impl Mode {
 }
 
 impl Options {
-    fn csv(&self) -> Result<CsvOptions, Error> {
+    fn table(&self) -> Result<TableOptions, Error> {
         let mut faults = Vec::new();
         let delimiter = self.delimiter.as_deref().and_then(|text| text.parse().ok());
         if delimiter.is_none() && self.delimiter.is_some() {
@@ -127,23 +127,32 @@ impl Options {
                 "This must be one of , ; | and tab.",
             ));
         }
-        for (option, column) in [
-            ("codeColumn", &self.code_column),
-            ("expiresAtColumn", &self.expires_at_column),
+        let encoding = self.encoding.as_deref().and_then(encoding_named);
+        if encoding.is_none() && self.encoding.is_some() {
+            faults.push(Fault::new(
+                "encoding",
+                "This must be the name of an encoding, as in \"UTF-8\", \"UTF-16LE\" or \"windows-1252\".",
+            ));
+        }
+        for (option, text, max) in [
+            ("codeColumn", &self.code_column, 255),
+            ("expiresAtColumn", &self.expires_at_column, 255),
+            ("attributeColumns", &self.attribute_columns, 1024),
+            ("sheet", &self.sheet, 255),
         ] {
-            if let Some(detail) = column
-                .as_deref()
-                .and_then(|name| check_text(name, 255).err())
-            {
+            if let Some(detail) = text.as_deref().and_then(|name| check_text(name, max).err()) {
                 faults.push(Fault::new(option, detail));
             }
         }
         if faults.is_empty() {
-            Ok(CsvOptions {
+            Ok(TableOptions {
                 delimiter,
                 header: self.header,
                 code_column: self.code_column.clone(),
                 expires_at_column: self.expires_at_column.clone(),
+                attribute_columns: self.attribute_columns.clone(),
+                encoding,
+                sheet: self.sheet.clone(),
             })
         } else {
             Err(Error::Invalid(faults))
@@ -151,35 +160,50 @@ impl Options {
     }
 
     /// Fills in what was detected, so that the import tells how its file was read.
-    fn understood(&mut self, layout: &CsvLayout) {
-        self.delimiter = layout
-            .delimiter
-            .map(|delimiter| delimiter.as_str().to_owned());
-        self.header = Some(layout.header);
-        self.code_column = Some(layout.code_column.clone());
-        self.expires_at_column.clone_from(&layout.expires_at_column);
+    fn understood(&mut self, understood: Understood) {
+        if understood.encoding.is_some() {
+            self.encoding = understood.encoding.map(str::to_owned);
+        } else if self.encoding.is_some() {
+            self.encoding = Some("UTF-8".to_owned());
+        }
+        self.sheet = understood.sheet;
+        if let Some(layout) = understood.table {
+            self.delimiter = layout
+                .delimiter
+                .map(|delimiter| delimiter.as_str().to_owned());
+            self.header = Some(layout.header);
+            self.code_column = Some(layout.code_column);
+            self.expires_at_column = layout.expires_at_column;
+            self.attribute_columns = layout.attribute_columns;
+        }
     }
 
-    /// A list and a JSON document have neither columns nor a header.
-    fn check_none(&self) -> Result<(), Error> {
-        let present = [
+    /// A list and a JSON document have neither columns nor a header, and JSON is UTF-8.
+    fn check_for(&self, format: Format) -> Result<(), Error> {
+        let of_tables = [
             ("delimiter", self.delimiter.is_some()),
             ("header", self.header.is_some()),
             ("codeColumn", self.code_column.is_some()),
             ("expiresAtColumn", self.expires_at_column.is_some()),
+            ("attributeColumns", self.attribute_columns.is_some()),
+            ("sheet", self.sheet.is_some()),
             ("overrideExisting", self.override_existing.is_some()),
             (
                 "updateOnlyEmptyFields",
                 self.update_only_empty_fields.is_some(),
             ),
         ];
-        let faults: Vec<Fault> = present
-            .into_iter()
-            .filter(|(_, present)| *present)
-            .map(|(name, _)| Fault::new(name, "Only a text/csv file has this option."))
-            .collect();
+        let mut faults = Vec::new();
+        if format != Format::Csv {
+            let present = of_tables.into_iter().filter(|(_, present)| *present);
+            faults
+                .extend(present.map(|(name, _)| Fault::new(name, "Only a table has this option.")));
+        }
+        if format == Format::Json && self.encoding.is_some() {
+            faults.push(Fault::new("encoding", "JSON is always UTF-8."));
+        }
         if faults.is_empty() {
-            Ok(())
+            self.table().map(|_| ())
         } else {
             Err(Error::Invalid(faults))
         }
@@ -189,6 +213,14 @@ impl Options {
 /// Faults of a file that show before it is stored.
 fn refuse(error: ReadError<Error>) -> Error {
     match error {
+        ReadError::Fault(
+            fault @ (reading::Fault::UnpackedTooLarge { .. }
+            | reading::Fault::WorkbookTooLarge { .. }),
+        ) => Error::refused(&TOO_LARGE, format!("The file cannot be imported: {fault}.")),
+        ReadError::Busy => {
+            let detail = "Too many workbooks are being read. Nothing was stored; send the file again in a moment.";
+            Error::refused(&OVERLOADED, detail)
+        }
         ReadError::Fault(fault) => Error::refused(
             &UNREADABLE_FILE,
             format!("The file cannot be imported: {fault}."),

@@ -12,7 +12,8 @@ use reqwest::{Response, StatusCode, Url, header};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{Format, upload};
+use super::reading::{Claim, Format};
+use super::upload;
 use crate::app::App;
 use crate::error::{Chain, Error, FETCH_FAILED, TOO_LARGE};
 
@@ -120,42 +121,49 @@ impl Host {
 }
 
 /// Fetches a file, in constant memory.
-pub(super) async fn fetch(app: &App, source: &Source) -> Result<(File, Format), Error> {
+pub(super) async fn fetch(app: &App, source: &Source) -> Result<(File, Claim), Error> {
     let limit = Duration::from_secs(app.config.pull_seconds.into());
     timeout(limit, receive(app, &source.url))
         .await
         .map_err(|_| failed(format!("It took longer than {} seconds.", limit.as_secs())))?
 }
 
-async fn receive(app: &App, url: &str) -> Result<(File, Format), Error> {
+async fn receive(app: &App, url: &str) -> Result<(File, Claim), Error> {
     let response = request(app, url).await?;
-    if response.content_length() > Some(upload::MAX_BYTES) {
+    if response.content_length() > Some(app.config.import_max_bytes) {
         return Err(Error::refused(
             &TOO_LARGE,
-            format!("A file may have at most {} bytes.", upload::MAX_BYTES),
+            format!(
+                "A file may have at most {} bytes.",
+                app.config.import_max_bytes
+            ),
         ));
     }
-    let format = format(&response);
+    let claim = claim(&response);
     let frames = response.bytes_stream().map(|frame| {
         frame.map_err(|error| failed(format!("It broke off: {}.", Chain(&error.without_url()))))
     });
-    let file = upload::receive_stream(frames).await?;
-    Ok((file, format))
+    let file = upload::receive_stream(frames, app.config.import_max_bytes).await?;
+    Ok((file, claim))
 }
 
-/// What a file is by the word of its server, else by its name.
-fn format(response: &Response) -> Format {
+/// What a file is by the word of its server, else by its name. What is not a list or JSON is looked into.
+fn claim(response: &Response) -> Claim {
     let content_type = response
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    if content_type.starts_with("application/json") {
+    let format = if content_type.starts_with("application/json") {
         Format::Json
     } else if content_type.starts_with("text/plain") && !has_extension(response.url(), "csv") {
         Format::List
     } else {
         Format::Csv
+    };
+    Claim {
+        format,
+        gzip: false,
     }
 }
 

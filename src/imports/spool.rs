@@ -8,8 +8,9 @@ use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::reading::{CsvLayout, CsvOptions, ReadError, Row, read_csv, read_json, read_list};
-use super::{Format, Import, Options, admission, db, fingerprint, refuse, unclosed_quote};
+use super::limits::Limits;
+use super::reading::{self, Claim, ReadError, Row, Rules, TableOptions, Understood};
+use super::{Import, Options, admission, db, fingerprint, refuse, unclosed_quote};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::error::{Error, TOO_LARGE, UNAVAILABLE};
@@ -20,8 +21,6 @@ use crate::time_zone::Zone;
 const CHUNK_ROWS: usize = 50_000;
 /// Bytes of codes after which a chunk ends early.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// The most rows of one file.
-const MAX_ROWS: i32 = 100_000_000;
 
 /// Rows that wait to be applied, and rows that the reader refused.
 #[derive(Debug, Default)]
@@ -31,7 +30,7 @@ pub(super) struct Chunk {
     pub codes: Vec<String>,
     /// Shorter than the others where the last ones never expire.
     pub expires_ats: Vec<Option<DateTime<Utc>>>,
-    /// What else the rows tell, as JSON; shorter in the same way.
+    /// What else the rows tell: JSON objects as text; shorter in the same way.
     pub attributes: Vec<Option<String>>,
     /// The codes without regard to case; none if the set regards it.
     pub folds: Vec<String>,
@@ -62,6 +61,11 @@ impl Chunk {
                     self.expires_ats.resize(self.codes.len() - 1, None);
                     self.expires_ats.push(row.expires_at);
                 }
+                if let Some(attributes) = row.attributes {
+                    self.bytes += attributes.len();
+                    self.attributes.resize(self.codes.len() - 1, None);
+                    self.attributes.push(Some(attributes));
+                }
             }
             Err(rejection) => {
                 self.bytes += rejection.code.len();
@@ -85,7 +89,7 @@ impl Chunk {
 /// What is known of an upload besides its bytes.
 pub(super) struct Delivery {
     pub set: Uuid,
-    pub format: Format,
+    pub claim: Claim,
     pub options: Options,
     /// The hash of the `Idempotency-Key`, if there is one.
     pub key: Option<Uuid>,
@@ -103,11 +107,14 @@ pub(super) async fn store(
     tenant: TenantId,
     mut delivery: Delivery,
     file: File,
+    limits: &Limits,
 ) -> Result<Stored, Error> {
     let id = Uuid::now_v7();
-    let csv_options = delivery.options.csv()?;
+    let options = delivery.options.table()?;
     let (file, fingerprint) =
-        fingerprint::take(file, delivery.format, delivery.options.clone()).await?;
+        fingerprint::take(file, delivery.claim, delivery.options.clone()).await?;
+    // Before the transaction: a text is read to its end for its encoding, and a workbook waits for its turn.
+    let (opened, options) = open(file, delivery.claim, options, limits.clone()).await?;
     let mut transaction = database.upload(tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
     let mode = delivery.options.mode.unwrap_or_default();
@@ -131,22 +138,23 @@ pub(super) async fn store(
     let zone = Zone::parse(&zone)
         .ok_or_else(|| Error::Internal(format!("{zone:?} is the time zone of a set")))?;
     let how = How {
-        format: delivery.format,
-        csv_options,
-        zone,
+        options,
+        rules: Rules {
+            zone,
+            code_chars: limits.code_chars,
+        },
+        max_rows: limits.rows,
         ignore_case,
     };
     let (sender, receiver) = mpsc::channel(2);
-    let reader = tokio::task::spawn_blocking(move || read(file, &how, &sender));
+    let reader = tokio::task::spawn_blocking(move || read(opened, &how, &sender));
     let stored = store_chunks(&mut transaction, tenant, id, receiver).await;
     let outcome = reader
         .await
         .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
     let totals = stored?;
 
-    if let Ok(Some(layout)) = &outcome {
-        delivery.options.understood(layout);
-    }
+    let outcome = outcome.map(|understood| delivery.options.understood(understood));
     if let Err(ReadError::UnclosedQuote { .. }) = &outcome {
         transaction.rollback().await?;
         transaction = database.upload(tenant).await?;
@@ -161,7 +169,7 @@ pub(super) async fn store(
         options: &delivery.options,
     };
     match outcome {
-        Ok(_) => {
+        Ok(()) => {
             let (_, still) = db::reading(&mut transaction, tenant, set_no).await?;
             if still != ignore_case {
                 let detail = "`ignoreCase` of the set was changed while the file was read. Nothing was stored; send it again.";
@@ -226,26 +234,40 @@ async fn store_chunks(
 
 /// How a file is read.
 struct How {
-    format: Format,
-    csv_options: CsvOptions,
-    zone: Zone,
+    options: TableOptions,
+    rules: Rules,
+    max_rows: i32,
     ignore_case: bool,
+}
+
+async fn open(
+    file: File,
+    claim: Claim,
+    options: TableOptions,
+    limits: Limits,
+) -> Result<(reading::Delivery, TableOptions), Error> {
+    tokio::task::spawn_blocking(move || {
+        let opened = reading::Delivery::open(file, claim, &options, &limits).map_err(refuse)?;
+        Ok((opened, options))
+    })
+    .await
+    .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?
 }
 
 /// Runs on a thread of its own. Ends early when nobody takes the chunks any more.
 fn read(
-    file: File,
+    opened: reading::Delivery,
     how: &How,
     chunks: &mpsc::Sender<Chunk>,
-) -> Result<Option<CsvLayout>, ReadError<Error>> {
+) -> Result<Understood, ReadError<Error>> {
     let mut chunk = Chunk::default();
     let mut rows = 0;
     let mut last = DateTime::<Utc>::MIN_UTC;
     let mut sink = |row: Row| {
-        if rows == MAX_ROWS {
+        if rows == how.max_rows {
             return Err(Error::refused(
                 &TOO_LARGE,
-                format!("A file may have at most {MAX_ROWS} rows."),
+                format!("A file may have at most {} rows.", how.max_rows),
             ));
         }
         rows += 1;
@@ -266,15 +288,11 @@ fn read(
             Ok(())
         }
     };
-    let layout = match how.format {
-        Format::Csv => Some(read_csv(file, &how.csv_options, how.zone, &mut sink)?),
-        Format::List => read_list(file, &mut sink).map(|()| None)?,
-        Format::Json => read_json(file, how.zone, &mut sink).map(|()| None)?,
-    };
+    let understood = opened.read(&how.options, how.rules, &mut sink)?;
     if !chunk.is_empty() {
         send(chunks, chunk).map_err(ReadError::Sink)?;
     }
-    Ok(layout)
+    Ok(understood)
 }
 
 fn send(chunks: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<(), Error> {

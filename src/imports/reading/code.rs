@@ -1,4 +1,4 @@
-//! What is a code: at most 255 characters of UTF-8 without control characters, kept as written
+//! What is a code: a limited number of characters of UTF-8 without control characters, kept as written
 //! except for the blanks around it.
 //!
 //! A `Cell` gathers one from pieces. It keeps 4 KiB at most, and still knows whether the rest was
@@ -6,7 +6,7 @@
 
 use super::{Reason, Rejection};
 
-/// The most characters of a code, and of what a report repeats of a rejected one.
+/// The most characters of what a report repeats of a rejected code.
 const LONGEST: usize = 255;
 
 /// The bytes that a cell keeps; a code needs 1,020 and the rest gives blanks around it some room.
@@ -17,12 +17,12 @@ pub(super) fn is_blank(c: char) -> bool {
     c.is_whitespace() || c == '\u{feff}'
 }
 
-/// Judges text that came as characters.
-pub(super) fn judge(text: &str) -> Result<String, Rejection> {
+/// Judges text that came as characters; a code has at most so many.
+pub(super) fn judge(text: &str, longest: usize) -> Result<String, Rejection> {
     let code = text.trim_matches(is_blank);
     let reason = if code.is_empty() {
         Reason::Empty
-    } else if is_longer(code, LONGEST) {
+    } else if is_longer(code, longest) {
         Reason::TooLong
     } else if code.chars().any(char::is_control) {
         Reason::ControlCharacter
@@ -126,8 +126,8 @@ impl Cell {
         Err(reject(&String::from_utf8_lossy(&self.kept), reason))
     }
 
-    pub(super) fn judge(&self) -> Result<String, Rejection> {
-        self.text().and_then(judge)
+    pub(super) fn judge(&self, longest: usize) -> Result<String, Rejection> {
+        self.text().and_then(|text| judge(text, longest))
     }
 }
 
@@ -144,13 +144,13 @@ mod tests {
     }
 
     fn reason(text: &str) -> Option<Reason> {
-        judge(text).err().map(|rejection| rejection.reason)
+        judge(text, 255).err().map(|rejection| rejection.reason)
     }
 
     #[test]
     fn a_code_is_kept_as_written_without_the_blanks_around_it() {
         assert_eq!(
-            judge("\u{feff}\u{a0} \tSave 10% é\u{2003}\r\n"),
+            judge("\u{feff}\u{a0} \tSave 10% é\u{2003}\r\n", 255),
             Ok("Save 10% é".to_owned())
         );
     }
@@ -171,18 +171,18 @@ mod tests {
     #[test]
     fn what_a_report_repeats_is_printable_and_short() {
         assert_eq!(
-            judge("A\0\u{1b}B").expect_err("control").code,
+            judge("A\0\u{1b}B", 255).expect_err("control").code,
             "A\u{fffd}\u{fffd}B"
         );
         assert_eq!(
-            cell(&[b"caf\xe9"]).judge(),
+            cell(&[b"caf\xe9"]).judge(255),
             Err(Rejection {
                 code: "caf\u{fffd}".to_owned(),
                 reason: Reason::InvalidEncoding
             })
         );
         assert_eq!(
-            judge(&"é".repeat(300)).expect_err("long").code,
+            judge(&"é".repeat(300), 255).expect_err("long").code,
             format!("{}…", "é".repeat(255))
         );
     }
@@ -193,7 +193,7 @@ mod tests {
         (0..1000).for_each(|_| long.push(&[b'x'; 5000]));
         assert_eq!(long.kept.len(), KEPT);
         assert_eq!(
-            long.judge(),
+            long.judge(255),
             Err(Rejection {
                 code: format!("{}…", "x".repeat(255)),
                 reason: Reason::TooLong
@@ -206,7 +206,7 @@ mod tests {
         let blanks = " ".repeat(10_000) + &"\u{2003}".repeat(5_001);
         let cell = cell(&[blanks.as_bytes(), b"A", &[b' '; 9_000]]);
         assert!(cell.kept.len() <= KEPT);
-        assert_eq!(cell.judge(), Ok("A".to_owned()));
+        assert_eq!(cell.judge(255), Ok("A".to_owned()));
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         let blank = cell(&["\u{a0}\u{feff} ".repeat(9_999).as_bytes()]);
         assert!(blank.is_blank());
         assert_eq!(
-            blank.judge(),
+            blank.judge(255),
             Err(Rejection {
                 code: String::new(),
                 reason: Reason::Empty
@@ -227,7 +227,7 @@ mod tests {
         let text = format!("{}ä{}", "\u{2003} ".repeat(2_000), " ".repeat(50));
         for size in 1..8 {
             let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
-            assert_eq!(cell(&pieces).judge(), Ok("ä".to_owned()), "{size}");
+            assert_eq!(cell(&pieces).judge(255), Ok("ä".to_owned()), "{size}");
         }
     }
 }

@@ -178,6 +178,7 @@ mod tests {
         Told {
             codes: Column::parse(codes),
             expiries: Column::parse(expiries),
+            ..Told::default()
         }
     }
 

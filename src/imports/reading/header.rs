@@ -5,7 +5,7 @@
 //! `codigodecupon` are one; a name that the caller tells is compared as written, without case.
 
 use super::{
-    Fault, Reason,
+    Fault, Reason, attributes,
     code::{Cell, is_blank, printable},
 };
 
@@ -54,11 +54,44 @@ impl Column {
 pub(super) struct Told {
     pub(super) codes: Option<Column>,
     pub(super) expiries: Option<Column>,
+    pub(super) others: Others,
+}
+
+/// The columns that are kept with a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    These(Vec<Column>),
+    All,
+}
+
+impl Default for Others {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl Others {
+    /// Columns with commas between them; `*` is all that have no other use.
+    pub(super) fn parse(told: &str) -> Self {
+        if told.trim() == "*" {
+            Self::All
+        } else {
+            Self::These(told.split(',').filter_map(Column::parse).collect())
+        }
+    }
+
+    fn columns(&self) -> &[Column] {
+        match self {
+            Self::These(columns) => columns,
+            Self::All => &[],
+        }
+    }
 }
 
 impl Told {
     fn columns(&self) -> impl Iterator<Item = &Column> {
-        self.codes.iter().chain(&self.expiries)
+        let columns = self.codes.iter().chain(&self.expiries);
+        columns.chain(self.others.columns())
     }
 
     /// How many columns a row has at least.
@@ -79,6 +112,8 @@ pub(super) struct Layout {
     pub(super) code_column: usize,
     /// From 0, if any column says when codes expire.
     pub(super) expires_at_column: Option<usize>,
+    /// From 0.
+    pub(super) attribute_columns: Vec<usize>,
 }
 
 /// Reads the first row; `header` is what the caller tells of it.
@@ -128,10 +163,30 @@ pub(super) fn layout(
     if expires_at_column == Some(code_column) {
         return Err(Fault::OneColumnForBoth);
     }
+    let used = |column: usize| column == code_column || Some(column) == expires_at_column;
+    let attribute_columns: Vec<usize> = match &told.others {
+        Others::All => (0..cells.len()).filter(|column| !used(*column)).collect(),
+        Others::These(columns) => columns.iter().map(find).collect::<Result<_, _>>()?,
+    };
+    let twice = |(place, column): (usize, &usize)| {
+        used(*column) || attribute_columns[..place].contains(column)
+    };
+    if let Some(place) = attribute_columns.iter().enumerate().position(twice) {
+        let column = attribute_columns[place];
+        return Err(Fault::AttributeTwice {
+            column: printable(&cells[column]),
+        });
+    }
+    if attribute_columns.len() > attributes::MOST {
+        return Err(Fault::TooManyAttributes {
+            columns: attribute_columns.len(),
+        });
+    }
     Ok(Layout {
         header,
         code_column,
         expires_at_column,
+        attribute_columns,
     })
 }
 
@@ -160,7 +215,7 @@ fn texts(first_row: &[Cell], header: Option<bool>) -> Result<Vec<String>, Fault>
         .collect()
 }
 
-fn rank(cell: &str) -> Option<usize> {
+pub(super) fn rank(cell: &str) -> Option<usize> {
     // No name is longer, and most cells are no names.
     if cell.len() > 100 {
         return None;
@@ -217,7 +272,7 @@ mod tests {
         let cells: Vec<Cell> = row.iter().map(|text| Cell::of(text.as_bytes())).collect();
         let told = Told {
             codes: told.and_then(Column::parse),
-            expiries: None,
+            ..Told::default()
         };
         layout(&cells, header, &told).map(|layout| (layout.header, layout.code_column))
     }
@@ -333,6 +388,7 @@ mod tests {
             let told = Told {
                 codes: Column::parse(codes),
                 expiries: Column::parse(expiries),
+                ..Told::default()
             };
             layout(&cells, None, &told)
                 .map(|layout| (layout.header, layout.code_column, layout.expires_at_column))

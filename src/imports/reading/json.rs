@@ -12,11 +12,12 @@ use std::{
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    Fault, FieldFault, ReadError, Row,
+    Fault, FieldFault, ReadError, Row, Rules,
+    attributes::{self, Attributes},
     code::{judge, printable},
     input::Source,
 };
-use crate::time_zone::Zone;
+use crate::extract::check_text;
 
 /// The faults that one answer names.
 const MOST_FAULTS: usize = 100;
@@ -27,10 +28,10 @@ const LONGEST_STRING: usize = 1024 * 1024;
 /// Far more than the three levels that a correct body has.
 const DEEPEST: usize = 100;
 
-/// Pushes each element of `codes` into the sink. Dates are those of `zone`.
+/// Pushes each element of `codes` into the sink.
 pub(crate) fn read_json<E>(
     input: impl Read,
-    zone: Zone,
+    rules: Rules,
     sink: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<(), ReadError<E>> {
     let guard = Guard {
@@ -43,7 +44,7 @@ pub(crate) fn read_json<E>(
         serde_json::Deserializer::from_reader(BufReader::with_capacity(16 * 1024, guard));
     let mut body = Body {
         sink,
-        zone,
+        rules,
         stopped: None,
         element: Element::default(),
         index: 0,
@@ -79,7 +80,7 @@ fn failure<E>(error: serde_json::Error, pointer: String) -> ReadError<E> {
                 pointer,
                 detail: excess.to_string(),
             }]),
-            None => ReadError::Io(error),
+            None => error.into(),
         };
     }
     let (line, column, message) = (error.line(), error.column(), error.to_string());
@@ -98,12 +99,15 @@ fn failure<E>(error: serde_json::Error, pointer: String) -> ReadError<E> {
 struct Element {
     code: String,
     expires_at: String,
+    attributes: Attributes,
+    /// The attribute at hand.
+    name: String,
 }
 
 /// What is known of the body while it is read.
 struct Body<'s, S, E> {
     sink: &'s mut S,
-    zone: Zone,
+    rules: Rules,
     /// The sink's error, which `serde_json` cannot carry.
     stopped: Option<E>,
     element: Element,
@@ -117,12 +121,18 @@ struct Body<'s, S, E> {
 }
 
 impl<S: FnMut(Row) -> Result<(), E>, E> Body<'_, S, E> {
-    fn push<F: serde::de::Error>(&mut self, code: &str, expires_at: &str) -> Result<(), F> {
+    fn push<F: serde::de::Error>(&mut self, mut element: Element) -> Result<(), F> {
         // The caller discards the rows of a faulty body: the rest is read for its faults only.
         if !self.faults.is_empty() {
             return Ok(());
         }
-        let row = Row::expiring(self.index, judge(code), Ok(expires_at), self.zone);
+        let row = Row::judge(
+            self.index,
+            judge(&element.code, self.rules.code_chars),
+            Ok(&element.expires_at),
+            element.attributes.take(),
+            self.rules.zone,
+        );
         (self.sink)(row).map_err(|error| {
             self.stopped = Some(error);
             F::custom("the sink failed")
@@ -136,6 +146,10 @@ impl<S: FnMut(Row) -> Result<(), E>, E> Body<'_, S, E> {
                 detail: detail.into(),
             });
         }
+    }
+
+    fn attribute_pointer(&self) -> String {
+        self.pointer() + "/attributes" + &pointer_to(&self.element.name)
     }
 
     /// Where the reading is.
@@ -156,6 +170,8 @@ enum Place {
     Element,
     Code,
     ExpiresAt,
+    Attributes,
+    Attribute,
 }
 
 /// A value at its place in the body.
@@ -192,6 +208,14 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
                 self.body.pointer() + "/expiresAt",
                 "must be a string or null",
             ),
+            Place::Attributes => self.body.fault(
+                self.body.pointer() + "/attributes",
+                "must be an object or null",
+            ),
+            Place::Attribute => {
+                let pointer = self.body.attribute_pointer();
+                self.body.fault(pointer, "must be a string or null");
+            }
         }
     }
 
@@ -216,6 +240,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
             let place = match name.as_str() {
                 "code" => Some(Place::Code),
                 "expiresAt" => Some(Place::ExpiresAt),
+                "attributes" => Some(Place::Attributes),
                 _ => None,
             };
             if let Some(place) = place.filter(|place| !given.contains(place)) {
@@ -232,8 +257,33 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
             let pointer = self.body.pointer() + "/code";
             self.body.fault(pointer, "is missing");
         }
-        let Element { code, expires_at } = std::mem::take(&mut self.body.element);
-        self.body.push(&code, &expires_at)
+        let element = std::mem::take(&mut self.body.element);
+        self.body.push(element)
+    }
+
+    fn read_attributes<'de, A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
+        let mut given = Vec::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            name.clone_into(&mut self.body.element.name);
+            let detail = if given.contains(&name) {
+                Some("is given twice")
+            } else if given.len() == attributes::MOST {
+                Some("is more than the 50 attributes that a code may have")
+            } else {
+                check_text(&name, 255)
+                    .is_err()
+                    .then_some("has no name of 1 to 255 characters")
+            };
+            if let Some(detail) = detail {
+                let pointer = self.body.attribute_pointer();
+                self.body.fault(pointer, detail);
+                fields.next_value::<IgnoredAny>()?;
+            } else {
+                given.push(name);
+                fields.next_value_seed(self.at(Place::Attribute))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a field is to be read.
@@ -295,7 +345,8 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
     }
 
     fn visit_unit<F>(self) -> Result<(), F> {
-        if self.place != Place::ExpiresAt {
+        let nullable = [Place::ExpiresAt, Place::Attributes, Place::Attribute];
+        if !nullable.contains(&self.place) {
             self.wrong();
         }
         Ok(())
@@ -303,10 +354,19 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
 
     fn visit_str<F: serde::de::Error>(self, text: &str) -> Result<(), F> {
         match self.place {
-            Place::Element => return self.body.push(text, ""),
+            Place::Element => {
+                return self.body.push(Element {
+                    code: text.to_owned(),
+                    ..Element::default()
+                });
+            }
             Place::Code => text.clone_into(&mut self.body.element.code),
             Place::ExpiresAt => text.clone_into(&mut self.body.element.expires_at),
-            Place::Body | Place::Codes => self.wrong(),
+            Place::Attribute => {
+                let element = &mut self.body.element;
+                element.attributes.add_named(&element.name, text);
+            }
+            Place::Body | Place::Codes | Place::Attributes => self.wrong(),
         }
         Ok(())
     }
@@ -336,7 +396,8 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
         match self.place {
             Place::Body => self.read_body(fields),
             Place::Element => self.read_element(fields),
-            Place::Codes | Place::Code | Place::ExpiresAt => {
+            Place::Attributes => self.read_attributes(fields),
+            Place::Codes | Place::Code | Place::ExpiresAt | Place::Attribute => {
                 while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 self.wrong();
                 Ok(())

@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use super::{
-    Fault, ReadError, Row,
+    Fault, ReadError, Row, Rules,
     code::{Cell, is_blank, judge},
     input::Source,
 };
@@ -14,13 +14,14 @@ use super::{
 /// Pushes each code of a list into the sink.
 pub(crate) fn read_list<E>(
     input: impl Read,
+    rules: Rules,
     sink: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<(), ReadError<E>> {
     let mut source = Source::open(input)?;
     let (mut word, mut line) = (Cell::default(), 1);
     let mut pushed = 0_u64;
     let mut push = |word: &mut Cell, line| {
-        pushed += push_words(word, line, sink).map_err(ReadError::Sink)?;
+        pushed += push_words(word, line, rules, sink).map_err(ReadError::Sink)?;
         word.clear();
         Ok::<(), ReadError<E>>(())
     };
@@ -49,7 +50,7 @@ pub(crate) fn read_list<E>(
     }
 }
 
-fn separates(byte: u8) -> bool {
+pub(super) fn separates(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | b',' | b';' | b'\t' | b' ')
 }
 
@@ -57,6 +58,7 @@ fn separates(byte: u8) -> bool {
 fn push_words<E>(
     word: &Cell,
     line: u32,
+    rules: Rules,
     sink: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<u64, E> {
     let mut pushed = 0;
@@ -66,12 +68,13 @@ fn push_words<E>(
             line,
             code,
             expires_at: None,
+            attributes: None,
         })
     };
     match word.text() {
         Ok(text) => {
             for code in text.split(is_blank).filter(|code| !code.is_empty()) {
-                push(judge(code))?;
+                push(judge(code, rules.code_chars))?;
             }
         }
         Err(rejection) => push(Err(rejection))?,
@@ -81,11 +84,14 @@ fn push_words<E>(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Reason, *};
+    use super::{
+        super::{Reason, tests::rules},
+        *,
+    };
 
     fn read(input: &[u8]) -> Result<Vec<(u32, String)>, ReadError<()>> {
         let mut rows = Vec::new();
-        read_list(input, &mut |row| {
+        read_list(input, rules(), &mut |row| {
             rows.push((
                 row.line,
                 row.code
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_sink_can_end_the_reading() {
-        let result = read_list(&b"A B"[..], &mut |row| Err(row.line));
+        let result = read_list(&b"A B"[..], rules(), &mut |row| Err(row.line));
         assert!(matches!(result, Err(ReadError::Sink(1))));
     }
 }

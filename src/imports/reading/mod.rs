@@ -1,30 +1,49 @@
-//! Reads what a shop delivers — a CSV file, a pasted list or a JSON body — into rows: a line and a
-//! code with its expiry, or the reason why there is none.
+//! Reads what a shop delivers — a CSV file, a workbook, a pasted list or a JSON body, packed or not — into rows: a line
+//! and a code with its expiry and attributes, or the reason why there is none.
 //!
 //! Readers are synchronous and push each row into a sink. Whatever arrives (a quoted field of a
-//! gigabyte, a hundred thousand columns) they hold a few buffers of fixed size, never the file. A
+//! gigabyte, a hundred thousand columns, a file that unpacks to a thousand times its size) they hold
+//! a few buffers of fixed size, never the file; only of a workbook are the strings held. A
 //! fault of one row is a row; only what makes the whole delivery unreadable ends the reading, and
 //! rows that were already pushed are then for the caller to discard.
+//!
+//! The way of the bytes: `unpack` finds what counts in the file (with `archive` for zip), `encoding` makes UTF-8 of a
+//! text, `csv` or `sheet` of a `workbook` makes records of it, and `table` rows of those.
 
+mod archive;
+mod attributes;
 mod code;
+mod column;
 mod csv;
+mod delivery;
 mod detect;
+mod encoding;
+mod fault;
 mod header;
 mod input;
 mod json;
 mod list;
+mod numbers;
+mod sample;
+mod sheet;
+mod table;
 #[cfg(test)]
 mod tests;
+mod unpack;
+mod workbook;
 
-use std::{borrow::Cow, fmt, io};
+use std::{borrow::Cow, io};
 
 use chrono::{DateTime, Utc};
 
 use crate::time_zone::Zone;
-pub(crate) use csv::{CsvLayout, CsvOptions, read_csv};
+pub(crate) use delivery::{Claim, Delivery, Format, Understood};
 pub(crate) use detect::Delimiter;
-pub(crate) use json::read_json;
-pub(crate) use list::read_list;
+pub(crate) use encoding::named as encoding_named;
+pub(crate) use fault::Fault;
+use fault::fault_of;
+pub(crate) use sample::{Sample, sample};
+pub(crate) use table::{TableLayout, TableOptions};
 
 /// One row of a delivery that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +54,26 @@ pub(crate) struct Row {
     pub(crate) code: Result<String, Rejection>,
     /// When it expires, if ever.
     pub(crate) expires_at: Option<DateTime<Utc>>,
+    /// What else is told of the code: the text of a JSON object of strings.
+    pub(crate) attributes: Option<String>,
+}
+
+/// What rows are judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// The zone of dates without an offset.
+    pub(crate) zone: Zone,
+    /// The most characters of a code.
+    pub(crate) code_chars: usize,
 }
 
 impl Row {
     /// A row with the text that says when its code expires, by the clocks of `zone`; a blank one says never.
-    fn expiring(
+    fn judge(
         line: u32,
         code: Result<String, Rejection>,
         expiry: Result<&str, Rejection>,
+        attributes: Result<Option<String>, Reason>,
         zone: Zone,
     ) -> Self {
         let moment = match expiry.map(|text| text.trim_matches(code::is_blank)) {
@@ -50,20 +81,23 @@ impl Row {
             Ok(text) => zone.read_moment(text).map(Some).map_err(|_| ()),
             Err(_) => Err(()),
         };
-        let judged = code.and_then(|code| match moment {
-            Ok(expires_at) => Ok((code, expires_at)),
-            Err(()) => Err(code::reject(&code, Reason::BadDate)),
+        let judged = code.and_then(|code| match (moment, attributes) {
+            (Ok(expires_at), Ok(attributes)) => Ok((code, expires_at, attributes)),
+            (Err(()), _) => Err(code::reject(&code, Reason::BadDate)),
+            (_, Err(reason)) => Err(code::reject(&code, reason)),
         });
         match judged {
-            Ok((code, expires_at)) => Self {
+            Ok((code, expires_at, attributes)) => Self {
                 line,
                 code: Ok(code),
                 expires_at,
+                attributes,
             },
             Err(rejection) => Self {
                 line,
                 code: Err(rejection),
                 expires_at: None,
+                attributes: None,
             },
         }
     }
@@ -83,14 +117,16 @@ pub(crate) struct Rejection {
 pub(crate) enum Reason {
     /// The cell is blank, or the row has too few columns.
     Empty,
-    /// It has more than 255 characters.
+    /// It has too many characters.
     TooLong,
     /// A control character, such as NUL or a line break, is inside.
     ControlCharacter,
-    /// It is not UTF-8.
+    /// It cannot be read in the encoding of the text.
     InvalidEncoding,
     /// It is a code, but when it expires cannot be read.
     BadDate,
+    /// It is a code, but an attribute has more than 1,000 characters.
+    AttributeTooLong,
 }
 
 impl Reason {
@@ -102,54 +138,7 @@ impl Reason {
             Self::ControlCharacter => "controlCharacter",
             Self::InvalidEncoding => "invalidEncoding",
             Self::BadDate => "badDate",
-        }
-    }
-}
-
-/// A delivery that has no rows to offer; it shows before the first row is pushed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("there are no codes in it: it is empty")]
-    Empty,
-    #[error("there are no codes in it: it has a header and no rows")]
-    OnlyHeader,
-    #[error(
-        "there is no column {wanted:?}; the first row has {}",
-        Columns(columns)
-    )]
-    NoSuchColumn {
-        wanted: String,
-        columns: Vec<String>,
-    },
-    #[error(
-        "which column holds the codes? pass codeColumn as a name or as a number from 1; \
-         the first row has {}",
-        Columns(columns)
-    )]
-    CodeColumnNeeded { columns: Vec<String> },
-    #[error(
-        "{wanted:?} is the name of a column, but header=false says that the file has no names; \
-         pass the column as a number from 1"
-    )]
-    NameWithoutHeader { wanted: String },
-    #[error("codeColumn and expiresAtColumn are the same column")]
-    OneColumnForBoth,
-    #[error("the text is not UTF-8; save it as UTF-8, in Excel \"CSV UTF-8\"")]
-    UnreadableEncoding,
-}
-
-/// Names of columns for a message, which stays short however many there are.
-struct Columns<'a>(&'a [String]);
-
-impl fmt::Display for Columns<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMED: usize = 20;
-        for (place, name) in self.0.iter().take(NAMED).enumerate() {
-            write!(f, "{}{name:?}", if place == 0 { "" } else { ", " })?;
-        }
-        match self.0.len().checked_sub(NAMED) {
-            Some(more) if more > 0 => write!(f, " and {more} more"),
-            _ => Ok(()),
+            Self::AttributeTooLong => "attributeTooLong",
         }
     }
 }
@@ -167,7 +156,9 @@ pub(crate) struct FieldFault {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError<E> {
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(Fault),
+    #[error("too many workbooks are being read")]
+    Busy,
     #[error("the quote that opens on line {line} is never closed")]
     UnclosedQuote { line: u32 },
     #[error("{message} at line {line}, column {column}")]
@@ -179,9 +170,24 @@ pub(crate) enum ReadError<E> {
     #[error("the body has {} wrong fields", .0.len())]
     Fields(Vec<FieldFault>),
     #[error("the delivery could not be read")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("the row could not be stored")]
     Sink(E),
+}
+
+impl<E> From<Fault> for ReadError<E> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<E> From<io::Error> for ReadError<E> {
+    fn from(error: io::Error) -> Self {
+        match fault_of(&error) {
+            Some(fault) => Self::Fault(fault.clone()),
+            None => Self::Io(error),
+        }
+    }
 }
 
 /// A report's cell that no spreadsheet takes for a formula.

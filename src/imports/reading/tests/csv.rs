@@ -2,26 +2,26 @@
 
 use std::io::{self, Read};
 
-use super::{super::*, Short, read, utc};
+use super::{super::*, Short, read, read_csv, rules};
 
-fn told(delimiter: Option<&str>, header: Option<bool>, code_column: Option<&str>) -> CsvOptions {
-    CsvOptions {
+fn told(delimiter: Option<&str>, header: Option<bool>, code_column: Option<&str>) -> TableOptions {
+    TableOptions {
         delimiter: delimiter.map(|text| text.parse().expect("a delimiter")),
         header,
         code_column: code_column.map(str::to_owned),
-        expires_at_column: None,
+        ..TableOptions::default()
     }
 }
 
-fn guessed(input: &str) -> (CsvLayout, Vec<Short>) {
-    read(input.as_bytes(), &CsvOptions::default()).expect("a readable file")
+fn guessed(input: &str) -> (TableLayout, Vec<Short>) {
+    read(input.as_bytes(), &TableOptions::default()).expect("a readable file")
 }
 
 fn rows(input: &str) -> Vec<Short> {
     guessed(input).1
 }
 
-fn fault(input: &[u8], options: &CsvOptions) -> Fault {
+fn fault(input: &[u8], options: &TableOptions) -> Fault {
     match read(input, options) {
         Err(ReadError::Fault(fault)) => fault,
         other => panic!("{other:?}"),
@@ -70,14 +70,18 @@ fn the_first_row_is_a_row_unless_it_is_a_header() {
 
 #[test]
 fn a_column_says_when_codes_expire() {
-    let options = CsvOptions {
+    let options = TableOptions {
         expires_at_column: Some("until".to_owned()),
-        ..CsvOptions::default()
+        ..TableOptions::default()
     };
     let file = "Until;code\n2026-12-31;A1\n \u{a0};A2\n;A3\nsoon;A4\ncaf\u{e9};\n2026-12-31\n;\n 2026-07-01T12:00 ;A5\n\n";
     let mut rows = Vec::new();
     let madrid = Zone::parse("Europe/Madrid").expect("a zone");
-    let layout = read_csv(file.as_bytes(), &options, madrid, &mut |row| {
+    let in_madrid = Rules {
+        zone: madrid,
+        ..rules()
+    };
+    let layout = read_csv(file.as_bytes(), &options, in_madrid, &mut |row| {
         let code = row
             .code
             .unwrap_or_else(|it| format!("{}: {:?}", it.code, it.reason));
@@ -105,9 +109,9 @@ fn a_column_says_when_codes_expire() {
 
 #[test]
 fn an_expiry_that_is_no_text_is_a_bad_date() {
-    let options = CsvOptions {
+    let options = TableOptions {
         expires_at_column: Some("2".to_owned()),
-        ..CsvOptions::default()
+        ..TableOptions::default()
     };
     let long = " ".repeat(5_000) + "2026-12-31";
     let file = [
@@ -137,7 +141,7 @@ fn a_blank_line_is_no_row() {
         rows("\r\n   \r\nA1\r\n\r\n\u{a0}\u{feff}\r\n\"  \"\r\nA2\r\n\r\n"),
         expected
     );
-    let wide = read(&b"id,code\n\n1,A1\n  \n2,A2"[..], &CsvOptions::default())
+    let wide = read(&b"id,code\n\n1,A1\n  \n2,A2"[..], &TableOptions::default())
         .expect("two columns")
         .1;
     assert_eq!(wide, [row(3, "A1"), row(5, "A2")]);
@@ -180,7 +184,7 @@ fn a_byte_order_mark_is_no_part_of_the_first_cell() {
     assert_eq!(rows("\u{feff}\"code\",n\n\"A1\",1\n"), [row(2, "A1")]);
     for blank in ["\u{feff}\u{feff}", "\n\u{feff}"] {
         assert_eq!(
-            fault(blank.as_bytes(), &CsvOptions::default()),
+            fault(blank.as_bytes(), &TableOptions::default()),
             Fault::Empty
         );
     }
@@ -193,7 +197,7 @@ fn excels_declaration_of_the_delimiter_is_no_row() {
         (layout.delimiter, rows),
         (Some(Delimiter::Pipe), vec![row(3, "A1")])
     );
-    assert_eq!(fault(b"sep=;", &CsvOptions::default()), Fault::Empty);
+    assert_eq!(fault(b"sep=;", &TableOptions::default()), Fault::Empty);
 }
 
 #[test]
@@ -210,14 +214,14 @@ fn what_was_told_is_not_guessed() {
 fn a_file_without_rows_is_a_fault() {
     for empty in ["", "\u{feff}", "\n\r\n  \n", "\"\"\n"] {
         assert_eq!(
-            fault(empty.as_bytes(), &CsvOptions::default()),
+            fault(empty.as_bytes(), &TableOptions::default()),
             Fault::Empty,
             "{empty:?}"
         );
     }
     for header in ["code", "code,n\n\n  \n"] {
         assert_eq!(
-            fault(header.as_bytes(), &CsvOptions::default()),
+            fault(header.as_bytes(), &TableOptions::default()),
             Fault::OnlyHeader,
             "{header:?}"
         );
@@ -228,7 +232,7 @@ fn a_file_without_rows_is_a_fault() {
 fn several_columns_without_a_known_name_are_a_fault() {
     let columns = ["1", "A1"].map(str::to_owned).to_vec();
     assert_eq!(
-        fault(b"1;A1\n2;A2\n", &CsvOptions::default()),
+        fault(b"1;A1\n2;A2\n", &TableOptions::default()),
         Fault::CodeColumnNeeded { columns }
     );
 }
@@ -241,7 +245,7 @@ fn an_encoding_other_than_utf_8_is_a_fault() {
         b"c\xf3digo;n\nA1;1\n",
     ] {
         assert_eq!(
-            fault(input, &CsvOptions::default()),
+            fault(input, &TableOptions::default()),
             Fault::UnreadableEncoding,
             "{input:?}"
         );
@@ -252,7 +256,7 @@ fn an_encoding_other_than_utf_8_is_a_fault() {
 fn invalid_bytes_matter_only_in_the_code() {
     let (_, rows) = read(
         &b"code,n\nA1,\xe9\n\xe9,x\nA3,x\n"[..],
-        &CsvOptions::default(),
+        &TableOptions::default(),
     )
     .expect("rows");
     assert_eq!(
@@ -309,7 +313,7 @@ fn a_quote_that_closes_at_the_end_is_closed() {
         "code\n\"A1\"\r",
         "code\nA1\0\n\"A1\"",
     ] {
-        let rows = read(input.as_bytes(), &CsvOptions::default())
+        let rows = read(input.as_bytes(), &TableOptions::default())
             .expect(input)
             .1;
         assert_eq!(
@@ -326,8 +330,8 @@ fn a_rejected_row_repeats_what_stood_there() {
     let input = format!("code\nA\0B\n{}\n", "x".repeat(300));
     read_csv(
         input.as_bytes(),
-        &CsvOptions::default(),
-        utc(),
+        &TableOptions::default(),
+        rules(),
         &mut |row| {
             rejections.extend(row.code.err());
             Ok::<(), ()>(())
@@ -365,8 +369,8 @@ fn the_sink_can_end_the_reading() {
     let mut seen = 0;
     let result = read_csv(
         &b"A1\nA2\nA3\n"[..],
-        &CsvOptions::default(),
-        utc(),
+        &TableOptions::default(),
+        rules(),
         &mut |row| {
             seen += 1;
             if row.line == 2 { Err("full") } else { Ok(()) }
@@ -384,7 +388,7 @@ fn a_failing_file_ends_the_reading() {
             Err(io::Error::from(io::ErrorKind::TimedOut))
         }
     }
-    let result = read(b"A1\n".chain(Broken), &CsvOptions::default());
+    let result = read(b"A1\n".chain(Broken), &TableOptions::default());
     assert!(matches!(result, Err(ReadError::Io(_))));
 }
 

@@ -2,13 +2,13 @@
 
 use std::io::{self, Read};
 
-use super::{super::*, utc};
+use super::{super::*, read_json, rules};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
 fn read(body: &[u8]) -> Result<Vec<Row>, ReadError<()>> {
     let mut rows = Vec::new();
-    read_json(body, utc(), &mut |row| {
+    read_json(body, rules(), &mut |row| {
         rows.push(row);
         Ok(())
     })?;
@@ -235,7 +235,7 @@ fn a_failing_file_is_told_apart_from_malformed_json() {
         }
     }
     let start = "{\"codes\": [".to_owned() + &"\"A\",".repeat(20_000);
-    match read_json(start.as_bytes().chain(Broken), utc(), &mut |_| {
+    match read_json(start.as_bytes().chain(Broken), rules(), &mut |_| {
         Ok::<(), ()>(())
     }) {
         Err(ReadError::Io(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
@@ -245,7 +245,7 @@ fn a_failing_file_is_told_apart_from_malformed_json() {
 
 #[test]
 fn the_sink_can_end_the_reading() {
-    let result = read_json(&br#"{"codes": ["A", "B"]}"#[..], utc(), &mut |row| {
+    let result = read_json(&br#"{"codes": ["A", "B"]}"#[..], rules(), &mut |row| {
         Err(row.line)
     });
     assert!(matches!(result, Err(ReadError::Sink(1))));

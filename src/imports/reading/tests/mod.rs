@@ -6,20 +6,26 @@ mod properties;
 
 use std::io::Read;
 
-use super::*;
+use super::{delivery::read_csv, json::read_json, list::read_list, *};
 
-/// The zone of files whose dates do not matter.
-fn utc() -> Zone {
-    Zone::parse("UTC").expect("a zone")
+/// What rows are judged by where dates do not matter.
+pub(super) fn rules() -> Rules {
+    Rules {
+        zone: Zone::UTC,
+        code_chars: 255,
+    }
 }
 
 /// A row in short: its line, and its code or the reason.
 type Short = (u32, Result<String, Reason>);
 
 /// Reads a CSV file.
-fn read(input: impl Read, options: &CsvOptions) -> Result<(CsvLayout, Vec<Short>), ReadError<()>> {
+fn read(
+    input: impl Read,
+    options: &TableOptions,
+) -> Result<(TableLayout, Vec<Short>), ReadError<()>> {
     let mut rows = Vec::new();
-    let layout = read_csv(input, options, utc(), &mut |row| {
+    let layout = read_csv(input, options, rules(), &mut |row| {
         rows.push((row.line, row.code.map_err(|rejection| rejection.reason)));
         Ok(())
     })?;

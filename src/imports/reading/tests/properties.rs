@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{code::judge, *},
-    Short, read, utc,
+    Short, read, read_csv, read_json, read_list, rules,
 };
 
 /// Gives a file a few bytes at a time.
@@ -70,7 +70,7 @@ fn written(
             .from_writer(Vec::new());
         writer.write_record(cells).expect("a row");
         file.extend(writer.into_inner().expect("a row"));
-        let code = judge(&cells[column]).map_err(|rejection| rejection.reason);
+        let code = judge(&cells[column], 255).map_err(|rejection| rejection.reason);
         if cells.len() > 1 || code != Err(Reason::Empty) {
             rows.push((line, code));
         }
@@ -92,7 +92,7 @@ fn anything() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![4 => trouble, 1 => any::<u8>()], 0..300)
 }
 
-fn any_options() -> impl Strategy<Value = CsvOptions> {
+fn any_options() -> impl Strategy<Value = TableOptions> {
     let column = || prop::sample::select(vec![None, Some("1"), Some("2"), Some("code")]);
     (
         prop::option::of(delimiters()),
@@ -100,11 +100,12 @@ fn any_options() -> impl Strategy<Value = CsvOptions> {
         column(),
         column(),
     )
-        .prop_map(|(delimiter, header, codes, expiries)| CsvOptions {
+        .prop_map(|(delimiter, header, codes, expiries)| TableOptions {
             delimiter,
             header,
             code_column: codes.map(str::to_owned),
             expires_at_column: expiries.map(str::to_owned),
+            ..TableOptions::default()
         })
 }
 
@@ -123,11 +124,11 @@ proptest! {
         for row in &mut expected {
             row.0 += before;
         }
-        let options = CsvOptions {
+        let options = TableOptions {
             delimiter: Some(delimiter),
             header: Some(false),
             code_column: Some((column + 1).to_string()),
-            expires_at_column: None,
+            ..TableOptions::default()
         };
         match read(padding.chain(&file[..]), &options) {
             Ok((_, rows)) => prop_assert_eq!(rows, expected),
@@ -149,13 +150,13 @@ proptest! {
         prop_assert_eq!(csv(&mut &file[..]), csv(&mut pieces.clone()));
         let list = |input: &mut dyn Read| {
             let mut rows = Vec::new();
-            let result = read_list(input, &mut |row| { rows.push(row); Ok::<(), ()>(()) });
+            let result = read_list(input, rules(), &mut |row| { rows.push(row); Ok::<(), ()>(()) });
             format!("{rows:?} {result:?}")
         };
         prop_assert_eq!(list(&mut &file[..]), list(&mut pieces.clone()));
         let json = |input: &mut dyn Read| {
             let mut rows = Vec::new();
-            let result = read_json(input, utc(), &mut |row| { rows.push(row); Ok::<(), ()>(()) });
+            let result = read_json(input, rules(), &mut |row| { rows.push(row); Ok::<(), ()>(()) });
             format!("{rows:?} {result:?}")
         };
         prop_assert_eq!(json(&mut &file[..]), json(&mut pieces.clone()));
@@ -170,22 +171,22 @@ proptest! {
         let body = serde_json::json!({ "codes": codes }).to_string();
         let mut read = Vec::new();
         let pieces = Dribble { bytes: body.as_bytes(), size };
-        read_json(padding.chain(pieces), utc(), &mut |row| {
+        read_json(padding.chain(pieces), rules(), &mut |row| {
             read.push((row.line, row.code));
             Ok::<(), ()>(())
         }).expect("a correct body");
-        let expected: Vec<_> = (1..).zip(codes.iter().map(|code| judge(code))).collect();
+        let expected: Vec<_> = (1..).zip(codes.iter().map(|code| judge(code, 255))).collect();
         prop_assert_eq!(read, expected);
     }
 
     #[test]
     fn any_bytes_give_short_rows_in_order(file in anything(), options in any_options()) {
         let mut last = 0;
-        let _ = read_csv(&file[..], &options, utc(), &mut |row| {
+        let _ = read_csv(&file[..], &options, rules(), &mut |row| {
             assert!(row.line > last, "lines rise");
             last = row.line;
             match row.code {
-                Ok(code) => assert_eq!(judge(&code), Ok(code.clone())),
+                Ok(code) => assert_eq!(judge(&code, 255), Ok(code.clone())),
                 Err(rejection) => {
                     assert!(rejection.code.chars().count() <= 256);
                     assert!(!rejection.code.contains(char::is_control));
