@@ -208,6 +208,18 @@ impl Player {
         self.sets[set].ended(import.str("id")).await
     }
 
+    pub async fn withdraw(&self, set: usize, codes: &[u8]) -> Answer {
+        let codes: Vec<String> = codes.iter().copied().map(code).collect();
+        self.sets[set]
+            .ask_to_withdraw(json!({"codes": codes}))
+            .await
+    }
+
+    pub async fn undo(&self, import: &str, dry: bool) -> Answer {
+        let uri = format!("/v1/imports/{import}/undo?dryRun={dry}");
+        self.shop.client.post(&uri, json!({})).await
+    }
+
     pub async fn tell(&self, assignment: &str, event: Event) -> Answer {
         let uri = format!("/v1/assignments/{assignment}/{}", verb(event));
         self.shop.client.post(&uri, json!({})).await

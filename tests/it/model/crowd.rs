@@ -21,10 +21,11 @@ const CROWDS: usize = 6;
 const CLIENTS: usize = 8;
 const STEPS: usize = 40;
 
-/// What all clients of a crowd have seen: assignments, and what each key of each set was answered with.
+/// What all clients of a crowd have seen: assignments and imports, and what each key of each set was answered with.
 #[derive(Default)]
 struct Seen {
     assignments: Vec<(String, usize, String)>,
+    imports: Vec<String>,
     keys: HashMap<(usize, String), Value>,
 }
 
@@ -96,9 +97,30 @@ impl Client<'_> {
             Step::Import(set, rows) => {
                 let set = player.set(*set);
                 if player.is_multiple(set).await {
-                    player.import(set, rows).await;
+                    let import = player.import(set, rows).await;
+                    let id = import["id"].as_str().unwrap().to_owned();
+                    self.seen.lock().unwrap().imports.push(id);
                 }
                 return;
+            }
+            Step::Withdraw(set, codes) => player.withdraw(player.set(*set), codes).await,
+            Step::Undo(which, dry) => {
+                let import = self
+                    .seen
+                    .lock()
+                    .unwrap()
+                    .imports
+                    .iter()
+                    .nth_back((*which).into())
+                    .cloned();
+                match import {
+                    Some(import) => player.undo(&import, *dry).await,
+                    None => return,
+                }
+            }
+            Step::Coupons(set) => {
+                let uri = format!("{}/coupons?limit=5", player.sets[player.set(*set)].path());
+                player.shop.client.get(&uri).await
             }
             Step::Tell(event, which) => match self.pick(*which) {
                 Some((id, ..)) => player.tell(&id, *event).await,

@@ -102,6 +102,12 @@ pub enum Step {
         count: u8,
         child: Option<u8>,
     },
+    /// Codes of a set by name.
+    Withdraw(u8, Vec<u8>),
+    /// An import, counted from the latest one back; or only the question what it would do.
+    Undo(u8, bool),
+    /// The codes of a set, with what became of them.
+    Coupons(u8),
     Find(u8),
     List {
         contact: Option<u8>,
@@ -249,6 +255,9 @@ pub fn client_step() -> impl Strategy<Value = Step> {
             .prop_map(|(set, ask, child, outcome)| Step::Rehearse { set, ask, child, outcome }),
         1 => (0..4_u8, 1..9_u8, child())
             .prop_map(|(set, count, child)| Step::Available { set, count, child }),
+        2 => (0..4_u8, vec(0..16_u8, 1..4)).prop_map(|(set, codes)| Step::Withdraw(set, codes)),
+        1 => (0..4_u8, any::<bool>()).prop_map(|(which, dry)| Step::Undo(which, dry)),
+        1 => (0..4_u8).prop_map(Step::Coupons),
         1 => (0..6_u8).prop_map(Step::Find),
         2 => (option::of(0..3_u8), option::of(0..4_u8), option::weighted(0.3, 0..16_u8))
             .prop_map(|(contact, set, code)| Step::List { contact, set, code }),

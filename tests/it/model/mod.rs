@@ -10,6 +10,7 @@ mod history;
 mod reference;
 mod run;
 mod telling;
+mod withdrawing;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, LocalResult, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::history::Event;
+use super::withdrawing::{Import, Withdrawn};
 
 pub type Time = DateTime<Utc>;
 
@@ -33,8 +34,9 @@ pub struct Set {
     pub deck: Vec<Card>,
     /// What came back. Which of them is given next is not promised.
     pub returned: Vec<Card>,
-    /// Every code that was ever taken in.
+    /// Every code that was taken in and not withdrawn.
     pub codes: Vec<String>,
+    pub withdrawn: Withdrawn,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,11 +122,12 @@ pub struct Model {
     pub now: Time,
     pub sets: Vec<Set>,
     pub assignments: Vec<Assignment>,
+    pub imports: Vec<Import>,
     /// What a key was answered with.
     pub keys: BTreeMap<(usize, String), usize>,
 }
 
-fn is_over(moment: Option<Time>, now: Time) -> bool {
+pub fn is_over(moment: Option<Time>, now: Time) -> bool {
     moment.is_some_and(|moment| moment <= now)
 }
 
@@ -158,14 +161,16 @@ impl Model {
     /// Reservations that have run out by now are over, and their codes are back.
     pub fn set_time(&mut self, now: Time) {
         self.now = now;
+        let mut back = Vec::new();
         for assignment in &mut self.assignments {
             if assignment.state == State::Reserved && is_over(assignment.reserved_until, now) {
                 assignment.state = State::Expired;
                 assignment.reserved_until = None;
-                self.sets[assignment.set]
-                    .returned
-                    .push(assignment.card.clone());
+                back.push((assignment.set, assignment.card.clone()));
             }
+        }
+        for (set, card) in back {
+            self.give_back(set, card);
         }
     }
 
@@ -382,9 +387,8 @@ impl Model {
         assignment.reserved_until = None;
         assignment.events.push(recorded);
         if next == State::Released {
-            self.sets[assignment.set]
-                .returned
-                .push(assignment.card.clone());
+            let (set, card) = (assignment.set, assignment.card.clone());
+            self.give_back(set, card);
         }
         Told::Recorded(next)
     }
@@ -397,18 +401,21 @@ impl Model {
     }
 
     /// Takes codes in and answers how many of them were new.
-    pub fn import(&mut self, set: usize, rows: Vec<Card>) -> usize {
-        let set = &mut self.sets[set];
+    pub fn import(&mut self, set_index: usize, rows: Vec<Card>) -> usize {
+        let set = &mut self.sets[set_index];
         let mut lot: Vec<Card> = Vec::new();
         for row in rows {
             if !set.codes.contains(&row.code) {
                 set.codes.push(row.code.clone());
+                let origins = &mut set.withdrawn.origins;
+                origins.insert(row.code.clone(), self.imports.len());
                 lot.push(row);
             }
         }
         let count = lot.len();
         lot.sort_by_key(|card| (card.expires_at.is_none(), card.expires_at));
         set.deck.extend(lot);
+        self.imports.push(Import::new(set_index, count));
         count
     }
 

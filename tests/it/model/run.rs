@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Player, child_of_new, code, key};
 use super::history::{Ask, Change, History, Kind, Policy, Row, Step};
 use super::reference::{Card, Model, Set, Time};
+use super::withdrawing::Withdrawn;
 use crate::support::TestApp;
 use crate::support::client::Answer;
 
@@ -80,6 +81,7 @@ pub async fn play(app: &TestApp, history: &History) -> Check {
             deck: Vec::new(),
             returned: Vec::new(),
             codes: Vec::new(),
+            withdrawn: Withdrawn::default(),
         });
         for policy in &new.policies {
             run.adopt(index, *policy);
@@ -136,6 +138,9 @@ impl Run<'_> {
                 let set = self.player.set(*set);
                 self.ask_available(set, *count, *child).await?;
             }
+            Step::Withdraw(set, codes) => self.withdraw(self.player.set(*set), codes).await?,
+            Step::Undo(which, dry) => self.undo(*which, *dry).await?,
+            Step::Coupons(set) => self.list_coupons(self.player.set(*set)).await?,
             Step::Find(which) => {
                 if let Some(index) = self.pick(*which) {
                     self.look_at(index, false).await?;
@@ -184,6 +189,12 @@ impl Run<'_> {
         };
         let cards = rows.iter().map(card).collect();
         let success = self.model.import(set, cards);
+        let id = import["id"].as_str().expect("an id").to_owned();
+        self.model
+            .imports
+            .last_mut()
+            .expect("it was just pushed")
+            .id = id;
         let counts = [&import["success"], &import["duplicates"], &import["errors"]];
         let duplicates = json!(rows.len() - success);
         same(
@@ -258,7 +269,7 @@ impl Run<'_> {
         self.model.set_time(Utc::now());
     }
 
-    async fn sweep(&mut self) {
+    pub async fn sweep(&mut self) {
         let sweep = format!(
             "select sweep_reservations(s.tenant_id, s.set_no)
                from coupon_sets s
@@ -288,6 +299,7 @@ impl Run<'_> {
                 ("used", Some(counters.used)),
                 ("void", Some(counters.void)),
                 ("expired", Some(counters.expired)),
+                ("withdrawn", Some(self.model.sets[index].withdrawn.count)),
             ];
             for (counter, number) in numbers {
                 same(&name(counter), &seen[counter], &json!(number))?;
