@@ -406,9 +406,7 @@ impl Model {
         let mut lot: Vec<Card> = Vec::new();
         for row in rows {
             if !set.codes.contains(&row.code) {
-                set.codes.push(row.code.clone());
-                let origins = &mut set.withdrawn.origins;
-                origins.insert(row.code.clone(), self.imports.len());
+                set.take_in(&row.code, self.imports.len());
                 lot.push(row);
             }
         }

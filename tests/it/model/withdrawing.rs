@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::client::code;
-use super::reference::{Card, Model, State, is_over};
+use super::reference::{Card, Model, Set, State, is_over};
 use super::run::{Check, Run, refusal, same};
 
 /// What was withdrawn of a set.
@@ -39,6 +39,14 @@ impl Import {
             named: 0,
             undone: None,
         }
+    }
+}
+
+impl Set {
+    /// Notes a new code with its import.
+    pub fn take_in(&mut self, code: &str, import: usize) {
+        self.codes.push(code.to_owned());
+        self.withdrawn.origins.insert(code.to_owned(), import);
     }
 }
 
