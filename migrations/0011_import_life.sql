@@ -34,7 +34,7 @@ create unique index cards_folded_key on cards (tenant_id, folded, set_no, turn) 
 grant delete on cards to couponry_app;
 
 -- `validate` judges the rows and takes nothing in. `fingerprint` is of the file and of how it is read. `idempotency_key`
--- is a hash. `failures` counts the tries that failed on our side. `claimed_at` is when a worker took it up last.
+-- is a hash. `failures` counts the tries in a row that failed on our side. `claimed_at` is when a worker took it up last.
 -- `deleted_at`: nobody sees it any more.
 alter table imports
   add column mode text not null default 'import',
@@ -617,6 +617,7 @@ begin
          errors = i.errors + v_errors,
          duplicates = i.duplicates + v_errors,
          errors_by_reason = add_counts(i.errors_by_reason, v_reasons),
+         failures = 0,
          lease_until = clock_timestamp() + interval '10 seconds'
    where i.tenant_id = p_tenant and i.id = p_import;
   delete from import_chunks c

@@ -21,7 +21,7 @@ const WORKERS: usize = 2;
 /// How long an import rests that failed by its own fault and not by an outage: it keeps no worker from the others, and
 /// nothing of it is lost.
 const REST: Duration = Duration::from_mins(1);
-/// Failures on our side after which an import ends as an error.
+/// Failures on our side in a row after which an import ends as an error.
 const TRIES: i32 = 5;
 /// How often a worker looks for jobs of other replicas.
 const LOOK: Duration = Duration::from_secs(1);

@@ -193,6 +193,17 @@ async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
         .await;
 }
 
+/// Cancels an import into this set that somebody works on.
+async fn cancel_an_import(journey: &mut Journey<'_>, set: String) {
+    let set = CouponSet {
+        client: journey.all.clone(),
+        id: set,
+    };
+    let running = ByHand::store(journey.app, &set, "inProgress", &[&["F"]]).await;
+    let cancel = format!("/v1/imports/{}/cancel", running.id);
+    journey.step(Method::POST, &cancel, "", "").await;
+}
+
 #[tokio::test]
 async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     let app = TestApp::start().await;
@@ -255,6 +266,9 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
         .step(Method::POST, &imports, "text/plain", "B C")
         .await;
     let import = journey.post(&imports, json!({"codes": ["D"]})).await;
+    journey
+        .step(Method::POST, "/v1/imports/preview", "text/csv", "code\nA\n")
+        .await;
     for uri in ["/v1/imports", "/v1/imports/"] {
         let form = [
             "type\"\r\n\r\ncoupons",
@@ -294,13 +308,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get("/v1/statistics").await;
     take_codes_away(&mut journey, &set, &import).await;
     journey.delete(&import).await;
-    let filled = CouponSet {
-        client: shop.client.clone(),
-        id,
-    };
-    let running = ByHand::store(&app, &filled, "inProgress", &[&["F"]]).await;
-    let cancel = format!("/v1/imports/{}/cancel", running.id);
-    journey.step(Method::POST, &cancel, "", "").await;
+    cancel_an_import(&mut journey, id).await;
     journey.delete(&set).await;
 
     let all: BTreeSet<Operation> = operations().into_iter().collect();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::imports::{LIST, codes, counts, import, of_file, report, start};
 use crate::imports_life::{ByHand, all_is_cleaned_up, block_chunk, cancel, something_is_blocked};
 use crate::support::shop::CouponSet;
+use crate::support::sql;
 use crate::support::{TestApp, eventually};
 
 /// What is stored of imports and decks, by table.
@@ -62,19 +63,21 @@ async fn codes_of_a_cancelled_import_are_no_duplicates_not_even_before_they_are_
     let running = ByHand::store(&app, &set, "inProgress", &[&["A", "B"], &["C"]]).await;
     assert!(running.begin(1).await);
     assert_eq!(running.apply(1, 0).await, Ok(true));
-    // Those who clean up leave alone what somebody holds.
+    // A card that is held cannot be deleted.
     let mut hold = app.database.owner.begin().await.unwrap();
+    sql::run(&mut hold, "select 1 from cards for share")
+        .await
+        .unwrap();
     cancel(&shop, running.id).await.expect(200);
-    let lock = "select 1 from imports for update";
-    crate::support::sql::run(&mut hold, lock).await.unwrap();
-    let held = "select (select count(*) from cards where turn = 0) as cards, state from lots where lot_no = 1";
-    let cards = app.database.ask(held).await[0].clone();
-    if cards["state"] == "cancelled" {
-        assert_eq!(cards["cards"], 2);
-    }
     let second = import(&set, LIST, "", "B A B D").await;
     assert_eq!(counts(&second), [4, 3, 1, 1]);
     assert_eq!(second["errorsByReason"], json!({"duplicateInFile": 1}));
+    let lots = "select lot_no, state, size from lots order by lot_no";
+    let expected = json!([
+        {"lot_no": 1, "state": "cancelled", "size": 2},
+        {"lot_no": 2, "state": "open", "size": 3},
+    ]);
+    assert_eq!(app.database.ask(lots).await, expected);
     hold.rollback().await.unwrap();
     all_is_cleaned_up(&app).await;
     assert_eq!(codes(&app).await.concat(), "BAD");

@@ -116,7 +116,7 @@ async fn a_set_may_refuse_what_any_other_set_of_the_tenant_has() {
         .database
         .ask_one(
             "select to_char(published_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
-           from lots where set_no = (select set_no from coupon_sets where name = '=cmd()')",
+           from lots join coupon_sets using (tenant_id, set_no) where name = '=cmd()'",
         )
         .await;
     let since = since.as_str().unwrap();

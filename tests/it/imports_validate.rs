@@ -61,10 +61,10 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
 #[tokio::test]
 async fn duplicates_in_different_chunks_of_a_rehearsal_are_found() {
     let (app, _, set) = start().await;
-    let file: String = (0..60_000)
+    let rows: Vec<String> = (0..60_000)
         .map(|row| format!("C{}\n", if row == 59_999 { 7 } else { row }))
         .collect();
-    let rehearsed = import(&set, LIST, "?mode=validate", file).await;
+    let rehearsed = import(&set, LIST, "?mode=validate", rows.concat()).await;
     assert_eq!(counts(&rehearsed), [60_000, 59_999, 1, 1]);
     assert_eq!(
         report(&set, &rehearsed).await,

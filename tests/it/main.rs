@@ -24,6 +24,7 @@ mod imports_cancel;
 mod imports_expiry;
 mod imports_failing;
 mod imports_life;
+mod imports_plans;
 mod imports_process;
 mod imports_queue;
 mod imports_refused;

@@ -78,7 +78,10 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         fields(import, ["total", "success", "errors"]),
         [100_000, 100_000, 0]
     );
-    assert!(lines.contains(&"line,code,reason,firstLine"), "{told}");
+    assert!(
+        lines.contains(&"line,code,reason,firstLine,cameInAt,couponSet"),
+        "{told}"
+    );
     assert_eq!(
         (&first["outcome"], &retry["outcome"]),
         (&"assigned".into(), &"replayed".into())
