@@ -38,8 +38,8 @@ async fn a_file_that_came_before_is_answered_with_its_import() {
         ("couponSetId", set.id.as_str()),
         ("file", "code\nA\nB\n"),
     ];
-    let sent = send_form(&shop, "/v1/imports", form(&fields)).await;
-    assert_eq!(sent.expect(200).body, first);
+    let answer = send_form(&shop, "/v1/imports", form(&fields)).await;
+    assert_eq!(answer.expect(200).body, first);
     assert_eq!(count_imports(&app).await, 1);
 
     // Another way to read it, another type, another set and other bytes are.
@@ -168,11 +168,11 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
         ("file", "code\nA\n"),
     ]);
     let headers = [kind, ("idempotency-key", "run-1")];
-    let sent = shop
+    let answer = shop
         .client
         .send(Method::POST, "/v1/imports", &headers, fields)
         .await;
-    assert_eq!(sent.refusal(), "422 idempotency-key-reused");
+    assert_eq!(answer.refusal(), "422 idempotency-key-reused");
     assert_eq!(count_imports(&app).await, 2);
     assert_eq!(
         upload_as(&set, "é", "", "A").await.refusal(),

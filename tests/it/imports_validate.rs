@@ -89,11 +89,11 @@ async fn the_form_and_json_may_be_rehearsed_and_a_wrong_mode_is_refused() {
             ("mode", mode),
         ])
     };
-    let sent = send_form(&shop, "/v1/imports", fields("validate"))
+    let answer = send_form(&shop, "/v1/imports", fields("validate"))
         .await
         .expect(201);
-    assert_eq!(sent.str("mode"), "validate");
-    set.ended(sent.str("id")).await;
+    assert_eq!(answer.str("mode"), "validate");
+    set.ended(answer.str("id")).await;
     let refused = send_form(&shop, "/v1/imports", fields("maybe")).await;
     assert_eq!(refused.faults(), ["/mode"]);
     let refused = set.upload(LIST, "?mode=maybe", "A").await;
