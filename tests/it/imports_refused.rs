@@ -130,9 +130,13 @@ async fn a_fault_that_shows_before_the_first_row_is_422_and_stores_nothing() {
             b"x;y\n1;2\n".to_vec(),
             "which column holds the codes?",
         ),
-        (CSV, "", utf16("\u{feff}code\nA\n"), "not UTF-8"),
-        (LIST, "", utf16("\u{feff}A\nB\n"), "not UTF-8"),
-        (CSV, "", b"caf\xe9;code\nx;A\n".to_vec(), "not UTF-8"),
+        (JSON, "", utf16("\u{feff}{\"codes\": [\"A\"]}"), "not UTF-8"),
+        (
+            CSV,
+            "?encoding=utf-8",
+            b"caf\xe9;code\nx;A\n".to_vec(),
+            "not UTF-8",
+        ),
     ];
     for (kind, query, body, detail) in files {
         let answer = set.upload(kind, query, body.clone()).await;
@@ -149,7 +153,7 @@ async fn a_bad_row_further_down_is_reported_and_the_good_ones_come_in() {
     let cut = format!("{}…", "x".repeat(255));
     let mut file = format!("code;note\nA;1\nB\0C;2\n{megabyte};3\nD;{megabyte}\n").into_bytes();
     file.extend_from_slice(b"caf\xe9;5\nE;caf\xe9\n");
-    let of_csv = import(&set, CSV, "", file).await;
+    let of_csv = import(&set, CSV, "?encoding=utf-8", file).await;
     assert_eq!(counts(&of_csv), [6, 3, 3, 0]);
     let expected = [
         "3|B\u{fffd}C|controlCharacter|",

@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::TestApp;
 use crate::support::client::Answer;
+use crate::support::database::TestDatabase;
 use crate::support::program::folder;
 use crate::support::shop::CouponSet;
 
@@ -148,7 +149,7 @@ fn router(codes: String) -> Router {
 
 /// A set of a service with these options.
 async fn start(options: &[&str]) -> (TestApp, CouponSet) {
-    let app = TestApp::start_with(options).await;
+    let app = TestApp::with(TestDatabase::create().await, options);
     let shop = app.shop().await;
     let set = shop.multiple("Spring", &[]).await;
     (app, set)

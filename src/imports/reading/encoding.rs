@@ -18,6 +18,9 @@ const BLOCK: usize = 64 * 1024;
 /// The bytes beyond ASCII from which an old encoding is guessed.
 const SAMPLE: usize = 1024 * 1024;
 
+/// Letters beyond ASCII that are too few to tell one old encoding from another.
+const FEW: u64 = 8;
+
 /// Stands for what cannot be decoded: no byte of UTF-8, so that the rows with it are rejected.
 const UNDECODABLE: u8 = 0xff;
 
@@ -153,8 +156,10 @@ impl Evidence {
         kept
     }
 
+    /// A few letters leave it open, and then Western Europe is the likelier.
     fn guess(&self) -> &'static Encoding {
-        self.detector.guess(None, Utf8Detection::Deny)
+        let likelier = (self.faults < FEW).then_some(&b"es"[..]);
+        self.detector.guess(likelier, Utf8Detection::Deny)
     }
 }
 

@@ -37,18 +37,15 @@ impl TestApp {
         Self::on(TestDatabase::create().await)
     }
 
-    /// With these options of the command line.
-    pub async fn start_with(options: &[&str]) -> Self {
-        Self::configured(TestDatabase::create().await, options)
-    }
-
     /// A further replica of the service on a database that another one may use too.
     pub fn on(database: TestDatabase) -> Self {
-        Self::configured(database, &[])
+        Self::with(database, &[])
     }
 
-    fn configured(database: TestDatabase, options: &[&str]) -> Self {
-        let arguments = [&["couponry", "--operator-token", OPERATOR_TOKEN], options].concat();
+    /// With further settings of the command line.
+    pub fn with(database: TestDatabase, settings: &[&str]) -> Self {
+        let arguments = ["couponry", "--operator-token", OPERATOR_TOKEN];
+        let arguments = arguments.iter().chain(settings);
         let config = <CommandLine as clap::Parser>::parse_from(arguments).config;
         let app = App::start(config, &database.options);
         let router = router(app.clone());

@@ -1,8 +1,14 @@
 //! What the readers promise, by example and by property.
 
+mod bombs;
 mod csv;
+mod encodings;
+mod files;
 mod json;
+mod packing;
 mod properties;
+mod samples;
+mod workbooks;
 
 use std::io::Read;
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{code::judge, *},
-    Short, read, read_csv, read_json, read_list, rules,
+    Short, files, read, read_csv, read_json, read_list, rules,
 };
 
 /// Gives a file a few bytes at a time.
@@ -109,7 +109,98 @@ fn any_options() -> impl Strategy<Value = TableOptions> {
         })
 }
 
+/// The text in an encoding that has all of its characters.
+fn encoded(text: &str, encoding: u8) -> Vec<u8> {
+    let marked = || format!("\u{feff}{text}");
+    match encoding {
+        0 => text.as_bytes().to_vec(),
+        1 => marked().into_bytes(),
+        2 => marked().encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        3 => marked().encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        _ => encoding_rs::WINDOWS_1252.encode(text).0.into_owned(),
+    }
+}
+
+fn packed(bytes: Vec<u8>, packing: u8) -> Vec<u8> {
+    match packing {
+        0 => bytes,
+        1 => files::gzip(&bytes),
+        2 => files::zip(&[("codes.csv", &bytes)]),
+        _ => files::gzip(&files::zip(&[("codes.csv", &bytes)])),
+    }
+}
+
+/// Bytes that begin as one of the formats does, or a good file of which some bytes are changed.
+fn half_a_format() -> impl Strategy<Value = Vec<u8>> {
+    let begun = prop::sample::select(vec![
+        &b""[..],
+        b"\x1f\x8b\x08\0",
+        b"PK\x03\x04",
+        b"PK\x05\x06",
+        b"\xff\xfe",
+        b"\xfe\xff",
+    ]);
+    let noise = prop::collection::vec(any::<u8>(), 0..200);
+    let begun = (begun, noise).prop_map(|(begun, noise)| [begun, &noise].concat());
+    let good = prop::sample::select(vec![
+        files::gzip(b"code;n\nA;1\n"),
+        files::zip(&[("a.csv", b"code;n\nA;1\n")]),
+        files::sheet_of(&[&["code", "n"], &["A", "1"]]),
+    ]);
+    let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4);
+    let changed = (good, changes).prop_map(|(mut bytes, changes)| {
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        bytes
+    });
+    prop_oneof![begun, changed]
+}
+
 proptest! {
+    #[test]
+    fn a_table_reads_back_from_any_encoding_and_packing(
+        table in table(),
+        delimiter in delimiters(),
+        crlf in any::<bool>(),
+        column in any::<prop::sample::Index>(),
+        encoding in 0..5_u8,
+        packing in 0..4_u8,
+    ) {
+        let column = column.index(table[0].len());
+        let (file, expected) = written(&table, delimiter, crlf, column);
+        let text = String::from_utf8(file).expect("UTF-8");
+        let options = TableOptions {
+            delimiter: Some(delimiter),
+            header: Some(false),
+            code_column: Some((column + 1).to_string()),
+            encoding: (encoding == 4).then_some(encoding_rs::WINDOWS_1252),
+            ..TableOptions::default()
+        };
+        match files::deliver(&packed(encoded(&text, encoding), packing), &options) {
+            Ok((_, rows)) => prop_assert_eq!(rows, expected),
+            Err(ReadError::Fault(Fault::Empty)) => prop_assert!(expected.is_empty()),
+            Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+
+    #[test]
+    fn a_sheet_reads_back(
+        codes in prop::collection::vec("[A-Z0-9]{1,8}", 1..20),
+    ) {
+        let rows: Vec<[&str; 2]> = codes.iter().map(|code| [code.as_str(), "x"]).collect();
+        let rows: Vec<&[&str]> = [&["code", "n"][..]].into_iter().chain(rows.iter().map(|row| &row[..])).collect();
+        prop_assert_eq!(files::codes(&files::sheet_of(&rows)), codes);
+    }
+
+    #[test]
+    fn no_bytes_break_the_reading_or_the_preview(bytes in half_a_format(), options in any_options()) {
+        let _ = files::deliver(&bytes, &options);
+        let claim = Claim { format: Format::Csv, gzip: false };
+        let _ = sample(files::file(&bytes), claim, false, &options, rules(), &files::limits());
+    }
+
     #[test]
     fn a_written_table_reads_back_with_exact_lines(
         table in table(),

@@ -1,0 +1,139 @@
+//! Files as shops send them, made here, and the reading of a whole delivery.
+
+use std::{fs::File, io::Write};
+
+use clap::Parser;
+use flate2::{Compression, write::GzEncoder};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+
+use super::{super::*, Short, rules};
+use crate::{config::CommandLine, error::Error, imports::limits::Limits};
+
+pub(super) type Outcome = Result<(Understood, Vec<Short>), ReadError<Error>>;
+
+pub(super) fn limits() -> Limits {
+    Limits::new(&CommandLine::parse_from(["couponry"]).config)
+}
+
+pub(super) fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("room for it");
+    file
+}
+
+/// Reads a delivery that is a table or a list.
+pub(super) fn deliver_as(
+    format: Format,
+    gzip: bool,
+    bytes: &[u8],
+    options: &TableOptions,
+    limits: &Limits,
+) -> Outcome {
+    let delivery = Delivery::open(file(bytes), Claim { format, gzip }, options, limits)?;
+    let mut rows = Vec::new();
+    let understood = delivery.read(options, rules(), &mut |row| {
+        rows.push((row.line, row.code.map_err(|rejection| rejection.reason)));
+        Ok(())
+    })?;
+    Ok((understood, rows))
+}
+
+pub(super) fn deliver(bytes: &[u8], options: &TableOptions) -> Outcome {
+    deliver_as(Format::Csv, false, bytes, options, &limits())
+}
+
+/// The codes of a delivery that has nothing wrong.
+#[track_caller]
+pub(super) fn codes(bytes: &[u8]) -> Vec<String> {
+    let (_, rows) = deliver(bytes, &TableOptions::default()).expect("a table");
+    rows.into_iter()
+        .map(|(_, code)| code.expect("a code"))
+        .collect()
+}
+
+#[track_caller]
+pub(super) fn fault(outcome: Outcome) -> Fault {
+    match outcome {
+        Err(ReadError::Fault(fault)) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+pub(super) fn zip_with(files: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let mut zip = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(method);
+    for (name, bytes) in files {
+        if name.ends_with('/') {
+            zip.add_directory(*name, options).expect("a folder");
+        } else {
+            zip.start_file(*name, options).expect("a file");
+            zip.write_all(bytes).expect("memory");
+        }
+    }
+    zip.finish().expect("an archive").into_inner()
+}
+
+pub(super) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+    zip_with(files, CompressionMethod::Deflated)
+}
+
+/// A workbook of these sheets, each given as the XML of its rows; `styles` and `strings` are the insides of those parts.
+pub(super) fn workbook(sheets: &[(&str, &str)], styles: &str, strings: &str) -> Vec<u8> {
+    let kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    let mut list = String::new();
+    let mut links = format!(
+        r#"<Relationship Id="rS" Type="{kind}/styles" Target="styles.xml"/>
+           <Relationship Id="rT" Type="{kind}/sharedStrings" Target="/xl/sharedStrings.xml"/>"#
+    );
+    let mut parts = Vec::new();
+    for (number, (name, rows)) in sheets.iter().enumerate() {
+        list += &format!(r#"<sheet name={name} sheetId="{number}" r:id="r{number}"/>"#);
+        links += &format!(
+            r#"<Relationship Id="r{number}" Type="{kind}/worksheet" Target="worksheets/sheet{number}.xml"/>"#
+        );
+        let sheet = format!(
+            r#"<?xml version="1.0"?><worksheet><dimension ref="A1"/><sheetData>{rows}</sheetData></worksheet>"#
+        );
+        parts.push((format!("xl/worksheets/sheet{number}.xml"), sheet));
+    }
+    parts.push((
+        "xl/workbook.xml".to_owned(),
+        format!("<workbook><workbookPr/><sheets>{list}</sheets></workbook>"),
+    ));
+    parts.push((
+        "xl/_rels/workbook.xml.rels".to_owned(),
+        format!("<Relationships>{links}</Relationships>"),
+    ));
+    parts.push((
+        "xl/styles.xml".to_owned(),
+        format!("<styleSheet>{styles}</styleSheet>"),
+    ));
+    parts.push((
+        "xl/sharedStrings.xml".to_owned(),
+        format!("<sst uniqueCount=\"99999999999999\">{strings}</sst>"),
+    ));
+    let parts: Vec<(&str, &[u8])> = parts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_bytes()))
+        .collect();
+    zip(&parts)
+}
+
+/// A workbook whose only sheet has these cells, as text.
+pub(super) fn sheet_of(rows: &[&[&str]]) -> Vec<u8> {
+    let mut xml = String::new();
+    for row in rows {
+        xml += "<row>";
+        for cell in *row {
+            xml += &format!(r#"<c t="inlineStr"><is><t>{cell}</t></is></c>"#);
+        }
+        xml += "</row>";
+    }
+    workbook(&[("\"Sheet1\"", &xml)], "", "")
+}
