@@ -126,7 +126,7 @@ async fn an_import_tells_its_whole_story() {
         .collect();
     names.sort_unstable();
     let expected = "cancelledAt couponSetId createdAt duplicates errorReportFileUrl errors errorsByReason failure \
-        finishedAt id mode options origin progress startedAt status success total type";
+        finishedAt id mode options origin progress startedAt status success total type undoneAt withdrawn";
     assert_eq!(names.join(" "), expected);
     assert_eq!(import["type"], "coupons");
     assert_eq!(import["couponSetId"], set.id);

@@ -107,7 +107,7 @@ async fn what_has_ended_otherwise_cannot_be_cancelled() {
     ] {
         let refused = cancel(&shop, id).await;
         assert_eq!(refused.refusal(), "409 wrong-state");
-        assert_eq!(refused.body["importStatus"], status);
+        assert_eq!(refused.body["state"], status);
     }
     let nobodys = cancel(&shop, uuid::Uuid::now_v7()).await;
     assert_eq!(nobodys.refusal(), "404 not-found");
@@ -194,7 +194,7 @@ async fn an_import_that_fails_too_often_ends_as_an_error_and_makes_room() {
     all_is_cleaned_up(&app).await;
     assert_eq!(codes(&app).await, ["A", "B"]);
     let refused = cancel(&shop, broken.id).await;
-    assert_eq!(refused.body["importStatus"], "error");
+    assert_eq!(refused.body["state"], "error");
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn only_an_import_that_has_ended_can_be_deleted() {
         let url = format!("/v1/imports/{id}");
         let refused = shop.client.delete(&url).await;
         assert_eq!(refused.refusal(), "409 wrong-state");
-        assert_eq!(refused.body["importStatus"], status);
+        assert_eq!(refused.body["state"], status);
         cancel(&shop, &id).await.expect(200);
         shop.client.delete(&url).await.expect(204);
     }

@@ -375,11 +375,7 @@ async fn what_few_items_cost_does_not_grow_with_the_reservations_that_are_open()
                     format!("{} to {} pages for {}", none.pages, many.pages, many.call)
                 })
                 .collect();
-            assert_eq!(
-                grown,
-                Vec::<String>::new(),
-                "{statistics:?}, {plans} plans"
-            );
+            assert_eq!(grown, Vec::<String>::new(), "{statistics:?}, {plans} plans");
         }
     }
 }
