@@ -35,7 +35,14 @@ begin
   if v_import.epoch is distinct from p_epoch or v_import.status <> 'inProgress' then
     return 0;
   end if;
-  select s.unique_in_tenant or v_import.mode <> 'import' into strict v_judged
+  -- The cards of a cancelled import took turns of their codes. When they are cleaned up, a code may be there that has no
+  -- first turn, and the index would let it in once more.
+  select s.unique_in_tenant or v_import.mode <> 'import' or exists (
+           select 1
+             from lots l
+            where l.tenant_id = p_tenant and l.set_no = v_import.set_no and l.import_id is not null
+              and l.published_at is null and l.state <> 'filling')
+    into strict v_judged
     from coupon_sets s
    where s.tenant_id = p_tenant and s.set_no = v_import.set_no;
   if v_judged then

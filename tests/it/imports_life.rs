@@ -53,10 +53,11 @@ impl<'a> ByHand<'a> {
             stored += codes.len();
             write!(
                 sql,
-                "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes)
-                 select tenant_id, id, {chunk}, array{lines:?}, array{lines:?}, string_to_array('{}', ' ')
+                "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes, size)
+                 select tenant_id, id, {chunk}, array{lines:?}, array{lines:?}, string_to_array('{}', ' '), {}
                    from imports where id = '{id}';",
-                codes.join(" ")
+                codes.join(" "),
+                codes.len()
             )
             .unwrap();
         }

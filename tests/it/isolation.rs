@@ -160,6 +160,12 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
             json(json!({"codes": ["SECRET-2"]}), Gone)
         }
         "post /v1/imports" | "post /v1/imports/" => form(),
+        "post /v1/imports/preview" => Case {
+            query: "",
+            content_type: "text/csv",
+            body: "code\nMINE\n".to_owned(),
+            stranger: Own(200),
+        },
         "post /v1/coupon-sets/{couponSetId}/assignments" => json(json!({"contactId": "me"}), Gone),
         "post /v1/coupon-sets/{couponSetId}/assignments/batch" => {
             json(json!({"items": [{"contactId": "me"}]}), Gone)
