@@ -265,6 +265,9 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey
         .step(Method::POST, &imports, "text/plain", "B C")
         .await;
+    journey
+        .step(Method::POST, "/v1/imports/preview", "text/csv", "code\nA\n")
+        .await;
     let import = journey.post(&imports, json!({"codes": ["D"]})).await;
     journey
         .step(Method::POST, "/v1/imports/preview", "text/csv", "code\nA\n")

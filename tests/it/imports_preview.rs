@@ -56,10 +56,9 @@ async fn a_preview_tells_how_a_file_would_be_read_and_stores_nothing() {
 #[tokio::test]
 async fn what_a_preview_guesses_answers_what_an_import_asks() {
     let (_app, shop, set) = start().await;
-    let mut file = "holder,key\n".to_owned();
-    for n in 0..30_u32 {
-        file += &format!("ann,X{:06}\n", n.wrapping_mul(48_271) % 1_000_000);
-    }
+    let row = |n: u32| format!("ann,X{:06}\n", n.wrapping_mul(48_271) % 1_000_000);
+    let rows: Vec<String> = (0..30).map(row).collect();
+    let file = format!("holder,key\n{}", rows.concat());
     let refused = set.upload(CSV, "", file.clone()).await;
     assert_eq!(refused.refusal(), "422 unreadable-file");
     let sample = preview(&shop.client, CSV, "", file.clone())
@@ -81,10 +80,10 @@ async fn what_a_preview_guesses_answers_what_an_import_asks() {
 #[tokio::test]
 async fn packed_parts_workbooks_and_lists_have_previews() {
     let (_app, shop, _) = start().await;
-    let text: String = (0..300_000_u64)
+    let rows: Vec<String> = (0..300_000_u64)
         .map(|n| format!("{:016X}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
         .collect();
-    let packed = gzip(text.as_bytes());
+    let packed = gzip(rows.concat().as_bytes());
     let part = packed[..1 << 20].to_vec();
     let sample = preview(&shop.client, "application/gzip", "", part)
         .await

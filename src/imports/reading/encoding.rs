@@ -85,7 +85,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 fn utf_16(block: &[u8]) -> Option<&'static Encoding> {
     // A text that fits has both bytes of its last character.
     let pairs = block.len() / 2;
-    if pairs < 2 || block.len() % 2 > 0 {
+    if pairs < 2 || !block.len().is_multiple_of(2) {
         return None;
     }
     let nul = |place: usize| {

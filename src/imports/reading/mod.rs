@@ -24,6 +24,7 @@ mod input;
 mod json;
 mod list;
 mod numbers;
+mod part;
 mod sample;
 mod sheet;
 mod table;

@@ -29,7 +29,8 @@ impl Format {
 
     /// Reads a code such as `dd/mm/yyyy` or `"GC-"00000`.
     pub(super) fn parse(code: &str) -> Self {
-        let (mut date, mut time) = (false, false);
+        // Months are minutes where hours or seconds are beside them.
+        let (mut date, mut month, mut time) = (false, false, false);
         let mut digits = String::new();
         let (mut places, mut only_digits) = (0, true);
         let mut characters = code.chars();
@@ -59,19 +60,16 @@ impl Format {
                 }
                 'y' | 'Y' | 'd' | 'D' => date = true,
                 'h' | 'H' | 's' | 'S' => time = true,
-                // A month, unless hours or seconds are beside it.
-                'm' | 'M' => only_digits = false,
+                'm' | 'M' => month = true,
                 '0' => {
                     places += 1;
                     digits.push('0');
                 }
-                '-' | ' ' | '/' | '.' | ':' if c != '.' => digits.extend(['\\', c]),
+                '-' | ' ' | '/' | ':' => digits.extend(['\\', c]),
                 _ => only_digits = false,
             }
         }
-        let month =
-            code.contains(['m', 'M']) && !only_digits && !code.contains(['0', '#', '?', '@']);
-        if date || (month && !time && !code.eq_ignore_ascii_case("general")) {
+        if date || (month && !time) {
             Self::Date
         } else if time {
             Self::Time

@@ -3,33 +3,22 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
-    io::{self, Read},
 };
 
-use encoding_rs::{Encoding, UTF_8};
 use serde::Serialize;
 
 use super::{
     Claim, Delimiter, Fault, Format, ReadError, Rules, TableOptions,
     code::{Cell, printable},
     column::Column,
-    csv::{self, CsvRecords},
     delivery::open_workbook,
-    encoding::{self, Decoded},
-    fault_of, header,
+    header::{self, Layout},
     list::{self, read_list},
-    sheet::SheetRows,
-    table::{Record, Records, read_table},
-    unpack::{Content, Packed, Packing, unpack},
-    workbook::Workbook,
+    part::{Extent, Source, Text},
+    table::{Records, read_table},
+    unpack::{Content, Packing, unpack},
 };
 use crate::{error::Error, imports::limits::Limits};
-
-/// The bytes of a text that are looked at; what is packed may hold far more.
-const TEXT_BYTES: usize = 1024 * 1024;
-
-/// The rows of a sheet that are looked at.
-const SHEET_ROWS: usize = 10_000;
 
 /// The lines that a warning names.
 const LINES: usize = 5;
@@ -162,49 +151,6 @@ pub(crate) fn sample(
     }
 }
 
-/// The text of a part, as UTF-8.
-struct Text {
-    bytes: Vec<u8>,
-    encoding: &'static Encoding,
-    guessed: bool,
-    /// Its last row may be cut.
-    cut: bool,
-}
-
-impl Text {
-    fn read(packed: &Packed, whole: bool, told: Option<&'static Encoding>) -> io::Result<Self> {
-        let mut bytes = Vec::new();
-        let mut input = packed.open().take(TEXT_BYTES as u64 + 1);
-        let ended = match input.read_to_end(&mut bytes) {
-            Ok(_) => bytes.len() <= TEXT_BYTES,
-            Err(error) if !whole && matches!(fault_of(&error), Some(Fault::CutShort)) => false,
-            Err(error) => return Err(error),
-        };
-        bytes.truncate(TEXT_BYTES);
-        let cut = !(whole && ended);
-        // A character may be cut at the end, but not at the last line break.
-        let lines = bytes.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
-        let certain = match lines {
-            Some(end) if cut => &bytes[..end & !1],
-            _ => &bytes[..],
-        };
-        let encoding = encoding::detect(certain, told)?;
-        let has_mark = Encoding::for_bom(&bytes).is_some();
-        let guessed = told.is_none() && !has_mark && encoding != UTF_8;
-        let mut text = Vec::with_capacity(bytes.len());
-        Decoded::new(&bytes[..], encoding).read_to_end(&mut text)?;
-        let cut = cut && !text.ends_with(b"\n") && !text.ends_with(b"\r");
-        Ok(Self {
-            bytes: text,
-            encoding,
-            guessed: guessed
-                && encoding != encoding_rs::UTF_16LE
-                && encoding != encoding_rs::UTF_16BE,
-            cut,
-        })
-    }
-}
-
 fn sample_list(text: &Text, rules: Rules) -> Result<Sample, Failure> {
     let bytes = &text.bytes[..];
     // The last code may be cut, unless it is the only one.
@@ -234,7 +180,7 @@ fn sample_list(text: &Text, rules: Rules) -> Result<Sample, Failure> {
         sheets: None,
         rows,
         complete: bytes.len() == text.bytes.len() && !text.cut,
-        columns: vec![column_sample(0, None, column, confidence)],
+        columns: vec![column_sample(0, None, &column, confidence)],
         code_column: Some(Guess {
             number: 1,
             name: None,
@@ -247,7 +193,7 @@ fn sample_list(text: &Text, rules: Rules) -> Result<Sample, Failure> {
 fn column_sample(
     column: usize,
     name: Option<String>,
-    seen: Column,
+    seen: &Column,
     confidence: f64,
 ) -> ColumnSample {
     ColumnSample {
@@ -255,7 +201,7 @@ fn column_sample(
         name,
         filled: seen.filled,
         unique: seen.unique(),
-        samples: seen.samples,
+        samples: seen.samples.clone(),
         confidence,
     }
 }
@@ -266,86 +212,9 @@ fn sample_table(
     rules: Rules,
 ) -> Result<Sample, Failure> {
     let extent = source.measure(options)?;
-    let (mut rows, delimiter) = source.rows(options, extent.records)?;
-    let (_, first_row) = rows.first_row()?.ok_or(Fault::Empty)?;
-    let mut columns = Vec::new();
-    let mut count = 0;
-    loop {
-        let mut cells: Vec<Cell> = Vec::new();
-        let keep = |column: usize, piece: &[u8]| {
-            if column < header::LOOKED_AT {
-                cells.resize_with(cells.len().max(column + 1), Cell::default);
-                cells[column].push(piece);
-            }
-        };
-        let Some(record) = rows.next::<Error>(keep)? else {
-            break;
-        };
-        if record.columns > 1 || !cells.iter().all(Cell::is_blank) {
-            count += 1;
-            look_at(&mut columns, &cells);
-        }
-    }
-    drop(rows);
-
-    let told = options.told();
-    let (header, chosen) = match header::layout(&first_row, options.header, &told) {
-        Ok(layout) => (layout.header, Some(layout.code_column)),
-        Err(Fault::CodeColumnNeeded { .. }) => {
-            let best = best(&columns, |_| None, count);
-            let names = best.is_some_and(|(best, _)| {
-                first_row
-                    .get(best)
-                    .is_some_and(|cell| cell.text().is_ok_and(|name| columns[best].names(name)))
-            });
-            (options.header.unwrap_or(names), None)
-        }
-        Err(fault) => return Err(fault.into()),
-    };
-    if !header {
-        count += 1;
-        look_at(&mut columns, &first_row);
-    }
-    columns.resize_with(
-        columns.len().max(first_row.len()).min(header::LOOKED_AT),
-        Column::default,
-    );
-    let name = |column: usize| {
-        let text = first_row.get(column).filter(|_| header)?.text().ok()?;
-        Some(printable(text)).filter(|name| !name.is_empty())
-    };
-    let only = columns.len() == 1;
-    let confidence =
-        |column: usize, seen: &Column| seen.confidence(name(column).as_deref(), count, only);
-    let guess = match chosen {
-        Some(column) => columns
-            .get(column)
-            .map(|seen| (column, confidence(column, seen))),
-        None => best(&columns, name, count),
-    };
-
-    let mut warnings = Vec::new();
-    if chosen.is_none() {
-        warnings.push(Warning::new(
-            "codeColumnNeeded",
-            "An import would ask which column holds the codes; pass codeColumn and header.",
-        ));
-    }
-    if let Some((column, sure)) = guess {
-        let rival = columns.iter().enumerate().find(|(other, seen)| {
-            *other != column && told.codes.is_none() && confidence(*other, seen) > sure - CLOSE
-        });
-        if let Some((other, _)) = rival {
-            warnings.push(Warning::new(
-                "ambiguousCodeColumn",
-                format!(
-                    "Column {} may hold the codes as well as column {}; pass codeColumn.",
-                    other + 1,
-                    column + 1
-                ),
-            ));
-        }
-    }
+    let seen = Seen::read(source, &extent, options)?;
+    let guess = seen.guess();
+    let mut warnings = seen.warnings(options);
     if let Some(line) = extent.unclosed {
         let mut warning = Warning::new(
             "unclosedQuote",
@@ -356,69 +225,179 @@ fn sample_table(
     }
     if let Some((column, _)) = guess {
         let options = TableOptions {
-            header: Some(header),
+            header: Some(seen.header),
             code_column: Some((column + 1).to_string()),
             ..options.clone()
         };
-        let mut complaints = Complaints::default();
-        let (mut rows, delimiter) = source.rows(&options, extent.records)?;
-        let read = read_table(&mut rows, delimiter, &options, rules, &mut |row| {
-            complaints.add(row);
-            Ok(())
-        });
-        match read {
-            // The first row of codes may be the one that is cut.
-            Ok(_) | Err(ReadError::Fault(Fault::OnlyHeader)) => {}
-            Err(error) => return Err(error),
-        }
-        warnings.extend(complaints.warnings());
+        warnings.extend(complaints(source, &extent, &options, rules)?);
     }
-    let guess = guess.map(|(column, confidence)| Guess {
-        number: column + 1,
-        name: name(column),
-        confidence,
-    });
-    let columns = columns.into_iter().enumerate().map(|(column, seen)| {
-        let confidence = confidence(column, &seen);
-        column_sample(column, name(column), seen, confidence)
+    let name = |column| seen.name(column).map(printable);
+    let columns = seen.columns.iter().enumerate().map(|(column, values)| {
+        let confidence = seen.confidence(column, values);
+        column_sample(column, name(column), values, confidence)
     });
     Ok(Sample {
         format: "csv",
         packing: None,
         encoding: None,
-        delimiter: delimiter.map(Delimiter::as_str),
-        header,
+        delimiter: seen.delimiter.map(Delimiter::as_str),
+        header: seen.header,
         sheet: None,
         sheets: None,
-        rows: count,
+        rows: seen.rows,
         complete: extent.complete,
         columns: columns.collect(),
-        code_column: guess,
+        code_column: guess.map(|(column, confidence)| Guess {
+            number: column + 1,
+            name: name(column),
+            confidence,
+        }),
         warnings,
     })
 }
 
-fn look_at(columns: &mut Vec<Column>, cells: &[Cell]) {
-    columns.resize_with(columns.len().max(cells.len()), Column::default);
-    for (column, cell) in columns.iter_mut().zip(cells) {
-        if let Ok(text) = cell.text() {
-            column.add(text);
-        }
+/// What an import of these rows would complain about.
+fn complaints(
+    source: &mut Source,
+    extent: &Extent,
+    options: &TableOptions,
+    rules: Rules,
+) -> Result<Vec<Warning>, Failure> {
+    let mut complaints = Complaints::default();
+    let (mut rows, delimiter) = source.rows(options, extent.records)?;
+    let read = read_table(&mut rows, delimiter, options, rules, &mut |row| {
+        complaints.add(row);
+        Ok(())
+    });
+    match read {
+        // The first row of codes may be the one that is cut.
+        Ok(_) | Err(ReadError::Fault(Fault::OnlyHeader)) => Ok(complaints.warnings()),
+        Err(error) => Err(error),
     }
 }
 
-fn best(
-    columns: &[Column],
-    name: impl Fn(usize) -> Option<String>,
+/// What was seen of a table.
+struct Seen {
+    delimiter: Option<Delimiter>,
+    first_row: Vec<Cell>,
+    header: bool,
+    columns: Vec<Column>,
     rows: usize,
-) -> Option<(usize, f64)> {
-    let only = columns.len() == 1;
-    let sure = columns
-        .iter()
-        .enumerate()
-        .map(|(column, seen)| (column, seen.confidence(name(column).as_deref(), rows, only)));
-    // Of equals the first.
-    sure.reduce(|best, other| if other.1 > best.1 { other } else { best })
+    /// The code column that an import would take; without one it would ask.
+    chosen: Option<usize>,
+}
+
+impl Seen {
+    fn read(source: &mut Source, extent: &Extent, options: &TableOptions) -> Result<Self, Failure> {
+        let (mut records, delimiter) = source.rows(options, extent.records)?;
+        let (_, first_row) = records.first_row()?.ok_or(Fault::Empty)?;
+        let mut seen = Self {
+            delimiter,
+            first_row: Vec::new(),
+            header: true,
+            columns: Vec::new(),
+            rows: 0,
+            chosen: None,
+        };
+        while let Some((_, cells)) = records.first_row()? {
+            seen.look_at(&cells);
+        }
+        match header::layout(&first_row, options.header, &options.told()) {
+            Ok(Layout {
+                header,
+                code_column,
+                ..
+            }) => {
+                seen.header = header;
+                seen.chosen = Some(code_column);
+            }
+            Err(Fault::CodeColumnNeeded { .. }) => {
+                seen.header = options
+                    .header
+                    .unwrap_or_else(|| seen.is_headed_by(&first_row));
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        if !seen.header {
+            seen.look_at(&first_row);
+        }
+        let width = seen.columns.len().max(first_row.len());
+        seen.columns.resize_with(width, Column::default);
+        seen.first_row = first_row;
+        Ok(seen)
+    }
+
+    fn look_at(&mut self, cells: &[Cell]) {
+        self.rows += 1;
+        let width = self.columns.len().max(cells.len());
+        self.columns.resize_with(width, Column::default);
+        for (column, cell) in self.columns.iter_mut().zip(cells) {
+            if let Ok(text) = cell.text() {
+                column.add(text);
+            }
+        }
+    }
+
+    /// Whether a row names the likeliest column, by what the column holds.
+    fn is_headed_by(&self, first_row: &[Cell]) -> bool {
+        self.best().is_some_and(|(column, _)| {
+            let name = first_row.get(column).and_then(|cell| cell.text().ok());
+            name.is_some_and(|name| self.columns[column].names(name))
+        })
+    }
+
+    fn name(&self, column: usize) -> Option<&str> {
+        let cell = self.first_row.get(column).filter(|_| self.header)?;
+        let name = cell.text().ok()?.trim();
+        (!name.is_empty()).then_some(name)
+    }
+
+    fn confidence(&self, column: usize, values: &Column) -> f64 {
+        values.confidence(self.name(column), self.rows, self.columns.len() == 1)
+    }
+
+    fn all_confidences(&self) -> impl Iterator<Item = (usize, f64)> {
+        let columns = self.columns.iter().enumerate();
+        columns.map(|(column, values)| (column, self.confidence(column, values)))
+    }
+
+    /// Of equals the first.
+    fn best(&self) -> Option<(usize, f64)> {
+        self.all_confidences()
+            .reduce(|best, other| if other.1 > best.1 { other } else { best })
+    }
+
+    fn guess(&self) -> Option<(usize, f64)> {
+        match self.chosen {
+            Some(column) => self.all_confidences().nth(column),
+            None => self.best(),
+        }
+    }
+
+    fn warnings(&self, options: &TableOptions) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if self.chosen.is_none() {
+            warnings.push(Warning::new(
+                "codeColumnNeeded",
+                "An import would ask which column holds the codes; pass codeColumn and header.",
+            ));
+        }
+        if options.code_column.is_none()
+            && let Some((column, sure)) = self.guess()
+            && let Some((other, _)) = self
+                .all_confidences()
+                .find(|(other, confidence)| *other != column && *confidence > sure - CLOSE)
+        {
+            let (column, other) = (column + 1, other + 1);
+            warnings.push(Warning::new(
+                "ambiguousCodeColumn",
+                format!(
+                    "Column {other} may hold the codes as well as column {column}; pass codeColumn."
+                ),
+            ));
+        }
+        warnings
+    }
 }
 
 /// Rejected rows by the reason, as they would be reported.
@@ -450,89 +429,5 @@ impl Complaints {
             lines,
         };
         self.by_kind.into_iter().map(warning).collect()
-    }
-}
-
-/// Where the records come from, as often as they are read.
-enum Source {
-    Text(Text),
-    Workbook(Box<Workbook>),
-}
-
-/// How far a part is looked at.
-struct Extent {
-    records: usize,
-    complete: bool,
-    /// The line of a quote that is not closed.
-    unclosed: Option<u32>,
-}
-
-impl Source {
-    /// So many of the records.
-    fn rows(
-        &mut self,
-        options: &TableOptions,
-        records: usize,
-    ) -> Result<(First<'_>, Option<Delimiter>), Failure> {
-        let (rows, delimiter) = match self {
-            Self::Text(text) => {
-                let (rows, delimiter) =
-                    csv::open(&text.bytes[..], options.delimiter, &options.told())?;
-                (Rows::Csv(Box::new(rows)), delimiter)
-            }
-            Self::Workbook(workbook) => (Rows::Sheet(workbook.rows()?), None),
-        };
-        let left = records;
-        Ok((First { rows, left }, delimiter))
-    }
-
-    fn measure(&mut self, options: &TableOptions) -> Result<Extent, Failure> {
-        let (cut, most) = match self {
-            Self::Text(text) => (text.cut, usize::MAX),
-            Self::Workbook(_) => (false, SHEET_ROWS),
-        };
-        let (mut rows, _) = self.rows(options, most)?;
-        let (mut records, mut unclosed) = (0, None);
-        loop {
-            match rows.next::<Error>(|_, _| ()) {
-                Ok(Some(_)) => records += 1,
-                Ok(None) => break,
-                Err(ReadError::UnclosedQuote { line }) => {
-                    unclosed = Some(line);
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let leave_out = cut && unclosed.is_none() && records > 1;
-        Ok(Extent {
-            complete: !cut && unclosed.is_none() && records < most,
-            records: records - usize::from(leave_out),
-            unclosed,
-        })
-    }
-}
-
-enum Rows<'s> {
-    Csv(Box<CsvRecords<&'s [u8]>>),
-    Sheet(SheetRows<'s>),
-}
-
-/// The first records of a table.
-struct First<'s> {
-    rows: Rows<'s>,
-    left: usize,
-}
-
-impl Records for First<'_> {
-    fn next<E>(&mut self, keep: impl FnMut(usize, &[u8])) -> Result<Option<Record>, ReadError<E>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        match &mut self.rows {
-            Rows::Csv(rows) => rows.next(keep),
-            Rows::Sheet(rows) => rows.next(keep),
-        }
     }
 }

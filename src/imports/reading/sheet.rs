@@ -108,7 +108,8 @@ impl<'w> SheetRows<'w> {
             }
             "str" => unescape(&mut self.value),
             "b" => {
-                self.value = if self.value == "1" { "TRUE" } else { "FALSE" }.to_owned();
+                let shown = if self.value == "1" { "TRUE" } else { "FALSE" };
+                shown.clone_into(&mut self.value);
             }
             "e" => {
                 self.value.clear();

@@ -267,16 +267,13 @@ pub(super) fn attribute(element: &BytesStart, name: &str) -> io::Result<Option<S
 
 /// The XML of a part. Empty elements come as a start and an end.
 pub(super) struct Xml {
-    reader: Reader<BufReader<Pieces<Bounded<Box<dyn Read + Send>>>>>,
+    reader: Reader<BufReader<Pieces>>,
     buffer: Vec<u8>,
 }
 
 impl Xml {
-    fn new(bytes: Bounded<Box<dyn Read + Send>>) -> Self {
-        let pieces = Pieces {
-            input: bytes,
-            piece: 0,
-        };
+    fn new(input: Bounded<Box<dyn Read + Send>>) -> Self {
+        let pieces = Pieces { input, piece: 0 };
         let mut reader = Reader::from_reader(BufReader::with_capacity(64 * 1024, pieces));
         let config = reader.config_mut();
         config.expand_empty_elements = true;
@@ -376,13 +373,13 @@ pub(super) fn unescape(text: &mut String) {
 }
 
 /// Ends with a fault where more comes without a tag than any workbook has: the parser holds a piece as a whole.
-struct Pieces<R> {
-    input: R,
+struct Pieces {
+    input: Bounded<Box<dyn Read + Send>>,
     /// Bytes since a tag began.
     piece: usize,
 }
 
-impl<R: Read> Read for Pieces<R> {
+impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
         self.piece = match buffer[..read].iter().rposition(|byte| *byte == b'<') {

@@ -1,6 +1,6 @@
 //! Files as shops send them, made here, and the reading of a whole delivery.
 
-use std::{fs::File, io::Write};
+use std::{fmt::Write as _, fs::File, io::Write};
 
 use clap::Parser;
 use flate2::{Compression, write::GzEncoder};
@@ -93,10 +93,12 @@ pub(super) fn workbook(sheets: &[(&str, &str)], styles: &str, strings: &str) -> 
     );
     let mut parts = Vec::new();
     for (number, (name, rows)) in sheets.iter().enumerate() {
-        list += &format!(r#"<sheet name={name} sheetId="{number}" r:id="r{number}"/>"#);
-        links += &format!(
-            r#"<Relationship Id="r{number}" Type="{kind}/worksheet" Target="worksheets/sheet{number}.xml"/>"#
-        );
+        write!(
+            list,
+            r#"<sheet name={name} sheetId="{number}" r:id="r{number}"/>"#
+        )
+        .expect("memory");
+        write!(links, r#"<Relationship Id="r{number}" Type="{kind}/worksheet" Target="worksheets/sheet{number}.xml"/>"#).expect("memory");
         let sheet = format!(
             r#"<?xml version="1.0"?><worksheet><dimension ref="A1"/><sheetData>{rows}</sheetData></worksheet>"#
         );
@@ -131,7 +133,7 @@ pub(super) fn sheet_of(rows: &[&[&str]]) -> Vec<u8> {
     for row in rows {
         xml += "<row>";
         for cell in *row {
-            xml += &format!(r#"<c t="inlineStr"><is><t>{cell}</t></is></c>"#);
+            write!(xml, r#"<c t="inlineStr"><is><t>{cell}</t></is></c>"#).expect("memory");
         }
         xml += "</row>";
     }

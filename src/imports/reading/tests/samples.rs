@@ -1,5 +1,7 @@
 //! What a preview tells.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -80,10 +82,12 @@ fn the_code_column_is_found_by_what_is_in_it() {
     let mut file = "id,mail,price,day,key,name\n".to_owned();
     for n in 1..60_u64 {
         let key = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
-        file += &format!(
-            "{n},a{n}@b.com,{n}.50,2026-01-{:02},{key:010X},Ann\n",
+        writeln!(
+            file,
+            "{n},a{n}@b.com,{n}.50,2026-01-{:02},{key:010X},Ann",
             n % 28 + 1
-        );
+        )
+        .expect("memory");
     }
     let sample = look(&file);
     assert_eq!(sample["codeColumn"]["name"], "key", "{sample:#}");
@@ -123,7 +127,7 @@ fn two_columns_of_codes_are_told_to_be_ambiguous() {
     let mut nameless = String::new();
     for n in 0..40_u64 {
         let key = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
-        nameless += &format!("{key:010X},{:010X}\n", key ^ 0xff_ffff);
+        writeln!(nameless, "{key:010X},{:010X}", key ^ 0xff_ffff).expect("memory");
     }
     file += &nameless;
     assert_eq!(
@@ -137,7 +141,7 @@ fn two_columns_of_codes_are_told_to_be_ambiguous() {
 fn what_is_packed_is_looked_at_as_far_as_it_goes() {
     let mut file = "code;n\n".to_owned();
     for n in 0..200_000_u64 {
-        file += &format!("{:016X};{n}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        writeln!(file, "{:016X};{n}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).expect("memory");
     }
     let packed = gzip(file.as_bytes());
     let part = look(&packed[..1 << 19]);
