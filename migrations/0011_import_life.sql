@@ -30,8 +30,33 @@ alter table cards
 
 create unique index cards_folded_key on cards (tenant_id, folded, set_no, turn) where folded is not null;
 
--- For the cards of cancelled lots.
+-- Only cards of cancelled lots are ever deleted, and the database itself sees to that.
 grant delete on cards to couponry_app;
+
+create function forbid_loss_of_cards()
+returns trigger
+language plpgsql
+as $$
+begin
+  if exists (
+    select 1
+      from gone g
+     where not exists (
+       select 1
+         from lots l
+        where l.tenant_id = g.tenant_id and l.set_no = g.set_no and l.lot_no = g.lot_no and l.state = 'cancelled'))
+  then
+    raise exception 'permission denied: only cards of cancelled lots may be deleted'
+      using errcode = 'insufficient_privilege';
+  end if;
+  return null;
+end $$;
+
+create trigger forbid_loss
+  after delete on cards
+  referencing old table as gone
+  for each statement
+  execute function forbid_loss_of_cards();
 
 -- `validate` judges the rows and takes nothing in. `fingerprint` is of the file and of how it is read. `idempotency_key`
 -- is a hash. `failures` counts the tries in a row that failed on our side. `claimed_at` is when a worker took it up last.

@@ -83,8 +83,8 @@ pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion
     delivery
 }
 
-/// Delivers codes and waits until they can be handed out. An upload whose outcome is unknown is sent again: if both came
-/// in, the codes count for one of them.
+/// Delivers codes and waits until they can be handed out. An upload whose outcome is unknown is sent again: if the first
+/// one came in, it is known again.
 async fn import(
     shared: &Shared,
     caller: &mut Caller,
@@ -95,7 +95,8 @@ async fn import(
     let path = format!("{}/imports", shared.shop.path(set));
     let body = json!({"codes": codes}).to_string();
     let import = caller.insist(random, Request::post(&path, &body)).await;
-    assert_eq!(import.status, 201, "{}", import.body);
+    // 200: the first one had come in.
+    assert!(matches!(import.status, 200 | 201), "{}", import.body);
     let id = import.body["id"].as_str().expect("an id").to_owned();
     loop {
         let import = caller.read(random, &format!("/v1/imports/{id}")).await;
