@@ -368,6 +368,27 @@ async fn an_assignment_beside_an_undo_has_its_code_or_never_gets_it() {
 }
 
 #[tokio::test]
+async fn undoes_of_one_import_at_once_have_one_answer() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("set", &[]).await;
+    let import = set.fill(&["A", "B", "C"]).await;
+    set.assign("ann").await.expect(201);
+    let undoes = (0..4).map(|_| undo(&shop.client, &import, ""));
+    let answers = join_all(undoes).await;
+    for answer in answers {
+        assert_eq!(numbers(&import, answer), [2, 0, 1]);
+    }
+    assert_eq!(
+        app.database
+            .ask_one("select count(*) from ledger_entries")
+            .await,
+        1
+    );
+    check_ledger(&app).await;
+}
+
+#[tokio::test]
 async fn an_undo_touches_as_few_pages_of_300_thousand_codes_as_of_300() {
     let app = TestApp::start().await;
     let shop = app.shop().await;

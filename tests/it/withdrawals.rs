@@ -1,5 +1,6 @@
 //! What withdrawing by name promises: a code that nobody has goes to nobody, whatever is asked and however.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::reservations::{hold_sweeper, lapse};
@@ -276,6 +277,45 @@ async fn what_cannot_be_withdrawn_is_refused_and_changes_nothing() {
     set.delete().await.expect(204);
     let refused = set.ask_to_withdraw(json!({"codes": ["A"]})).await;
     assert_eq!(refused.refusal(), "404 not-found");
+    check_ledger(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_is_asked_for_while_it_is_withdrawn_is_given_or_withdrawn() {
+    let app = TestApp::start().await;
+    let other = app.replica();
+    let shop = app.shop().await;
+    let codes: Vec<String> = (0..400).map(|n| format!("C{n:03}")).collect();
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let set = shop.multiple("set", &codes).await;
+    let askers = (0..6).map(|n| {
+        let set = if n % 2 == 0 {
+            set.clone()
+        } else {
+            set.at(&shop.at(&other))
+        };
+        async move { empty(&set).await }
+    });
+    // From the end to the beginning, so that they meet those who ask; and each twice.
+    let withdrawers = (0..2).map(|_| {
+        let (set, codes) = (set.clone(), codes.clone());
+        async move {
+            let mut withdrawn = Vec::new();
+            for portion in codes.rchunks(7) {
+                let became = set.withdraw(portion).await;
+                let became = portion.iter().zip(became);
+                let now = became.filter(|(_, became)| became == "withdrawn");
+                withdrawn.extend(now.map(|(code, _)| (*code).to_owned()));
+            }
+            withdrawn
+        }
+    });
+    let (given, withdrawn) = tokio::join!(join_all(askers), join_all(withdrawers));
+    let (given, withdrawn) = (given.concat(), withdrawn.concat());
+    assert!(given.len() > 10 && withdrawn.len() > 10);
+    let mut all = [given, withdrawn].concat();
+    all.sort_unstable();
+    assert_eq!(all, codes);
     check_ledger(&app).await;
 }
 
