@@ -56,9 +56,10 @@ impl Model {
         let set = &mut self.sets[set_index];
         let origin = set.withdrawn.origins.get(&card.code);
         let is_undone = origin.is_some_and(|origin| self.imports[*origin].undone.is_some());
-        set.returned.push(card.clone());
+        let code = card.code.clone();
+        set.returned.push(card);
         if is_undone {
-            self.remove(set_index, &card.code);
+            self.remove(set_index, &code);
         }
     }
 
