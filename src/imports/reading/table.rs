@@ -106,15 +106,6 @@ pub(super) fn read_table<E>(
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| (column + 1).to_string())
     };
-    let attribute = |column: usize| {
-        let name = name(column);
-        // A comma would part it when it is told again.
-        if name.contains(',') {
-            (column + 1).to_string()
-        } else {
-            name
-        }
-    };
     let names: Vec<String> = layout
         .attribute_columns
         .iter()
@@ -125,13 +116,10 @@ pub(super) fn read_table<E>(
         header: layout.header,
         code_column: name(layout.code_column),
         expires_at_column: layout.expires_at_column.map(name),
-        attribute_columns: options.attribute_columns.as_ref().map(|_| {
-            let columns = layout.attribute_columns.iter();
-            columns
-                .map(|column| attribute(*column))
-                .collect::<Vec<_>>()
-                .join(",")
-        }),
+        attribute_columns: options
+            .attribute_columns
+            .as_ref()
+            .map(|_| retellable(&layout.attribute_columns, &names)),
     };
     let mut gathered = Gathered::new(&layout, &names, rules);
     if !layout.header {
@@ -155,6 +143,20 @@ pub(super) fn read_table<E>(
         return Err(Fault::OnlyHeader.into());
     }
     Ok(read)
+}
+
+/// The columns as they can be told again: by name, or by number where a name would be parted or taken for another.
+fn retellable(columns: &[usize], names: &[String]) -> String {
+    let told = |(place, name): (usize, &String)| {
+        let is_name = matches!(Column::parse(name), Some(Column::Named(_)));
+        if is_name && !name.contains(',') && name != "*" && !names[..place].contains(name) {
+            name.clone()
+        } else {
+            (columns[place] + 1).to_string()
+        }
+    };
+    let told: Vec<String> = names.iter().enumerate().map(told).collect();
+    told.join(",")
 }
 
 /// The cells of a row that matter.

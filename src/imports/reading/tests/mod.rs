@@ -1,5 +1,6 @@
 //! What the readers promise, by example and by property.
 
+mod attributes;
 mod bombs;
 mod csv;
 mod encodings;

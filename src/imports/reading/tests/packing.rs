@@ -1,6 +1,8 @@
 //! Bodies that are packed.
 
-use zip::CompressionMethod;
+use std::io::Write;
+
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{
     super::*,
@@ -81,6 +83,31 @@ fn of_a_zip_the_one_file_counts() {
         several.to_string(),
         "the zip archive holds 2 files and only one can be imported; send one of \"a.csv\", \"b/c.csv\""
     );
+}
+
+#[test]
+fn zips_of_any_writer_and_size_are_unpacked() {
+    let text = "A0000001\n".repeat(1_200_000);
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let large = {
+        let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
+        zip.start_file("codes.csv", stored.large_file(true))
+            .expect("a file");
+        zip.write_all(text.as_bytes()).expect("memory");
+        zip.finish().expect("an archive").into_inner()
+    };
+    assert_eq!(codes(&large).len(), 1_200_000);
+    // One that could not go back to write the sizes into the first header.
+    let streamed = {
+        let mut zip = ZipWriter::new_stream(Vec::new());
+        let options = SimpleFileOptions::default();
+        zip.start_file("codes.csv", options).expect("a file");
+        zip.write_all(FILE).expect("memory");
+        zip.finish().expect("an archive").into_inner()
+    };
+    assert_eq!(codes(&streamed), ["A1", "B2"]);
+    let behind_a_stub = [&b"PK\x03\x04stub"[..], &streamed].concat();
+    assert_eq!(codes(&behind_a_stub), ["A1", "B2"]);
 }
 
 /// The two headers of the only file, from these places on.

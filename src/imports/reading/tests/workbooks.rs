@@ -65,6 +65,7 @@ fn a_sheet_has_a_header_columns_and_rows_of_its_own_numbers() {
         <row r="3"/><row r="4"><c r="B4" s="2"/><c r="D4" t="inlineStr"><is><t> </t></is></c></row>
         <row r="5"><c r="D5" t="inlineStr"><is><t>A1</t></is></c><c r="E5" s="2"><v>46387</v></c></row>
         <row r="7"><c r="B7" t="inlineStr"><is><t>bob</t></is></c><c r="D7" t="e"><v>#N/A</v></c></row>
+        <row r="8"><c r="D8" t="e"><v>#REF!</v></c></row>
         <row r="9"><c r="D9" t="inlineStr"><is><t>B2</t></is></c><c r="E9" t="inlineStr"><is><t>soon</t></is></c></row>"#;
     let options = TableOptions {
         expires_at_column: Some("until".to_owned()),
@@ -103,6 +104,7 @@ fn a_sheet_has_a_header_columns_and_rows_of_its_own_numbers() {
         [
             (5, Ok("A1".to_owned()), Some("2027-01-01".to_owned())),
             (7, Err(Reason::Empty), None),
+            (8, Err(Reason::Empty), None),
             (9, Err(Reason::BadDate), None),
         ]
     );
