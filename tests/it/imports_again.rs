@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::imports::{CSV, JSON, LIST, codes, form, import, send_form, start};
-use crate::imports_life::{ByHand, cancel};
+use crate::imports_cancel::cancel;
+use crate::imports_life::ByHand;
 use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::shop::CouponSet;

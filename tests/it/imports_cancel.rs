@@ -1,12 +1,20 @@
 //! How imports end without being published, and how they are deleted: no code of them is ever dealt, and none is lost.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::imports::{LIST, codes, counts, import, of_file, report, start};
-use crate::imports_life::{ByHand, all_is_cleaned_up, block_chunk, cancel, something_is_blocked};
-use crate::support::shop::CouponSet;
+use crate::imports_life::{ByHand, all_is_cleaned_up, block_chunk, something_is_blocked};
+use crate::support::client::Answer;
+use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;
 use crate::support::{TestApp, eventually};
+
+/// Cancels an import.
+pub(super) async fn cancel(shop: &Shop, import: impl std::fmt::Display) -> Answer {
+    let uri = format!("/v1/imports/{import}/cancel");
+    shop.client.send(Method::POST, &uri, &[], "").await
+}
 
 /// What is stored of imports and decks, by table.
 async fn rows(app: &TestApp) -> Value {

@@ -3,15 +3,13 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use axum::http::Method;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 
 use crate::imports::{LIST, codes, counts, of_file, report, start};
-use crate::support::client::Answer;
-use crate::support::shop::{CouponSet, Shop};
+use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually};
 
 /// Those of a pasted list.
@@ -120,12 +118,6 @@ pub(super) async fn all_is_cleaned_up(app: &TestApp) {
     })
     .await;
     assert_eq!(waiting_chunks(app).await, 0);
-}
-
-/// Cancels an import.
-pub(super) async fn cancel(shop: &Shop, import: impl std::fmt::Display) -> Answer {
-    let uri = format!("/v1/imports/{import}/cancel");
-    shop.client.send(Method::POST, &uri, &[], "").await
 }
 
 /// What `name` is in the import of a set that has one.

@@ -5,7 +5,8 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::imports::{LIST, form, import, send_form, start};
-use crate::imports_life::{ByHand, cancel};
+use crate::imports_cancel::cancel;
+use crate::imports_life::ByHand;
 use crate::support::TestApp;
 use crate::support::eventually;
 

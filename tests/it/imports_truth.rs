@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::imports::{CSV, LIST, counts, import, start};
-use crate::imports_life::{ByHand, all_is_cleaned_up, cancel, something_is_blocked};
+use crate::imports_cancel::cancel;
+use crate::imports_life::{ByHand, all_is_cleaned_up, something_is_blocked};
+use crate::imports_refused::stored;
 use crate::support::TestApp;
 use crate::support::shop::{CouponSet, Shop};
 
@@ -248,6 +250,24 @@ async fn how_codes_are_compared_can_change_only_while_there_are_none() {
     set.patch(json!({"ignoreCase": true})).await.expect(200);
     set.fill(&["A"]).await;
     assert_eq!(set.patch(other).await.refusal(), "409 wrong-state");
+}
+
+#[tokio::test]
+async fn an_upload_that_was_read_in_another_way_than_the_set_has_now_is_sent_again() {
+    let (app, _, set) = start().await;
+    let mut hold = app.database.owner.begin().await.unwrap();
+    let lock = "select pg_advisory_xact_lock(2, tenant_id) from tenants";
+    hold.execute(lock).await.unwrap();
+    let change = async {
+        something_is_blocked(&app).await;
+        let change = "update coupon_sets set ignore_case = true";
+        hold.execute(change).await.unwrap();
+        hold.commit().await.unwrap();
+    };
+    let (uploaded, ()) = tokio::join!(set.upload(LIST, "", "A a"), change);
+    assert_eq!(uploaded.refusal(), "503 unavailable");
+    assert_eq!(stored(&app).await, 0);
+    assert_eq!(counts(&import(&set, LIST, "", "A a").await), [2, 1, 1, 1]);
 }
 
 #[tokio::test]
