@@ -1,6 +1,6 @@
 //! Histories that were found to go wrong once.
 
-use super::history::{Ask, Event, History, Kind, NewSet, Policy, Step, Subject};
+use super::history::{Ask, Change, Event, History, Kind, NewSet, Policy, Step, Subject};
 use super::run::play;
 use crate::support::TestApp;
 
@@ -93,4 +93,22 @@ async fn a_batch_as_a_whole_says_what_became_of_a_key_whose_assignment_has_ended
     };
     let steps = vec![batch(false), Step::Tell(Event::Release, 1), batch(true)];
     expect_as_the_model_says(vec![set(3, None, &[])], steps).await;
+}
+
+#[tokio::test]
+async fn a_key_that_was_refused_to_one_contact_for_want_of_codes_is_asked_for_the_next() {
+    let batch = Step::Batch {
+        set: 0,
+        asks: vec![ask(1, None), ask(1, Some(2)), ask(2, Some(2))],
+        child: None,
+        key: None,
+        all: false,
+    };
+    let steps = vec![
+        assign(0, 2),
+        Step::Patch(0, Change::Policy(Policy::ExpiresAt(Some(-1)))),
+        batch,
+    ];
+    let refuse = Policy::OnRepeat("refuse");
+    expect_as_the_model_says(vec![set(3, None, &[refuse])], steps).await;
 }
