@@ -26,16 +26,19 @@ fn taking(content_type: &str) -> Vec<Operation> {
 struct Things {
     tenant: String,
     set: String,
+    import: String,
     assignment: String,
 }
 
 impl Things {
     async fn of(shop: &Shop) -> Self {
-        let set = shop.multiple("set", &["CODE"]).await;
+        let set = shop.multiple("set", &[]).await;
+        let import = set.fill(&["CODE"]).await;
         let assignment = set.assign("ann").await.expect(201);
         Self {
             tenant: shop.tenant_id.clone(),
             assignment: assignment.str("id").to_owned(),
+            import: import["id"].as_str().unwrap().to_owned(),
             set: set.id,
         }
     }
@@ -43,6 +46,7 @@ impl Things {
     fn path(&self, operation: &Operation) -> String {
         let path = operation.path.replace("{couponSetId}", &self.set);
         let path = path.replace("{assignmentId}", &self.assignment);
+        let path = path.replace("{importId}", &self.import);
         path.replace("{tenantId}", &self.tenant)
     }
 }

@@ -209,6 +209,21 @@ impl Bench {
         self.assign(1, &name("b"), &contacts, "null", "replayed")
             .await;
 
+        // Every second of the codes that come next, so that what is given lies between.
+        let withdrawn = format!(
+            "withdraw_coupons(1, 1, array(
+               select code
+                 from cards
+                where set_no = 1 and lot_no = 1 and ordinal % 2 = 0
+                  and ordinal > (select max(ordinal) from assignments where set_no = 1 and lot_no = 1)
+                order by ordinal
+                limit {}), null, null)",
+            self.items
+        );
+        self.call(&withdrawn, "withdrawn").await;
+        let between = name("between");
+        self.assign(1, &between, &between, "null", "assigned").await;
+
         self.assign(2, &name("a"), &contacts, "null", "assigned")
             .await;
         self.assign(2, &name("b"), &contacts, "null", "alreadyAssigned")
@@ -280,7 +295,7 @@ fn id(number: i64) -> String {
 /// A session as the service's tasks have it.
 async fn dealer(database: &TestDatabase) -> PgConnection {
     let mut dealer = PgConnection::connect_with(&database.options).await.unwrap();
-    sql::run(&mut dealer, "set role couponry_app; set jit = off")
+    sql::run(&mut dealer, "set role couponry_app; set jit = off; set couponry.tenant_id = '1'")
         .await
         .unwrap();
     dealer
