@@ -188,6 +188,7 @@ declare
   v_turns    integer[];
   v_expiries timestamptz[];
   v_origins  integer[];
+  v_told     jsonb[];
   v_pile     record;
   v_lot_no   integer;
   v_state    text;
@@ -197,8 +198,9 @@ declare
   v_count    integer;
   v_at       timestamptz;
 begin
-  select array_agg(c.code), array_agg(c.line), array_agg(c.turn), array_agg(c.expires_at), array_agg(l.origin)
-    into v_codes, v_lines, v_turns, v_expiries, v_origins
+  select array_agg(c.code), array_agg(c.line), array_agg(c.turn), array_agg(c.expires_at), array_agg(l.origin),
+         array_agg(c.attributes)
+    into v_codes, v_lines, v_turns, v_expiries, v_origins, v_told
     from unnest(p_assignments) as q (number)
    cross join lateral (
      select a.lot_no, a.ordinal
@@ -208,7 +210,7 @@ begin
       limit 1
    ) a
    cross join lateral (
-     select c.code, c.line, c.turn, c.expires_at
+     select c.code, c.line, c.turn, c.expires_at, c.attributes
        from cards c
       where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = a.lot_no
         and c.ordinal between a.ordinal and a.ordinal
@@ -260,10 +262,11 @@ begin
      where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = v_lot_no
      order by c.ordinal desc
      limit 1;
-    insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code, expires_at)
+    insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code, expires_at, attributes)
     select p_tenant, p_set_no, v_lot_no, coalesce(v_last, 0) + row_number() over (), q.line, q.turn + 1, q.code,
-           v_pile.expiry
-      from unnest(v_codes, v_lines, v_turns, v_expiries, v_origins) as q (code, line, turn, expiry, origin)
+           v_pile.expiry, q.told
+      from unnest(v_codes, v_lines, v_turns, v_expiries, v_origins, v_told)
+             as q (code, line, turn, expiry, origin, told)
      where q.origin = v_pile.origin and q.expiry is not distinct from v_pile.expiry;
     get diagnostics v_count = row_count;
 
@@ -480,7 +483,7 @@ begin
           limit 1
        ) o
        -- `+ 0` keeps the primary key out, which reads the whole set.
-       where c.tenant_id = p_tenant and c.code = p_codes[i] and c.set_no + 0 = p_set_no and o.state <> 'filling'
+       where c.tenant_id = p_tenant and c.code = p_codes[i] and c.set_no + 0 = p_set_no and o.state not in ('filling', 'cancelled')
        order by c.turn desc
        limit 1
     ) c on true
@@ -553,7 +556,13 @@ begin
     from imports i
    where i.tenant_id = p_tenant and i.id = p_import;
   v_set_no := v_import.set_no;
-  if v_set_no is null then
+  if v_set_no is null or v_import.deleted_at is not null then
+    return;
+  end if;
+  -- It brought nothing.
+  if v_import.mode = 'validate' then
+    return query
+      select v_import.mode, null::integer, null::integer, null::integer, null::timestamptz;
     return;
   end if;
 
@@ -687,7 +696,7 @@ begin
   for v_lot in
     select l.lot_no, l.state, l.import_id, l.size, l.first_expires_at, l.withdrawn, l.withdrawn_from
       from lots l
-     where l.tenant_id = p_tenant and l.set_no = p_set_no and l.state <> 'filling'
+     where l.tenant_id = p_tenant and l.set_no = p_set_no and l.state not in ('filling', 'cancelled')
        and case when p_back then l.lot_no <= p_lot_no else l.lot_no >= p_lot_no end
      order by case when p_back then - l.lot_no else l.lot_no end
   loop
@@ -810,7 +819,7 @@ begin
     from coupon_sets s
    where s.tenant_id = p_tenant and s.set_no = p_set_no;
   return query
-    select q.place, c.code, f.status, p.contact_id, a.number, a.assigned_at, l.import_id, i.finished_at,
+    select q.place, c.code, f.status, p.contact_id, a.number, a.assigned_at, l.import_id, l.published_at,
            case when a.number is null then c.expires_at else a.valid_until end
       from unnest(p_lots, p_ordinals) with ordinality as q (lot_no, ordinal, place)
      cross join lateral (
@@ -822,7 +831,8 @@ begin
         limit 1
      ) c
      cross join lateral (
-       select l.state, l.withdrawn, l.withdrawn_from, coalesce(l.import_id, o.import_id) as import_id
+       select l.state, l.withdrawn, l.withdrawn_from, coalesce(l.import_id, o.import_id) as import_id,
+              coalesce(l.published_at, o.published_at) as published_at
          from lots l
          left join lots o on o.tenant_id = l.tenant_id and o.set_no = l.set_no and o.lot_no = l.origin_lot_no
         where l.tenant_id = p_tenant and l.set_no = p_set_no and l.lot_no between q.lot_no and q.lot_no
@@ -835,7 +845,7 @@ begin
           join lots m on m.tenant_id = n.tenant_id and m.set_no = n.set_no and m.lot_no = n.lot_no
          -- `+ 0` keeps the primary key out, which reads the whole set.
          where n.tenant_id = p_tenant and n.code = c.code and n.set_no + 0 = p_set_no and n.turn > c.turn
-           and m.state <> 'filling'
+           and m.state not in ('filling', 'cancelled')
          limit 1
       ) newer on true
       left join lateral (
@@ -870,13 +880,7 @@ begin
          where p.tenant_id = p_tenant and p.contact_no = a.contact_no
          limit 1
       ) p on true
-      left join lateral (
-        select i.finished_at
-          from imports i
-         where i.tenant_id = p_tenant and i.id = l.import_id
-         limit 1
-      ) i on true
-     where l.state <> 'filling' and newer.turn is null
+     where l.state not in ('filling', 'cancelled') and newer.turn is null
        and (p_status is null or f.status = p_status)
      order by q.place
      limit p_rows;

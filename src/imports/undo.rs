@@ -68,6 +68,10 @@ pub(super) async fn undo(
     transaction.commit().await?;
     let row = row.ok_or_else(|| Error::not_found("import"))?;
     let numbers = row.withdrawn.zip(row.withdrawn_before).zip(row.kept);
+    if row.status == "validate" {
+        let detail = "The import only judged its rows; it brought nothing that could be undone.";
+        return Err(Error::refused(&WRONG_STATE, detail));
+    }
     let ((withdrawn, withdrawn_before), kept) = numbers.ok_or_else(|| {
         let detail = format!(
             "The import is `{}`; only one that is `finished` can be undone.",

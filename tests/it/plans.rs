@@ -295,9 +295,12 @@ fn id(number: i64) -> String {
 /// A session as the service's tasks have it.
 async fn dealer(database: &TestDatabase) -> PgConnection {
     let mut dealer = PgConnection::connect_with(&database.options).await.unwrap();
-    sql::run(&mut dealer, "set role couponry_app; set jit = off; set couponry.tenant_id = '1'")
-        .await
-        .unwrap();
+    sql::run(
+        &mut dealer,
+        "set role couponry_app; set jit = off; set couponry.tenant_id = '1'",
+    )
+    .await
+    .unwrap();
     dealer
 }
 
