@@ -70,7 +70,7 @@ impl Delivery {
         options: &TableOptions,
         limits: &Limits,
     ) -> Result<Self, ReadError<E>> {
-        match unpack(file, claim.gzip, limits.unpacked)? {
+        match unpack(file, claim.gzip, limits)? {
             Content::Text(_) if options.sheet.is_some() => Err(Fault::NotAWorkbook {
                 wanted: options.sheet.clone().unwrap_or_default(),
             }

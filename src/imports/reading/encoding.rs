@@ -88,6 +88,12 @@ fn utf_16(block: &[u8]) -> Option<&'static Encoding> {
     if pairs < 2 || !block.len().is_multiple_of(2) {
         return None;
     }
+    // A line break is two bytes there. One byte alone is half of a letter, but not where there are no others.
+    let breaks = |pair: &&[u8]| pair.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+    let mut breaks = block.chunks_exact(2).filter(breaks).peekable();
+    if breaks.peek().is_some() && !breaks.any(|pair| pair.contains(&0)) {
+        return None;
+    }
     let nul = |place: usize| {
         block
             .chunks_exact(2)

@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     #[error("codeColumn and expiresAtColumn are the same column")]
     OneColumnForBoth,
     #[error(
-        "its first row is not UTF-8; save it as UTF-8, in Excel \"CSV UTF-8\", or pass its encoding"
+        "its beginning cannot be read in its encoding; save it as UTF-8, in Excel \"CSV UTF-8\", or pass encoding"
     )]
     UnreadableEncoding,
     #[error(

@@ -102,7 +102,7 @@ pub(crate) fn sample(
     rules: Rules,
     limits: &Limits,
 ) -> Result<Sample, Failure> {
-    match unpack(file, claim.gzip, limits.unpacked)? {
+    match unpack(file, claim.gzip, limits)? {
         Content::Text(_) if options.sheet.is_some() => Err(Fault::NotAWorkbook {
             wanted: options.sheet.clone().unwrap_or_default(),
         }

@@ -19,6 +19,7 @@ use super::{
     Fault,
     archive::{self, Archive},
 };
+use crate::imports::limits::Limits;
 
 /// How often a delivery may be packed: a workbook in a zip that was sent with `Content-Encoding: gzip` is twice.
 const DEEPEST: u8 = 3;
@@ -86,7 +87,7 @@ pub(super) enum Content {
 }
 
 /// Finds what counts. `gzip` says that the caller announced it.
-pub(super) fn unpack(file: File, gzip: bool, limit: u64) -> Result<Content, io::Error> {
+pub(super) fn unpack(file: File, gzip: bool, limits: &Limits) -> io::Result<Content> {
     let mut file = Arc::new(file);
     for depth in 0..DEEPEST {
         let magic = Magic::of(&head(Section::whole(&file))?);
@@ -109,7 +110,7 @@ pub(super) fn unpack(file: File, gzip: bool, limit: u64) -> Result<Content, io::
         let packed = Packed {
             file,
             packing,
-            limit,
+            limit: limits.unpacked,
         };
         // What cannot be unpacked at all fails when it is read.
         let inner = match packing {
@@ -119,8 +120,10 @@ pub(super) fn unpack(file: File, gzip: bool, limit: u64) -> Result<Content, io::
         if inner == Magic::Nothing {
             return Ok(Content::Text(packed));
         }
+        // What is unpacked into a file takes no more room than a body may.
+        let mut inner = Bounded::new(packed.open(), limits.bytes, limits.bytes);
         let mut unpacked = tempfile::tempfile()?;
-        io::copy(&mut packed.open(), &mut unpacked)?;
+        io::copy(&mut inner, &mut unpacked)?;
         unpacked.flush()?;
         file = Arc::new(unpacked);
     }

@@ -50,6 +50,7 @@ fn gzip_bomb(byte: u8, mebibytes: usize) -> Vec<u8> {
 
 fn small() -> Limits {
     Limits {
+        bytes: 4 << 20,
         unpacked: 5 << 20,
         ..limits()
     }
@@ -75,6 +76,7 @@ fn a_bomb_ends_at_the_limit() {
     nested.write_all(&gzip_bomb(b'\n', 1)).expect("memory");
     nested.write_all(&vec![0; 40 << 20]).expect("memory");
     let nested = nested.finish().expect("memory");
+    let limit = 4 << 20;
     let read = deliver_as(
         Format::Csv,
         false,

@@ -160,10 +160,14 @@ fn few_nuls_make_no_utf_16() {
         b"code\nA\0B\nC\n",
         b"\0\0\0\0",
         b"A\0B\0\0C\0D",
+        b"A\0\r\n",
+        b"\0A\0B\nC",
         b"",
     ] {
         assert_eq!(detect(text, None).expect("a text"), UTF_8, "{text:?}");
     }
+    let czech = utf_16("kód;poznámka\nA1;čtyři\n", false, false);
+    assert_eq!(detect(&czech[..], None).expect("a text"), UTF_16LE);
     assert_eq!(detect(&b"A\0B\0"[..], None).expect("a text"), UTF_16LE);
     assert_eq!(detect(&b"\0A\0B"[..], None).expect("a text"), UTF_16BE);
 }

@@ -54,6 +54,7 @@ fn written(
     table: &[Vec<String>],
     delimiter: Delimiter,
     crlf: bool,
+    quoted: bool,
     column: usize,
 ) -> (Vec<u8>, Vec<Short>) {
     let terminator = if crlf {
@@ -67,6 +68,11 @@ fn written(
         let mut writer = ::csv::WriterBuilder::new()
             .delimiter(delimiter.byte())
             .terminator(terminator)
+            .quote_style(if quoted {
+                ::csv::QuoteStyle::Always
+            } else {
+                ::csv::QuoteStyle::Necessary
+            })
             .from_writer(Vec::new());
         writer.write_record(cells).expect("a row");
         file.extend(writer.into_inner().expect("a row"));
@@ -164,18 +170,25 @@ proptest! {
         table in table(),
         delimiter in delimiters(),
         crlf in any::<bool>(),
+        quoted in any::<bool>(),
         column in any::<prop::sample::Index>(),
         encoding in 0..5_u8,
         packing in 0..4_u8,
     ) {
         let column = column.index(table[0].len());
-        let (file, expected) = written(&table, delimiter, crlf, column);
+        let (file, expected) = written(&table, delimiter, crlf, quoted, column);
         let text = String::from_utf8(file).expect("UTF-8");
+        let told = match encoding {
+            4 => Some(encoding_rs::WINDOWS_1252),
+            // With many of them it may well be UTF-16.
+            0 if text.contains('\0') => Some(encoding_rs::UTF_8),
+            _ => None,
+        };
         let options = TableOptions {
             delimiter: Some(delimiter),
             header: Some(false),
             code_column: Some((column + 1).to_string()),
-            encoding: (encoding == 4).then_some(encoding_rs::WINDOWS_1252),
+            encoding: told,
             ..TableOptions::default()
         };
         match files::deliver(&packed(encoded(&text, encoding), packing), &options) {
@@ -206,11 +219,12 @@ proptest! {
         table in table(),
         delimiter in delimiters(),
         crlf in any::<bool>(),
+        quoted in any::<bool>(),
         column in any::<prop::sample::Index>(),
         padding in padding(),
     ) {
         let column = column.index(table[0].len());
-        let (file, mut expected) = written(&table, delimiter, crlf, column);
+        let (file, mut expected) = written(&table, delimiter, crlf, quoted, column);
         let before = u32::try_from(padding.len()).expect("a short padding");
         for row in &mut expected {
             row.0 += before;
