@@ -37,6 +37,7 @@ impl Things {
         let assignment = set.assign("ann").await.expect(201);
         Self {
             tenant: shop.tenant_id.clone(),
+            import: import["id"].as_str().unwrap().to_owned(),
             assignment: assignment.str("id").to_owned(),
             import: import["id"].as_str().unwrap().to_owned(),
             set: set.id,
@@ -157,7 +158,7 @@ async fn a_body_may_be_left_out_only_where_the_document_says_so() {
         let set = format!("/v1/coupon-sets/{}", things.set);
         shop.client.delete(&set).await.expect(204);
     }
-    assert_eq!(left_out, 5);
+    assert_eq!(left_out, 6);
 }
 
 #[tokio::test]
