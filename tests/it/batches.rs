@@ -139,7 +139,8 @@ async fn followers_in_an_exhausted_set_are_refused_like_their_leader() {
         statuses(&results).into_iter().collect::<HashSet<_>>(),
         HashSet::from([409])
     );
-    let same_key: Vec<Value> = (0..3_000)
+    // Each of them asks by itself, since what is refused to one may be another's.
+    let same_key: Vec<Value> = (0..300)
         .map(|contact| json!({"contactId": format!("c{contact}"), "idempotencyKey": "k"}))
         .collect();
     let results = set.assign_batch(json!(same_key), None).await;

@@ -39,7 +39,6 @@ impl Things {
             tenant: shop.tenant_id.clone(),
             import: import["id"].as_str().unwrap().to_owned(),
             assignment: assignment.str("id").to_owned(),
-            import: import["id"].as_str().unwrap().to_owned(),
             set: set.id,
         }
     }
