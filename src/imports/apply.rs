@@ -5,7 +5,7 @@ use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::db::{self, Job};
+use super::jobs::{self, Job};
 use crate::database::Database;
 
 /// What became of a job.
@@ -24,10 +24,10 @@ pub(super) async fn apply(
     shutdown: &CancellationToken,
 ) -> sqlx::Result<Outcome> {
     let pool = database.tasks();
-    if !db::begin(pool, job).await? {
+    if !jobs::begin(pool, job).await? {
         return Ok(Outcome::Left);
     }
-    if job.unsorted && !db::sort(pool, job).await? {
+    if job.unsorted && !jobs::sort(pool, job).await? {
         return Ok(Outcome::Left);
     }
     let applying = Applying {
@@ -42,7 +42,7 @@ pub(super) async fn apply(
     if let Some(outcome) = outcome {
         return Ok(outcome);
     }
-    if db::publish(pool, job).await? {
+    if jobs::publish(pool, job).await? {
         Ok(Outcome::Finished)
     } else {
         Ok(Outcome::Left)
@@ -70,7 +70,7 @@ struct Applying<'a> {
 impl Applying<'_> {
     async fn place_all(&self) -> sqlx::Result<Placing> {
         let job = self.job;
-        let (mut base, sizes) = db::plan(self.database.tasks(), job).await?;
+        let (mut base, sizes) = jobs::plan(self.database.tasks(), job).await?;
         let mut chunks = (job.next_chunk..job.chunks).zip(sizes).peekable();
         let mut ahead = None;
         while let Some((chunk, size)) = chunks.next() {
@@ -88,7 +88,7 @@ impl Applying<'_> {
             let Some((mut transaction, rows)) = placed? else {
                 return Ok(Placing::Judge { from: chunk });
             };
-            if !db::settle(&mut transaction, job, chunk, base, rows).await? {
+            if !jobs::settle(&mut transaction, job, chunk, base, rows).await? {
                 return Ok(Placing::Stopped(Outcome::Left));
             }
             transaction.commit().await?;
@@ -105,7 +105,7 @@ impl Applying<'_> {
             {
                 return Ok(Some(outcome));
             }
-            if !db::apply_chunk(self.database.tasks(), self.job, chunk).await? {
+            if !jobs::apply_chunk(self.database.tasks(), self.job, chunk).await? {
                 return Ok(Some(Outcome::Left));
             }
         }
@@ -116,7 +116,7 @@ impl Applying<'_> {
     async fn stop(&self) -> sqlx::Result<Option<Outcome>> {
         if self.shutdown.is_cancelled() {
             Ok(Some(Outcome::Left))
-        } else if db::others_wait(self.database.system(), self.job).await? {
+        } else if jobs::others_wait(self.database.system(), self.job).await? {
             Ok(Some(Outcome::Yielded))
         } else {
             Ok(None)
@@ -127,7 +127,7 @@ impl Applying<'_> {
         let (database, job) = (self.database.clone(), *self.job);
         tokio::spawn(async move {
             let mut transaction = database.task(job.tenant).await?;
-            let rows = db::place(&mut transaction, &job, chunk, base).await?;
+            let rows = jobs::place(&mut transaction, &job, chunk, base).await?;
             Ok(rows.map(|rows| (transaction, rows)))
         })
     }

@@ -11,6 +11,7 @@ mod db;
 mod fingerprint;
 mod form;
 mod http;
+mod jobs;
 mod life;
 mod limits;
 mod preview;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::apply::{Outcome, apply};
-use super::db::{self, Job};
+use super::jobs::{self, Job};
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
 
@@ -77,10 +77,10 @@ fn log_failure<T>(outcome: sqlx::Result<T>, what: &str) {
 
 /// Cleans up a portion of what an import has left; false if there was none.
 async fn clean(database: &Database) -> sqlx::Result<bool> {
-    let Some((tenant, import)) = db::find_litter(database.system()).await? else {
+    let Some((tenant, import)) = jobs::find_litter(database.system()).await? else {
         return Ok(false);
     };
-    db::clean(database.tasks(), tenant, import).await?;
+    jobs::clean(database.tasks(), tenant, import).await?;
     Ok(true)
 }
 
@@ -93,7 +93,7 @@ async fn wait(bell: &Bell, shutdown: &CancellationToken) {
 }
 
 async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
-    match db::claim(database.system()).await {
+    match jobs::claim(database.system()).await {
         // Another worker has just begun another import of the same set: this one's turn will come.
         Err(sqlx::Error::Database(error)) if error.constraint() == Some("imports_running_key") => {
             Ok(None)
@@ -123,7 +123,7 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
         }
         Err(error) => {
             tracing::error!(import = %job.import, error = %Chain(&error), "a try to apply an import failed");
-            match db::fail(database.tasks(), job, TRIES, REST.as_secs_f64()).await {
+            match jobs::fail(database.tasks(), job, TRIES, REST.as_secs_f64()).await {
                 Ok(true) => tracing::error!(import = %job.import, "an import failed for good"),
                 Ok(false) => {}
                 failed => log_failure(
@@ -135,7 +135,7 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
         }
     };
     // Without effect unless the job is still ours and not ended.
-    if let Err(error) = db::give_up(database.system(), job, pause.as_secs_f64()).await {
+    if let Err(error) = jobs::give_up(database.system(), job, pause.as_secs_f64()).await {
         tracing::warn!(error = %Chain(&error), "an import could not be given up; its lease will run out");
     }
 }
