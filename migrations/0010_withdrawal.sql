@@ -987,13 +987,23 @@ select s.tenant_id,
             where not u.undone and (r.code_expires_at is null or r.code_expires_at > now())) as available,
           count(*) filter (where u.undone) as withdrawn
      from reservations r
+     left join lateral (
+       select a.lot_no
+         from assignments a
+        where deck.undone and a.tenant_id = r.tenant_id and a.set_no = r.set_no
+          and a.number between r.number and r.number
+        order by a.number
+        limit 1
+     ) a on true
+     left join lateral (
+       select l.withdrawn_from
+         from lots l
+        where l.tenant_id = r.tenant_id and l.set_no = r.set_no and l.lot_no between a.lot_no and a.lot_no
+        order by l.lot_no
+        limit 1
+     ) l on true
     cross join lateral (
-      select deck.undone and exists (
-        select 1
-          from assignments a
-          join lots l on l.tenant_id = a.tenant_id and l.set_no = a.set_no and l.lot_no = a.lot_no
-         where a.tenant_id = r.tenant_id and a.set_no = r.set_no and a.number = r.number
-           and l.withdrawn_from is not null) as undone
+      select l.withdrawn_from is not null as undone
     ) u
     where r.tenant_id = s.tenant_id and r.set_no = s.set_no and r.expires_at <= now()
  ) lapsed

@@ -457,6 +457,7 @@ set enable_bitmapscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set jit = off
+set lock_timeout = '10s'
 as $$
 declare
   v_import    imports;

@@ -98,6 +98,7 @@ begin
   update imports i
      set next_chunk = p_chunk + 1,
          success = i.success + p_rows,
+         failures = 0,
          lease_until = clock_timestamp() + interval '10 seconds'
    where i.tenant_id = p_tenant and i.id = p_import;
   delete from import_chunks c

@@ -8,8 +8,6 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-mod cpu;
-mod load;
 mod redis;
 mod report;
 #[path = "../support/mod.rs"]
@@ -32,8 +30,8 @@ use support::service::{Service, csv};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use cpu::{DRIVER, SERVICE};
-use load::{Items, Outcome, Span, Work};
+use support::cpu::{DRIVER, SERVICE};
+use support::load::{self, Items, Outcome, Span, Work};
 
 /// Clients at a time, each with a connection of its own.
 pub const CLIENTS: [usize; 4] = [1, 8, 64, 256];
@@ -232,14 +230,14 @@ impl Bench {
                 .fetch_one(&mut self.admin)
                 .await?
         };
-        let few = csv(COLD_CODES);
+        let few = csv(0..COLD_CODES);
         for number in 0..COLD_SETS {
             let fields = format!(r#""name":"cold {number}","type":"multiple""#);
             let set = self.service.create_set(&fields).await?;
             self.service.import(&set, few.as_bytes()).await?;
             self.cold_sets.push(set);
         }
-        let csv = csv(self.plan.codes);
+        let csv = csv(0..self.plan.codes);
         let mut rounds = Vec::new();
         for number in 1..=self.plan.rounds {
             eprintln!("round {number} of {}", self.plan.rounds);
@@ -325,7 +323,7 @@ impl Bench {
 
     /// A set that has nothing left: what its refusals cost, and what a child costs that serves instead.
     async fn exhausted(&mut self, number: usize, round: &mut Round) -> Result<()> {
-        let few = csv(FEW);
+        let few = csv(0..FEW);
         let set = self
             .filled_set(&format!("exhausted {number}"), few.as_bytes())
             .await?;

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::load::Outcome;
 use crate::support::Result;
+use crate::support::load::Outcome;
 
 /// A server of our own, ended with this value.
 struct Server(Child);

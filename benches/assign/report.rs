@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::load::Outcome;
+use crate::support::load::Outcome;
 use crate::support::table::{Table, times, whole};
 use crate::support::{float, machine, median};
 use crate::{BAR, BATCHES, CLIENTS, COLD_SETS, OPEN_SHARE, Plan, Round, TEXTBOOK_CONNECTIONS};
@@ -200,7 +200,7 @@ fn ratios(figures: &Figures<'_>) -> String {
 
 /// How the figures came about.
 fn settings(plan: &Plan) -> String {
-    let seconds = |span: crate::load::Span| span.measured.as_secs();
+    let seconds = |span: crate::support::load::Span| span.measured.as_secs();
     format!(
         "\nMedians of {} rounds, in each of which everything was run once, one after the other, on fresh tables and sets \
          of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \

@@ -9,8 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 
-use crate::cpu::Cpu;
-use crate::load::{Outcome, Span, percentile};
+use crate::support::cpu::Cpu;
+use crate::support::load::{Outcome, Span, percentile};
 use crate::support::{Result, float};
 
 const CREATE: &str = "

@@ -1,5 +1,5 @@
-//! How fast codes come in, beside `psql \copy` of the same file into a table with the same columns and indexes; and how
-//! much memory that takes.
+//! How fast codes come in, beside `psql \copy` of the same file into a table with the same columns and indexes; how much
+//! memory that takes; and what it costs those who ask for codes meanwhile.
 //!
 //! `cargo bench --bench import`, or with `-- --quick`. The service runs as a process of its own, as its user starts it,
 //! with a PostgreSQL of its own in an empty folder, fsync on. Imports and copies alternate; what is told is the median.
@@ -8,25 +8,58 @@
 
 mod process;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the other benchmark uses the rest of it")]
 mod support;
 
-use std::time::Instant;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
-use support::service::csv;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use support::http::Head;
+use support::load::{self, Items, Outcome, Span, Work};
+use support::service::{Service, csv};
 use support::table::{Table, times, whole};
 use support::{Result, float, machine, median};
+use tokio::sync::oneshot;
 
-use process::Process;
+use process::{Process, Psql};
 
-/// Codes of the file.
-const CODES: u64 = 200_000;
-/// Codes of the file whose import shows that memory does not grow with it.
-const MANY_CODES: u64 = 2_000_000;
-const ROUNDS: u32 = 3;
+#[derive(Debug)]
+struct Plan {
+    rounds: u32,
+    /// Codes of the file that is imported and copied in each round.
+    codes: u64,
+    /// Codes that a set holds before as many more come.
+    many: u64,
+    span: Span,
+}
 
-const QUICK_CODES: u64 = 20_000;
-const QUICK_MANY_CODES: u64 = 100_000;
-const QUICK_ROUNDS: u32 = 1;
+const FULL: Plan = Plan {
+    rounds: 3,
+    codes: 1_000_000,
+    many: 5_000_000,
+    span: Span {
+        warm_up: Duration::from_secs(2),
+        measured: Duration::from_secs(15),
+    },
+};
+
+const QUICK: Plan = Plan {
+    rounds: 1,
+    codes: 100_000,
+    many: 300_000,
+    span: Span {
+        warm_up: Duration::from_secs(1),
+        measured: Duration::from_secs(3),
+    },
+};
+
+/// Assignments a second that flow beside an import.
+const FLOW: f64 = 500.0;
+const FLOW_CLIENTS: usize = 64;
 
 /// `\copy` names the column of the codes only, so the others are filled in by defaults, as cheap as they can be.
 const CREATE: &str = "
@@ -46,18 +79,8 @@ struct Round {
     copy: f64,
 }
 
-struct Memory {
-    at_start: f64,
-    after_rounds: f64,
-    after_many: f64,
-}
-
 fn main() -> Result<()> {
-    let (codes, many, rounds) = if support::is_quick() {
-        (QUICK_CODES, QUICK_MANY_CODES, QUICK_ROUNDS)
-    } else {
-        (CODES, MANY_CODES, ROUNDS)
-    };
+    let plan = if support::is_quick() { QUICK } else { FULL };
     let folder = tempfile::Builder::new()
         .prefix("bench-import-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -66,89 +89,190 @@ fn main() -> Result<()> {
     let psql = process.psql()?;
     let version = psql.run("show server_version")?;
     psql.run(CREATE)?;
-    let text = csv(codes);
-    let file = folder.path().join("codes.csv");
-    std::fs::write(&file, &text)?;
-
-    let peak = || process.peak_memory();
-    let at_start = peak()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let import = |name: &str, text: &str| -> Result<f64> {
-        runtime.block_on(async {
-            let service = process.service();
-            let set = service
-                .create_set(&format!(r#""name":"{name}","type":"multiple""#))
-                .await?;
-            let start = Instant::now();
-            service.import(&set, text.as_bytes()).await?;
-            Ok(start.elapsed().as_secs_f64())
-        })
+    let bench = Bench {
+        runtime: tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?,
+        file: folder.path().join("codes.csv"),
+        process,
+        psql,
+        plan,
     };
-    let mut taken = Vec::new();
-    for number in 1..=rounds {
-        let mut round = Round::default();
-        psql.run("checkpoint")?;
-        round.import = import(&format!("set {number}"), &text)?;
-        // A set of its own each time, as the imports have: both tables are equally full.
-        psql.run(&format!(
-            "alter table copied alter column set_no set default {number}; alter sequence copied_ordinal restart"
-        ))?;
-        psql.run("checkpoint")?;
-        round.copy = psql.copy(&file)?;
-        eprintln!(
-            "round {number} of {rounds}: import {:.2} s, \\copy {:.2} s",
-            round.import, round.copy
-        );
-        taken.push(round);
-    }
-    let after_rounds = peak()?;
-    let many_taken = import("many", &csv(many))?;
-    let memory = Memory {
-        at_start,
-        after_rounds,
-        after_many: peak()?,
-    };
-    drop(process);
-
-    let import = median(taken.iter().map(|round| round.import));
-    let copy = median(taken.iter().map(|round| round.copy));
-    let mut table = Table::new(&["", "codes", "seconds", "codes a second", "peak memory"]);
-    let mut row = |what: &str, codes: u64, seconds: f64, memory: Option<f64>| {
-        table.row(&[
-            what.to_owned(),
-            whole(float(codes)),
-            format!("{seconds:.2}"),
-            whole(float(codes) / seconds),
-            memory.map_or(String::new(), |mib| format!("{mib:.0} MiB")),
-        ]);
-    };
-    row("`psql \\copy`", codes, copy, None);
-    row(
-        "import over HTTP until it is finished",
-        codes,
-        import,
-        Some(memory.after_rounds),
-    );
-    row(
-        "the same, of a larger file",
-        many,
-        many_taken,
-        Some(memory.after_many),
-    );
+    let report = bench.run()?;
     println!(
-        "\n`cargo bench --bench import` on {}; PostgreSQL {version}, fsync on.\n\n{table}",
+        "\n`cargo bench --bench import` on {}; PostgreSQL {version}, fsync on.\n\n{report}",
         machine::describe(folder.path())
     );
-    println!(
-        "An import takes {} times the time of `\\copy`. Medians of {rounds} rounds, alternated; the larger file once. \
-         `\\copy` fills a table that was made `like cards including all`, in one transaction, with the columns that the \
-         file lacks filled in by defaults; its time is that of the whole `psql`. An import also stores the upload before \
-         it answers, looks for duplicates, and survives kill -9 in the middle. Peak memory is `VmHWM` of the service's \
-         process, which had {:.0} MiB before the first import; PostgreSQL's is not in it.",
-        times(import / copy),
-        memory.at_start
-    );
     Ok(())
+}
+
+struct Bench {
+    process: Process,
+    psql: Psql,
+    runtime: tokio::runtime::Runtime,
+    file: std::path::PathBuf,
+    plan: Plan,
+}
+
+impl Bench {
+    fn run(&self) -> Result<String> {
+        let Plan {
+            rounds,
+            codes,
+            many,
+            ..
+        } = self.plan;
+        let mut table = Table::new(&["", "codes", "seconds", "codes a second", "peak memory"]);
+        let mut row = |what: &str, codes: u64, seconds: f64| -> Result<()> {
+            let memory = format!("{:.0} MiB", self.process.peak_memory()?);
+            eprintln!("  {what}: {codes} codes, {seconds:.2} s, {memory}");
+            table.row(&[
+                what.to_owned(),
+                whole(float(codes)),
+                format!("{seconds:.2}"),
+                whole(float(codes) / seconds),
+                memory,
+            ]);
+            Ok(())
+        };
+        let at_start = self.process.peak_memory()?;
+
+        let taken: Vec<Round> = (1..=rounds)
+            .map(|number| {
+                let set = self.set(&format!("set {number}"))?;
+                // A set of its own each time, as the imports have: both tables are equally full.
+                self.copy_into(number)?;
+                let round = self.race(&set, 0..codes)?;
+                eprintln!("round {number} of {rounds}: {round:?}");
+                Ok(round)
+            })
+            .collect::<Result<_>>()?;
+        let import = median(taken.iter().map(|round| round.import));
+        let copy = median(taken.iter().map(|round| round.copy));
+        row("`psql \\copy`", codes, copy)?;
+        row("import over HTTP until it is finished", codes, import)?;
+
+        let set = self.set("many")?;
+        self.copy_into(rounds + 1)?;
+        self.race(&set, 0..many)?;
+        let beside = self.race(&set, many..2 * many)?;
+        row("`psql \\copy` to as many as these", many, beside.copy)?;
+        row("import to as many as these", many, beside.import)?;
+
+        let text = csv(0..codes);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(text.as_bytes())?;
+        let seconds = self.import(&self.set("gzip")?, "application/gzip", &gzip.finish()?)?;
+        row("import of a gzip file", codes, seconds)?;
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("codes.csv", zip::write::SimpleFileOptions::default())?;
+        zip.write_all(text.as_bytes())?;
+        let zip = zip.finish()?.into_inner();
+        let seconds = self.import(&self.set("zip")?, "application/zip", &zip)?;
+        row("import of a zip file", codes, seconds)?;
+
+        let (alone, beside_import) = self.flow()?;
+        let mut report = table.to_string();
+        writeln!(
+            report,
+            "\nAn import takes {} times the time of `\\copy`, and {} times that into a set that holds {} codes already. \
+             Medians of {rounds} rounds, alternated; the larger ones once. `\\copy` fills a table that was made `like cards \
+             including all`, in one transaction, with the columns that the file lacks filled in by defaults; its time is \
+             that of the whole `psql`. An import also stores the upload before it answers, looks for duplicates, and \
+             survives kill -9 in the middle. Peak memory is `VmHWM` of the service's process so far, which had {at_start:.0} \
+             MiB before the first import; PostgreSQL's is not in it.",
+            times(import / copy),
+            times(beside.import / beside.copy),
+            whole(float(many)),
+        )?;
+        writeln!(
+            report,
+            "\n{FLOW} assignments a second (open loop): p50 {:.2} ms and p99 {:.2} ms; while codes are imported {:.2} ms and \
+             {:.2} ms, which is a p99 of {} times.",
+            alone.p50 * 1e3,
+            alone.p99 * 1e3,
+            beside_import.p50 * 1e3,
+            beside_import.p99 * 1e3,
+            times(beside_import.p99 / alone.p99),
+        )?;
+        Ok(report)
+    }
+
+    fn set(&self, name: &str) -> Result<String> {
+        let fields = format!(r#""name":"{name}","type":"multiple""#);
+        let service = self.process.service();
+        self.runtime.block_on(service.create_set(&fields))
+    }
+
+    fn import(&self, set: &str, kind: &str, file: &[u8]) -> Result<f64> {
+        self.psql.run("checkpoint")?;
+        let start = Instant::now();
+        let service = self.process.service();
+        self.runtime.block_on(service.import_as(set, kind, file))?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Lets copies go into a set of this number.
+    fn copy_into(&self, set_no: u32) -> Result<()> {
+        self.psql.run(&format!(
+            "alter table copied alter column set_no set default {set_no}; alter sequence copied_ordinal restart"
+        ))?;
+        Ok(())
+    }
+
+    /// Imports and copies the same codes, one after the other.
+    fn race(&self, set: &str, numbers: Range<u64>) -> Result<Round> {
+        let text = csv(numbers);
+        std::fs::write(&self.file, &text)?;
+        let import = self.import(set, "text/csv", text.as_bytes())?;
+        self.psql.run("checkpoint")?;
+        let copy = self.psql.copy(&self.file)?;
+        Ok(Round { import, copy })
+    }
+
+    /// Assignments by themselves, and while codes are imported into another set all the time.
+    fn flow(&self) -> Result<(Outcome, Outcome)> {
+        let Plan { codes, many, .. } = self.plan;
+        let set = self.set("flow")?;
+        self.import(&set, "text/csv", csv(0..codes).as_bytes())?;
+        let other = self.set("beside")?;
+        let service = self.process.service();
+        let work = Work {
+            heads: vec![Head::post(
+                &format!("/v1/coupon-sets/{set}/assignments"),
+                &service.key,
+                "application/json",
+            )],
+            items: Items::One,
+            status: 201,
+            codes: true,
+        };
+        let alone = self.runtime.block_on(self.assign(&work))?;
+        let (ended, mut end) = oneshot::channel();
+        let importer = std::thread::spawn({
+            let service: Service = service.clone();
+            move || -> Result<()> {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let mut first = 0;
+                while end.try_recv().is_err() {
+                    let text = csv(first..first + many);
+                    runtime.block_on(service.import_as(&other, "text/csv", text.as_bytes()))?;
+                    first += many;
+                }
+                Ok(())
+            }
+        });
+        let beside = self.runtime.block_on(self.assign(&work))?;
+        let _ = ended.send(());
+        importer.join().map_err(|_| "the importer panicked")??;
+        Ok((alone, beside))
+    }
+
+    async fn assign(&self, work: &Work) -> Result<Outcome> {
+        let address = self.process.service().address;
+        // Nobody asks for the time of processors here.
+        load::open(address, 0, work, FLOW_CLIENTS, FLOW, self.plan.span).await
+    }
 }

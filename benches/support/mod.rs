@@ -1,6 +1,8 @@
 //! What the benchmarks share: the machine they run on, an HTTP client that costs little, and the arithmetic of figures.
 
+pub mod cpu;
 pub mod http;
+pub mod load;
 pub mod machine;
 pub mod service;
 pub mod table;

@@ -1,6 +1,7 @@
 //! What a benchmark asks of the service beside what it measures: sets, and codes in them.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::http::{Client, Head};
@@ -29,13 +30,14 @@ impl Service {
 
     /// Imports a CSV file and waits until its codes can be handed out.
     pub async fn import(&self, set: &str, csv: &[u8]) -> Result<()> {
+        self.import_as(set, "text/csv", csv).await
+    }
+
+    /// The same for a file of this type.
+    pub async fn import_as(&self, set: &str, kind: &str, file: &[u8]) -> Result<()> {
         let mut client = Client::connect(self.address).await?;
-        let head = Head::post(
-            &format!("/v1/coupon-sets/{set}/imports"),
-            &self.key,
-            "text/csv",
-        );
-        let answer = client.send(&head, csv).await?;
+        let head = Head::post(&format!("/v1/coupon-sets/{set}/imports"), &self.key, kind);
+        let answer = client.send(&head, file).await?;
         let import = answer.expect(201)?.text("id")?;
         let head = Head::get(&format!("/v1/imports/{import}"), &self.key);
         loop {
@@ -52,12 +54,12 @@ impl Service {
 /// Length of the codes that the benchmarks make.
 pub const CODE_LENGTH: usize = 12;
 
-/// A file of different codes that look as if drawn by lot.
-pub fn csv(count: u64) -> String {
+/// A file of different codes that look as if drawn by lot. Files of ranges that do not overlap have no code in common.
+pub fn csv(numbers: Range<u64>) -> String {
     // No letters and digits that are mistaken for each other.
     const DIGITS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let mut csv = String::from("code\n");
-    for number in 0..count {
+    for number in numbers {
         // 35 bits by lot and 25 that count, so that no two are alike.
         let mut bits = (scatter(number) << 25) | (number & 0x1ff_ffff);
         for _ in 0..CODE_LENGTH {

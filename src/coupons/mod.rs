@@ -96,7 +96,7 @@ impl Filter {
         match spot {
             // PostgreSQL cannot even be asked for text with a NUL.
             Spot::Code(code, ..) => self.prefix.is_some() && !code.contains('\0'),
-            Spot::Deck(..) => self.prefix.is_none(),
+            Spot::Deck(_, ordinal) => self.prefix.is_none() && (0..i32::MAX).contains(ordinal),
         }
     }
 }

@@ -24,8 +24,10 @@ const APP_ROLE: &str = "set role couponry_app; set jit = off; set plan_cache_mod
     set idle_in_transaction_session_timeout = '10s'; set lock_timeout = '5s'; set statement_timeout = '20s'";
 /// The same for uploads, which may be large.
 const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
-/// The same for calls of functions, which say for themselves how they are planned.
-const TASK_ROLE: &str = "set role couponry_app; set jit = off";
+/// The same for calls of functions, which say for themselves how they are planned. An import keeps a transaction open for
+/// as long as another chunk takes.
+const TASK_ROLE: &str =
+    "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'";
 /// What reaches across tenants, on the few tables that need it.
 const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '20s'";
 

@@ -92,9 +92,16 @@ async fn queue(
     file: std::fs::File,
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    let Stored { import, created } =
-        spool::store(&app.database, tenant, delivery, file, &app.uploads.limits).await?;
-    drop(slot);
+    // On a task of its own, which keeps the turn also where the client has gone: what is read then is read to its end.
+    let (database, limits) = (app.database.clone(), app.uploads.limits.clone());
+    let storing = tokio::spawn(async move {
+        let stored = spool::store(&database, tenant, delivery, file, &limits).await;
+        drop(slot);
+        stored
+    });
+    let Stored { import, created } = storing
+        .await
+        .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))??;
     if !created {
         return Ok((StatusCode::OK, Json(import)));
     }

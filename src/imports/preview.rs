@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Deserialize;
 
+use super::limits::Limits;
 use super::reading::{self, Format, Rules, Sample};
 use super::{Options, refuse, upload};
 use crate::app::App;
@@ -15,6 +16,9 @@ use crate::time_zone::Zone;
 
 /// The bytes of the part that are taken.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The most that a part is unpacked, in bytes.
+const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
 
 /// The options of an import that say how it is read, and whether the part is all of the file.
 #[derive(Debug, Deserialize)]
@@ -55,7 +59,10 @@ pub(super) async fn preview(
     };
     options.check_for(claim.format)?;
     let options = options.table()?;
-    let limits = app.uploads.limits.clone();
+    let limits = Limits {
+        unpacked: MAX_UNPACKED,
+        ..app.uploads.limits.clone()
+    };
     let slot = app.uploads.take(caller.tenant).await?;
     let file = upload::receive(body, MAX_BYTES).await?;
     let rules = Rules {
@@ -63,11 +70,12 @@ pub(super) async fn preview(
         zone: Zone::UTC,
         code_chars: limits.code_chars,
     };
+    // The turn is kept also where the client has gone.
     let sample = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
         reading::sample(file, claim, whole, &options, rules, &limits)
     })
     .await
     .map_err(|error| Error::Internal(format!("a preview failed: {error}")))?;
-    drop(slot);
     sample.map(Json).map_err(refuse)
 }

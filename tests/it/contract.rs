@@ -204,6 +204,44 @@ async fn cancel_an_import(journey: &mut Journey<'_>, set: String) {
     journey.step(Method::POST, &cancel, "", "").await;
 }
 
+/// Imports into this set by all bodies, and reads what came of the last one, whose path it answers.
+async fn import_in_all_ways(journey: &mut Journey<'_>, set: &str, id: &str) -> String {
+    let imports = format!("{set}/imports");
+    journey
+        .step(Method::POST, &imports, "text/csv", "code\nA\nA\n")
+        .await;
+    journey
+        .step(Method::POST, &imports, "text/plain", "B C")
+        .await;
+    let import = journey.post(&imports, json!({"codes": ["D"]})).await;
+    journey
+        .step(Method::POST, "/v1/imports/preview", "text/csv", "code\nA\n")
+        .await;
+    for uri in ["/v1/imports", "/v1/imports/"] {
+        let form = [
+            "type\"\r\n\r\ncoupons",
+            &format!("couponSetId\"\r\n\r\n{id}"),
+            "file\"; filename=\"f\"\r\n\r\nE",
+        ];
+        let part =
+            |text: &&str| format!("--b\r\ncontent-disposition: form-data; name=\"{text}\r\n");
+        let form = form.iter().map(part).collect::<String>() + "--b--\r\n";
+        journey
+            .step(Method::POST, uri, "multipart/form-data; boundary=b", form)
+            .await;
+    }
+    let import = format!("/v1/imports/{}", import.str("id"));
+    eventually("the codes are there", async || {
+        let found = journey.all.get(&import).await.expect(200);
+        (found.str("status") == "finished").then_some(())
+    })
+    .await;
+    journey.get(&import).await;
+    journey.get("/v1/imports").await;
+    journey.get(&format!("{import}/errors.csv")).await;
+    import
+}
+
 #[tokio::test]
 async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     let app = TestApp::start().await;
@@ -258,42 +296,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
         .step(Method::PATCH, &set, "application/json", patch)
         .await;
 
-    let imports = format!("{set}/imports");
-    journey
-        .step(Method::POST, &imports, "text/csv", "code\nA\nA\n")
-        .await;
-    journey
-        .step(Method::POST, &imports, "text/plain", "B C")
-        .await;
-    journey
-        .step(Method::POST, "/v1/imports/preview", "text/csv", "code\nA\n")
-        .await;
-    let import = journey.post(&imports, json!({"codes": ["D"]})).await;
-    journey
-        .step(Method::POST, "/v1/imports/preview", "text/csv", "code\nA\n")
-        .await;
-    for uri in ["/v1/imports", "/v1/imports/"] {
-        let form = [
-            "type\"\r\n\r\ncoupons",
-            &format!("couponSetId\"\r\n\r\n{id}"),
-            "file\"; filename=\"f\"\r\n\r\nE",
-        ];
-        let part =
-            |text: &&str| format!("--b\r\ncontent-disposition: form-data; name=\"{text}\r\n");
-        let form = form.iter().map(part).collect::<String>() + "--b--\r\n";
-        journey
-            .step(Method::POST, uri, "multipart/form-data; boundary=b", form)
-            .await;
-    }
-    let import = format!("/v1/imports/{}", import.str("id"));
-    eventually("the codes are there", async || {
-        let found = shop.client.get(&import).await.expect(200);
-        (found.str("status") == "finished").then_some(())
-    })
-    .await;
-    journey.get(&import).await;
-    journey.get("/v1/imports").await;
-    journey.get(&format!("{import}/errors.csv")).await;
+    let import = import_in_all_ways(&mut journey, &set, &id).await;
 
     let given = journey
         .post(&format!("{set}/assignments"), json!({"contactId": "ann"}))

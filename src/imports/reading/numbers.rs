@@ -2,6 +2,9 @@
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 
+/// The longest code of a format, in bytes; Excel takes 255 characters.
+const MAX_CODE: usize = 1024;
+
 /// How a cell shows its number, as far as it matters to codes and dates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Format {
@@ -29,6 +32,10 @@ impl Format {
 
     /// Reads a code such as `dd/mm/yyyy` or `"GC-"00000`.
     pub(super) fn parse(code: &str) -> Self {
+        // No program writes longer ones; each cell's style keeps what is read of it.
+        if code.len() > MAX_CODE {
+            return Self::General;
+        }
         // Months are minutes where hours or seconds are beside them.
         let (mut date, mut month, mut time) = (false, false, false);
         let mut digits = String::new();
@@ -175,6 +182,13 @@ fn fill(pattern: &str, number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_format_that_no_program_writes_is_none() {
+        let zeros = |count| Format::parse(&"0".repeat(count));
+        assert_eq!(zeros(255).show(7.0, false).len(), 255);
+        assert_eq!(zeros(100_000), Format::General);
+    }
 
     #[test]
     fn a_number_is_what_a_person_sees() {

@@ -25,6 +25,14 @@ use super::{
 /// The longest piece of markup or of text between two tags; a cell has 32,767 characters.
 const LONGEST_PIECE: usize = 1024 * 1024;
 
+/// The most sheets and links, and the longest name of one, in bytes; Excel has 31 characters.
+const MAX_LINKS: usize = 10_000;
+const MAX_NAME: usize = 1024;
+/// The most formats of cells; Excel takes 65,490.
+const MAX_STYLES: usize = 65_490;
+/// The most strings. A sheet has 16 times as many cells, but each string is here once.
+const MAX_STRINGS: usize = 16_000_000;
+
 pub(super) const DAMAGED: Fault = Fault::Damaged { what: "workbook" };
 
 /// A sheet that has rows.
@@ -139,6 +147,9 @@ impl Workbook {
                     Some(whole) => whole.to_owned(),
                     None => format!("xl/{target}"),
                 };
+                if links.len() == MAX_LINKS || target.len() > MAX_NAME {
+                    return Err(DAMAGED.into());
+                }
                 links.insert(id, Link { kind, target });
             }
         }
@@ -163,6 +174,9 @@ impl Workbook {
                     let hidden =
                         attribute(&element, "state")?.is_some_and(|state| state != "visible");
                     if let Some(link) = link.filter(|link| link.kind.ends_with("/worksheet")) {
+                        if self.sheets.len() == MAX_LINKS || name.len() > MAX_NAME {
+                            return Err(DAMAGED.into());
+                        }
                         let part = link.target.clone();
                         self.sheets.push(Sheet { name, part, hidden });
                     }
@@ -188,12 +202,18 @@ impl Workbook {
                         if let Some(id) = attribute(&element, "numFmtId")?
                             && let Some(code) = attribute(&element, "formatCode")?
                         {
+                            if custom.len() == MAX_STYLES {
+                                return Err(DAMAGED.into());
+                            }
                             custom.insert(id, Format::parse(&code));
                         }
                     }
                     "cellXfs" => of_cells = true,
                     "xf" if of_cells => {
                         let id = attribute(&element, "numFmtId")?.unwrap_or_default();
+                        if self.formats.len() == MAX_STYLES {
+                            return Err(DAMAGED.into());
+                        }
                         let format = custom.get(&id).cloned();
                         self.formats
                             .push(format.unwrap_or_else(|| Format::built_in(&id)));
@@ -217,6 +237,9 @@ impl Workbook {
             match xml.next()? {
                 None => break,
                 Some(Event::Start(element)) if element.local_name().as_ref() == "si" => {
+                    if self.strings.ends.len() == MAX_STRINGS {
+                        return Err(DAMAGED.into());
+                    }
                     xml.read_string("si", &mut text)?;
                     self.strings.push(&text);
                 }

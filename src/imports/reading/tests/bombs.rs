@@ -224,6 +224,24 @@ fn a_piece_of_markup_has_a_limit() {
 }
 
 #[test]
+fn a_workbook_has_no_more_styles_than_a_program_writes() {
+    let open = |count| {
+        let styles = format!(
+            "<numFmts><numFmt numFmtId=\"9\" formatCode=\"{}\"/></numFmts><cellXfs>{}</cellXfs>",
+            "0".repeat(1_000_000),
+            "<xf numFmtId=\"9\"/>".repeat(count)
+        );
+        let cell = "<row><c s=\"1\"><v>7</v></c></row>";
+        let book = workbook(&[("\"Sheet1\"", cell)], &styles, "");
+        open_workbook(&book, (1 << 20, 8 << 20))
+    };
+    // Each of them would keep its million zeros.
+    assert_eq!(open(60_000), Ok(1));
+    let damaged = Err(Fault::Damaged { what: "workbook" });
+    assert_eq!(open(70_000), damaged);
+}
+
+#[test]
 fn endless_lines_cells_columns_and_quotes_have_an_end() {
     let count = |input: Endless, options: &TableOptions| {
         let mut rows = 0_u64;

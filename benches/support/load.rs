@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::cpu::{Cpu, DRIVER};
-use crate::support::http::{Answer, Client, Head, find_text};
-
-use crate::support::service::CODE_LENGTH;
-use crate::support::{Result, float, scatter};
+use super::cpu::{Cpu, DRIVER};
+use super::http::{Answer, Client, Head, find_text};
+use super::service::CODE_LENGTH;
+use super::{Result, float, scatter};
 
 /// Numbers the contacts of all runs, so that each is a new one.
 static CONTACTS: AtomicU64 = AtomicU64::new(0);
