@@ -68,9 +68,9 @@ impl App {
         let tracker = TaskTracker::new();
         let shutdown = CancellationToken::new();
         let bell = Bell::default();
-        worker::spawn(&database, &bell, &tracker, &shutdown);
-        sweeper::spawn(&database, &tracker, &shutdown);
         let waiting = Waiting::default();
+        worker::spawn(&database, &bell, &tracker, &shutdown, &waiting);
+        sweeper::spawn(&database, &tracker, &shutdown);
         let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
         let recorder = Recorder::new(database.clone(), tracker.clone(), waiting);
         let authorities = config.ca_file.clone().unwrap_or_default();

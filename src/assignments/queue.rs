@@ -66,14 +66,33 @@ pub(super) trait Work: Send + 'static {
     ) -> impl Future<Output = Vec<Self::Answer>> + Send;
 }
 
+/// How long after a request the replica counts as asked for codes.
+const ASKED: Duration = Duration::from_millis(200);
+
 /// Items that wait at this replica, by tenant: one hot set cannot starve the rest.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waiting(Arc<Mutex<HashMap<TenantId, Arc<Semaphore>>>>);
+pub(crate) struct Waiting {
+    tenants: Arc<Mutex<HashMap<TenantId, Arc<Semaphore>>>>,
+    last_asked: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Waiting {
+    /// Whether somebody has asked for a code, or told of one, a moment ago: then other work should hold itself back.
+    pub(crate) fn is_asked(&self) -> bool {
+        let last = self
+            .last_asked
+            .lock()
+            .expect("no holder of this lock panics");
+        last.is_some_and(|last| last.elapsed() < ASKED)
+    }
+
     /// `None` if too much of this tenant waits already.
     fn admit(&self, tenant: TenantId, items: usize) -> Option<OwnedSemaphorePermit> {
-        let mut tenants = self.0.lock().expect("no holder of this lock panics");
+        *self
+            .last_asked
+            .lock()
+            .expect("no holder of this lock panics") = Some(Instant::now());
+        let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
         let waiting = tenants
             .entry(tenant)
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_WAITING)));

@@ -1,11 +1,12 @@
 //! Applying the chunks of one import: placed two at a time and settled in their order, or judged one by one where some of
-//! the codes are there already.
+//! the codes are there already. While codes are asked for here, one chunk at a time leaves them room.
 
 use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::{self, Job};
+use crate::assignments::queue::Waiting;
 use crate::database::Database;
 
 /// What became of a job.
@@ -22,6 +23,7 @@ pub(super) async fn apply(
     database: &Database,
     job: &Job,
     shutdown: &CancellationToken,
+    waiting: &Waiting,
 ) -> sqlx::Result<Outcome> {
     let pool = database.tasks();
     if !jobs::begin(pool, job).await? {
@@ -34,6 +36,7 @@ pub(super) async fn apply(
         database,
         job,
         shutdown,
+        waiting,
     };
     let outcome = match applying.place_all().await? {
         Placing::Stopped(outcome) => Some(outcome),
@@ -65,6 +68,7 @@ struct Applying<'a> {
     database: &'a Database,
     job: &'a Job,
     shutdown: &'a CancellationToken,
+    waiting: &'a Waiting,
 }
 
 impl Applying<'_> {
@@ -82,6 +86,7 @@ impl Applying<'_> {
             let placing = ahead.take().unwrap_or_else(|| self.place(chunk, base));
             ahead = chunks
                 .peek()
+                .filter(|_| !self.waiting.is_asked())
                 .map(|(next, _)| self.place(*next, base + size));
             // One that nobody waits for any more is rolled back when it ends.
             let placed = placing.await.map_err(|_| sqlx::Error::WorkerCrashed)?;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::apply::{Outcome, apply};
 use super::jobs::{self, Job};
+use crate::assignments::queue::Waiting;
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
 
@@ -41,17 +42,23 @@ pub(crate) fn spawn(
     bell: &Bell,
     tracker: &TaskTracker,
     shutdown: &CancellationToken,
+    waiting: &Waiting,
 ) {
     for _ in 0..WORKERS {
-        tracker.spawn(work(database.clone(), bell.clone(), shutdown.clone()));
+        tracker.spawn(work(
+            database.clone(),
+            bell.clone(),
+            shutdown.clone(),
+            waiting.clone(),
+        ));
     }
 }
 
-async fn work(database: Database, bell: Bell, shutdown: CancellationToken) {
+async fn work(database: Database, bell: Bell, shutdown: CancellationToken, waiting: Waiting) {
     while !shutdown.is_cancelled() {
         let found = claim(&database).await;
         if let Ok(Some(job)) = &found {
-            run(&database, job, &shutdown).await;
+            run(&database, job, &shutdown, &waiting).await;
         }
         let worked = matches!(&found, Ok(Some(_)));
         log_failure(found, "no import can be claimed");
@@ -102,9 +109,9 @@ async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
     }
 }
 
-async fn run(database: &Database, job: &Job, shutdown: &CancellationToken) {
+async fn run(database: &Database, job: &Job, shutdown: &CancellationToken, waiting: &Waiting) {
     tracing::info!(import = %job.import, from_chunk = job.next_chunk, chunks = job.chunks, "an import is being applied");
-    let pause = match apply(database, job, shutdown).await {
+    let pause = match apply(database, job, shutdown, waiting).await {
         Ok(Outcome::Finished) => {
             tracing::info!(import = %job.import, "an import is finished");
             return;
