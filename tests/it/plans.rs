@@ -349,6 +349,26 @@ async fn each_item_costs_a_few_pages_also_by_plans_made_while_the_tables_were_em
     check_a_long_past(Statistics::Empty).await;
 }
 
+/// So many entries that without statistics either index seems to find one, and it is the other that costs less.
+#[tokio::test]
+async fn each_event_costs_a_few_pages_by_plans_made_before_the_entries_were_ever_counted() {
+    let mut bench = Bench::open(Statistics::None).await;
+    bench.fill(21_000).await;
+    bench.items = 10_000;
+    for past in ["past 1 ", "past 2 "] {
+        bench.assign(4, past, past, "86400", "assigned").await;
+        bench.tell(4, "confirmed", "recorded").await;
+        bench.tell(4, "sent", "recorded").await;
+    }
+    bench.costs.clear();
+    bench.dealer = dealer(&bench.database).await;
+    bench.items = 100;
+    bench.tell(4, "used", "recorded").await;
+    bench.tell(4, "used", "repeated").await;
+    bench.tell(4, "void", "wrongState").await;
+    bench.check_costs();
+}
+
 #[tokio::test]
 async fn what_few_items_cost_does_not_grow_with_the_reservations_that_are_open() {
     for statistics in [Statistics::None, Statistics::Empty] {
