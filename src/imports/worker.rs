@@ -1,7 +1,7 @@
 //! Applying imports: claim one, sort its rows by expiry if need be, apply its chunks, publish.
 //!
-//! Every step is one autocommit call that may be repeated, so after any failure the worker gives the job up and the next
-//! claim resumes it. A worker that was thought dead is turned away by the epoch. Between two chunks a worker gives the job
+//! Every step is one transaction that may be repeated, so after any failure the worker gives the job up and the next claim
+//! resumes it. A worker that was thought dead is turned away by the epoch. Between two chunks a worker gives the job
 //! up where another tenant waits who has less running, so that a huge import holds up only its own tenant's.
 
 use std::sync::Arc;
