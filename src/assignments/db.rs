@@ -1,6 +1,7 @@
 //! SQL of assignments.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -85,6 +86,7 @@ pub(super) struct BatchRow {
     workflow_id: Option<String>,
     node_id: Option<String>,
     execution_id: Option<String>,
+    attributes: Option<Value>,
 }
 
 impl BatchRow {
@@ -143,6 +145,7 @@ impl BatchRow {
             workflow_id: self.workflow_id,
             node_id: self.node_id,
             execution_id: self.execution_id,
+            attributes: self.attributes,
         })
     }
 
@@ -176,7 +179,7 @@ impl Call for Batch<'_> {
             BatchRow,
             r#"select item as "item!", outcome as "outcome!", fallback as "fallback!",
                       set_no, set_id, number, code, assigned_at, state, reserved_until, expires_at, timezone,
-                      workflow_id, node_id, execution_id
+                      workflow_id, node_id, execution_id, attributes
                  from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
             self.target.tenant as TenantId,
             self.target.set,
@@ -230,6 +233,7 @@ struct Row {
     workflow_id: Option<String>,
     node_id: Option<String>,
     execution_id: Option<String>,
+    attributes: Option<Value>,
 }
 
 impl From<Row> for Assignment {
@@ -255,6 +259,7 @@ impl From<Row> for Assignment {
             workflow_id: row.workflow_id,
             node_id: row.node_id,
             execution_id: row.execution_id,
+            attributes: row.attributes,
         }
     }
 }
@@ -273,7 +278,8 @@ pub(super) async fn find(
                   served.id as set_id, requested.id as requested_set_id, contact.contact_id,
                   a.assigned_at as "assigned_at!",
                   assignment_state(a.last_event, a.reserved_until, now()) as "state!", a.reserved_until,
-                  a.valid_until as expires_at, served.timezone, a.workflow_id, a.node_id, a.execution_id
+                  a.valid_until as expires_at, served.timezone, a.workflow_id, a.node_id, a.execution_id,
+                  card.attributes
              from unnest($2::integer[], $3::bigint[]) with ordinality as p (set_no, number, place)
              join assignment_lives a on a.tenant_id = $1 and a.set_no = p.set_no and a.number = p.number
              join coupon_sets served on served.tenant_id = $1 and served.set_no = a.set_no

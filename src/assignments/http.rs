@@ -126,6 +126,7 @@ impl Asked {
                 workflow_id,
                 node_id,
                 execution_id,
+                attributes: served.attributes,
             },
             outcome: served.outcome,
             test: false,

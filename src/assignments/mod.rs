@@ -63,6 +63,8 @@ pub(crate) struct Assignment {
     pub workflow_id: Option<String>,
     pub node_id: Option<String>,
     pub execution_id: Option<String>,
+    /// What the import kept with the code: names and values, all text.
+    pub attributes: Option<Value>,
 }
 
 /// Where an assignment is in its life: `reserved`, then `assigned`, `sent`, `used`; or one of the ends before that.
@@ -192,6 +194,7 @@ pub(crate) struct Served {
     pub workflow_id: Option<String>,
     pub node_id: Option<String>,
     pub execution_id: Option<String>,
+    pub attributes: Option<Value>,
 }
 
 /// Why no code was handed out.

@@ -99,6 +99,7 @@ pub(super) fn rehearse(
             workflow_id: asked.workflow_id,
             node_id: asked.node_id,
             execution_id: asked.execution_id,
+            attributes: None,
         },
         outcome,
         test: true,

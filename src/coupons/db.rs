@@ -102,7 +102,7 @@ pub(super) async fn find(
     let ordinals: Vec<i32> = cards.iter().map(|card| card.ordinal).collect();
     let rows = sqlx::query!(
         r#"select place as "place!", code as "code!", status as "status!", contact_id, number, assigned_at, import_id,
-                  imported_at, expires_at
+                  imported_at, expires_at, attributes
              from coupons_at($1, $2, $3, $4, $5, $6)"#,
         tenant as TenantId,
         filter.set_no,
@@ -129,6 +129,7 @@ pub(super) async fn find(
                 import_id: row.import_id,
                 imported_at: row.imported_at,
                 expires_at: row.expires_at,
+                attributes: row.attributes,
             };
             (index, coupon)
         })

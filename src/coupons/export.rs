@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::{TryStreamExt, stream};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Coupon, Filter, PORTION, Spot};
@@ -65,6 +66,7 @@ fn render<'a>(
                 "importId",
                 "importedAt",
                 "expiresAt",
+                "attributes",
             ])
             .map_err(failed)?;
     }
@@ -78,6 +80,11 @@ fn render<'a>(
                 &id(coupon.import_id),
                 &time(coupon.imported_at),
                 &time(coupon.expires_at),
+                &coupon
+                    .attributes
+                    .as_ref()
+                    .map(Value::to_string)
+                    .unwrap_or_default(),
             ])
             .map_err(failed)?;
     }

@@ -9,6 +9,7 @@ mod http;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -63,6 +64,8 @@ struct Coupon {
     import_id: Option<Uuid>,
     imported_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
+    /// What the import kept with it: names and values, all text.
+    attributes: Option<Value>,
 }
 
 /// Where a coupon stands: in the deck by lot and ordinal, or in the order of codes by code, set and turn.

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod assignments;
+mod attributes;
 mod batches;
 mod bodies;
 mod campaigns;
