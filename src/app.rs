@@ -56,6 +56,7 @@ pub struct App {
     pub(crate) bell: Bell,
     pub(crate) uploads: Uploads,
     pub(crate) outbound: Outbound,
+    pub(crate) waiting: Waiting,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -72,7 +73,7 @@ impl App {
         worker::spawn(&database, &bell, &tracker, &shutdown, &waiting);
         sweeper::spawn(&database, &tracker, &shutdown);
         let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
-        let recorder = Recorder::new(database.clone(), tracker.clone(), waiting);
+        let recorder = Recorder::new(database.clone(), tracker.clone(), waiting.clone());
         let authorities = config.ca_file.clone().unwrap_or_default();
         let outbound = Outbound::new(&authorities, config.pull_private);
         Self {
@@ -84,6 +85,7 @@ impl App {
             recorder,
             bell,
             outbound,
+            waiting,
             tracker,
             shutdown,
         }

@@ -66,7 +66,9 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
         .filter_map(|figure| figure.trim_matches('"').parse().ok())
         .collect();
     let [rate, _, _, p50, _, p99, _] = figures[..] else {
-        return Err(format!("redis-benchmark said: {told}").into());
+        // Its failure is not ours: the other figures of the round are as good without it.
+        eprintln!("  redis is left out of this round; redis-benchmark said: {told}");
+        return Ok(None);
     };
     Ok(Some(Outcome {
         rate,

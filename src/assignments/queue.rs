@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -68,37 +68,52 @@ pub(super) trait Work: Send + 'static {
 
 /// How long after a request the replica counts as asked for codes.
 const ASKED: Duration = Duration::from_millis(200);
+/// How many times as long as it worked other work pauses while codes are asked for.
+const PAUSES: u32 = 2;
+/// The longest of its pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Items that wait at this replica, by tenant: one hot set cannot starve the rest.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waiting {
-    tenants: Arc<Mutex<HashMap<TenantId, Arc<Semaphore>>>>,
-    last_asked: Arc<Mutex<Option<Instant>>>,
+pub(crate) struct Waiting(Arc<Mutex<Waits>>);
+
+#[derive(Debug, Default)]
+struct Waits {
+    tenants: HashMap<TenantId, Arc<Semaphore>>,
+    last_asked: Option<Instant>,
 }
 
 impl Waiting {
     /// Whether somebody has asked for a code, or told of one, a moment ago: then other work should hold itself back.
     pub(crate) fn is_asked(&self) -> bool {
-        let last = self
-            .last_asked
-            .lock()
-            .expect("no holder of this lock panics");
+        let last = self.lock().last_asked;
         last.is_some_and(|last| last.elapsed() < ASKED)
+    }
+
+    /// What other work calls between its pieces, with how long the last one took: while codes are asked for it pauses, so
+    /// that it has a third of the time. What slows the requests is less its share of the processors than the disk, which
+    /// writes what it left behind before it confirms a commit of theirs.
+    pub(crate) async fn give_way(&self, worked: Duration) {
+        if self.is_asked() {
+            tokio::time::sleep((worked * PAUSES).min(LONGEST_PAUSE)).await;
+        }
     }
 
     /// `None` if too much of this tenant waits already.
     fn admit(&self, tenant: TenantId, items: usize) -> Option<OwnedSemaphorePermit> {
-        *self
-            .last_asked
-            .lock()
-            .expect("no holder of this lock panics") = Some(Instant::now());
-        let mut tenants = self.tenants.lock().expect("no holder of this lock panics");
-        let waiting = tenants
+        let mut waits = self.lock();
+        waits.last_asked = Some(Instant::now());
+        let waiting = waits
+            .tenants
             .entry(tenant)
             .or_insert_with(|| Arc::new(Semaphore::new(MAX_WAITING)));
         Arc::clone(waiting)
             .try_acquire_many_owned(u32::try_from(items).ok()?)
             .ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock().expect("no holder of this lock panics")
     }
 }
 

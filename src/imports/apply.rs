@@ -1,5 +1,7 @@
 //! Applying the chunks of one import: placed two at a time and settled in their order, or judged one by one where some of
-//! the codes are there already. While codes are asked for here, one chunk at a time leaves them room.
+//! the codes are there already. While codes are asked for here, one chunk at a time with pauses leaves them room.
+
+use std::time::Instant;
 
 use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
@@ -83,6 +85,7 @@ impl Applying<'_> {
             {
                 return Ok(Placing::Stopped(outcome));
             }
+            let begun = Instant::now();
             let placing = ahead.take().unwrap_or_else(|| self.place(chunk, base));
             ahead = chunks
                 .peek()
@@ -98,6 +101,7 @@ impl Applying<'_> {
             }
             transaction.commit().await?;
             base += rows;
+            self.waiting.give_way(begun.elapsed()).await;
         }
         Ok(Placing::Judge { from: job.chunks })
     }
@@ -110,9 +114,11 @@ impl Applying<'_> {
             {
                 return Ok(Some(outcome));
             }
+            let begun = Instant::now();
             if !jobs::apply_chunk(self.database.tasks(), self.job, chunk).await? {
                 return Ok(Some(Outcome::Left));
             }
+            self.waiting.give_way(begun.elapsed()).await;
         }
         Ok(None)
     }

@@ -93,9 +93,10 @@ async fn queue(
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     // On a task of its own, which keeps the turn also where the client has gone: what is read then is read to its end.
-    let (database, limits) = (app.database.clone(), app.uploads.limits.clone());
+    let (database, waiting) = (app.database.clone(), app.waiting.clone());
+    let limits = app.uploads.limits.clone();
     let storing = tokio::spawn(async move {
-        let stored = spool::store(&database, tenant, delivery, file, &limits).await;
+        let stored = spool::store(&database, &waiting, tenant, delivery, file, &limits).await;
         drop(slot);
         stored
     });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use super::limits::Limits;
 use super::reading::{self, Claim, ReadError, Row, Rules, TableOptions, Understood};
 use super::{Import, Options, admission, db, fingerprint, refuse, unclosed_quote};
+use crate::assignments::queue::Waiting;
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::error::{Error, TOO_LARGE, UNAVAILABLE};
@@ -104,6 +106,7 @@ pub(super) struct Stored {
 /// Stores an upload and creates its import, or nothing at all.
 pub(super) async fn store(
     database: &Database,
+    waiting: &Waiting,
     tenant: TenantId,
     mut delivery: Delivery,
     file: File,
@@ -148,7 +151,7 @@ pub(super) async fn store(
     };
     let (sender, receiver) = mpsc::channel(2);
     let reader = tokio::task::spawn_blocking(move || read(opened, &how, &sender));
-    let stored = store_chunks(&mut transaction, tenant, id, receiver).await;
+    let stored = store_chunks(&mut transaction, waiting, tenant, id, receiver).await;
     let outcome = reader
         .await
         .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
@@ -207,12 +210,14 @@ pub(super) struct Totals {
 
 async fn store_chunks(
     transaction: &mut Transaction<'static, Postgres>,
+    waiting: &Waiting,
     tenant: TenantId,
     import: Uuid,
     mut chunks: mpsc::Receiver<Chunk>,
 ) -> Result<Totals, Error> {
     let mut totals = Totals::default();
     while let Some(chunk) = chunks.recv().await {
+        let begun = Instant::now();
         let refused = i32::try_from(chunk.refused.row_nos.len()).unwrap_or(i32::MAX);
         let accepted = i32::try_from(chunk.row_nos.len()).unwrap_or(i32::MAX);
         if refused > 0 {
@@ -228,6 +233,7 @@ async fn store_chunks(
             *totals.reasons.entry(reason).or_default() += 1;
         }
         totals.unsorted |= chunk.unsorted;
+        waiting.give_way(begun.elapsed()).await;
     }
     Ok(totals)
 }

@@ -124,8 +124,8 @@ async fn the_list_of_codes_shows_them_and_its_file_too() {
     let app = TestApp::start().await;
     let codes = json!([{"code": "A", "attributes": {"n": "say \"1\""}}, "B"]);
     let set = set_of(&app, json!({}), codes).await;
-    let list = format!("{}/coupons", set.path());
-    let page = set.client.get(&list).await;
+    let path = format!("{}/coupons", set.path());
+    let page = set.client.get(&path).await;
     let shown: Vec<&Value> = page
         .results()
         .iter()
@@ -135,7 +135,7 @@ async fn the_list_of_codes_shows_them_and_its_file_too() {
 
     let file = set
         .client
-        .send(Method::GET, &list, &[("accept", "text/csv")], Body::empty())
+        .send(Method::GET, &path, &[("accept", "text/csv")], Body::empty())
         .await;
     let mut rows = csv::Reader::from_reader(file.text.as_bytes());
     let last: Vec<String> = rows
