@@ -1,10 +1,14 @@
 //! The form of the product we follow: fields in any order, so the file is kept until all of them are known.
 
 use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::extract::Multipart;
+use axum::body::{Body, Bytes};
 use axum::extract::multipart::MultipartError;
-use futures_util::StreamExt;
+use axum::extract::{Multipart, Request};
+use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -15,6 +19,63 @@ use crate::error::{Error, Fault};
 const MAX_PARTS: usize = 16;
 /// Bytes of a field of the form that is not the file.
 const MAX_FIELD_BYTES: usize = 1024;
+
+/// Bytes that may lie between the contents of two fields: what the first block of the next one brings with it is counted.
+const MAX_GAP: usize = 1024 * 1024;
+/// What stands in a `Gap` while the content of a field is read.
+const IN_FIELD: usize = usize::MAX;
+
+/// How much of a form was read since the content of its last field: its parser keeps all of that until it has found the
+/// next one, and knows no limit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gap(Arc<AtomicUsize>);
+
+impl Gap {
+    /// Counts what is read of a request, and breaks it off where too much lies between two fields.
+    pub(super) fn watch(&self, request: Request) -> Request {
+        let gap = self.clone();
+        request.map(|body| {
+            // The parser takes in all that is ready before it hands anything on, so there is a break after each frame.
+            // (One at the start would make it take a short form for one that broke off.)
+            let frames = (body.into_data_stream(), false);
+            Body::from_stream(stream::unfold(frames, move |(mut frames, has_more)| {
+                let gap = gap.clone();
+                async move {
+                    if has_more {
+                        tokio::task::yield_now().await;
+                    }
+                    let frame = gap.count(frames.next().await?);
+                    Some((frame, (frames, true)))
+                }
+            }))
+        })
+    }
+
+    fn count(&self, frame: Result<Bytes, axum::Error>) -> io::Result<Bytes> {
+        let frame = frame.map_err(io::Error::other)?;
+        match self.0.load(Ordering::Relaxed) {
+            IN_FIELD => Ok(frame),
+            read if read > MAX_GAP => Err(io::ErrorKind::InvalidData.into()),
+            read => {
+                self.0.store(read + frame.len(), Ordering::Relaxed);
+                Ok(frame)
+            }
+        }
+    }
+
+    fn is_too_wide(&self) -> bool {
+        let read = self.0.load(Ordering::Relaxed);
+        read != IN_FIELD && read > MAX_GAP
+    }
+
+    fn begin(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.0.store(IN_FIELD, Ordering::Relaxed);
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Form {
@@ -36,10 +97,27 @@ pub(super) struct Form {
 }
 
 impl Form {
-    pub(super) async fn receive(mut multipart: Multipart, limit: u64) -> Result<Self, Error> {
+    pub(super) async fn receive(
+        mut multipart: Multipart,
+        gap: &Gap,
+        limit: u64,
+    ) -> Result<Self, Error> {
         let mut form = Self::default();
         let mut names = HashSet::new();
-        while let Some(field) = patiently(multipart.next_field()).await? {
+        loop {
+            gap.begin();
+            let field = match patiently(multipart.next_field()).await {
+                Err(_) if gap.is_too_wide() => {
+                    return Err(Error::malformed(
+                        "More than 1 MiB of the form belongs to none of its fields. Nothing was stored.",
+                    ));
+                }
+                field => field?,
+            };
+            let Some(field) = field else {
+                return Ok(form);
+            };
+            gap.end();
             let name = field.name().unwrap_or_default().to_owned();
             if names.len() == MAX_PARTS {
                 return Err(Error::malformed(format!(
@@ -81,7 +159,6 @@ impl Form {
             };
             *slot = Some(text(field).await?);
         }
-        Ok(form)
     }
 
     pub(super) fn check(mut self) -> Result<(Uuid, Options, std::fs::File), Error> {

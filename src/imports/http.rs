@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::form::Form;
+use super::form::{Form, Gap};
 use super::reading::{Claim, Format};
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
@@ -121,14 +121,17 @@ async fn import_multipart(
         let detail = "Send the form as it is; the file in it may be packed.";
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let multipart = Multipart::from_request(request, &app).await.map_err(|_| {
-        Error::refused(
-            &UNSUPPORTED_MEDIA_TYPE,
-            "Send the form as multipart/form-data.",
-        )
-    })?;
+    let gap = Gap::default();
+    let multipart = Multipart::from_request(gap.watch(request), &app)
+        .await
+        .map_err(|_| {
+            Error::refused(
+                &UNSUPPORTED_MEDIA_TYPE,
+                "Send the form as multipart/form-data.",
+            )
+        })?;
     let slot = app.uploads.take(caller.tenant).await?;
-    let (set, options, file) = Form::receive(multipart, app.uploads.limits.bytes)
+    let (set, options, file) = Form::receive(multipart, &gap, app.uploads.limits.bytes)
         .await?
         .check()?;
     queue(

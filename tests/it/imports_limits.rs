@@ -1,6 +1,10 @@
 //! The limits of imports, as they are configured.
 
-use axum::body::{Body, Bytes};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
 use couponry::app::router;
 use futures_util::stream;
@@ -133,4 +137,34 @@ async fn a_client_that_goes_away_leaves_nothing_and_holds_no_place() {
     }
     assert_eq!(stored(&app).await, 0);
     set.fill(&["A"]).await;
+}
+
+#[tokio::test]
+async fn a_form_that_goes_on_between_its_fields_is_refused_before_it_fills_the_memory() {
+    let (app, shop, _) = start(&[]).await;
+    let head = "--frontier\r\nContent-Disposition: form-data; name=\"type\"\r\nX-Long: ";
+    let field = form(&[("type", "coupons")]);
+    let next = format!("{}\r\nX-Long: ", field.trim_end_matches("--\r\n"));
+    for before in [head, "", &next] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let frames = (0..128).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from(vec![b'x'; 64 * 1024]))
+        });
+        let first = Ok(Bytes::from(before.to_owned()));
+        let body = Body::from_stream(stream::iter([first].into_iter().chain(frames)));
+        let request = Request::post("/v1/imports")
+            .header("authorization", format!("Bearer {}", shop.key))
+            .header("content-type", "multipart/form-data; boundary=frontier")
+            .body(body)
+            .unwrap();
+        let answer = router(app.app.clone()).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("none of its fields"), "{text}");
+        assert!(read.load(Ordering::Relaxed) < 24);
+    }
+    assert_eq!(stored(&app).await, 0);
 }
