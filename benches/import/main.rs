@@ -170,6 +170,9 @@ impl Bench {
         let zip = zip.finish()?.into_inner();
         let seconds = self.import(&self.set("zip")?, "application/zip", &zip)?;
         row("import of a zip file", codes, seconds)?;
+        let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+        let seconds = self.import(&self.set("workbook")?, kind, &workbook(&text)?)?;
+        row("import of a workbook", codes, seconds)?;
 
         let (alone, beside_import) = self.flow()?;
         let mut report = table.to_string();
@@ -275,4 +278,35 @@ impl Bench {
         // Nobody asks for the time of processors here.
         load::open(address, 0, work, FLOW_CLIENTS, FLOW, self.plan.span).await
     }
+}
+
+/// A workbook of one column, with its texts in a table of their own as Excel writes them.
+fn workbook(text: &str) -> Result<Vec<u8>> {
+    const LINKS: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    let mut texts = String::from("<sst>");
+    let mut rows = String::from("<worksheet><sheetData>");
+    for (number, code) in text.lines().enumerate() {
+        write!(texts, "<si><t>{code}</t></si>")?;
+        write!(rows, "<row><c t=\"s\"><v>{number}</v></c></row>")?;
+    }
+    texts.push_str("</sst>");
+    rows.push_str("</sheetData></worksheet>");
+    let links = format!(
+        "<Relationships><Relationship Id=\"a\" Type=\"{LINKS}/worksheet\" Target=\"worksheets/sheet1.xml\"/>\
+         <Relationship Id=\"b\" Type=\"{LINKS}/sharedStrings\" Target=\"sharedStrings.xml\"/></Relationships>"
+    );
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, part) in [
+        (
+            "xl/workbook.xml",
+            "<workbook><sheets><sheet name=\"Codes\" sheetId=\"1\" r:id=\"a\"/></sheets></workbook>",
+        ),
+        ("xl/_rels/workbook.xml.rels", &links),
+        ("xl/sharedStrings.xml", &texts),
+        ("xl/worksheets/sheet1.xml", &rows),
+    ] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default())?;
+        zip.write_all(part.as_bytes())?;
+    }
+    Ok(zip.finish()?.into_inner())
 }
