@@ -65,6 +65,16 @@ impl Zone {
             })
     }
 
+    /// What the clocks of this zone show.
+    pub(crate) fn clock(self, instant: DateTime<Utc>) -> NaiveDateTime {
+        instant.with_timezone(&self.0).naive_local()
+    }
+
+    /// The first instant of a day.
+    pub(crate) fn start_of(self, day: NaiveDate) -> Option<DateTime<Utc>> {
+        self.first_instant(day.and_time(NaiveTime::MIN))
+    }
+
     /// The first instant at which clocks of this zone show this time; where they skip it, the instant of the skip.
     fn first_instant(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
         if let Some(instant) = self.0.from_local_datetime(&local).earliest() {

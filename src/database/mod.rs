@@ -66,6 +66,19 @@ impl Database {
         begin(self.app.clone(), tenant).await
     }
 
+    /// The same for reading alone, where all statements see one moment.
+    pub(crate) async fn snapshot(
+        &self,
+        tenant: TenantId,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        begin_as(
+            self.app.clone(),
+            tenant,
+            "begin isolation level repeatable read read only",
+        )
+        .await
+    }
+
     /// The same for storing an upload.
     pub(crate) async fn upload(
         &self,
@@ -108,11 +121,19 @@ impl Database {
     }
 }
 
+async fn begin(pool: PgPool, tenant: TenantId) -> sqlx::Result<Transaction<'static, Postgres>> {
+    begin_as(pool, tenant, "begin").await
+}
+
 /// On a task of its own: a request that is dropped while it begins would leave its transaction open on a connection that
 /// goes back to the pool (launchbadge/sqlx issue 4393).
-async fn begin(pool: PgPool, tenant: TenantId) -> sqlx::Result<Transaction<'static, Postgres>> {
+async fn begin_as(
+    pool: PgPool,
+    tenant: TenantId,
+    begin: &str,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
     // A number cannot carry anything else into the statement.
-    let begin = format!("begin; set local couponry.tenant_id = '{tenant}'");
+    let begin = format!("{begin}; set local couponry.tenant_id = '{tenant}'");
     tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
         .await
         .map_err(|_| sqlx::Error::WorkerCrashed)?

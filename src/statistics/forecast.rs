@@ -1,0 +1,321 @@
+//! The day on which a set runs out, from what was taken of late.
+//!
+//! What counts is net: what was handed out less what came back. The last 28 whole days in the set's time zone are its
+//! history, from the day after its first assignment on. From two weeks of history each day of the week has its own mean,
+//! so that quiet weekends stay quiet; before that all days have one. The days to come take these means one after the
+//! other until nothing is left.
+//!
+//! The range is where that day lies four times out of five if the days to come vary around their means as the past ones
+//! did. It allows for the error of the means too, so it widens the farther ahead the day is.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use crate::tenants::TenantId;
+use crate::time_zone::Zone;
+
+/// Days of history that are looked at: four of each day of the week.
+const HISTORY_DAYS: u16 = 28;
+/// With fewer there is nothing to say.
+const FEWEST_DAYS: usize = 3;
+/// With so many each day of the week has a mean of its own.
+const RHYTHM_DAYS: usize = 14;
+/// What lies farther ahead is no forecast.
+const HORIZON_DAYS: u32 = 3653;
+/// Standard deviations on either side that hold four fifths of a normal distribution.
+const DEVIATIONS: f64 = 1.281_6;
+
+/// When a set runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Forecast {
+    pub runs_out_on: NaiveDate,
+    pub earliest: NaiveDate,
+    /// Null if it may last for more than ten years.
+    pub latest: Option<NaiveDate>,
+}
+
+/// `taken` is what was taken on each of the last whole days, the last of them yesterday; `now` is by the clocks of the
+/// set's zone. `None` if there is too little to say, or nothing left, or if what is left lasts for more than ten years.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "no set has so many codes that an estimate would miss them"
+)]
+fn forecast(available: i64, taken: &[i64], now: NaiveDateTime) -> Option<Forecast> {
+    if available <= 0 || taken.len() < FEWEST_DAYS {
+        return None;
+    }
+    let today = now.date();
+    let weekday = |days_ago: usize| {
+        let day = today.checked_sub_days(Days::new(days_ago as u64))?;
+        Some(day.weekday().num_days_from_monday() as usize)
+    };
+    let means = means(taken, |place| weekday(taken.len() - place))?;
+    if means.iter().all(|mean| *mean <= 0.0) {
+        return None;
+    }
+
+    let groups = if taken.len() < RHYTHM_DAYS { 1 } else { 7 };
+    let mut squares = 0.0;
+    for (place, count) in taken.iter().enumerate() {
+        squares += (*count as f64 - means[weekday(taken.len() - place)?]).powi(2);
+    }
+    let variance = squares / (taken.len() - groups) as f64;
+    let history = taken.len() as f64;
+
+    let left = available as f64;
+    let mut expected = 0.0;
+    let mut span = 0.0;
+    let (mut middle, mut earliest, mut latest) = (None, None, None);
+    for ahead in 0..HORIZON_DAYS {
+        let day = today.checked_add_days(Days::new(u64::from(ahead)))?;
+        let share = if ahead == 0 {
+            1.0 - f64::from(now.num_seconds_from_midnight()) / 86_400.0
+        } else {
+            1.0
+        };
+        span += share;
+        expected += share * means[day.weekday().num_days_from_monday() as usize].max(0.0);
+        let spread = DEVIATIONS * (variance * (span + span * span / history)).sqrt();
+        if expected + spread >= left {
+            earliest = earliest.or(Some(day));
+        }
+        if expected >= left {
+            middle = middle.or(Some(day));
+        }
+        if expected - spread >= left {
+            latest = Some(day);
+            break;
+        }
+    }
+    Some(Forecast {
+        runs_out_on: middle?,
+        earliest: earliest?,
+        latest,
+    })
+}
+
+/// What is taken on each day of the week, from Monday.
+#[expect(clippy::cast_precision_loss, reason = "as for the forecast as a whole")]
+fn means(taken: &[i64], weekday: impl Fn(usize) -> Option<usize>) -> Option<[f64; 7]> {
+    if taken.len() < RHYTHM_DAYS {
+        return Some([taken.iter().sum::<i64>() as f64 / taken.len() as f64; 7]);
+    }
+    let mut sums = [0.0; 7];
+    let mut counts = [0.0; 7];
+    for (place, count) in taken.iter().enumerate() {
+        let weekday = weekday(place)?;
+        sums[weekday] += *count as f64;
+        counts[weekday] += 1.0;
+    }
+    Some(std::array::from_fn(|day| sums[day] / counts[day]))
+}
+
+/// The forecasts of those of these sets that have one.
+pub(crate) async fn forecasts(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<HashMap<i32, Forecast>> {
+    let sets = sqlx::query!(
+        r#"select s.set_no, s.timezone, c.available as "available!", first.assigned_at as "first!", now() as "now!"
+             from coupon_sets s
+             join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
+            cross join lateral (
+              select a.assigned_at
+                from assignments a
+               where a.tenant_id = s.tenant_id and a.set_no = s.set_no
+               order by a.number
+               limit 1
+            ) first
+            where s.tenant_id = $1 and s.set_no = any ($2) and c.available > 0"#,
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+
+    let mut asked = Vec::new();
+    let (mut nos, mut ats) = (Vec::new(), Vec::new());
+    for set in sets {
+        // The name was checked when it came in.
+        let zone = Zone::parse(&set.timezone).unwrap_or(Zone::UTC);
+        let days = whole_days(zone, set.first, set.now);
+        nos.extend(days.iter().map(|_| set.set_no));
+        asked.push((set.set_no, set.available, zone.clock(set.now), days.len()));
+        ats.extend(days);
+    }
+    // One statement, so that what is rolled up at this moment is in one of its halves.
+    let rows = sqlx::query!(
+        r#"select q.place as "place?", q.set_no as "set_no!", q.at as "at!",
+                  coalesce(m.assigned + m.reserved + m.void, 0) as "taken!"
+             from unnest($2::integer[], $3::timestamptz[]) with ordinality as q (set_no, at, place)
+             left join lateral (
+               select m.assigned, m.reserved, m.void
+                 from statistics_marks m
+                where m.tenant_id = $1 and m.set_no = q.set_no and m.bucket < q.at
+                order by m.bucket desc
+                limit 1
+             ) m on true
+            union all
+           select null, t.set_no, statistics_bucket(f.at), sum(f.assigned + f.reserved + f.void)::bigint
+             from statistics_tails t
+            cross join lateral ledger_flows(t.tenant_id, t.set_no, t.rolled_up, t.number) f
+            where t.tenant_id = $1 and t.set_no = any ($2) and t.rolled_up < t.number
+            group by t.set_no, statistics_bucket(f.at)"#,
+        tenant as TenantId,
+        &nos,
+        &ats
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut marks = vec![0; ats.len()];
+    let mut tails: HashMap<i32, Vec<(DateTime<Utc>, i64)>> = HashMap::new();
+    for row in rows {
+        match row.place.and_then(|place| usize::try_from(place - 1).ok()) {
+            Some(place) => marks[place] = row.taken,
+            None => tails
+                .entry(row.set_no)
+                .or_default()
+                .push((row.at, row.taken)),
+        }
+    }
+
+    let mut forecasts = HashMap::new();
+    let mut done = 0;
+    for (set_no, available, now, days) in asked {
+        let tail = tails.get(&set_no).map_or(&[][..], Vec::as_slice);
+        let totals: Vec<i64> = (done..done + days)
+            .map(|place| {
+                let tail = tail.iter().filter(|(bucket, _)| *bucket < ats[place]);
+                marks[place] + tail.map(|(_, taken)| taken).sum::<i64>()
+            })
+            .collect();
+        done += days;
+        let taken: Vec<i64> = totals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        if let Some(forecast) = forecast(available, &taken, now) {
+            forecasts.insert(set_no, forecast);
+        }
+    }
+    Ok(forecasts)
+}
+
+/// Where the whole days before today begin that a forecast looks at, and where today does: they come after the day of the
+/// first assignment.
+fn whole_days(zone: Zone, first: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let today = zone.clock(now).date();
+    let first = zone.clock(first).date();
+    (0..=u64::from(HISTORY_DAYS))
+        .rev()
+        .filter_map(|ago| today.checked_sub_days(Days::new(ago)))
+        .filter(|day| *day > first)
+        .filter_map(|day| zone.start_of(day))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().expect("a date")
+    }
+
+    /// On the 5th of October 2026, a Monday, as it begins.
+    fn on_monday(available: i64, taken: &[i64]) -> Option<Forecast> {
+        forecast(
+            available,
+            taken,
+            date("2026-10-05").and_time(NaiveTime::MIN),
+        )
+    }
+
+    #[test]
+    fn a_steady_rate_tells_the_day() {
+        let forecast = on_monday(50, &[10; 5]).expect("a forecast");
+        assert_eq!(forecast.runs_out_on, date("2026-10-09"));
+        // Days that are all alike leave no doubt.
+        assert_eq!(forecast.earliest, forecast.runs_out_on);
+        assert_eq!(forecast.latest, Some(forecast.runs_out_on));
+    }
+
+    #[test]
+    fn what_is_left_of_today_counts() {
+        let at = |time: &str| {
+            let now = date("2026-10-05").and_time(time.parse().expect("a time"));
+            forecast(10, &[10; 5], now).expect("a forecast").runs_out_on
+        };
+        assert_eq!(at("00:00:00"), date("2026-10-05"));
+        assert_eq!(at("00:00:01"), date("2026-10-06"));
+        assert_eq!(at("23:00:00"), date("2026-10-06"));
+    }
+
+    #[test]
+    fn weekends_stay_quiet_once_two_weeks_are_known() {
+        // From a Monday on.
+        let week = [20, 20, 20, 20, 20, 0, 0];
+        // On working days 20 a day, so that 120 last until the Monday after the weekend.
+        let rhythm = on_monday(120, &week.repeat(2)).expect("a forecast");
+        assert_eq!(rhythm.runs_out_on, date("2026-10-12"));
+        assert_eq!(rhythm.latest, Some(date("2026-10-12")));
+        // From one week the mean is all there is: 100 in 7 days.
+        let mean = on_monday(120, &week).expect("a forecast");
+        assert_eq!(mean.runs_out_on, date("2026-10-13"));
+    }
+
+    #[test]
+    fn the_range_widens_with_the_spread_of_the_days() {
+        let calm = on_monday(300, &[9, 11, 10, 9, 11, 10, 10]).expect("a forecast");
+        let wild = on_monday(300, &[0, 20, 2, 28, 0, 20, 0]).expect("a forecast");
+        assert_eq!(calm.runs_out_on, wild.runs_out_on);
+        assert!(wild.earliest < calm.earliest && calm.earliest <= calm.runs_out_on);
+        assert!(calm.latest < wild.latest || wild.latest.is_none());
+        assert!(calm.latest >= Some(calm.runs_out_on));
+    }
+
+    #[test]
+    fn what_came_back_is_not_taken() {
+        let forecast = on_monday(10, &[10, -5, 10, -5, 10, -5]).expect("a forecast");
+        assert_eq!(forecast.runs_out_on, date("2026-10-08"));
+    }
+
+    #[test]
+    fn too_little_says_nothing() {
+        assert_eq!(on_monday(10, &[5, 5]), None);
+        assert_eq!(on_monday(10, &[0; 28]), None);
+        assert_eq!(on_monday(10, &[5, -9, 1, 1]), None);
+        assert_eq!(on_monday(0, &[5; 28]), None);
+        // One a day, and enough for thirty years.
+        assert_eq!(on_monday(11_000, &[1; 28]), None);
+    }
+
+    #[test]
+    fn an_end_that_may_lie_beyond_ten_years_has_no_latest_day() {
+        let forecast = on_monday(2_000, &[0, 0, 5, 0, 0]).expect("a forecast");
+        assert_eq!(forecast.latest, None);
+    }
+
+    #[test]
+    fn history_is_of_whole_days_by_the_clocks_of_the_zone() {
+        let zone = Zone::parse("Europe/Madrid").expect("a zone");
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
+        // The clocks went back on the 25th of October. By them the first assignment was on the 23rd.
+        assert_eq!(
+            whole_days(zone, at("2026-10-22T22:30:00Z"), at("2026-10-26T23:30:00Z")),
+            [
+                "2026-10-23T22:00:00Z",
+                "2026-10-24T22:00:00Z",
+                "2026-10-25T23:00:00Z",
+                "2026-10-26T23:00:00Z"
+            ]
+            .map(at)
+        );
+        assert_eq!(
+            whole_days(zone, at("2020-01-01T00:00:00Z"), at("2026-10-26T23:30:00Z")).len(),
+            29
+        );
+    }
+}
