@@ -34,7 +34,7 @@ use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
 use crate::outbound::Outbound;
 use crate::tenants::auth::Keys;
-use crate::{assignments, coupon_sets, coupons, docs, imports, statistics, tenants};
+use crate::{assignments, coupon_sets, coupons, docs, imports, statistics, tenants, workflows};
 
 /// How long a request may take, uploads aside. What it waits for has shorter limits; this is the last of them.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
@@ -134,6 +134,7 @@ pub fn router(app: App) -> Router {
         .merge(coupons::router())
         .merge(assignments::router())
         .merge(statistics::router())
+        .merge(workflows::router())
         .merge(docs::router())
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

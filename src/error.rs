@@ -40,6 +40,7 @@ kinds! {
     NAME_TAKEN = CONFLICT, "name-taken", "The name is taken";
     QUANTITY_BELOW_ASSIGNED = CONFLICT, "quantity-below-assigned", "More is assigned than that";
     COUPON_SET_REFERENCED = CONFLICT, "coupon-set-referenced", "Another coupon set refers to it";
+    COUPON_SET_IN_USE = CONFLICT, "coupon-set-in-use", "A workflow uses the coupon set";
     COUPON_SET_EXHAUSTED = CONFLICT, "coupon-set-exhausted", "The coupon set has no code left";
     COUPON_SET_EXPIRED = CONFLICT, "coupon-set-expired", "The coupon set has expired";
     CONTACT_LIMIT_REACHED = CONFLICT, "contact-limit-reached", "The contact holds as many codes as the set allows";

@@ -178,6 +178,12 @@ impl Fields {
         self.faults.push(Fault::new(pointer(name), detail));
     }
 
+    /// Notes a fault of an item of the array that the field is.
+    pub(crate) fn fault_of_item(&mut self, name: &str, index: usize, detail: impl Into<String>) {
+        let pointer = format!("{}/{index}", pointer(name));
+        self.faults.push(Fault::new(pointer, detail));
+    }
+
     fn value<T: FieldValue>(&mut self, name: &str, value: Value) -> Option<T> {
         T::from_value(value)
             .map_err(|detail| self.fault(name, detail))
@@ -268,7 +274,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(rejection) => Err(Error::malformed(format!(
                 "The path is wrong: {}.",
-                rejection.body_text()
+                rejection.body_text().trim_end_matches('.')
             ))),
         }
     }
@@ -287,7 +293,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(Error::malformed(format!(
                 "The query is wrong: {}.",
-                rejection.body_text()
+                rejection.body_text().trim_end_matches('.')
             ))),
         }
     }

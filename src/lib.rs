@@ -15,6 +15,7 @@
 //! * `assignments`: how codes go out
 //! * `coupons`: the codes of a set one by one: where each is, and which go to nobody
 //! * `statistics`: what became of them
+//! * `workflows`: who uses a set
 //! * `docs`: the API document and its reference page
 
 pub mod app;
@@ -36,3 +37,4 @@ mod statistics;
 pub mod telemetry;
 pub mod tenants;
 mod time_zone;
+mod workflows;

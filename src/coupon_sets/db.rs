@@ -1,16 +1,18 @@
 //! SQL of coupon sets.
 
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::CouponSet;
 use super::availability::Link;
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
+use crate::workflows::User;
 
 /// What changes the shape of a tenant's sets holds this lock to the end of its transaction. It is not the lock of a
 /// set: dealing goes on meanwhile.
-pub(super) async fn lock_shape(
+pub(crate) async fn lock_shape(
     connection: &mut PgConnection,
     tenant: TenantId,
 ) -> sqlx::Result<()> {
@@ -185,6 +187,7 @@ pub(super) async fn find(
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
+                  workflows_of_set($1, s.set_no) as "used_in_workflows!: Json<Vec<User>>",
                   s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   s.unique_in_tenant, s.ignore_case,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
@@ -255,6 +258,7 @@ pub(super) async fn list(
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
+                  workflows_of_set($1, s.set_no) as "used_in_workflows!: Json<Vec<User>>",
                   s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
                   s.unique_in_tenant as "unique_in_tenant!", s.ignore_case as "ignore_case!",

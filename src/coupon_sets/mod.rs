@@ -1,7 +1,7 @@
 //! Coupon sets: named sources of codes, of which a set may fall back to a child set.
 //!
-//! What changes the shape of a tenant's sets (creating, changing a child, deleting) runs one at a time per tenant;
-//! otherwise two changes at once, each right by itself, could close a cycle.
+//! What changes the shape of a tenant's sets (creating, changing a child, deleting, naming them in a workflow) runs one at
+//! a time per tenant; otherwise two changes at once, each right by itself, could close a cycle or use a set that is gone.
 
 mod availability;
 mod db;
@@ -12,18 +12,20 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-pub(crate) use db::{find_no, find_no_of_any, find_nos, lock_imports};
+pub(crate) use db::{find_no, find_no_of_any, find_nos, lock_imports, lock_shape};
 pub(crate) use http::router;
 
 use crate::database::Database;
 use crate::error::{
-    CHILD_SET_CHAIN_TOO_LONG, CHILD_SET_CYCLE, COUPON_SET_REFERENCED, Error, NAME_TAKEN,
-    OnConstraint, QUANTITY_BELOW_ASSIGNED, SINGLE_SET,
+    CHILD_SET_CHAIN_TOO_LONG, CHILD_SET_CYCLE, COUPON_SET_IN_USE, COUPON_SET_REFERENCED, Error,
+    NAME_TAKEN, OnConstraint, QUANTITY_BELOW_ASSIGNED, SINGLE_SET,
 };
 use crate::extract::{FieldValue, Fields, FromFields, integer, text};
 use crate::tenants::TenantId;
+use crate::workflows::{self, User};
 use policies::Policies;
 
 /// Characters that a code may have at most.
@@ -58,6 +60,8 @@ pub(crate) struct CouponSet {
     pub child_coupon_set_id: Option<Uuid>,
     /// `active`, `expired` or `exhausted`.
     pub state: String,
+    /// Those that are not finished.
+    pub used_in_workflows: Json<Vec<User>>,
     pub on_repeat: String,
     pub same_code_until: String,
     pub assignments_per_contact: Option<i32>,
@@ -417,7 +421,23 @@ async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), E
         );
         return Err(Error::refused(&COUPON_SET_REFERENCED, detail).with("couponSets", parents));
     }
+    let users = workflows::list_users(&mut transaction, tenant, set_no).await?;
+    let hold: Vec<&User> = users.iter().filter(|user| user.holds_its_sets()).collect();
+    if !hold.is_empty() {
+        return Err(in_use(&hold));
+    }
+    workflows::forget_set(&mut transaction, tenant, set_no).await?;
     db::delete(&mut transaction, tenant, set_no).await?;
     transaction.commit().await?;
     Ok(())
+}
+
+fn in_use(users: &[&User]) -> Error {
+    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+    let detail = format!(
+        "These workflows use it: {}. Finish them, or let them use another set first.",
+        names.join(", ")
+    );
+    let users = serde_json::to_value(users).expect("a workflow is plain data");
+    Error::refused(&COUPON_SET_IN_USE, detail).with("workflows", users)
 }

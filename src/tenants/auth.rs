@@ -46,6 +46,8 @@ scopes! {
     ImportsRead = "imports:read";
     ImportsWrite = "imports:write";
     StatisticsRead = "statistics:read";
+    WorkflowsRead = "workflows:read";
+    WorkflowsWrite = "workflows:write";
 }
 
 /// A caller whose key was verified and has the scope `S`.

@@ -47,6 +47,7 @@ impl Things {
         let path = operation.path.replace("{couponSetId}", &self.set);
         let path = path.replace("{assignmentId}", &self.assignment);
         let path = path.replace("{importId}", &self.import);
+        let path = path.replace("{workflowId}", "w");
         path.replace("{tenantId}", &self.tenant)
     }
 }

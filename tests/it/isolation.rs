@@ -18,6 +18,7 @@ struct Victim {
     import: String,
     assignment: String,
     key: String,
+    workflow: String,
 }
 
 impl Victim {
@@ -29,7 +30,10 @@ impl Victim {
         let assignment = set.assign_with(body, None).await.expect(201);
         let spare = json!({"name": "Secret key", "scopes": ["*"]});
         let key = shop.client.post("/v1/api-keys", spare).await.expect(201);
+        let workflow = "secret%20workflow".to_owned();
+        shop.workflow(&workflow, "active", &[&set]).await;
         Self {
+            workflow,
             import: import["id"].as_str().unwrap().to_owned(),
             assignment: assignment.str("id").to_owned(),
             key: key.str("id").to_owned(),
@@ -45,6 +49,7 @@ impl Victim {
             ("{importId}", &self.import),
             ("{assignmentId}", &self.assignment),
             ("{keyId}", &self.key),
+            ("{workflowId}", &self.workflow),
             ("{tenantId}", &self.shop.tenant_id),
         ]
         .into_iter()
@@ -64,6 +69,7 @@ impl Victim {
             "/v1/statistics",
             &assignment,
             "/v1/api-keys",
+            "/v1/workflows",
         ] {
             let mut answer = self.shop.client.get(uri).await.expect(200).body;
             // Moves with this very look.
@@ -97,6 +103,7 @@ struct Case {
     stranger: Stranger,
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of operations")]
 fn case(operation: &Operation, victim: &Victim) -> Case {
     use Stranger::{EachGone, Gone, Own, Refused, Sees};
 
@@ -125,7 +132,13 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
             json!({"name": "a", "type": "multiple", "childCouponSetId": victim.set.id}),
             Refused("/childCouponSetId"),
         ),
-        "get /v1/coupon-sets" | "get /v1/imports" | "get /v1/assignments" => get(nothing()),
+        "get /v1/coupon-sets" | "get /v1/imports" | "get /v1/assignments" | "get /v1/workflows" => {
+            get(nothing())
+        }
+        "put /v1/workflows/{workflowId}" => json(
+            json!({"name": "mine", "state": "active", "couponSetIds": [victim.set.id]}),
+            Refused("/couponSetIds/0"),
+        ),
         "get /v1/coupon-sets/{couponSetId}"
         | "delete /v1/coupon-sets/{couponSetId}"
         | "get /v1/coupon-sets/{couponSetId}/statistics"
@@ -140,6 +153,8 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         | "post /v1/assignments/{assignmentId}/sent"
         | "post /v1/assignments/{assignmentId}/used"
         | "post /v1/assignments/{assignmentId}/release"
+        | "get /v1/workflows/{workflowId}"
+        | "delete /v1/workflows/{workflowId}"
         | "delete /v1/api-keys/{keyId}" => get(Gone),
         "post /v1/assignments/{assignmentId}/void" => json(json!({"reason": "mine"}), Gone),
         "post /v1/assignments/events" => json(

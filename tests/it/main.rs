@@ -55,3 +55,4 @@ mod tenancy_catalog;
 mod tenants;
 mod undo;
 mod withdrawals;
+mod workflows;

@@ -106,6 +106,7 @@ async fn busy(shop: &Shop) {
     set.assign("ann").await.expect(200);
     let reserved = serde_json::json!({"contactId": "bob", "reserveForSeconds": 604_800});
     set.assign_with(reserved, None).await.expect(201);
+    shop.workflow("mail", "active", &[&set]).await;
 }
 
 /// The message of the refusal.
