@@ -183,10 +183,11 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<CouponSet>> {
     sqlx::query_as!(
         CouponSet,
-        r#"select s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
+        r#"select s.set_no, s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
+                  coupon_set_stock(c.available, s.low_stock_threshold, false) as "stock!", s.low_stock_threshold,
                   workflows_of_set($1, s.set_no) as "used_in_workflows!: Json<Vec<User>>",
                   s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   s.unique_in_tenant, s.ignore_case,
@@ -207,6 +208,9 @@ pub(super) struct ListFilter<'a> {
     pub name_part: Option<String>,
     pub kind: Option<&'a str>,
     pub state: Option<&'a str>,
+    pub stock: Option<&'a str>,
+    /// Sets that run out soon.
+    pub run_out: &'a [i32],
     /// `name`, `createdAt` or `available`.
     pub sort: &'a str,
     pub descending: bool,
@@ -235,13 +239,15 @@ pub(super) async fn list(
                left join lateral (
                  select c.available
                    from coupon_set_counters c
-                  where ($4 = 'available' or $9::text is not null)
+                  where ($4 = 'available' or $9::text is not null or $10::text is not null)
                     and c.tenant_id = s.tenant_id and c.set_no = s.set_no
                ) c on true
               where s.tenant_id = $1 and s.deleted_at is null
                 and ($2::text is null or position($2 in s.name_key) > 0)
                 and ($3::text is null or s.type = $3)
                 and ($9::text is null or coupon_set_state(s.expires_at, c.available) = $9)
+                and ($10::text is null
+                     or coupon_set_stock(c.available, s.low_stock_threshold, s.set_no = any ($11)) = $10)
            ), ranked as (
              select k.*, row_number() over (order by k.sort_key, k.id) * (case when $5 then -1 else 1 end) as rank
                from keyed k
@@ -253,11 +259,13 @@ pub(super) async fn list(
               order by r.rank
               limit $8
            )
-           select s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
+           select s.set_no as "set_no!", s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
                   s.created_at as "created_at!", s.updated_at as "updated_at!",
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
+                  coupon_set_stock(c.available, s.low_stock_threshold, s.set_no = any ($11)) as "stock!",
+                  s.low_stock_threshold,
                   workflows_of_set($1, s.set_no) as "used_in_workflows!: Json<Vec<User>>",
                   s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
@@ -276,7 +284,9 @@ pub(super) async fn list(
         filter.after.map(|(key, _)| key),
         filter.after.map(|(_, id)| id),
         filter.rows,
-        filter.state
+        filter.state,
+        filter.stock,
+        filter.run_out
     )
     .fetch_all(connection)
     .await
@@ -351,7 +361,8 @@ pub(super) async fn set_policies(
     sqlx::query!(
         "update coupon_sets
             set on_repeat = $3, same_code_until = $4, assignments_per_contact = $5, expires_at = $6, timezone = $7,
-                valid_for_days = $8, unique_in_tenant = $9, ignore_case = $10, updated_at = now()
+                valid_for_days = $8, unique_in_tenant = $9, ignore_case = $10, low_stock_threshold = $11,
+                updated_at = now()
           where tenant_id = $1 and set_no = $2",
         tenant as TenantId,
         set_no,
@@ -362,7 +373,8 @@ pub(super) async fn set_policies(
         set.timezone,
         set.valid_for_days,
         set.unique_in_tenant,
-        set.ignore_case
+        set.ignore_case,
+        set.low_stock_threshold
     )
     .execute(connection)
     .await?;

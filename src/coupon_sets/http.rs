@@ -7,6 +7,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::stock::{self, Stock};
 use super::{CouponSet, CouponSetPatch, NewCouponSet, Type, availability, db, fold};
 use crate::app::App;
 use crate::error::Error;
@@ -41,8 +42,8 @@ async fn find(
     caller: Caller<CouponSetsRead>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<CouponSet>, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let set = db::find(&mut transaction, caller.tenant, id).await?;
+    let mut transaction = app.database.snapshot(caller.tenant).await?;
+    let set = super::find(&mut transaction, caller.tenant, id).await?;
     transaction.commit().await?;
     set.map(Json).ok_or_else(|| Error::not_found("coupon set"))
 }
@@ -128,6 +129,7 @@ struct ListQuery {
     #[serde(rename = "type")]
     kind: Option<Type>,
     state: Option<SetState>,
+    stock: Option<Stock>,
     #[serde(default)]
     sort: Sort,
     limit: Option<u16>,
@@ -152,17 +154,23 @@ async fn list(
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Err(Error::malformed("The query must not contain NUL."));
     }
+    let mut transaction = app.database.snapshot(caller.tenant).await?;
+    let run_out = stock::run_out_for(&mut transaction, caller.tenant, query.stock).await?;
     let filter = db::ListFilter {
         name_part: query.q.as_deref().map(fold),
         kind: query.kind.map(Type::as_str),
         state: query.state.map(SetState::as_str),
+        stock: query.stock.map(Stock::as_str),
+        run_out: &run_out,
         sort: query.sort.column(),
         descending: query.sort.descending() != paging.back(),
         after: paging.key().map(|(_, key, id)| (key.as_str(), *id)),
         rows: paging.rows(),
     };
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let sets = db::list(&mut transaction, caller.tenant, &filter).await?;
+    let mut sets = db::list(&mut transaction, caller.tenant, &filter).await?;
+    if query.stock.is_none() {
+        stock::mark(&mut transaction, caller.tenant, &mut sets).await?;
+    }
     transaction.commit().await?;
     Ok(Json(paging.page(sets, &uri, |set| {
         (query.sort, set.sort_key.clone(), set.id)

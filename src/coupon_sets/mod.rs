@@ -7,6 +7,7 @@ mod availability;
 mod db;
 mod http;
 mod policies;
+mod stock;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub(crate) const MAX_CODE_CHARS: usize = 255;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CouponSet {
+    #[serde(skip)]
+    pub set_no: i32,
     pub id: Uuid,
     pub name: String,
     #[serde(rename = "type")]
@@ -60,6 +63,10 @@ pub(crate) struct CouponSet {
     pub child_coupon_set_id: Option<Uuid>,
     /// `active`, `expired` or `exhausted`.
     pub state: String,
+    /// `ok`, `low` or `exhausted`.
+    pub stock: String,
+    /// From this many available codes on downwards the set is low.
+    pub low_stock_threshold: Option<i32>,
     /// Those that are not finished.
     pub used_in_workflows: Json<Vec<User>>,
     pub on_repeat: String,
@@ -252,10 +259,21 @@ async fn create(
     new.policies
         .write(&mut transaction, tenant, set_no, set)
         .await?;
-    let set = db::find(&mut transaction, tenant, row.id)
+    let set = find(&mut transaction, tenant, row.id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
     transaction.commit().await?;
+    Ok(set)
+}
+
+/// Finds a set as it is shown.
+async fn find(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<Option<CouponSet>> {
+    let mut set = db::find(connection, tenant, id).await?;
+    stock::mark(connection, tenant, set.as_mut_slice()).await?;
     Ok(set)
 }
 
@@ -399,7 +417,7 @@ async fn patch(
         .policies
         .write(&mut transaction, tenant, set_no, before)
         .await?;
-    let after = db::find(&mut transaction, tenant, id)
+    let after = find(&mut transaction, tenant, id)
         .await?
         .ok_or_else(not_found)?;
     transaction.commit().await?;

@@ -1,5 +1,5 @@
-//! Policies of a coupon set: what a contact gets who holds a code already, how long codes are valid, and which codes are
-//! duplicates.
+//! Policies of a coupon set: what a contact gets who holds a code already, how long codes are valid, which codes are
+//! duplicates, and when the set is low.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use super::{Count, CouponSet, db};
 use crate::error::{Error, WRONG_STATE};
-use crate::extract::{FieldValue, Fields};
+use crate::extract::{FieldValue, Fields, integer};
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
 
@@ -86,6 +86,17 @@ impl FieldValue for Moment {
     }
 }
 
+/// From how many available codes on a set is low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Threshold(i32);
+
+impl FieldValue for Threshold {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let number = integer(&value, 0, i64::from(i32::MAX))?;
+        Ok(Self(i32::try_from(number).expect("the range was checked")))
+    }
+}
+
 /// What a request says about policies: only what is present is changed, in a new set from the defaults.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[expect(
@@ -101,6 +112,7 @@ pub(super) struct Policies {
     assignments_per_contact: Option<Option<Count<1_000_000>>>,
     expires_at: Option<Option<Moment>>,
     valid_for_days: Option<Option<Count<3650>>>,
+    low_stock_threshold: Option<Option<Threshold>>,
 }
 
 impl Policies {
@@ -131,6 +143,7 @@ impl Policies {
             assignments_per_contact: fields.nullable("assignmentsPerContact"),
             expires_at: fields.nullable("expiresAt"),
             valid_for_days: fields.nullable("validForDays"),
+            low_stock_threshold: fields.nullable("lowStockThreshold"),
             ..Self::default()
         }
     }
@@ -202,6 +215,9 @@ impl Policies {
         }
         if let Some(days) = self.valid_for_days {
             set.valid_for_days = days.map(|days| days.0);
+        }
+        if let Some(threshold) = self.low_stock_threshold {
+            set.low_stock_threshold = threshold.map(|threshold| threshold.0);
         }
         // A date is by the clocks of the zone that the same request sets.
         match self.expires_at {

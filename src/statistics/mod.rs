@@ -9,6 +9,7 @@ mod http;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(crate) use forecast::forecasts;
 pub(crate) use http::router;
 
 /// Totals of one set.

@@ -187,6 +187,22 @@ pub(crate) async fn list_users(
     Ok(users.0)
 }
 
+/// The numbers of the sets that active workflows use.
+pub(crate) async fn list_active_sets(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar!(
+        "select distinct u.set_no
+           from workflows w
+           join workflow_sets u on u.tenant_id = w.tenant_id and u.workflow_id = w.workflow_id
+          where w.tenant_id = $1 and w.state = 'active'",
+        tenant as TenantId
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Takes a set that is being deleted out of all workflows.
 pub(crate) async fn forget_set(
     connection: &mut PgConnection,

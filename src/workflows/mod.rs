@@ -18,7 +18,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use db::{forget_set, list_users};
+pub(crate) use db::{forget_set, list_active_sets, list_users};
 pub(crate) use http::router;
 
 use crate::coupon_sets;
@@ -51,6 +51,10 @@ pub(crate) struct User {
 }
 
 impl User {
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == State::Active
+    }
+
     /// Whether its sets cannot be deleted.
     pub(crate) fn holds_its_sets(&self) -> bool {
         matches!(self.state, State::Active | State::Paused)

@@ -49,6 +49,7 @@ mod service;
 mod set_policies;
 mod start;
 mod statistics;
+mod stock;
 mod support;
 mod tenancy;
 mod tenancy_catalog;

@@ -18,7 +18,7 @@ fn assert_has(set: &Value, members: &Value) {
 
 fn defaults() -> Value {
     json!({"onRepeat": "newCode", "sameCodeUntil": "always", "assignmentsPerContact": null, "expiresAt": null,
-        "timezone": "UTC", "validForDays": null})
+        "timezone": "UTC", "validForDays": null, "lowStockThreshold": null})
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_new_set_has_the_defaults_where_nothing_or_null_is_said() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let nulls = json!({"name": "nulls", "type": "single", "code": "S", "onRepeat": null, "sameCodeUntil": null,
-        "assignmentsPerContact": null, "expiresAt": null, "timezone": null, "validForDays": null});
+        "assignmentsPerContact": null, "expiresAt": null, "timezone": null, "validForDays": null, "lowStockThreshold": null});
     for body in [
         json!({"name": "multiple", "type": "multiple"}),
         json!({"name": "single", "type": "single", "code": "S"}),
@@ -48,6 +48,8 @@ async fn a_new_set_keeps_what_it_is_given() {
         json!({"assignmentsPerContact": 1, "validForDays": 1, "timezone": "Europe/Madrid"}),
         json!({"assignmentsPerContact": 1_000_000, "validForDays": 3650, "timezone": "America/Argentina/Ushuaia"}),
         json!({"expiresAt": "2031-05-06T07:08:09.123456Z", "timezone": "Etc/GMT+12"}),
+        json!({"lowStockThreshold": 0}),
+        json!({"lowStockThreshold": i32::MAX}),
     ]
     .into_iter()
     .enumerate()
@@ -77,6 +79,7 @@ async fn a_patch_of_policies_changes_what_it_names_and_nothing_else() {
         json!({"sameCodeUntil": "expired", "assignmentsPerContact": 2}),
         json!({"timezone": "Asia/Tokyo"}),
         json!({"validForDays": 30}),
+        json!({"lowStockThreshold": 0}),
         json!({"expiresAt": "2031-01-01T00:00:00Z", "onRepeat": "sameCode"}),
         json!({"name": "second", "timezone": "Europe/Madrid", "quantity": 6}),
         json!({}),
@@ -85,7 +88,7 @@ async fn a_patch_of_policies_changes_what_it_names_and_nothing_else() {
         json!({"validForDays": null}),
         json!({"sameCodeUntil": "always", "assignmentsPerContact": 9, "expiresAt": "2032-01-01T00:00:00Z",
             "timezone": "UTC", "validForDays": 8, "onRepeat": "newCode"}),
-        json!({"assignmentsPerContact": null, "expiresAt": null, "validForDays": null}),
+        json!({"assignmentsPerContact": null, "expiresAt": null, "validForDays": null, "lowStockThreshold": null}),
     ] {
         let answer = set.patch(patch.clone()).await.expect(200);
         for (member, value) in patch.as_object().unwrap() {
@@ -128,10 +131,11 @@ async fn all_faults_of_the_policies_are_told_at_once() {
         ),
         (
             json!({"sameCodeUntil": 1, "assignmentsPerContact": 1_000_001, "expiresAt": 1_800_000_000,
-                "timezone": 1, "validForDays": 0}),
+                "timezone": 1, "validForDays": 0, "lowStockThreshold": -1}),
             vec![
                 "/assignmentsPerContact",
                 "/expiresAt",
+                "/lowStockThreshold",
                 "/sameCodeUntil",
                 "/timezone",
                 "/validForDays",
@@ -139,10 +143,11 @@ async fn all_faults_of_the_policies_are_told_at_once() {
         ),
         (
             json!({"assignmentsPerContact": "2", "expiresAt": "2026-02-30", "timezone": "",
-                "validForDays": 1.5}),
+                "validForDays": 1.5, "lowStockThreshold": 2_147_483_648_u32}),
             vec![
                 "/assignmentsPerContact",
                 "/expiresAt",
+                "/lowStockThreshold",
                 "/timezone",
                 "/validForDays",
             ],
