@@ -102,13 +102,28 @@ pub(super) async fn find_history(
 ) -> Result<History, Error> {
     let not_found = || Error::not_found("assignment");
     let place = id::decode(assignment).ok_or_else(not_found)?;
-    let found = db::find(connection, tenant, &[place]).await?;
-    let assignment = found
+    let found = find_histories(connection, tenant, &[place]).await?;
+    found
         .into_iter()
-        .find(|found| found.id == assignment)
-        .ok_or_else(not_found)?;
-    let events = ledger::list_entries(connection, tenant, place).await?;
-    Ok(History { assignment, events })
+        .find(|found| found.assignment.id == assignment)
+        .ok_or_else(not_found)
+}
+
+/// Reads the assignments at these places and what became of them, in their order.
+pub(crate) async fn find_histories(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    places: &[Place],
+) -> sqlx::Result<Vec<History>> {
+    let assignments = db::find(connection, tenant, places).await?;
+    let mut entries = ledger::list_entries(connection, tenant, places).await?;
+    let histories = assignments.into_iter().map(|assignment| History {
+        events: id::decode(assignment.id)
+            .and_then(|place| entries.remove(&place))
+            .unwrap_or_default(),
+        assignment,
+    });
+    Ok(histories.collect())
 }
 
 #[derive(Debug)]

@@ -13,7 +13,7 @@ const NUMBER_BITS: u32 = 44;
 const TAIL_BITS: u32 = 62;
 
 /// Where the row of an assignment is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub set_no: i32,
     pub number: i64,

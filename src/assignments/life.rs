@@ -194,7 +194,7 @@ pub(super) fn code_not_assigned(is_single: bool) -> Error {
 /// An assignment with all that happened to it, in the order of the ledger.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct History {
+pub(crate) struct History {
     #[serde(flatten)]
     pub assignment: Assignment,
     pub events: Vec<Entry>,
@@ -203,7 +203,7 @@ pub(super) struct History {
 /// An entry of the ledger.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The state that it led to, but `confirmed` for the one that ends a reservation well.
     pub event: String,
     pub recorded_at: DateTime<Utc>,

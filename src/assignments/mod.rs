@@ -27,8 +27,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub(crate) use events::find_histories;
 pub(crate) use http::router;
-pub(crate) use life::Reason;
+pub(crate) use life::{History, Reason};
 
 use crate::coupon_sets::{self, MAX_CODE_CHARS};
 use crate::error::{

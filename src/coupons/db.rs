@@ -4,6 +4,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::lookup::SetName;
 use super::{Coupon, Filter, Spot};
 use crate::assignments::id::{self, Place};
 use crate::tenants::TenantId;
@@ -166,4 +167,97 @@ pub(super) async fn withdraw(
     )
     .fetch_all(connection)
     .await
+}
+
+/// Which part of the sets that have a code: after a set, in the order from the newest to the oldest.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    pub after: Option<i32>,
+    pub back: bool,
+    pub rows: i32,
+}
+
+/// A set that has a code.
+pub(super) struct Holding {
+    pub set_no: i32,
+    pub coupon_set: SetName,
+    /// Where the code came in last; none in a `single` set.
+    pub coupon: Option<Coupon>,
+    /// The ledger numbers of its assignments, the newest first.
+    pub numbers: Vec<i64>,
+}
+
+/// Finds the sets that have a code, with up to so many of its assignments each. `folded` is the code without regard to
+/// case, by which sets have it that ignore it.
+pub(super) async fn find_holdings(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    code: &str,
+    folded: &str,
+    slice: Slice,
+    most: i32,
+) -> sqlx::Result<Vec<Holding>> {
+    // Backwards all sets are found that come before, for they are found in the one order only.
+    let (above, below, found) = match (slice.after, slice.back) {
+        (Some(after), true) => (after, i32::MAX, i32::MAX),
+        (after, _) => (0, after.unwrap_or(i32::MAX), slice.rows),
+    };
+    let rows = sqlx::query!(
+        r#"with page as (
+             select p.*, row_number() over (order by p.set_no) * case when $7 then 1 else -1 end as place
+               from code_places($1, $2, $3, $4, $5, $6) p
+              order by place
+              limit $8
+           )
+           select p.set_no as "set_no!", s.id, s.name, s.type as kind, s.deleted_at,
+                  coupon_set_state(s.expires_at, n.available) as "state!",
+                  c.code as "code?", c.status as "status?", c.contact_id, c.number, c.assigned_at, c.import_id,
+                  c.imported_at, c.expires_at, c.attributes,
+                  code_assignments($1, p.set_no, $2, $3, $9) as "numbers!"
+             from page p
+             join coupon_sets s on s.tenant_id = $1 and s.set_no = p.set_no
+             join coupon_set_counters n on n.tenant_id = $1 and n.set_no = p.set_no
+             left join lateral coupons_at($1, p.set_no, array[p.lot_no], array[p.ordinal], null, 1) c on true
+            order by p.place"#,
+        tenant as TenantId,
+        code,
+        folded,
+        above,
+        below,
+        found,
+        slice.back,
+        i64::from(slice.rows),
+        most
+    )
+    .fetch_all(connection)
+    .await?;
+    let holdings = rows.into_iter().map(|row| {
+        let set_no = row.set_no;
+        let assignment_id = row
+            .number
+            .zip(row.assigned_at)
+            .map(|(number, at)| id::encode(Place { set_no, number }, at));
+        Holding {
+            set_no,
+            coupon: row.code.zip(row.status).map(|(code, status)| Coupon {
+                code,
+                status,
+                contact_id: row.contact_id,
+                assignment_id,
+                import_id: row.import_id,
+                imported_at: row.imported_at,
+                expires_at: row.expires_at,
+                attributes: row.attributes,
+            }),
+            coupon_set: SetName {
+                id: row.id,
+                name: row.name,
+                kind: row.kind,
+                state: row.state,
+                deleted_at: row.deleted_at,
+            },
+            numbers: row.numbers,
+        }
+    });
+    Ok(holdings.collect())
 }

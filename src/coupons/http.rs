@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::db::{self, Withdrawal};
-use super::{Filter, Spot, Status, export};
+use super::{Filter, Spot, Status, export, lookup};
 use crate::app::App;
 use crate::assignments::Reason;
 use crate::coupon_sets::{self, MAX_CODE_CHARS};
@@ -24,6 +24,7 @@ const MAX_CODES: usize = 10_000;
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
+        .route("/v1/coupons", get(lookup::find))
         .route("/v1/coupon-sets/{couponSetId}/coupons", get(list))
         .route(
             "/v1/coupon-sets/{couponSetId}/coupons/withdraw",

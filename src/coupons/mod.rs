@@ -1,11 +1,14 @@
 //! Coupons: the codes of a `multiple` set one by one. Where each of them is, and which go to nobody any more.
 //!
+//! `lookup` answers the other question: which sets have a code.
+//!
 //! A list reads a bounded part of the deck for each page, however little of it a filter lets through: so a page may have
 //! fewer results than there are, and a link to where it goes on.
 
 mod db;
 mod export;
 mod http;
+mod lookup;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

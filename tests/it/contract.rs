@@ -184,6 +184,7 @@ async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &
 /// Lists codes and withdraws them, by name and by import.
 async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
     journey.get(&format!("{set}/coupons")).await;
+    journey.get("/v1/coupons?code=A").await;
     let codes = json!({"codes": ["E", "Z"], "reason": "leaked"});
     journey
         .post(&format!("{set}/coupons/withdraw"), codes)

@@ -40,7 +40,7 @@ async fn listed(set: &CouponSet, query: &str) -> Vec<String> {
 }
 
 /// A set with codes of every status.
-async fn colourful(app: &TestApp) -> (CouponSet, BTreeMap<String, Value>) {
+pub async fn colourful(app: &TestApp) -> (CouponSet, BTreeMap<String, Value>) {
     hold_sweeper(app).await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &[]).await;

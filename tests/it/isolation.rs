@@ -70,6 +70,7 @@ impl Victim {
             &assignment,
             "/v1/api-keys",
             "/v1/workflows",
+            "/v1/coupons?code=SECRET-1",
         ] {
             let mut answer = self.shop.client.get(uri).await.expect(200).body;
             // Moves with this very look.
@@ -135,6 +136,10 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         "get /v1/coupon-sets" | "get /v1/imports" | "get /v1/assignments" | "get /v1/workflows" => {
             get(nothing())
         }
+        "get /v1/coupons" => Case {
+            query: "?code=SECRET-1",
+            ..get(nothing())
+        },
         "put /v1/workflows/{workflowId}" => json(
             json!({"name": "mine", "state": "active", "couponSetIds": [victim.set.id]}),
             Refused("/couponSetIds/0"),

@@ -55,5 +55,6 @@ mod tenancy;
 mod tenancy_catalog;
 mod tenants;
 mod undo;
+mod where_codes_are;
 mod withdrawals;
 mod workflows;
