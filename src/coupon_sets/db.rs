@@ -188,12 +188,13 @@ pub(super) async fn find(
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   coupon_set_stock(c.available, s.low_stock_threshold, false) as "stock!", s.low_stock_threshold,
-                  workflows_of_set($1, s.set_no) as "used_in_workflows!: Json<Vec<User>>",
+                  w.users as "used_in_workflows!: Json<Vec<User>>",
                   s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   s.unique_in_tenant, s.ignore_case,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
+            cross join workflows_of_set($1, s.set_no) w
              left join coupon_sets child on child.tenant_id = s.tenant_id and child.set_no = s.child_set_no
             where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
         tenant as TenantId,
@@ -266,7 +267,7 @@ pub(super) async fn list(
                   coupon_set_state(s.expires_at, c.available) as "state!",
                   coupon_set_stock(c.available, s.low_stock_threshold, s.set_no = any ($11)) as "stock!",
                   s.low_stock_threshold,
-                  workflows_of_set($1, s.set_no) as "used_in_workflows!: Json<Vec<User>>",
+                  w.users as "used_in_workflows!: Json<Vec<User>>",
                   s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
                   s.unique_in_tenant as "unique_in_tenant!", s.ignore_case as "ignore_case!",
@@ -274,6 +275,7 @@ pub(super) async fn list(
              from page
              join coupon_sets s on s.tenant_id = $1 and s.set_no = page.set_no
              join coupon_set_counters c on c.tenant_id = $1 and c.set_no = page.set_no
+            cross join workflows_of_set($1, s.set_no) w
              left join coupon_sets child on child.tenant_id = $1 and child.set_no = s.child_set_no
             order by page.rank"#,
         tenant as TenantId,

@@ -178,7 +178,8 @@ pub(crate) async fn list_users(
     set_no: i32,
 ) -> sqlx::Result<Vec<User>> {
     let users = sqlx::query_scalar!(
-        r#"select workflows_of_set($1, $2) as "users!: Json<Vec<User>>""#,
+        r#"select users as "users!: Json<Vec<User>>"
+             from workflows_of_set($1, $2)"#,
         tenant as TenantId,
         set_no
     )
