@@ -25,6 +25,7 @@ use crate::assignments::queue::Waiting;
 use crate::assignments::recorder::Recorder;
 use crate::assignments::sweeper;
 use crate::config::Config;
+use crate::contacts::eraser;
 use crate::database::Database;
 use crate::error::{
     Error, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, UNKNOWN_PATH,
@@ -34,7 +35,9 @@ use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
 use crate::outbound::Outbound;
 use crate::tenants::auth::Keys;
-use crate::{assignments, coupon_sets, coupons, docs, imports, statistics, tenants, workflows};
+use crate::{
+    assignments, contacts, coupon_sets, coupons, docs, imports, statistics, tenants, workflows,
+};
 
 /// How long a request may take, uploads aside. What it waits for has shorter limits; this is the last of them.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
@@ -72,6 +75,7 @@ impl App {
         let waiting = Waiting::default();
         worker::spawn(&database, &bell, &tracker, &shutdown, &waiting);
         sweeper::spawn(&database, &tracker, &shutdown);
+        eraser::spawn(&database, &tracker, &shutdown, &waiting);
         let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
         let recorder = Recorder::new(database.clone(), tracker.clone(), waiting.clone());
         let authorities = config.ca_file.clone().unwrap_or_default();
@@ -133,6 +137,7 @@ pub fn router(app: App) -> Router {
         .merge(coupon_sets::router())
         .merge(coupons::router())
         .merge(assignments::router())
+        .merge(contacts::router())
         .merge(statistics::router())
         .merge(workflows::router())
         .merge(docs::router())

@@ -50,6 +50,8 @@ kinds! {
     ASSIGNMENT_EXPIRED = CONFLICT, "assignment-expired", "The reservation has run out";
     WRONG_STATE = CONFLICT, "wrong-state", "The state forbids it";
     BATCH_WITHHELD = CONFLICT, "batch-withheld", "Not every item of the batch can be given a code";
+    CONTACT_MERGED = CONFLICT, "contact-merged", "The contact was merged";
+    CONTACT_ERASED = CONFLICT, "contact-erased", "The contact was erased";
     TOO_LARGE = PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of a type that is not taken here";
     INVALID = UNPROCESSABLE_ENTITY, "validation-failed", "Some fields are wrong";

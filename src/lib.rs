@@ -14,6 +14,7 @@
 //! * `imports`: how codes come in, `outbound`: how they are fetched, `import_command`: how they are sent from a terminal
 //! * `assignments`: how codes go out
 //! * `coupons`: the codes of a set one by one: where each is, and which go to nobody
+//! * `contacts`: what each was given, merging two, erasing one
 //! * `statistics`: what became of them
 //! * `workflows`: who uses a set
 //! * `docs`: the API document and its reference page
@@ -21,6 +22,7 @@
 pub mod app;
 mod assignments;
 pub mod config;
+mod contacts;
 mod coupon_sets;
 mod coupons;
 pub mod database;

@@ -87,6 +87,7 @@ pub(super) struct BatchRow {
     node_id: Option<String>,
     execution_id: Option<String>,
     attributes: Option<Value>,
+    contact_id: Option<String>,
 }
 
 impl BatchRow {
@@ -136,6 +137,7 @@ impl BatchRow {
             outcome,
             place,
             set,
+            contact_id: self.contact_id,
             code,
             assigned_at,
             state,
@@ -179,7 +181,7 @@ impl Call for Batch<'_> {
             BatchRow,
             r#"select item as "item!", outcome as "outcome!", fallback as "fallback!",
                       set_no, set_id, number, code, assigned_at, state, reserved_until, expires_at, timezone,
-                      workflow_id, node_id, execution_id, attributes
+                      workflow_id, node_id, execution_id, attributes, contact_id
                  from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
             self.target.tenant as TenantId,
             self.target.set,
@@ -275,7 +277,8 @@ pub(super) async fn find(
     let rows = sqlx::query_as!(
         Row,
         r#"select a.set_no as "set_no!", a.number as "number!", coalesce(card.code, served.code) as "code!",
-                  served.id as set_id, requested.id as requested_set_id, contact.contact_id,
+                  served.id as set_id, requested.id as requested_set_id,
+                  coalesce(root.contact_id, contact.contact_id) as "contact_id!",
                   a.assigned_at as "assigned_at!",
                   assignment_state(a.last_event, a.reserved_until, now()) as "state!", a.reserved_until,
                   a.valid_until as expires_at, served.timezone, a.workflow_id, a.node_id, a.execution_id,
@@ -285,6 +288,7 @@ pub(super) async fn find(
              join coupon_sets served on served.tenant_id = $1 and served.set_no = a.set_no
              join coupon_sets requested on requested.tenant_id = $1 and requested.set_no = a.requested_set_no
              join contacts contact on contact.tenant_id = $1 and contact.contact_no = a.contact_no
+             left join contacts root on root.tenant_id = $1 and root.contact_no = contact.merged_into
              left join cards card on card.tenant_id = $1 and card.set_no = a.set_no and card.lot_no = a.lot_no
                                  and card.ordinal = a.ordinal
             order by p.place"#,

@@ -217,6 +217,8 @@ fn follow(answer: Answer, leader: &Item, item: &Item) -> Option<Answer> {
             outcome: Outcome::Replayed,
             ..served
         })),
+        // It may be one with the contact that was served.
+        Ok(served) if served.contact_id.is_some() => None,
         Ok(_) => Some(Err(Refusal::KeyReused)),
         Err(
             Refusal::KeyReused

@@ -117,7 +117,7 @@ impl Asked {
                 coupon_code: served.code,
                 coupon_set_id: served.set,
                 requested_coupon_set_id: self.requested,
-                contact_id: self.contact_id,
+                contact_id: served.contact_id.unwrap_or(self.contact_id),
                 state: served.state,
                 assigned_at: served.assigned_at,
                 reserved_until: served.reserved_until,

@@ -10,7 +10,7 @@ use crate::tenants::TenantId;
 
 /// Where a row of a list stands: newest first, and within a moment by set and number.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Spot {
+pub(crate) struct Spot {
     pub assigned_at: DateTime<Utc>,
     pub set_no: i32,
     pub number: i64,
@@ -34,25 +34,32 @@ pub(super) struct Slice {
     pub rows: i64,
 }
 
-/// A contact holds few assignments: they are read and sorted.
+/// A contact holds few assignments, with those that were merged into it too: they are read and sorted. `usable`: only what
+/// it can still use.
 pub(super) async fn list_by_contact(
     connection: &mut PgConnection,
     tenant: TenantId,
     contact_id: &str,
     filter: &Filter<'_>,
+    usable: bool,
     slice: Slice,
 ) -> sqlx::Result<Vec<Spot>> {
     sqlx::query_as!(
         Spot,
         r#"with found as (
               select a.assigned_at, a.set_no, a.number
-                from contacts c
-                join assignments a on a.tenant_id = c.tenant_id and a.contact_no = c.contact_no
-               where c.tenant_id = $1 and c.contact_id = $2
+                from assignments a
+               where a.tenant_id = $1 and a.contact_no = any ((select contact_family($1, $2))::bigint[])
                  and ($3::integer is null or a.set_no = $3)
                  and ($4::text is null or a.workflow_id = $4)
                  and ($5::timestamptz is null or a.assigned_at >= $5)
                  and ($6::timestamptz is null or a.assigned_at < $6)
+                 and (not $12 or exists (
+                   select 1
+                     from assignment_lives l
+                    where l.tenant_id = $1 and l.set_no = a.set_no and l.number = a.number
+                      and assignment_state(l.last_event, l.reserved_until, now()) in ('reserved', 'assigned', 'sent')
+                      and (l.valid_until is null or l.valid_until > now())))
            ), ranked as (
               select f.*,
                      row_number() over (order by f.assigned_at, f.set_no, f.number)
@@ -78,7 +85,8 @@ pub(super) async fn list_by_contact(
         slice.after.map(|spot| spot.assigned_at),
         slice.after.map(|spot| spot.set_no),
         slice.after.map(|spot| spot.number),
-        slice.rows
+        slice.rows,
+        usable
     )
     .fetch_all(connection)
     .await
@@ -105,10 +113,7 @@ pub(super) async fn list_by_code(
                  and ($4::text is null or a.workflow_id = $4)
                  and ($5::timestamptz is null or a.assigned_at >= $5)
                  and ($6::timestamptz is null or a.assigned_at < $6)
-                 and ($12::text is null or exists (
-                   select 1
-                     from contacts p
-                    where p.tenant_id = $1 and p.contact_id = $12 and p.contact_no = a.contact_no))
+                 and ($12::text is null or a.contact_no = any ((select contact_family($1, $12))::bigint[]))
                union all
               select a.assigned_at, a.set_no, a.number
                 from coupon_sets s
@@ -120,10 +125,7 @@ pub(super) async fn list_by_code(
                  and ($4::text is null or a.workflow_id = $4)
                  and ($5::timestamptz is null or a.assigned_at >= $5)
                  and ($6::timestamptz is null or a.assigned_at < $6)
-                 and ($12::text is null or exists (
-                   select 1
-                     from contacts p
-                    where p.tenant_id = $1 and p.contact_id = $12 and p.contact_no = a.contact_no))
+                 and ($12::text is null or a.contact_no = any ((select contact_family($1, $12))::bigint[]))
                      and ($8::timestamptz is null
                           or (a.assigned_at, a.set_no, a.number) < ($8, $9::integer, $10::bigint))
                    order by a.number desc
@@ -136,10 +138,7 @@ pub(super) async fn list_by_code(
                  and ($4::text is null or a.workflow_id = $4)
                  and ($5::timestamptz is null or a.assigned_at >= $5)
                  and ($6::timestamptz is null or a.assigned_at < $6)
-                 and ($12::text is null or exists (
-                   select 1
-                     from contacts p
-                    where p.tenant_id = $1 and p.contact_id = $12 and p.contact_no = a.contact_no))
+                 and ($12::text is null or a.contact_no = any ((select contact_family($1, $12))::bigint[]))
                      and (a.assigned_at, a.set_no, a.number) > ($8, $9::integer, $10::bigint)
                    order by a.number
                    limit $11)

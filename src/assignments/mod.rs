@@ -30,6 +30,8 @@ use uuid::Uuid;
 pub(crate) use events::find_histories;
 pub(crate) use http::router;
 pub(crate) use life::{History, Reason};
+pub(crate) use lists::Spot;
+pub(crate) use search::{Span, list_of_contact};
 
 use crate::coupon_sets::{self, MAX_CODE_CHARS};
 use crate::error::{
@@ -106,7 +108,7 @@ pub(crate) enum Outcome {
 
 /// Opaque id of a contact: 1 to 255 characters, kept as it is.
 #[derive(Debug)]
-pub(crate) struct ContactId(String);
+pub(crate) struct ContactId(pub String);
 
 impl FieldValue for ContactId {
     fn from_value(value: Value) -> Result<Self, String> {
@@ -186,6 +188,8 @@ pub(crate) struct Served {
     pub outcome: Outcome,
     pub place: Place,
     pub set: Uuid,
+    /// The contact that it belongs to, if contacts were merged: the one that stands for all of them.
+    pub contact_id: Option<String>,
     pub code: String,
     pub assigned_at: DateTime<Utc>,
     pub state: State,

@@ -31,6 +31,40 @@ pub(super) struct ListQuery {
     cursor: Option<String>,
 }
 
+/// Two moments, the second of which is outside.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Span {
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl Span {
+    /// Checks the moments and reads where the page of a list begins.
+    pub(crate) fn paging(
+        self,
+        limit: Option<u16>,
+        cursor: Option<&str>,
+    ) -> Result<Paging<Spot>, Error> {
+        for (name, time) in [("from", self.from), ("to", self.to)] {
+            if time.is_some_and(|time| !is_storable(time)) {
+                return Err(Error::malformed(format!(
+                    "`{name}` must be in the years 1 to 9999."
+                )));
+            }
+        }
+        let paging: Paging<Spot> = Paging::new(limit, cursor)?;
+        if paging
+            .key()
+            .is_some_and(|spot| !is_storable(spot.assigned_at))
+        {
+            return Err(Error::malformed(
+                "`cursor` is not one that this list gave out.",
+            ));
+        }
+        Ok(paging)
+    }
+}
+
 /// PostgreSQL's calendar is shorter than ours.
 fn is_storable(time: DateTime<Utc>) -> bool {
     (1..=9999).contains(&time.year())
@@ -49,23 +83,11 @@ impl ListQuery {
                 return Err(Error::malformed(format!("`{name}` is wrong: {detail}")));
             }
         }
-        for (name, time) in [("from", self.from), ("to", self.to)] {
-            if time.is_some_and(|time| !is_storable(time)) {
-                return Err(Error::malformed(format!(
-                    "`{name}` must be in the years 1 to 9999."
-                )));
-            }
-        }
-        let paging: Paging<Spot> = Paging::new(self.limit, self.cursor.as_deref())?;
-        if paging
-            .key()
-            .is_some_and(|spot| !is_storable(spot.assigned_at))
-        {
-            return Err(Error::malformed(
-                "`cursor` is not one that this list gave out.",
-            ));
-        }
-        Ok(paging)
+        let span = Span {
+            from: self.from,
+            to: self.to,
+        };
+        span.paging(self.limit, self.cursor.as_deref())
     }
 }
 
@@ -85,6 +107,34 @@ pub(super) async fn search(
         None => None,
     };
     let spots = find_spots(connection, tenant, query, set_no, paging).await?;
+    Ok(find_at(connection, tenant, spots).await?)
+}
+
+/// The same of one contact: all that it was given, or what it can still use.
+pub(crate) async fn list_of_contact(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    contact_id: &str,
+    span: Span,
+    usable: bool,
+    paging: &Paging<Spot>,
+) -> sqlx::Result<Vec<(Spot, Assignment)>> {
+    let filter = Filter {
+        from: span.from,
+        to: span.to,
+        ..Filter::default()
+    };
+    let slice = slice_of(paging);
+    let spots =
+        lists::list_by_contact(connection, tenant, contact_id, &filter, usable, slice).await?;
+    find_at(connection, tenant, spots).await
+}
+
+async fn find_at(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    spots: Vec<Spot>,
+) -> sqlx::Result<Vec<(Spot, Assignment)>> {
     let place = |spot: &Spot| Place {
         set_no: spot.set_no,
         number: spot.number,
@@ -92,6 +142,14 @@ pub(super) async fn search(
     let places: Vec<Place> = spots.iter().map(place).collect();
     let found = db::find(connection, tenant, &places).await?;
     Ok(spots.into_iter().zip(found).collect())
+}
+
+fn slice_of(paging: &Paging<Spot>) -> Slice {
+    Slice {
+        after: paging.key().copied(),
+        back: paging.back(),
+        rows: paging.rows(),
+    }
 }
 
 /// The narrowest way in goes first; what else is asked for filters what it finds.
@@ -110,15 +168,11 @@ async fn find_spots(
         from: query.from,
         to: query.to,
     };
-    let slice = Slice {
-        after: paging.key().copied(),
-        back: paging.back(),
-        rows: paging.rows(),
-    };
+    let slice = slice_of(paging);
     if let Some(code) = &query.code {
         lists::list_by_code(connection, tenant, code, contact_id, &filter, slice).await
     } else if let Some(contact_id) = contact_id {
-        lists::list_by_contact(connection, tenant, contact_id, &filter, slice).await
+        lists::list_by_contact(connection, tenant, contact_id, &filter, false, slice).await
     } else if let Some(set_no) = set_no {
         lists::list_by_set(connection, tenant, set_no, &filter, slice).await
     } else if let Some(workflow_id) = workflow_id {

@@ -41,6 +41,8 @@ scopes! {
     ApiKeysWrite = "api-keys:write";
     AssignmentsRead = "assignments:read";
     AssignmentsWrite = "assignments:write";
+    ContactsRead = "contacts:read";
+    ContactsWrite = "contacts:write";
     CouponSetsRead = "coupon-sets:read";
     CouponSetsWrite = "coupon-sets:write";
     ImportsRead = "imports:read";

@@ -48,6 +48,7 @@ impl Things {
         let path = path.replace("{assignmentId}", &self.assignment);
         let path = path.replace("{importId}", &self.import);
         let path = path.replace("{workflowId}", "w");
+        let path = path.replace("{contactId}", "ann");
         path.replace("{tenantId}", &self.tenant)
     }
 }

@@ -207,6 +207,16 @@ async fn tell_of_workflows(journey: &mut Journey<'_>, id: &str) {
     journey.delete(workflow).await;
 }
 
+/// Asks what contacts were given, merges one and erases it.
+async fn know_contacts(journey: &mut Journey<'_>) {
+    for what in ["activity", "coupons"] {
+        journey.get(&format!("/v1/contacts/ann/{what}")).await;
+    }
+    let merge = "/v1/contacts/ann/merge";
+    journey.post(merge, json!({"into": "bob"})).await;
+    journey.delete("/v1/contacts/ann").await;
+}
+
 /// Cancels an import into this set that somebody works on.
 async fn cancel_an_import(journey: &mut Journey<'_>, set: String) {
     let set = CouponSet {
@@ -328,6 +338,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get(&format!("{set}/statistics")).await;
     journey.get("/v1/statistics").await;
     take_codes_away(&mut journey, &set, &import).await;
+    know_contacts(&mut journey).await;
     journey.delete(&import).await;
     cancel_an_import(&mut journey, id).await;
     journey.delete(&set).await;
@@ -401,9 +412,10 @@ async fn ids_that_are_no_uuid_are_400_at_every_operation() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let mut called = 0;
-    // Ids of workflows are any text.
+    // Ids of workflows and contacts are the caller's: any text.
     let by_uuid = |operation: &Operation| {
-        operation.path.contains('{') && !operation.path.contains("{workflowId}")
+        let path = &operation.path;
+        path.contains('{') && !path.contains("{workflowId}") && !path.contains("{contactId}")
     };
     for operation in operations().into_iter().filter(by_uuid) {
         for id in [

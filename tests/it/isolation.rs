@@ -50,6 +50,7 @@ impl Victim {
             ("{assignmentId}", &self.assignment),
             ("{keyId}", &self.key),
             ("{workflowId}", &self.workflow),
+            ("{contactId}", &"secret%20contact".to_owned()),
             ("{tenantId}", &self.shop.tenant_id),
         ]
         .into_iter()
@@ -190,6 +191,19 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
         "post /v1/coupon-sets/{couponSetId}/assignments/batch" => {
             json(json!({"items": [{"contactId": "me"}]}), Gone)
         }
+        "get /v1/contacts/{contactId}/activity" | "get /v1/contacts/{contactId}/coupons" => {
+            get(Sees(json!({
+                "contactId": "secret contact",
+                "mergedInto": null,
+                "results": [],
+                "links": {"next": null, "prev": null},
+            })))
+        }
+        "post /v1/contacts/{contactId}/merge" => json(
+            json!({"into": "mine"}),
+            Sees(json!({"contactId": "secret contact", "mergedInto": "mine"})),
+        ),
+        "delete /v1/contacts/{contactId}" => get(Own(202)),
         "get /v1/statistics" => get(Sees(json!({
             "couponSets": 0,
             "totals": {
@@ -351,6 +365,8 @@ async fn walk_as_a_stranger(app: &TestApp, victim: &Victim) {
             Stranger::Gone => assert_eq!(answer.refusal(), "404 not-found", "{operation:?}"),
             Stranger::Sees(body) => {
                 assert_eq!((answer.status.as_u16(), &answer.body), (200, &body));
+                // It was compared as a whole, and may repeat what was asked.
+                continue;
             }
             Stranger::EachGone(items) => {
                 assert_eq!(answer.status, 200, "{operation:?}");

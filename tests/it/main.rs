@@ -7,6 +7,7 @@ mod batches;
 mod bodies;
 mod campaigns;
 mod child_sets;
+mod contacts;
 mod contract;
 mod coupon_set_lists;
 mod coupon_sets;

@@ -1,0 +1,100 @@
+//! SQL of contacts. The functions it calls are in the migrations, with what two who call at once see.
+
+use sqlx::{PgConnection, PgPool};
+
+use super::{Erasure, ErasureState, Merge};
+use crate::error::Error;
+use crate::tenants::TenantId;
+
+/// The contact that this one was merged into.
+pub(super) async fn find_root(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    contact: &str,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "select root.contact_id
+           from contacts c
+           join contacts root on root.tenant_id = $1 and root.contact_no = c.merged_into
+          where c.tenant_id = $1 and c.contact_id = $2 and c.merged_into <> c.contact_no",
+        tenant as TenantId,
+        contact
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Makes one contact of two. What is refused must not be committed.
+pub(super) async fn merge(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    contact: String,
+    into: &str,
+) -> Result<Merge, Error> {
+    let row = sqlx::query!(
+        "select outcome, root
+           from merge_contacts($1, $2, $3)",
+        tenant as TenantId,
+        contact,
+        into
+    )
+    .fetch_one(connection)
+    .await?;
+    Merge::of(contact, row.outcome.as_deref(), row.root)
+}
+
+/// Replaces the id of a contact by a pseudonym, unless it was done before.
+pub(super) async fn erase(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    contact: &str,
+) -> sqlx::Result<Erasure> {
+    let row = sqlx::query!(
+        r#"select pseudonym as "pseudonym!", requested_at as "requested_at!", finished_at
+             from erase_contact($1, $2)"#,
+        tenant as TenantId,
+        contact
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Erasure {
+        contact_id: row.pseudonym,
+        state: match row.finished_at {
+            Some(_) => ErasureState::Erased,
+            None => ErasureState::Erasing,
+        },
+        requested_at: row.requested_at,
+        finished_at: row.finished_at,
+    })
+}
+
+/// An erasure that is under way.
+pub(super) struct Due {
+    tenant: TenantId,
+    pseudonym: String,
+}
+
+/// Finds them across tenants, some at a time.
+pub(super) async fn due_erasures(pool: &PgPool) -> sqlx::Result<Vec<Due>> {
+    sqlx::query_as!(
+        Due,
+        r#"select e.tenant_id as "tenant: TenantId", e.pseudonym
+             from erasures e
+            where e.finished_at is null
+            order by e.requested_at
+            limit 100"#
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Does a portion. Answers whether there is more that nobody else is at.
+pub(super) async fn erase_portion(connection: &mut PgConnection, due: &Due) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select erase_portion($1, $2) as "more!""#,
+        due.tenant as TenantId,
+        due.pseudonym
+    )
+    .fetch_one(connection)
+    .await
+}

@@ -1,0 +1,114 @@
+//! Contacts: what each was given, two that turn out to be one, and one that is to be forgotten.
+//!
+//! A contact is a row that names a number, and the log of assignments holds the number. So merging and erasing change that
+//! row and leave the log as it is; what callers wrote into texts is replaced by the `eraser`.
+
+mod db;
+pub(crate) mod eraser;
+mod http;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+pub(crate) use http::router;
+
+use crate::assignments::{Assignment, ContactId};
+use crate::error::{CONTACT_ERASED, CONTACT_MERGED, Error};
+use crate::extract::{Fields, FromFields};
+use crate::page::Page;
+
+/// What happened to a contact.
+#[derive(Debug, Serialize)]
+struct Activity {
+    r#type: &'static str,
+    #[serde(flatten)]
+    assignment: Assignment,
+}
+
+impl Activity {
+    fn assigned(assignment: Assignment) -> Self {
+        Self {
+            r#type: "coupon-assigned",
+            assignment,
+        }
+    }
+}
+
+/// A page about one contact.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContactPage<T> {
+    /// As it was asked for.
+    contact_id: String,
+    /// Whose page this is, if the contact was merged away.
+    merged_into: Option<String>,
+    #[serde(flatten)]
+    page: Page<T>,
+}
+
+/// Which contact stands for both.
+struct NewMerge {
+    into: ContactId,
+}
+
+impl FromFields for NewMerge {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            into: fields.required("into")?,
+        })
+    }
+}
+
+/// A contact that was merged, and the one that stands for it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Merge {
+    contact_id: String,
+    merged_into: String,
+}
+
+impl Merge {
+    /// Reads what the database function `merge_contacts` answers: its outcome, and the contact that stands for this one.
+    fn of(contact: String, outcome: Option<&str>, root: Option<String>) -> Result<Self, Error> {
+        match (outcome, root) {
+            (Some("merged"), Some(merged_into)) => Ok(Self {
+                contact_id: contact,
+                merged_into,
+            }),
+            (Some("mergedBefore"), Some(root)) => {
+                let detail = if root == contact {
+                    "The contact that `into` names was merged into this one, which stands for both."
+                } else {
+                    "The contact was merged before, into the one that `mergedInto` names. Merge that one."
+                };
+                Err(Error::refused(&CONTACT_MERGED, detail).with("mergedInto", root))
+            }
+            (Some("erased"), _) => Err(Error::refused(
+                &CONTACT_ERASED,
+                "An erased contact cannot be merged: nobody may learn whose its history was.",
+            )),
+            _ => Err(Error::Internal(
+                "contacts were merged with an unknown outcome".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Where the erasing of a contact is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Erasure {
+    /// What the contact is called from now on.
+    contact_id: String,
+    state: ErasureState,
+    requested_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum ErasureState {
+    /// The contact has its pseudonym; texts are still being looked through.
+    Erasing,
+    Erased,
+}
