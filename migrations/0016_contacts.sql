@@ -334,7 +334,7 @@ begin
   -- `order by … limit 1` keeps each look-up a probe of the index that it names, whatever was known of the tables when it
   -- was planned; it cannot become a hash join of the whole log. Subscripts, because an `unnest` of many arrays would copy
   -- each of them into a store of its own.
-  select array_agg(coalesce(c.merged_into, c.contact_no)), array_agg(coalesce(latest.nth, 0)),
+  select array_agg(c.contact_no), array_agg(coalesce(latest.nth, 0)),
          array_agg(family.members), array_agg(family.id),
          array_agg(own.set_no), array_agg(own.number), array_agg(own.contact_no),
          count(own.number) = 0 and not (v_holds and count(latest.nth) > 0) and count(c.merged_into) = 0,
@@ -346,7 +346,7 @@ begin
     into s_contact_no, s_nth, s_family, s_root, s_set, s_number, s_holder, v_plain, v_answers
     from generate_series(1, cardinality(p_keys)) i
     left join lateral (
-      select c.contact_no, c.merged_into
+      select coalesce(c.merged_into, c.contact_no) as contact_no, c.merged_into
         from contacts c
        where c.tenant_id = p_tenant and c.contact_id between p_contacts[i] and p_contacts[i]
        order by c.contact_id
@@ -373,8 +373,7 @@ begin
     left join lateral (
       select a.nth
         from assignments a
-       where a.tenant_id = p_tenant and a.contact_no = coalesce(c.merged_into, c.contact_no)
-         and a.requested_set_no = v_requested.set_no
+       where a.tenant_id = p_tenant and a.contact_no = c.contact_no and a.requested_set_no = v_requested.set_no
        order by a.nth desc
        limit 1
     ) latest on true;
