@@ -8,6 +8,7 @@ mod bodies;
 mod campaigns;
 mod child_sets;
 mod contacts;
+mod contacts_erase;
 mod contract;
 mod coupon_set_lists;
 mod coupon_sets;
