@@ -1002,7 +1002,8 @@ as $$
     from jsonb_each(p_object) e;
 $$;
 
--- Does a portion of an erasure. Answers whether there is more to do; false also while another replica is at it.
+-- Does a portion of an erasure. Answers whether there is more to do; false also while another replica is at one of this
+-- tenant. So nobody else rewrites the rows that it finds, and it may name them by where they are.
 --
 -- Texts that were on their way when the contact was erased are found too. Who writes into a set's ledger holds its lock: so
 -- the lock of each set is taken once, and what comes after that knows the pseudonym alone. Who applies chunks of an import
@@ -1023,23 +1024,26 @@ as $$
 declare
   c_rows   constant integer := 20000;
   v_at     erasures;
+  v_from   erasures;
   v_ids    text[];
   v_plain  text;
   v_json   text;
   v_import uuid;
   v_set    integer;
-  v_lot    integer;
-  v_number bigint;
+  v_sets   integer[] := '{}';
+  v_row    record;
   v_next   text;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'erase_portion needs read committed' using errcode = 'feature_not_supported';
   end if;
   perform set_config('couponry.tenant_id', p_tenant::text, true);
+  if not pg_try_advisory_xact_lock('erasures'::regclass::oid::integer, p_tenant) then
+    return false;
+  end if;
   select e.* into v_at
     from erasures e
-   where e.tenant_id = p_tenant and e.pseudonym = p_pseudonym and e.finished_at is null
-     for no key update skip locked;
+   where e.tenant_id = p_tenant and e.pseudonym = p_pseudonym and e.finished_at is null;
   if not found then
     return false;
   end if;
@@ -1093,113 +1097,105 @@ begin
       end if;
 
     when 'errors' then
-      select q.import_id, q.row_no into v_import, v_number
-        from (
-          select e.import_id, e.row_no
-            from import_errors e
-           where e.tenant_id = p_tenant and (e.import_id, e.row_no) > (v_at.at_import, v_at.at_number)
-           order by e.import_id, e.row_no
-           limit c_rows
-        ) q
-       order by q.import_id desc, q.row_no desc
-       limit 1;
-      if found then
-        update import_errors e
-           set code = regexp_replace(e.code, v_plain, p_pseudonym, 'g')
+      for v_row in
+        select e.ctid as place, e.import_id, e.row_no, e.code ~ v_plain as told
+          from import_errors e
          where e.tenant_id = p_tenant and (e.import_id, e.row_no) > (v_at.at_import, v_at.at_number)
-           and (e.import_id, e.row_no) <= (v_import, v_number)
-           and e.code ~ v_plain;
-        v_at.at_import := v_import;
-        v_at.at_number := v_number;
-      else
+         order by e.import_id, e.row_no
+         limit c_rows
+      loop
+        v_at.at_import := v_row.import_id;
+        v_at.at_number := v_row.row_no;
+        if v_row.told then
+          update import_errors e
+             set code = regexp_replace(e.code, v_plain, p_pseudonym, 'g')
+           where e.tenant_id = p_tenant and e.ctid = v_row.place;
+        end if;
+      end loop;
+      if not found then
         v_next := 'assignments';
       end if;
 
     when 'assignments' then
-      select q.set_no, q.number into v_set, v_number
-        from (
-          select a.set_no, a.number
-            from assignments a
-           where a.tenant_id = p_tenant and (a.set_no, a.number) > (v_at.at_set, v_at.at_number)
-           order by a.set_no, a.number
-           limit c_rows
-        ) q
-       order by q.set_no desc, q.number desc
-       limit 1;
-      if found then
-        update assignments a
-           set workflow_id = regexp_replace(a.workflow_id, v_plain, p_pseudonym, 'g'),
-               node_id = regexp_replace(a.node_id, v_plain, p_pseudonym, 'g'),
-               execution_id = regexp_replace(a.execution_id, v_plain, p_pseudonym, 'g')
+      for v_row in
+        select a.ctid as place, a.set_no, a.number,
+               a.workflow_id ~ v_plain or a.node_id ~ v_plain or a.execution_id ~ v_plain as told
+          from assignments a
          where a.tenant_id = p_tenant and (a.set_no, a.number) > (v_at.at_set, v_at.at_number)
-           and (a.set_no, a.number) <= (v_set, v_number)
-           and (a.workflow_id ~ v_plain or a.node_id ~ v_plain or a.execution_id ~ v_plain);
-        v_at.at_set := v_set;
-        v_at.at_number := v_number;
-      else
+         order by a.set_no, a.number
+         limit c_rows
+      loop
+        v_at.at_set := v_row.set_no;
+        v_at.at_number := v_row.number;
+        if v_row.told then
+          update assignments a
+             set workflow_id = regexp_replace(a.workflow_id, v_plain, p_pseudonym, 'g'),
+                 node_id = regexp_replace(a.node_id, v_plain, p_pseudonym, 'g'),
+                 execution_id = regexp_replace(a.execution_id, v_plain, p_pseudonym, 'g')
+           where a.tenant_id = p_tenant and a.ctid = v_row.place;
+        end if;
+      end loop;
+      if not found then
         v_next := 'entries';
       end if;
 
     when 'entries' then
-      select q.set_no, q.number into v_set, v_number
-        from (
-          select e.set_no, e.number
-            from ledger_entries e
-           where e.tenant_id = p_tenant and (e.set_no, e.number) > (v_at.at_set, v_at.at_number)
-           order by e.set_no, e.number
-           limit c_rows
-        ) q
-       order by q.set_no desc, q.number desc
-       limit 1;
-      if found then
-        update ledger_entries e
-           set reason = regexp_replace(e.reason, v_plain, p_pseudonym, 'g')
+      for v_row in
+        select e.ctid as place, e.set_no, e.number, e.reason ~ v_plain as told
+          from ledger_entries e
          where e.tenant_id = p_tenant and (e.set_no, e.number) > (v_at.at_set, v_at.at_number)
-           and (e.set_no, e.number) <= (v_set, v_number)
-           and e.reason ~ v_plain;
-        v_at.at_set := v_set;
-        v_at.at_number := v_number;
-      else
+         order by e.set_no, e.number
+         limit c_rows
+      loop
+        v_at.at_set := v_row.set_no;
+        v_at.at_number := v_row.number;
+        if v_row.told then
+          update ledger_entries e
+             set reason = regexp_replace(e.reason, v_plain, p_pseudonym, 'g')
+           where e.tenant_id = p_tenant and e.ctid = v_row.place;
+        end if;
+      end loop;
+      if not found then
         v_next := 'cards';
       end if;
 
     when 'cards' then
-      select q.set_no, q.lot_no, q.ordinal into v_set, v_lot, v_number
-        from (
-          select c.set_no, c.lot_no, c.ordinal
-            from cards c
-           where c.tenant_id = p_tenant and (c.set_no, c.lot_no, c.ordinal) > (v_at.at_set, v_at.at_lot, v_at.at_number)
-           order by c.set_no, c.lot_no, c.ordinal
-           limit c_rows
-        ) q
-       order by q.set_no desc, q.lot_no desc, q.ordinal desc
-       limit 1;
-      if found then
+      v_from := v_at;
+      for v_row in
+        select c.set_no, c.lot_no, c.ordinal, c.attributes::text ~ v_json as told
+          from cards c
+         where c.tenant_id = p_tenant and (c.set_no, c.lot_no, c.ordinal) > (v_from.at_set, v_from.at_lot, v_from.at_number)
+         order by c.set_no, c.lot_no, c.ordinal
+         limit c_rows
+      loop
+        v_at.at_set := v_row.set_no;
+        v_at.at_lot := v_row.lot_no;
+        v_at.at_number := v_row.ordinal;
+        if v_row.told and array_position(v_sets, v_row.set_no) is null then
+          v_sets := v_sets || v_row.set_no::integer;
+        end if;
+      end loop;
+      if not found then
+        v_next := 'done';
+      elsif v_sets <> '{}' then
         perform 1
            from coupon_sets s
-          where s.tenant_id = p_tenant
-            and s.set_no = any (array(
-              select distinct c.set_no
-                from cards c
-               where c.tenant_id = p_tenant
-                 and (c.set_no, c.lot_no, c.ordinal) > (v_at.at_set, v_at.at_lot, v_at.at_number)
-                 and (c.set_no, c.lot_no, c.ordinal) <= (v_set, v_lot, v_number)
-                 and c.attributes::text ~ v_json))
+          where s.tenant_id = p_tenant and s.set_no = any (v_sets)
           order by s.set_no
             for no key update;
-        if found then
+        for v_row in
+          select c.ctid as place
+            from cards c
+           where c.tenant_id = p_tenant
+             and (c.set_no, c.lot_no, c.ordinal) > (v_from.at_set, v_from.at_lot, v_from.at_number)
+             and (c.set_no, c.lot_no, c.ordinal) <= (v_at.at_set, v_at.at_lot, v_at.at_number)
+             and c.attributes::text ~ v_json
+           order by c.set_no, c.lot_no, c.ordinal
+        loop
           update cards c
              set attributes = erased_json(c.attributes, v_plain, p_pseudonym)
-           where c.tenant_id = p_tenant
-             and (c.set_no, c.lot_no, c.ordinal) > (v_at.at_set, v_at.at_lot, v_at.at_number)
-             and (c.set_no, c.lot_no, c.ordinal) <= (v_set, v_lot, v_number)
-             and c.attributes::text ~ v_json;
-        end if;
-        v_at.at_set := v_set;
-        v_at.at_lot := v_lot;
-        v_at.at_number := v_number;
-      else
-        v_next := 'done';
+           where c.tenant_id = p_tenant and c.ctid = v_row.place;
+        end loop;
       end if;
   end case;
 
@@ -1229,26 +1225,42 @@ returns void
 language plpgsql
 as $$
 declare
-  v_own record;
+  v_family bigint[] := contact_family(p_tenant, p_pseudonym);
+  v_own    record;
+  v_place  tid;
 begin
   for v_own in
-    select a.set_no, a.number, a.lot_no, a.ordinal
+    select a.ctid as place, a.set_no, a.number, a.lot_no, a.ordinal
       from assignments a
-     where a.tenant_id = p_tenant and a.contact_no = any (contact_family(p_tenant, p_pseudonym))
+     where a.tenant_id = p_tenant and a.contact_no = any (v_family)
   loop
     update assignments a
        set workflow_id = regexp_replace(a.workflow_id, p_pattern, p_pseudonym, 'g'),
            node_id = regexp_replace(a.node_id, p_pattern, p_pseudonym, 'g'),
            execution_id = regexp_replace(a.execution_id, p_pattern, p_pseudonym, 'g')
-     where a.tenant_id = p_tenant and a.set_no = v_own.set_no and a.number = v_own.number
+     where a.tenant_id = p_tenant and a.ctid = v_own.place
        and (a.workflow_id ~ p_pattern or a.node_id ~ p_pattern or a.execution_id ~ p_pattern);
-    update ledger_entries e
-       set reason = regexp_replace(e.reason, p_pattern, p_pseudonym, 'g')
-     where e.tenant_id = p_tenant and e.set_no = v_own.set_no and e.assignment_number = v_own.number
-       and e.reason ~ p_pattern;
-    update cards c
-       set attributes = erased_json(c.attributes, p_pattern, p_pseudonym)
-     where c.tenant_id = p_tenant and c.set_no = v_own.set_no and c.lot_no = v_own.lot_no
-       and c.ordinal = v_own.ordinal and c.attributes is not null;
+    for v_place in
+      select e.ctid
+        from ledger_entries e
+       where e.tenant_id = p_tenant and e.set_no = v_own.set_no and e.assignment_number = v_own.number
+         and e.reason ~ p_pattern
+       order by e.step
+    loop
+      update ledger_entries e
+         set reason = regexp_replace(e.reason, p_pattern, p_pseudonym, 'g')
+       where e.tenant_id = p_tenant and e.ctid = v_place;
+    end loop;
+    for v_place in
+      select c.ctid
+        from cards c
+       where c.tenant_id = p_tenant and c.set_no = v_own.set_no and c.lot_no = v_own.lot_no
+         and c.ordinal between v_own.ordinal and v_own.ordinal and c.attributes is not null
+       order by c.ordinal
+    loop
+      update cards c
+         set attributes = erased_json(c.attributes, p_pattern, p_pseudonym)
+       where c.tenant_id = p_tenant and c.ctid = v_place;
+    end loop;
   end loop;
 end $$;
