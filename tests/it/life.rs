@@ -178,21 +178,30 @@ async fn a_remark_that_cannot_be_one_is_a_fault_and_nothing_is_told() {
 }
 
 #[tokio::test]
-async fn the_service_can_add_to_the_ledger_and_change_nothing_in_it() {
+async fn the_service_can_add_to_the_ledger_and_change_nothing_in_it_but_texts_of_callers() {
     let app = TestApp::start().await;
-    for table in ["ledger_entries", "assignments"] {
+    for (table, texts) in [
+        ("ledger_entries", json!(["reason"])),
+        (
+            "assignments",
+            json!(["execution_id", "node_id", "workflow_id"]),
+        ),
+    ] {
         let rights = format!(
             "select array_agg(privilege_type::text order by privilege_type::text)
-               from (
-                 select privilege_type from information_schema.table_privileges
-                  where grantee = 'couponry_app' and table_name = '{table}'
-                 union
-                 select privilege_type from information_schema.column_privileges
-                  where grantee = 'couponry_app' and table_name = '{table}'
-               ) r"
+               from information_schema.table_privileges
+              where grantee = 'couponry_app' and table_name = '{table}'"
         );
         let rights = app.database.ask_one(&rights).await;
         assert_eq!(rights, json!(["INSERT", "SELECT"]), "{table}");
+        // Only while a contact is being erased, which is shown there.
+        let columns = format!(
+            "select array_agg(column_name::text order by column_name::text)
+               from information_schema.column_privileges
+              where grantee = 'couponry_app' and table_name = '{table}'
+                and privilege_type not in ('INSERT', 'SELECT')"
+        );
+        assert_eq!(app.database.ask_one(&columns).await, texts, "{table}");
     }
 }
 
