@@ -417,3 +417,51 @@ async fn what_few_items_cost_does_not_grow_with_the_reservations_that_are_open()
         }
     }
 }
+
+#[tokio::test]
+async fn contacts_that_were_merged_cost_a_few_pages_however_many_there_are() {
+    for statistics in [Statistics::None, Statistics::Empty] {
+        let mut bench = Bench::open(statistics).await;
+        bench.fill(25_000).await;
+        bench.items = 10_000;
+        for set in [1, 3] {
+            bench
+                .assign(set, "past ", "past ", "null", "assigned")
+                .await;
+        }
+        let merge = "select merge_contacts(1, kind || n, 'root ' || n)
+            from generate_series(1, 10000) n, unnest(array['past ', 'also ']) kind";
+        bench.database.execute(merge).await;
+        for plans in ["old", "new"] {
+            if plans == "new" {
+                bench.dealer = dealer(&bench.database).await;
+            }
+            bench.items = 100;
+            let name = |keys: &str| format!("{plans} {keys} ");
+            for contacts in ["past ", "root ", "also "] {
+                bench
+                    .assign(1, &name(contacts), contacts, "null", "alreadyAssigned")
+                    .await;
+                bench.assign(3, "past ", contacts, "null", "replayed").await;
+            }
+            bench.costs.clear();
+            let outcome = if plans == "old" {
+                "assigned"
+            } else {
+                "limitReached"
+            };
+            bench
+                .assign(1, &name("a"), "also ", "null", "alreadyAssigned")
+                .await;
+            bench
+                .assign(1, &name("a"), "root ", "null", "replayed")
+                .await;
+            bench.assign(3, &name("b"), "also ", "null", outcome).await;
+            bench.assign(3, &name("c"), "root ", "null", outcome).await;
+            bench
+                .assign(3, &name("d"), "past ", "null", "limitReached")
+                .await;
+            bench.check_costs();
+        }
+    }
+}
