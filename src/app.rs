@@ -35,8 +35,11 @@ use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
 use crate::outbound::Outbound;
 use crate::tenants::auth::Keys;
+use crate::webhooks::courier::Courier;
+use crate::webhooks::sender;
 use crate::{
-    assignments, contacts, coupon_sets, coupons, docs, imports, statistics, tenants, workflows,
+    assignments, contacts, coupon_sets, coupons, docs, imports, statistics, tenants, webhooks,
+    workflows,
 };
 
 /// How long a request may take, uploads aside. What it waits for has shorter limits; this is the last of them.
@@ -60,6 +63,7 @@ pub struct App {
     pub(crate) uploads: Uploads,
     pub(crate) outbound: Outbound,
     pub(crate) waiting: Waiting,
+    pub(crate) courier: Courier,
     tracker: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -79,7 +83,10 @@ impl App {
         let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
         let recorder = Recorder::new(database.clone(), tracker.clone(), waiting.clone());
         let authorities = config.ca_file.clone().unwrap_or_default();
-        let outbound = Outbound::new(&authorities, config.pull_private);
+        let outbound = Outbound::new(&authorities, config.pull_private, false);
+        let private = config.webhook_private;
+        let courier = Courier::new(Outbound::new(&authorities, private, private), private);
+        sender::spawn(&database, &courier, &tracker, &shutdown);
         Self {
             uploads: Uploads::new(&config),
             config: Arc::new(config),
@@ -90,6 +97,7 @@ impl App {
             bell,
             outbound,
             waiting,
+            courier,
             tracker,
             shutdown,
         }
@@ -140,6 +148,7 @@ pub fn router(app: App) -> Router {
         .merge(contacts::router())
         .merge(statistics::router())
         .merge(workflows::router())
+        .merge(webhooks::router())
         .merge(docs::router())
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

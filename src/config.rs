@@ -100,6 +100,11 @@ pub struct Config {
         global = true
     )]
     pub ca_file: Option<Authorities>,
+
+    /// Send webhooks to addresses too that are not public, and by http: for development.
+    #[arg(long, env = "COUPONRY_WEBHOOK_PRIVATE", global = true)]
+    pub webhook_private: bool,
+
     /// The largest body of an import, in bytes.
     #[arg(long, env = "COUPONRY_IMPORT_MAX_BYTES", default_value_t = 2 << 30, global = true,
         value_parser = clap::value_parser!(u64).range(1..))]

@@ -48,6 +48,7 @@ kinds! {
     ASSIGNMENT_RELEASED = CONFLICT, "assignment-released", "The assignment was given back";
     ASSIGNMENT_VOID = CONFLICT, "assignment-void", "The assignment is void";
     ASSIGNMENT_EXPIRED = CONFLICT, "assignment-expired", "The reservation has run out";
+    TOO_MANY_WEBHOOKS = CONFLICT, "too-many-webhooks", "The tenant has as many webhooks as it may";
     WRONG_STATE = CONFLICT, "wrong-state", "The state forbids it";
     BATCH_WITHHELD = CONFLICT, "batch-withheld", "Not every item of the batch can be given a code";
     CONTACT_MERGED = CONFLICT, "contact-merged", "The contact was merged";

@@ -191,6 +191,11 @@ impl Fields {
     }
 }
 
+/// A field of a patch that cannot be null.
+pub(crate) fn present<T: FieldValue>(fields: &mut Fields, name: &str) -> Option<T> {
+    fields.has(name).then(|| fields.required(name)).flatten()
+}
+
 impl FieldValue for Uuid {
     fn from_value(value: Value) -> Result<Self, String> {
         value

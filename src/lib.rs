@@ -11,12 +11,13 @@
 //! * `database`: pools, roles, migrations, and the PostgreSQL that the service starts for itself
 //! * `tenants`: who calls, and what they may do
 //! * `coupon_sets`: the sources of codes
-//! * `imports`: how codes come in, `outbound`: how they are fetched, `import_command`: how they are sent from a terminal
+//! * `imports`: how codes come in, `outbound`: how the service itself makes requests, `import_command`: how they are sent from a terminal
 //! * `assignments`: how codes go out
 //! * `coupons`: the codes of a set one by one: where each is, and which go to nobody
 //! * `contacts`: what each was given, merging two, erasing one
 //! * `statistics`: what became of them
 //! * `workflows`: who uses a set
+//! * `webhooks`: who is told of it
 //! * `docs`: the API document and its reference page
 
 pub mod app;
@@ -40,3 +41,4 @@ pub mod telemetry;
 pub mod tenants;
 mod time_zone;
 mod workflows;
+mod webhooks;

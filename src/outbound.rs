@@ -60,12 +60,16 @@ pub(crate) struct Outbound {
 pub(crate) struct NotPublic;
 
 impl Outbound {
-    /// `private_allowed` lets requests go to addresses that are not public.
-    pub(crate) fn new(authorities: &Authorities, private_allowed: bool) -> Self {
+    /// `private_allowed` lets requests go to addresses that are not public, `plain_allowed` lets them do without TLS.
+    pub(crate) fn new(
+        authorities: &Authorities,
+        private_allowed: bool,
+        plain_allowed: bool,
+    ) -> Self {
         let client = builder(authorities)
             .dns_resolver(Arc::new(PublicNames { private_allowed }))
             .redirect(redirect::Policy::none())
-            .https_only(true)
+            .https_only(!plain_allowed)
             .build()
             .expect("the settings are right");
         Self {
@@ -239,7 +243,7 @@ mod tests {
     fn a_url_with_a_private_address_gets_no_client_unless_allowed() {
         let loopback = |text: &str, private_allowed| {
             let url = Url::parse(text).unwrap();
-            Outbound::new(&Authorities::default(), private_allowed)
+            Outbound::new(&Authorities::default(), private_allowed, false)
                 .client(&url)
                 .is_ok()
         };

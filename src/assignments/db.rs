@@ -267,7 +267,7 @@ impl From<Row> for Assignment {
 }
 
 /// Reads the assignments at these places, in their order.
-pub(super) async fn find(
+pub(crate) async fn find(
     connection: &mut PgConnection,
     tenant: TenantId,
     places: &[Place],

@@ -27,11 +27,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub(crate) use db::find;
 pub(crate) use events::find_histories;
 pub(crate) use http::router;
 pub(crate) use life::{History, Reason};
 pub(crate) use lists::Spot;
-pub(crate) use search::{Span, list_of_contact};
+pub(crate) use search::{Span, is_storable, list_of_contact};
 
 use crate::coupon_sets::{self, MAX_CODE_CHARS};
 use crate::error::{

@@ -66,7 +66,7 @@ impl Span {
 }
 
 /// PostgreSQL's calendar is shorter than ours.
-fn is_storable(time: DateTime<Utc>) -> bool {
+pub(crate) fn is_storable(time: DateTime<Utc>) -> bool {
     (1..=9999).contains(&time.year())
 }
 

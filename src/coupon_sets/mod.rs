@@ -24,7 +24,7 @@ use crate::error::{
     CHILD_SET_CHAIN_TOO_LONG, CHILD_SET_CYCLE, COUPON_SET_IN_USE, COUPON_SET_REFERENCED, Error,
     NAME_TAKEN, OnConstraint, QUANTITY_BELOW_ASSIGNED, SINGLE_SET,
 };
-use crate::extract::{FieldValue, Fields, FromFields, integer, text};
+use crate::extract::{FieldValue, Fields, FromFields, integer, present, text};
 use crate::tenants::TenantId;
 use crate::workflows::{self, User};
 use policies::Policies;
@@ -222,11 +222,6 @@ impl FromFields for CouponSetPatch {
             policies: Policies::of_patch(fields),
         })
     }
-}
-
-/// A field of a patch that cannot be null.
-fn present<T: FieldValue>(fields: &mut Fields, name: &str) -> Option<T> {
-    fields.has(name).then(|| fields.required(name)).flatten()
 }
 
 async fn create(

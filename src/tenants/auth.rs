@@ -50,6 +50,8 @@ scopes! {
     StatisticsRead = "statistics:read";
     WorkflowsRead = "workflows:read";
     WorkflowsWrite = "workflows:write";
+    WebhooksRead = "webhooks:read";
+    WebhooksWrite = "webhooks:write";
 }
 
 /// A caller whose key was verified and has the scope `S`.

@@ -1,0 +1,104 @@
+//! What is told: the bodies of messages.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::queue::Due;
+use crate::assignments::id::{self, Place};
+use crate::assignments::{self, Assignment};
+use crate::tenants::TenantId;
+
+/// The type of the message that a test call sends.
+const TEST: &str = "webhook.test";
+
+#[derive(Serialize)]
+struct Body<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    timestamp: DateTime<Utc>,
+    data: T,
+}
+
+/// What of an assignment never changes, so that each attempt tells the same.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Assigned<'a> {
+    assignment_id: Uuid,
+    coupon_code: &'a str,
+    coupon_set_id: Uuid,
+    requested_coupon_set_id: Uuid,
+    contact_id: &'a str,
+    assigned_at: DateTime<Utc>,
+    workflow_id: Option<&'a str>,
+    node_id: Option<&'a str>,
+    execution_id: Option<&'a str>,
+    attributes: Option<&'a Value>,
+    ledger_number: i64,
+}
+
+impl<'a> Assigned<'a> {
+    fn new(assignment: &'a Assignment, ledger_number: i64) -> Self {
+        Self {
+            assignment_id: assignment.id,
+            coupon_code: &assignment.coupon_code,
+            coupon_set_id: assignment.coupon_set_id,
+            requested_coupon_set_id: assignment.requested_coupon_set_id,
+            contact_id: &assignment.contact_id,
+            assigned_at: assignment.assigned_at,
+            workflow_id: assignment.workflow_id.as_deref(),
+            node_id: assignment.node_id.as_deref(),
+            execution_id: assignment.execution_id.as_deref(),
+            attributes: assignment.attributes.as_ref(),
+            ledger_number,
+        }
+    }
+}
+
+/// The messages of deliveries, in their order; `None` if what one tells of is not there.
+pub(super) async fn render(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    deliveries: &[Due],
+) -> sqlx::Result<Vec<Option<Vec<u8>>>> {
+    let places: Vec<Place> = deliveries.iter().filter_map(Due::assignment).collect();
+    let found = assignments::find(connection, tenant, &places).await?;
+    let found: HashMap<Place, Assignment> = found
+        .into_iter()
+        .filter_map(|assignment| Some((id::decode(assignment.id)?, assignment)))
+        .collect();
+    Ok(deliveries
+        .iter()
+        .map(|due| of_delivery(due, &found))
+        .collect())
+}
+
+fn of_delivery(due: &Due, assignments: &HashMap<Place, Assignment>) -> Option<Vec<u8>> {
+    let Some(mut data) = due.payload.clone() else {
+        let assignment = assignments.get(&due.assignment()?)?;
+        let data = Assigned::new(assignment, due.ledger_number?);
+        return Some(render_body(&due.event_type, due.occurred_at, data));
+    };
+    if let (Some(number), Some(members)) = (due.ledger_number, data.as_object_mut()) {
+        members.insert("ledgerNumber".to_owned(), number.into());
+    }
+    Some(render_body(&due.event_type, due.occurred_at, data))
+}
+
+/// The message of a test call.
+pub(super) fn test(webhook: Uuid) -> Vec<u8> {
+    render_body(TEST, Utc::now(), json!({"webhookId": webhook}))
+}
+
+fn render_body(kind: &str, timestamp: DateTime<Utc>, data: impl Serialize) -> Vec<u8> {
+    let body = Body {
+        kind,
+        timestamp,
+        data,
+    };
+    serde_json::to_vec(&body).expect("a message is plain data")
+}

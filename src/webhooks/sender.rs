@@ -1,0 +1,293 @@
+//! The sender: each replica serves endpoints that are due, each by one sender at a time.
+//!
+//! A turn serves one endpoint for some seconds: first attempts one after another in their order, and beside them the
+//! retries that are due. What came of them is noted at the end of the turn, all at once. A sender that dies in between has
+//! noted nothing, so what it sent is sent again: at least once, always with the same id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::cleaner;
+use super::courier::{Attempt, Courier, Endpoint, LIMIT};
+use super::message;
+use super::queue::{self, Due, Results, Turn};
+use crate::database::Database;
+use crate::error::{Chain, is_unavailable};
+use crate::tenants::TenantId;
+
+/// Endpoints that one replica serves at the same time, of all tenants and of one: slow ones of one tenant leave room to
+/// the others.
+const SLOTS: usize = 64;
+const SLOTS_OF_TENANT: usize = 4;
+/// How often a sender looks for endpoints that have become due.
+const LOOK: Duration = Duration::from_millis(250);
+/// Deliveries of each kind that a turn takes.
+const PORTION: i64 = 100;
+/// For how long a turn begins attempts.
+const TURN: Duration = Duration::from_secs(10);
+/// For how long an endpoint is this sender's: a turn with its last attempt, and some time to note what came of it.
+const LEASE: Duration = Duration::from_mins(1);
+/// Connections to the database that all turns together take from the requests.
+const CONNECTIONS: usize = 2;
+/// How long an attempt that has begun may go on when the service stops.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Pause before results are tried to be noted again.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
+/// After so long without a success an endpoint is told nothing more.
+const PATIENCE: Duration = Duration::from_hours(5 * 24);
+/// Seconds from one attempt to the next, in the middle: about three days in all.
+const GAPS: [f64; 11] = [
+    5.0, 30.0, 120.0, 600.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0,
+];
+/// How far a gap may be from the middle, so that what failed together does not come again together.
+const JITTER: f64 = 0.2;
+
+/// Starts the sender of this replica.
+pub(crate) fn spawn(
+    database: &Database,
+    courier: &Courier,
+    tracker: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let sender = Sender {
+        database: database.clone(),
+        courier: courier.clone(),
+        connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        shutdown: shutdown.clone(),
+    };
+    tracker.spawn(sender.work());
+    tracker.spawn(cleaner::work(database.clone(), shutdown.clone()));
+}
+
+#[derive(Clone)]
+struct Sender {
+    database: Database,
+    courier: Courier,
+    connections: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+impl Sender {
+    async fn work(self) {
+        let mut turns = JoinSet::new();
+        let mut served: HashMap<Id, TenantId> = HashMap::new();
+        while !self.shutdown.is_cancelled() {
+            if let Some(turn) = self.claim(&served).await {
+                let task = turns.spawn(self.clone().serve(turn));
+                served.insert(task.id(), turn.tenant);
+                continue;
+            }
+            tokio::select! {
+                Some(ended) = turns.join_next_with_id() => {
+                    served.remove(&ended.map_or_else(|panicked| panicked.id(), |(id, ())| id));
+                }
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+        while turns.join_next().await.is_some() {}
+    }
+
+    async fn claim(&self, served: &HashMap<Id, TenantId>) -> Option<Turn> {
+        if served.len() >= SLOTS {
+            return None;
+        }
+        let count = |tenant| served.values().filter(|other| **other == tenant).count();
+        let full: Vec<TenantId> = served
+            .values()
+            .copied()
+            .filter(|tenant| count(*tenant) >= SLOTS_OF_TENANT)
+            .collect();
+        queue::claim(self.database.system(), &full, LEASE.as_secs_f64())
+            .await
+            .unwrap_or_else(|error| {
+                tell(&error, "no webhook can be claimed");
+                None
+            })
+    }
+
+    /// A turn that cannot even be begun leaves the endpoint to whoever comes when the lease has run out.
+    async fn serve(self, turn: Turn) {
+        let until = Instant::now() + LEASE;
+        let (endpoint, due) = match self.find(&turn).await {
+            Ok(found) => found,
+            Err(error) => {
+                tell(&error, "the deliveries of a webhook cannot be read");
+                return;
+            }
+        };
+        let mut results = Results::default();
+        let mut succeeded = None;
+        if let Some(endpoint) = endpoint {
+            let (new, again): (Vec<_>, Vec<_>) =
+                due.into_iter().partition(|(due, _)| due.attempts == 0);
+            let made = tokio::join!(
+                self.attempt_all(&endpoint, new),
+                self.attempt_all(&endpoint, again)
+            );
+            for (due, attempt) in made.0.into_iter().chain(made.1) {
+                succeeded = Some(succeeded == Some(true) || attempt.is_success());
+                results.push(&due, &attempt);
+            }
+        }
+        self.note(&turn, &results, succeeded, until).await;
+    }
+
+    /// The endpoint, if it is still enabled, and what is due with its messages.
+    async fn find(
+        &self,
+        turn: &Turn,
+    ) -> sqlx::Result<(Option<Endpoint>, Vec<(Due, Option<Vec<u8>>)>)> {
+        let _permit = self.connections.acquire().await;
+        let mut transaction = self.database.tenant(turn.tenant).await?;
+        let endpoint = queue::find_endpoint(&mut transaction, turn).await?;
+        let due = queue::find_due(&mut transaction, turn, PORTION).await?;
+        let messages = message::render(&mut transaction, turn.tenant, &due).await?;
+        transaction.commit().await?;
+        Ok((endpoint, due.into_iter().zip(messages).collect()))
+    }
+
+    /// One after another, as far as the time goes. One that fails holds up none.
+    async fn attempt_all(
+        &self,
+        endpoint: &Endpoint,
+        due: Vec<(Due, Option<Vec<u8>>)>,
+    ) -> Vec<(Due, Attempt)> {
+        let begun = Instant::now();
+        let mut made = Vec::new();
+        for (due, message) in due {
+            if begun.elapsed() >= TURN || self.shutdown.is_cancelled() {
+                break;
+            }
+            let Some(message) = message else {
+                made.push((due, Attempt::without_message()));
+                continue;
+            };
+            let attempt = self.courier.attempt(endpoint, due.id, message);
+            tokio::select! {
+                attempt = attempt => made.push((due, attempt)),
+                // Not noted, so it is made again.
+                () = self.stopped() => break,
+            }
+        }
+        made
+    }
+
+    async fn stopped(&self) {
+        self.shutdown.cancelled().await;
+        tokio::time::sleep(STOP_LIMIT).await;
+    }
+
+    /// Tries for as long as the endpoint is ours: what is not noted is sent again.
+    async fn note(&self, turn: &Turn, results: &Results, succeeded: Option<bool>, until: Instant) {
+        loop {
+            match self.try_note(turn, results, succeeded).await {
+                Ok(()) => return,
+                Err(error) => tell(&error, "what came of deliveries cannot be noted"),
+            }
+            if Instant::now() + NOTE_PAUSE >= until || self.shutdown.is_cancelled() {
+                return;
+            }
+            tokio::time::sleep(NOTE_PAUSE).await;
+        }
+    }
+
+    async fn try_note(
+        &self,
+        turn: &Turn,
+        results: &Results,
+        succeeded: Option<bool>,
+    ) -> sqlx::Result<()> {
+        let _permit = self.connections.acquire().await;
+        let mut transaction = self.database.tenant(turn.tenant).await?;
+        if !queue::lock(&mut transaction, turn).await? {
+            tracing::warn!(
+                "a webhook was served for too long; its deliveries are another sender's"
+            );
+            return Ok(());
+        }
+        if !results.is_empty() {
+            queue::note(&mut transaction, turn, results).await?;
+        }
+        let patience = PATIENCE.as_secs_f64();
+        let given_up = queue::end(&mut transaction, turn, succeeded, patience).await?;
+        transaction.commit().await?;
+        if given_up {
+            tracing::warn!(
+                tenant = %turn.tenant,
+                webhook = turn.webhook_no,
+                "a webhook has failed for too long and was disabled"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Results {
+    fn is_empty(&self) -> bool {
+        self.delivery_nos.is_empty()
+    }
+
+    fn push(&mut self, due: &Due, attempt: &Attempt) {
+        let delay = if attempt.is_success() {
+            None
+        } else {
+            gap(due.attempts - due.replayed_after)
+        };
+        self.delivery_nos.push(due.delivery_no);
+        self.states.push(match delay {
+            Some(_) => "waiting",
+            None if attempt.is_success() => "delivered",
+            None => "failed",
+        });
+        self.delays.push(delay);
+        let attempt = serde_json::to_value(attempt).expect("an attempt is plain data");
+        self.attempts.push(attempt);
+    }
+}
+
+/// Seconds to wait after an attempt failed that so many others came before; `None` if it was the last.
+fn gap(before: i32) -> Option<f64> {
+    let middle = GAPS.get(usize::try_from(before).ok()?)?;
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    let random = f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX);
+    Some(middle * (1.0 + JITTER * (2.0 * random - 1.0)))
+}
+
+fn tell(error: &sqlx::Error, what: &str) {
+    if is_unavailable(error) {
+        tracing::warn!(error = %Chain(error), "{what}");
+    } else {
+        tracing::error!(error = %Chain(error), "{what}");
+    }
+}
+
+// An endpoint stays this sender's until the last attempt of a turn is over and noted.
+const _: () = assert!(TURN.as_secs() + LIMIT.as_secs() + 20 < LEASE.as_secs());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gaps_grow_over_three_days_and_end() {
+        let mut total = 0.0;
+        for before in 0..11 {
+            let gaps: Vec<f64> = (0..100).map(|_| gap(before).unwrap()).collect();
+            let middle = GAPS[usize::try_from(before).unwrap()];
+            assert!(gaps.iter().all(|gap| (gap / middle - 1.0).abs() <= 0.2001));
+            assert!(gaps.iter().any(|gap| (gap / middle - 1.0).abs() > 0.05));
+            total += middle;
+        }
+        assert!(GAPS.is_sorted());
+        assert!((3.0..3.5).contains(&(total / 86_400.0)));
+        assert_eq!(gap(11), None);
+    }
+}
