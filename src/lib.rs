@@ -40,5 +40,5 @@ mod statistics;
 pub mod telemetry;
 pub mod tenants;
 mod time_zone;
-mod workflows;
 mod webhooks;
+mod workflows;

@@ -27,7 +27,7 @@ struct Body<'a, T> {
 /// What of an assignment never changes, so that each attempt tells the same.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Assigned<'a> {
+struct Facts<'a> {
     assignment_id: Uuid,
     coupon_code: &'a str,
     coupon_set_id: Uuid,
@@ -41,7 +41,7 @@ struct Assigned<'a> {
     ledger_number: i64,
 }
 
-impl<'a> Assigned<'a> {
+impl<'a> Facts<'a> {
     fn new(assignment: &'a Assignment, ledger_number: i64) -> Self {
         Self {
             assignment_id: assignment.id,
@@ -80,7 +80,7 @@ pub(super) async fn render(
 fn of_delivery(due: &Due, assignments: &HashMap<Place, Assignment>) -> Option<Vec<u8>> {
     let Some(mut data) = due.payload.clone() else {
         let assignment = assignments.get(&due.assignment()?)?;
-        let data = Assigned::new(assignment, due.ledger_number?);
+        let data = Facts::new(assignment, due.ledger_number?);
         return Some(render_body(&due.event_type, due.occurred_at, data));
     };
     if let (Some(number), Some(members)) = (due.ledger_number, data.as_object_mut()) {

@@ -28,6 +28,7 @@ struct Things {
     set: String,
     import: String,
     assignment: String,
+    webhook: String,
 }
 
 impl Things {
@@ -39,6 +40,7 @@ impl Things {
             tenant: shop.tenant_id.clone(),
             import: import["id"].as_str().unwrap().to_owned(),
             assignment: assignment.str("id").to_owned(),
+            webhook: shop.webhook("https://example.com/").await.id,
             set: set.id,
         }
     }
@@ -49,6 +51,7 @@ impl Things {
         let path = path.replace("{importId}", &self.import);
         let path = path.replace("{workflowId}", "w");
         let path = path.replace("{contactId}", "ann");
+        let path = path.replace("{webhookId}", &self.webhook);
         path.replace("{tenantId}", &self.tenant)
     }
 }

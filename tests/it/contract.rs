@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::imports_life::ByHand;
 use crate::support::client::{Answer, Client};
 use crate::support::contract::{DOCUMENT, Operation, operation, operations};
+use crate::support::hooks::Webhook;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually};
 
@@ -266,6 +267,35 @@ async fn import_in_all_ways(journey: &mut Journey<'_>, set: &str, id: &str) -> S
     import
 }
 
+/// Makes a webhook, changes it, and sends it something again.
+async fn use_a_webhook(journey: &mut Journey<'_>) {
+    let body = json!({"url": "https://localhost:9/", "eventTypes": ["import.finished"]});
+    let made = journey.post("/v1/webhooks", body).await;
+    let webhook = Webhook {
+        client: journey.all.clone(),
+        id: made.str("id").to_owned(),
+        secret: made.str("secret").to_owned(),
+    };
+    webhook.write(&journey.app.database, 1, 1).await;
+    let path = webhook.path();
+    journey.get("/v1/webhooks").await;
+    journey.get(&path).await;
+    let disable = json!({"state": "disabled"}).to_string();
+    journey
+        .step(Method::PATCH, &path, "application/json", disable)
+        .await;
+    let deliveries = journey.get(&format!("{path}/deliveries")).await;
+    let delivery = deliveries.results()[0]["id"].as_str().unwrap();
+    let all = "deliveries/replay?from=2026-01-01T00:00:00Z&to=2999-01-01T00:00:00Z";
+    let one = format!("deliveries/{delivery}/replay");
+    for operation in ["rotate-secret", "test", all, &one] {
+        journey
+            .step(Method::POST, &format!("{path}/{operation}"), "", "")
+            .await;
+    }
+    journey.delete(&path).await;
+}
+
 #[tokio::test]
 async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     let app = TestApp::start().await;
@@ -339,6 +369,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get("/v1/statistics").await;
     take_codes_away(&mut journey, &set, &import).await;
     know_contacts(&mut journey).await;
+    use_a_webhook(&mut journey).await;
     journey.delete(&import).await;
     cancel_an_import(&mut journey, id).await;
     journey.delete(&set).await;

@@ -8,6 +8,7 @@ use crate::support::{TestApp, sql};
 
 /// The tables that the system role reaches across tenants.
 pub const CROSSING: [&str; 5] = ["api_keys", "erasures", "imports", "reservations", "tenants"];
+pub const CROSSING: [&str; 5] = ["api_keys", "imports", "reservations", "tenants", "webhooks"];
 /// Those of them that it may read and not change.
 pub const READ_ONLY: [&str; 2] = ["erasures", "reservations"];
 /// Tables of the schema, the migrations' own aside.
@@ -43,6 +44,8 @@ impl TwoTenants {
                  select tenant_id, id, 0, '{{1}}', '{{1}}', '{{x}}' from imports where tenant_id = {number}"
             );
             sql::run(&mut owner, chunk).await.unwrap();
+            let webhook = shop.webhook("https://example.com/").await;
+            sql::run(&mut owner, webhook.writing(1, 1)).await.unwrap();
             numbers.push(number);
         }
         let two = numbers.pop().unwrap();

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod contract;
 pub mod database;
+pub mod hooks;
 pub mod ledger;
 mod owner;
 pub mod pages;

@@ -23,13 +23,19 @@ pub struct Process {
 impl Process {
     /// Starts the program on a database and waits until it serves.
     pub fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// With further settings of the environment.
+    pub fn start_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Self {
         let folder = folder();
         let uploads = folder.path().join("uploads");
         fs::create_dir(&uploads).expect("the folder is ours");
         let mut command = couponry(&folder.path().join("none"));
         command
             .env("DATABASE_URL", database.url())
-            .env("TMPDIR", uploads);
+            .env("TMPDIR", uploads)
+            .envs(settings.iter().copied());
         let service = Service::start(folder.path(), &mut command);
         Self { service, folder }
     }
