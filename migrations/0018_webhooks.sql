@@ -83,10 +83,13 @@ create index webhook_deliveries_new_idx on webhook_deliveries (tenant_id, webhoo
   where state = 'waiting' and attempts = 0;
 create index webhook_deliveries_retry_idx on webhook_deliveries (tenant_id, webhook_no, next_attempt_at, delivery_no)
   where state = 'waiting' and attempts > 0;
--- The list, and what has been kept long enough. Nearly all are delivered, so the others have an index of their own.
+-- The list, and what has been kept long enough. Nearly all are delivered and tell of an assignment, so the others have
+-- indexes of their own.
 create index webhook_deliveries_time_idx on webhook_deliveries (tenant_id, webhook_no, occurred_at, delivery_no);
 create index webhook_deliveries_undelivered_idx on webhook_deliveries (tenant_id, webhook_no, occurred_at, delivery_no)
   where state <> 'delivered';
+create index webhook_deliveries_rare_idx on webhook_deliveries (tenant_id, webhook_no, occurred_at, delivery_no)
+  where event_type <> 'coupon.assigned';
 
 select protect_tenant_rows('webhook_deliveries');
 grant select, insert, update, delete on webhook_deliveries to couponry_app;

@@ -122,7 +122,7 @@ impl Courier {
             started_at,
             millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             status: status.as_ref().map(StatusCode::as_u16),
-            error: error.map(|error| error.chars().take(MAX_ERROR).collect()),
+            error: error.map(|error| printable(&error)),
         }
     }
 
@@ -152,6 +152,15 @@ impl Courier {
             .await
             .map_err(|error| Chain(&error.without_url()).to_string())
     }
+}
+
+/// An error may quote what the endpoint presented, as the names of its certificate; the database takes no NUL.
+fn printable(error: &str) -> String {
+    error
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(MAX_ERROR)
+        .collect()
 }
 
 /// Reads an answer to its end, if that is near.

@@ -297,7 +297,7 @@ fn protected() -> Vec<(Operation, Option<&'static str>)> {
             (operation, scope)
         })
         .collect();
-    assert!(protected.len() >= 34, "the walk is of the whole document");
+    assert!(protected.len() >= 44, "the walk is of the whole document");
     protected
 }
 
