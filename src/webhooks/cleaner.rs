@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::queue::{self, Kept};
+use super::queue;
 use crate::database::Database;
 use crate::error::Chain;
 
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_hours(1);
 /// How long deliveries are kept after they ended.
 const DAYS: i32 = 30;
 /// Deliveries that are deleted at a time.
-const PORTION: i64 = 1_000;
+const PORTION: i32 = 1_000;
 
 pub(super) async fn work(database: Database, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
@@ -31,21 +31,11 @@ pub(super) async fn work(database: Database, shutdown: CancellationToken) {
 
 async fn clean(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<()> {
     for kept in queue::list_all(database.system()).await? {
-        let mut left = true;
-        while left && !shutdown.is_cancelled() {
-            left = delete_portion(database, &kept).await?;
+        while queue::clean(database.tasks(), &kept, DAYS, PORTION).await? > 0 {
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
         }
     }
     Ok(())
-}
-
-/// False if nothing was left to delete.
-async fn delete_portion(database: &Database, kept: &Kept) -> sqlx::Result<bool> {
-    let mut transaction = database.tenant(kept.tenant).await?;
-    let deleted = queue::delete_old(&mut transaction, kept, DAYS, PORTION).await?;
-    if deleted == 0 && kept.deleted {
-        queue::delete_gone(&mut transaction, kept).await?;
-    }
-    transaction.commit().await?;
-    Ok(deleted > 0)
 }

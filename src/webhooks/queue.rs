@@ -110,37 +110,14 @@ pub(super) async fn find_endpoint(
 pub(super) async fn find_due(
     connection: &mut PgConnection,
     turn: &Turn,
-    rows: i64,
+    rows: i32,
 ) -> sqlx::Result<Vec<Due>> {
     sqlx::query_as!(
         Due,
-        r#"select d.delivery_no as "delivery_no!", d.id as "id!", d.event_type as "event_type!",
-                  d.occurred_at as "occurred_at!", d.attempts as "attempts!", d.replayed_after as "replayed_after!",
-                  d.set_no, d.ledger_number, coalesce(e.assignment_number, d.ledger_number) as assignment_number,
-                  d.payload
-             from (
-               (select *
-                  from webhook_deliveries
-                 where tenant_id = $1 and webhook_no = $2 and state = 'waiting' and attempts = 0
-                 order by delivery_no
-                 limit $3)
-               union all
-               (select *
-                  from webhook_deliveries
-                 where tenant_id = $1 and webhook_no = $2 and state = 'waiting' and attempts > 0
-                   and next_attempt_at <= now()
-                 order by next_attempt_at, delivery_no
-                 limit $3)
-             ) d
-             left join lateral (
-               select e.assignment_number
-                 from ledger_entries e
-                where d.payload is null
-                  and e.tenant_id = $1 and e.set_no = d.set_no and e.number between d.ledger_number and d.ledger_number
-                order by e.number
-                limit 1
-             ) e on true
-            order by case when d.attempts > 0 then d.next_attempt_at end nulls first, d.delivery_no"#,
+        r#"select delivery_no as "delivery_no!", id as "id!", event_type as "event_type!", occurred_at as "occurred_at!",
+                  attempts as "attempts!", replayed_after as "replayed_after!", set_no, ledger_number,
+                  assignment_number, payload
+             from due_deliveries($1, $2, $3)"#,
         turn.tenant as TenantId,
         turn.webhook_no,
         rows
@@ -149,100 +126,43 @@ pub(super) async fn find_due(
     .await
 }
 
-/// Keeps everybody else from the endpoint's row to the end of the transaction; false if the turn is another sender's by
-/// now. Who writes deliveries locks the row too, so from here on everything that waits is seen.
-pub(super) async fn lock(connection: &mut PgConnection, turn: &Turn) -> sqlx::Result<bool> {
-    let found = sqlx::query_scalar!(
-        "select webhook_no
-           from webhooks
-          where tenant_id = $1 and webhook_no = $2 and epoch = $3
-            for no key update",
-        turn.tenant as TenantId,
-        turn.webhook_no,
-        turn.epoch
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(found.is_some())
+/// How a turn ended.
+pub(super) enum End {
+    Noted,
+    /// The endpoint has failed for so long that it is told nothing more.
+    GivenUp,
+    /// The turn is another sender's by now, and nothing was noted.
+    Lost,
 }
 
-/// Notes what came of attempts, and keeps the last 20 of each delivery.
-pub(super) async fn note(
-    connection: &mut PgConnection,
+/// Notes what came of attempts, and says when the endpoint is due next. `succeeded` is whether one of them did, if there
+/// were any.
+pub(super) async fn end(
+    pool: &PgPool,
     turn: &Turn,
     results: &Results,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "update webhook_deliveries d
-            set attempts = d.attempts + 1,
-                state = r.state,
-                next_attempt_at = clock_timestamp() + make_interval(secs => r.delay),
-                ended_at = case when r.delay is null then clock_timestamp() end,
-                attempt_log =
-                  case when jsonb_array_length(d.attempt_log) < 20 then d.attempt_log else d.attempt_log - 0 end
-                    || r.attempt
-           from unnest($3::bigint[], $4::text[], $5::double precision[], $6::jsonb[])
-                  as r (delivery_no, state, delay, attempt)
-          where d.tenant_id = $1 and d.webhook_no = $2 and d.delivery_no = r.delivery_no",
+    succeeded: Option<bool>,
+    patience: f64,
+) -> sqlx::Result<End> {
+    let given_up = sqlx::query_scalar!(
+        "select end_webhook_turn($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         turn.tenant as TenantId,
         turn.webhook_no,
+        turn.epoch,
         &results.delivery_nos,
         &results.states as &[&str],
         &results.delays as &[Option<f64>],
-        &results.attempts
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Ends the turn: says when something is due next, and since when the endpoint fails. `succeeded` is whether an attempt
-/// did, if there were any. Answers true if it has failed for so long that it is told nothing more.
-pub(super) async fn end(
-    connection: &mut PgConnection,
-    turn: &Turn,
-    succeeded: Option<bool>,
-    patience: f64,
-) -> sqlx::Result<bool> {
-    let ended = sqlx::query!(
-        r#"update webhooks w
-              set lease_until = null,
-                  next_due_at = (
-                    select min(due.at)
-                      from (
-                        (select now() as at
-                           from webhook_deliveries
-                          where tenant_id = $1 and webhook_no = $2 and state = 'waiting' and attempts = 0
-                          limit 1)
-                        union all
-                        (select next_attempt_at
-                           from webhook_deliveries
-                          where tenant_id = $1 and webhook_no = $2 and state = 'waiting' and attempts > 0
-                          order by next_attempt_at
-                          limit 1)
-                      ) due),
-                  failing_since = case $3::boolean
-                    when true then null
-                    when false then coalesce(w.failing_since, now())
-                    else w.failing_since
-                  end,
-                  state = case when given_up.yes then 'failed' else w.state end,
-                  updated_at = case when given_up.yes then now() else w.updated_at end
-             from (
-               select state = 'enabled' and not $3 and failing_since < now() - make_interval(secs => $4) as yes
-                 from webhooks
-                where tenant_id = $1 and webhook_no = $2
-             ) given_up
-            where w.tenant_id = $1 and w.webhook_no = $2
-           returning coalesce(given_up.yes, false) as "given_up!""#,
-        turn.tenant as TenantId,
-        turn.webhook_no,
+        &results.attempts,
         succeeded,
         patience
     )
-    .fetch_one(connection)
+    .fetch_one(pool)
     .await?;
-    Ok(ended.given_up)
+    Ok(match given_up {
+        Some(false) => End::Noted,
+        Some(true) => End::GivenUp,
+        None => End::Lost,
+    })
 }
 
 /// A webhook whose deliveries may have been kept for long enough.
@@ -264,48 +184,17 @@ pub(super) async fn list_all(pool: &PgPool) -> sqlx::Result<Vec<Kept>> {
     .await
 }
 
-/// Deletes a portion of what ended so many days ago, or of all that a deleted webhook has left. Answers how many there
-/// were.
-pub(super) async fn delete_old(
-    connection: &mut PgConnection,
-    kept: &Kept,
-    days: i32,
-    rows: i64,
-) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!(
-        "delete from webhook_deliveries d
-          using (
-            select o.delivery_no
-              from webhook_deliveries o
-             where o.tenant_id = $1 and o.webhook_no = $2
-               and (
-                 $3
-                 or o.occurred_at < now() - make_interval(days => $4) and o.ended_at < now() - make_interval(days => $4))
-             order by o.occurred_at, o.delivery_no
-             limit $5
-               for update skip locked
-          ) old
-          where d.tenant_id = $1 and d.webhook_no = $2 and d.delivery_no = old.delivery_no",
+/// Deletes a portion of what ended so many days ago, or of all that a deleted webhook has left, and such a webhook itself
+/// when it has left nothing. Answers how many deliveries there were.
+pub(super) async fn clean(pool: &PgPool, kept: &Kept, days: i32, rows: i32) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        r#"select clean_webhook($1, $2, $3, $4, $5) as "count!""#,
         kept.tenant as TenantId,
         kept.webhook_no,
         kept.deleted,
         days,
         rows
     )
-    .execute(connection)
-    .await?;
-    Ok(deleted.rows_affected())
-}
-
-/// Deletes the row of a webhook that was deleted so long ago that nothing can be under way to it.
-pub(super) async fn delete_gone(connection: &mut PgConnection, kept: &Kept) -> sqlx::Result<()> {
-    sqlx::query!(
-        "delete from webhooks
-          where tenant_id = $1 and webhook_no = $2 and state = 'deleted' and updated_at < now() - interval '1 hour'",
-        kept.tenant as TenantId,
-        kept.webhook_no
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .fetch_one(pool)
+    .await
 }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::cleaner;
 use super::courier::{Attempt, Courier, Endpoint, LIMIT};
 use super::message;
-use super::queue::{self, Due, Results, Turn};
+use super::queue::{self, Due, End, Results, Turn};
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
 use crate::tenants::TenantId;
@@ -28,7 +28,7 @@ const SLOTS_OF_TENANT: usize = 4;
 /// How often a sender looks for endpoints that have become due.
 const LOOK: Duration = Duration::from_millis(250);
 /// Deliveries of each kind that a turn takes.
-const PORTION: i64 = 100;
+const PORTION: i32 = 100;
 /// For how long a turn begins attempts.
 const TURN: Duration = Duration::from_secs(10);
 /// For how long an endpoint is this sender's: a turn with its last attempt, and some time to note what came of it.
@@ -205,35 +205,23 @@ impl Sender {
         succeeded: Option<bool>,
     ) -> sqlx::Result<()> {
         let _permit = self.connections.acquire().await;
-        let mut transaction = self.database.tenant(turn.tenant).await?;
-        if !queue::lock(&mut transaction, turn).await? {
-            tracing::warn!(
-                "a webhook was served for too long; its deliveries are another sender's"
-            );
-            return Ok(());
-        }
-        if !results.is_empty() {
-            queue::note(&mut transaction, turn, results).await?;
-        }
         let patience = PATIENCE.as_secs_f64();
-        let given_up = queue::end(&mut transaction, turn, succeeded, patience).await?;
-        transaction.commit().await?;
-        if given_up {
-            tracing::warn!(
+        match queue::end(self.database.tasks(), turn, results, succeeded, patience).await? {
+            End::Noted => {}
+            End::GivenUp => tracing::warn!(
                 tenant = %turn.tenant,
                 webhook = turn.webhook_no,
                 "a webhook has failed for too long and was disabled"
-            );
+            ),
+            End::Lost => tracing::warn!(
+                "a webhook was served for too long; its deliveries are another sender's"
+            ),
         }
         Ok(())
     }
 }
 
 impl Results {
-    fn is_empty(&self) -> bool {
-        self.delivery_nos.is_empty()
-    }
-
     fn push(&mut self, due: &Due, attempt: &Attempt) {
         let delay = if attempt.is_success() {
             None
