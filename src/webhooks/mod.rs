@@ -32,7 +32,7 @@ use deliveries::{Delivery, Filter};
 use secret::Secret;
 
 /// Every type of event that can be told.
-pub(crate) const EVENT_TYPES: [&str; 5] = [
+const EVENT_TYPES: [&str; 5] = [
     "coupon-set.exhausted",
     "coupon-set.low-stock",
     "coupon-set.refilled",
@@ -50,7 +50,7 @@ const MAX_REPLAYED: i64 = 100_000;
 /// An endpoint, as it is told: never with its secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Webhook {
+struct Webhook {
     id: Uuid,
     url: String,
     event_types: Vec<String>,
@@ -157,7 +157,7 @@ impl FieldValue for State {
     clippy::option_option,
     reason = "absent, null and a value are three things in a patch"
 )]
-pub(crate) struct Change {
+struct Change {
     url: Option<String>,
     event_types: Option<Vec<String>>,
     description: Option<Option<String>>,

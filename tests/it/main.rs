@@ -60,6 +60,7 @@ mod tenants;
 mod undo;
 mod webhooks;
 mod webhooks_failing;
+mod webhooks_plans;
 mod webhooks_replay;
 mod webhooks_sending;
 mod where_codes_are;

@@ -7,8 +7,14 @@ use crate::support::shop::Shop;
 use crate::support::{TestApp, sql};
 
 /// The tables that the system role reaches across tenants.
-pub const CROSSING: [&str; 5] = ["api_keys", "erasures", "imports", "reservations", "tenants"];
-pub const CROSSING: [&str; 5] = ["api_keys", "imports", "reservations", "tenants", "webhooks"];
+pub const CROSSING: [&str; 6] = [
+    "api_keys",
+    "erasures",
+    "imports",
+    "reservations",
+    "tenants",
+    "webhooks",
+];
 /// Those of them that it may read and not change.
 pub const READ_ONLY: [&str; 2] = ["erasures", "reservations"];
 /// Tables of the schema, the migrations' own aside.

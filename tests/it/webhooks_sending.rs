@@ -206,6 +206,29 @@ async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
 }
 
 #[tokio::test]
+async fn a_connection_that_breaks_while_a_turn_is_noted_lets_nothing_be_sent_twice() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    webhook.write(&app.database, 1, 10).await;
+    endpoint.wait_for(2).await;
+    let mut holder = app.database.owner.begin().await.unwrap();
+    holder
+        .execute("select from webhooks for no key update")
+        .await
+        .unwrap();
+    app.database.wait_for_lock_waiters(1).await;
+    let cut = "select count(pg_terminate_backend(pid))
+                 from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'";
+    assert_eq!(app.database.ask_one(cut).await, json!(1));
+    holder.rollback().await.unwrap();
+    webhook.settled(10, "delivered").await;
+    assert_eq!(endpoint.numbers(), (1..=10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn while_a_tenant_is_suspended_it_is_told_nothing_and_after_it_all() {
     let app = start().await;
     let shop = app.shop().await;
