@@ -34,12 +34,13 @@ use crate::error::{
 use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
 use crate::outbound::Outbound;
+use crate::outbox::Written;
 use crate::tenants::auth::Keys;
 use crate::webhooks::courier::Courier;
 use crate::webhooks::sender;
 use crate::{
-    assignments, contacts, coupon_sets, coupons, docs, imports, statistics, tenants, webhooks,
-    workflows,
+    assignments, contacts, coupon_sets, coupons, docs, imports, outbox, statistics, tenants,
+    webhooks, workflows,
 };
 
 /// How long a request may take, uploads aside. What it waits for has shorter limits; this is the last of them.
@@ -80,8 +81,20 @@ impl App {
         worker::spawn(&database, &bell, &tracker, &shutdown, &waiting);
         sweeper::spawn(&database, &tracker, &shutdown);
         eraser::spawn(&database, &tracker, &shutdown, &waiting);
-        let dealer = Dealer::new(database.clone(), tracker.clone(), waiting.clone());
-        let recorder = Recorder::new(database.clone(), tracker.clone(), waiting.clone());
+        let written = Written::default();
+        outbox::spawn(&database, &written, &tracker, &shutdown);
+        let dealer = Dealer::new(
+            database.clone(),
+            tracker.clone(),
+            waiting.clone(),
+            written.clone(),
+        );
+        let recorder = Recorder::new(
+            database.clone(),
+            tracker.clone(),
+            waiting.clone(),
+            written,
+        );
         let authorities = config.ca_file.clone().unwrap_or_default();
         let outbound = Outbound::new(&authorities, config.pull_private, false);
         let private = config.webhook_private;

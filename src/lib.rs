@@ -17,6 +17,7 @@
 //! * `contacts`: what each was given, merging two, erasing one
 //! * `statistics`: what became of them
 //! * `workflows`: who uses a set
+//! * `outbox`: what happens, written down for those who want to know
 //! * `webhooks`: who is told of it
 //! * `docs`: the API document and its reference page
 
@@ -33,6 +34,7 @@ mod extract;
 pub mod import_command;
 mod imports;
 mod outbound;
+mod outbox;
 mod page;
 pub mod server;
 pub mod start;

@@ -10,8 +10,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::queue::{Line, Queues, Waiting, Work};
+use super::recorder::Ledger;
 use super::{Outcome, Refusal, Served, db};
 use crate::database::Database;
+use crate::outbox::Written;
 use crate::tenants::TenantId;
 
 /// Calls for one batch: the set, the chain, followers of a contact, and chains that changed meanwhile.
@@ -54,8 +56,13 @@ pub(crate) enum Give {
 pub(crate) struct Dealer(Queues<Dealing>);
 
 impl Dealer {
-    pub(crate) fn new(database: Database, tracker: TaskTracker, waiting: Waiting) -> Self {
-        Self(Queues::new(database, tracker, waiting))
+    pub(crate) fn new(
+        database: Database,
+        tracker: TaskTracker,
+        waiting: Waiting,
+        written: Written,
+    ) -> Self {
+        Self(Queues::new(database, tracker, waiting, written))
     }
 
     /// Hands items to the set's task and waits for their answers, which come in the order of the items.
@@ -172,6 +179,7 @@ impl Dealing {
             let mut rest = Vec::new();
             let mut served_itself = false;
             let mut needs_chain = false;
+            let mut served_by = None;
             for row in rows {
                 let index = pending[row.index()];
                 needs_chain |= row.fallback;
@@ -180,6 +188,15 @@ impl Dealing {
                     continue;
                 }
                 let answer = row.into_answer();
+                // Most batches are served by one set.
+                if let Ok(Served { place, .. }) = &answer
+                    && served_by.replace(place.set_no) != Some(place.set_no)
+                {
+                    line.written.note(Ledger {
+                        tenant: self.target.tenant,
+                        set_no: place.set_no,
+                    });
+                }
                 served_itself |= matches!(&answer, Ok(served)
                     if served.outcome == Outcome::Assigned && served.set == self.target.set);
                 answers[index] = Some(answer);

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::Refusal;
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
+use crate::outbox::Written;
 use crate::tenants::TenantId;
 
 /// Items that go to the database in one call, unless a request alone has more.
@@ -172,6 +173,7 @@ pub(super) struct Queues<W: Work> {
     database: Database,
     tracker: TaskTracker,
     waiting: Waiting,
+    written: Written,
     small_batches: Arc<SmallBatches>,
     tasks: Arc<Mutex<Tasks<W>>>,
 }
@@ -182,6 +184,7 @@ impl<W: Work> Clone for Queues<W> {
             database: self.database.clone(),
             tracker: self.tracker.clone(),
             waiting: self.waiting.clone(),
+            written: self.written.clone(),
             small_batches: Arc::clone(&self.small_batches),
             tasks: Arc::clone(&self.tasks),
         }
@@ -189,11 +192,17 @@ impl<W: Work> Clone for Queues<W> {
 }
 
 impl<W: Work> Queues<W> {
-    pub(super) fn new(database: Database, tracker: TaskTracker, waiting: Waiting) -> Self {
+    pub(super) fn new(
+        database: Database,
+        tracker: TaskTracker,
+        waiting: Waiting,
+        written: Written,
+    ) -> Self {
         Self {
             database,
             tracker,
             waiting,
+            written,
             small_batches: Arc::default(),
             tasks: Arc::default(),
         }
@@ -262,6 +271,7 @@ impl<W: Work> Queues<W> {
             line: Line {
                 database: self.database.clone(),
                 connection: None,
+                written: self.written.clone(),
             },
         };
         self.tracker.spawn(task.run());
@@ -386,6 +396,8 @@ pub(super) struct Line {
     database: Database,
     /// Held while there is work, so that a batch costs one round trip.
     connection: Option<PoolConnection<Postgres>>,
+    /// What is told of the sets that it wrote to.
+    pub(super) written: Written,
 }
 
 impl Line {

@@ -13,6 +13,7 @@ use super::life::{Answer, Change, Event, Obstacle, Recording};
 use super::queue::{Line, Queues, Waiting, Work};
 use super::{Refusal, ledger};
 use crate::database::Database;
+use crate::outbox::Written;
 use crate::tenants::TenantId;
 
 /// A set, by the number that the ids of its assignments carry.
@@ -27,8 +28,13 @@ pub(crate) struct Ledger {
 pub(crate) struct Recorder(Queues<Keeping>);
 
 impl Recorder {
-    pub(crate) fn new(database: Database, tracker: TaskTracker, waiting: Waiting) -> Self {
-        Self(Queues::new(database, tracker, waiting))
+    pub(crate) fn new(
+        database: Database,
+        tracker: TaskTracker,
+        waiting: Waiting,
+        written: Written,
+    ) -> Self {
+        Self(Queues::new(database, tracker, waiting, written))
     }
 
     /// Hands changes to the set's task and waits for their answers, which come in the order of the changes. Changes of
@@ -102,6 +108,7 @@ impl Work for Keeping {
             let batch = ledger::Changes::new(self.ledger, now.iter().map(|index| &changes[*index]));
             match line.call(&batch, deadline).await {
                 Ok(rows) => {
+                    line.written.note(self.ledger);
                     for row in rows {
                         let index = now[row.index()];
                         let change = &changes[index];

@@ -3,7 +3,7 @@
 //! Nothing is counted ahead: totals come from the ends of the logs.
 
 mod db;
-mod forecast;
+pub(crate) mod forecast;
 mod http;
 
 use serde::Serialize;

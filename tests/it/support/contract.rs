@@ -108,6 +108,15 @@ fn faults(schema: &'static Value, value: &Value) -> String {
     faults.join("; ")
 }
 
+/// Fails the test if the message of a webhook is not as the document says.
+#[track_caller]
+pub fn check_message(message: &Value) {
+    let kind = message["type"].as_str().expect("a message has a type");
+    let body = &DOCUMENT["webhooks"][kind]["post"]["requestBody"];
+    let faults = faults(&body["content"]["application/json"]["schema"], message);
+    assert_eq!(faults, "", "{message}");
+}
+
 /// Fails the test if an answer is not as the document says, or if a request was accepted that is not.
 pub fn check(method: &Method, uri: &str, sent: Option<&Value>, answer: &Answer) {
     let Some(operation) = operation(method, uri) else {

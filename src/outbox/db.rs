@@ -1,0 +1,155 @@
+//! SQL of the outbox.
+
+use std::collections::HashSet;
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::Alert;
+use crate::assignments::recorder::Ledger;
+use crate::tenants::TenantId;
+
+/// Those of tenants that somebody listens to.
+pub(super) async fn heard(
+    pool: &PgPool,
+    mut ledgers: HashSet<Ledger>,
+) -> sqlx::Result<HashSet<Ledger>> {
+    let hearing: HashSet<TenantId> = hearing(pool).await?.into_iter().collect();
+    ledgers.retain(|ledger| hearing.contains(&ledger.tenant));
+    Ok(ledgers)
+}
+
+/// Tenants with an endpoint that is told something.
+pub(super) async fn hearing(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+    sqlx::query_scalar!(
+        r#"select distinct tenant_id as "tenant: TenantId"
+             from webhooks
+            where state = 'enabled'"#
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Sets to which something happened beside their ledger that somebody listens to.
+pub(super) async fn waiting(pool: &PgPool) -> sqlx::Result<Vec<Ledger>> {
+    sqlx::query_as!(
+        Ledger,
+        r#"select distinct e.tenant_id as "tenant: TenantId", e.set_no
+             from webhook_events e
+            where exists (
+              select 1
+                from webhooks w
+               where w.tenant_id = e.tenant_id and w.state = 'enabled')"#
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Sets of a tenant that were not told to their end, or whose stock has reached another step.
+pub(super) async fn behind(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar!(
+        r#"select s.set_no as "set_no!"
+             from coupon_set_stocks s
+             left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
+            where s.tenant_id = $1
+              and (s.number > coalesce(c.number, 0)
+                   or s.step > c.alert_step
+                   or c.set_no is not null and s.threshold is distinct from c.threshold)"#,
+        tenant as TenantId
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// What came of a portion.
+pub(super) struct Told {
+    pub more: bool,
+    /// The endpoints that got something.
+    pub webhook_nos: Vec<i32>,
+    alert_step: Option<i16>,
+    number: Option<i64>,
+    set_id: Option<Uuid>,
+    available: Option<i64>,
+    threshold: Option<i32>,
+}
+
+impl Told {
+    /// The step of the stock that is to be told.
+    pub(super) fn alert(&self) -> Option<Alert> {
+        Some(Alert {
+            step: match self.alert_step? {
+                1 => Some("threshold"),
+                2 => Some("half"),
+                3 => Some("quarter"),
+                4 => Some("eighth"),
+                _ => None,
+            },
+            number: self.number?,
+            coupon_set_id: self.set_id?,
+            available: self.available?,
+            threshold: self.threshold,
+            forecast: None,
+        })
+    }
+}
+
+pub(super) async fn tell_ledger(
+    connection: &mut PgConnection,
+    ledger: Ledger,
+    rows: i32,
+) -> sqlx::Result<Told> {
+    sqlx::query_as!(
+        Told,
+        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_step, number, set_id, available, threshold
+             from tell_ledger($1, $2, $3)"#,
+        ledger.tenant as TenantId,
+        ledger.set_no,
+        rows
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Tells an alert to the endpoints that want it, and answers which they are.
+pub(super) async fn tell_alert(
+    connection: &mut PgConnection,
+    ledger: Ledger,
+    alert: &Alert,
+) -> sqlx::Result<Vec<i32>> {
+    let payload = serde_json::to_value(alert).expect("an alert is plain data");
+    sqlx::query_scalar!(
+        "insert into webhook_deliveries (
+           tenant_id, webhook_no, id, event_type, set_no, ledger_number, occurred_at, next_attempt_at, payload)
+         select w.tenant_id, w.webhook_no, $3, $4, $2, $5, clock_timestamp(), now(), $6
+           from webhooks w
+          where w.tenant_id = $1 and w.state = 'enabled' and $4 = any (w.event_types)
+         returning webhook_no",
+        ledger.tenant as TenantId,
+        ledger.set_no,
+        Uuid::now_v7(),
+        alert.event_type(),
+        alert.number,
+        payload
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Makes the endpoints due: the last statement of the transaction.
+pub(super) async fn wake(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    webhook_nos: &[i32],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "select wake_webhooks($1, $2)",
+        tenant as TenantId,
+        webhook_nos
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
