@@ -1,0 +1,281 @@
+//! What it costs those who ask for codes that each assignment is told to a webhook, and how soon it is told.
+//!
+//! `cargo bench --bench webhooks`, or with `-- --quick`. One service in this process on a PostgreSQL of its own, fsync on,
+//! has two tenants that are asked at the same rate, open loop: one that is told nothing, and one whose webhook is told of
+//! every assignment. The endpoint is a thread of this process too, so it shares the processors with all of it, and so do
+//! the clients. Rounds alternate the two. Afterwards every assignment must have been told exactly once.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod receiver;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use couponry::app::App;
+use couponry::config::CommandLine;
+use couponry::database::embedded::{self, Embedded};
+use couponry::{database, server, telemetry};
+use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
+use support::cpu::{DRIVER, SERVICE};
+use support::http::{Client, Head};
+use support::load::{self, Items, Outcome, Span, Work};
+use support::service::{Service, csv};
+use support::table::{Table, times, whole};
+use support::{Result, machine, median};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use receiver::Receiver;
+
+/// Assignments a second, and the clients that ask for them.
+const RATE: f64 = 1000.0;
+const CLIENTS: usize = 64;
+/// How long the last assignment may take to be told.
+const LAST: Duration = Duration::from_mins(2);
+/// For `/admin`, of this service alone.
+const TOKEN: &str = "operator-token-of-the-benchmark";
+
+#[derive(Debug)]
+struct Plan {
+    rounds: u32,
+    /// Of each set, more than are asked for.
+    codes: u64,
+    span: Span,
+}
+
+const FULL: Plan = Plan {
+    rounds: 5,
+    codes: 40_000,
+    span: Span {
+        warm_up: Duration::from_secs(3),
+        measured: Duration::from_secs(20),
+    },
+};
+
+const QUICK: Plan = Plan {
+    rounds: 1,
+    codes: 10_000,
+    span: Span {
+        warm_up: Duration::from_secs(1),
+        measured: Duration::from_secs(5),
+    },
+};
+
+/// What one round came to.
+#[derive(Debug)]
+struct Round {
+    silent: Outcome,
+    told: Outcome,
+    /// How long after the last answer the last message came.
+    last: Duration,
+    /// From an assignment to its message.
+    delays: Vec<Duration>,
+}
+
+fn main() -> Result<()> {
+    telemetry::start("warn")?;
+    let plan = if support::is_quick() { QUICK } else { FULL };
+    let folder = tempfile::Builder::new()
+        .prefix("bench-webhooks-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let postgresql = embedded::start(&embedded::Options {
+        dir: folder.path().join("pg"),
+        bin_dir: None,
+        path: path(),
+        durable: true,
+        wait: Duration::from_secs(5),
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name(SERVICE)
+        .enable_all()
+        .build()?;
+    let options = postgresql.connect_options("postgres");
+    let (address, stop) = runtime.block_on(start(&options))?;
+    let receiver = Receiver::start()?;
+    let postmaster = postgresql.pid();
+    let driver = std::thread::Builder::new()
+        .name(DRIVER.to_owned())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(run(address, postmaster, &receiver, &plan))
+        })?;
+    let rounds = driver.join().map_err(|_| "the driver panicked")?;
+    drop(stop);
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    Embedded::stop(postgresql);
+    println!("{}", render(folder.path(), &rounds?));
+    Ok(())
+}
+
+/// Starts the service at a port that is free. It stops when the sender is dropped.
+async fn start(options: &PgConnectOptions) -> Result<(SocketAddr, oneshot::Sender<()>)> {
+    database::migrate(options).await?;
+    let settings = ["couponry", "--operator-token", TOKEN, "--webhook-private"];
+    let config = CommandLine::try_parse_from(settings)?.config;
+    let app = App::start(config, options);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(server::serve(listener, app, async {
+        let _ = stopped.await;
+    }));
+    Ok((address, stop))
+}
+
+async fn run(
+    address: SocketAddr,
+    postmaster: u32,
+    receiver: &Receiver,
+    plan: &Plan,
+) -> Result<Vec<Round>> {
+    let silent = open_shop(address).await?;
+    let told = open_shop(address).await?;
+    let webhook = serde_json::json!({"url": receiver.url(), "eventTypes": ["coupon.assigned"]});
+    post(address, "/v1/webhooks", &told.key, &webhook).await?;
+    let mut rounds = Vec::new();
+    for number in 1..=plan.rounds {
+        eprintln!("round {number} of {}", plan.rounds);
+        let (outcome, _) = assign(&silent, postmaster, number, plan).await?;
+        note("silent", &outcome);
+        let silent = outcome;
+        let (outcome, assigned) = assign(&told, postmaster, number, plan).await?;
+        note("told", &outcome);
+        let ended = Instant::now();
+        let delays = receiver.take(assigned, LAST).await?;
+        let last = ended.elapsed();
+        eprintln!("  {assigned} told, the last {last:.2?} after the end");
+        rounds.push(Round {
+            silent,
+            told: outcome,
+            last,
+            delays,
+        });
+    }
+    Ok(rounds)
+}
+
+/// Asks a new set of a tenant, and answers how many codes were assigned in all.
+async fn assign(
+    shop: &Service,
+    postmaster: u32,
+    number: u32,
+    plan: &Plan,
+) -> Result<(Outcome, usize)> {
+    let fields = format!(r#""name":"set {number}","type":"multiple""#);
+    let set = shop.create_set(&fields).await?;
+    shop.import(&set, csv(0..plan.codes).as_bytes()).await?;
+    let path = format!("/v1/coupon-sets/{set}");
+    let work = Work {
+        heads: vec![Head::post(
+            &format!("{path}/assignments"),
+            &shop.key,
+            "application/json",
+        )],
+        items: Items::One,
+        status: 201,
+        codes: true,
+    };
+    let outcome = load::open(shop.address, postmaster, &work, CLIENTS, RATE, plan.span).await?;
+    let mut client = Client::connect(shop.address).await?;
+    let answer = client.send(&Head::get(&path, &shop.key), b"").await?;
+    let set: Value = serde_json::from_slice(answer.expect(200)?.body)?;
+    let assigned = set["assigned"].as_u64().ok_or("a set without counters")?;
+    Ok((outcome, usize::try_from(assigned)?))
+}
+
+/// A new tenant, and the key to it.
+async fn open_shop(address: SocketAddr) -> Result<Service> {
+    let tenant = serde_json::json!({"name": "A shop"});
+    let tenant = post(address, "/admin/v1/tenants", TOKEN, &tenant).await?;
+    let id = tenant["id"].as_str().ok_or("a tenant without an id")?;
+    let path = format!("/admin/v1/tenants/{id}/api-keys");
+    let key = serde_json::json!({"name": "all", "scopes": ["*"]});
+    let key = post(address, &path, TOKEN, &key).await?;
+    let key = key["key"].as_str().ok_or("a key without a secret")?;
+    Ok(Service {
+        address,
+        key: key.to_owned(),
+    })
+}
+
+async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Result<Value> {
+    let mut client = Client::connect(address).await?;
+    let head = Head::post(path, key, "application/json");
+    let answer = client.send(&head, body.to_string().as_bytes()).await?;
+    Ok(serde_json::from_slice(answer.expect(201)?.body)?)
+}
+
+/// Says on standard error how it goes.
+fn note(what: &str, outcome: &Outcome) {
+    let Outcome { rate, p50, p99, .. } = outcome;
+    let [_, service, postgresql] = outcome.cpu.map(|seconds| seconds * 1e6);
+    eprintln!(
+        "  {what:<8} {rate:>6.0}/s  p50 {:.2} ms  p99 {:.2} ms  cpu µs {service:.0} + {postgresql:.0}",
+        p50 * 1e3,
+        p99 * 1e3
+    );
+}
+
+/// The figures in Markdown.
+fn render(data: &Path, rounds: &[Round]) -> String {
+    let mut table = Table::new(&["", "a second", "p50", "p99", "CPU µs: service + PostgreSQL"]);
+    let mut row = |what: &str, of: &dyn Fn(&Round) -> &Outcome| {
+        let median =
+            |figure: &dyn Fn(&Outcome) -> f64| median(rounds.iter().map(|round| figure(of(round))));
+        let (p50, p99) = (median(&|o| o.p50), median(&|o| o.p99));
+        table.row(&[
+            what.to_owned(),
+            whole(median(&|o| o.rate)),
+            format!("{:.2} ms", p50 * 1e3),
+            format!("{:.2} ms", p99 * 1e3),
+            format!(
+                "{} + {}",
+                whole(median(&|o| o.cpu[1]) * 1e6),
+                whole(median(&|o| o.cpu[2]) * 1e6)
+            ),
+        ]);
+        (p50, p99)
+    };
+    let silent = row("told to nobody", &|round| &round.silent);
+    let told = row("each told to a webhook", &|round| &round.told);
+    let delay = |percent| {
+        median(
+            rounds
+                .iter()
+                .map(|round| load::percentile(&round.delays, percent)),
+        )
+    };
+    format!(
+        "\n`cargo bench --bench webhooks` on {}; fsync on.\n\n{table}\n\
+         Each assignment is told once, and p50 is {} times and p99 {} times that without a webhook. From an assignment to \
+         its message it takes {:.0} ms (p50) and {:.0} ms (p99), and the last message of a round comes {:.1} s after its \
+         last answer. Open loop, {CLIENTS} clients, medians of {} rounds, alternated; the processor time with a webhook \
+         includes what it takes to send.",
+        machine::describe(data),
+        times(told.0 / silent.0),
+        times(told.1 / silent.1),
+        delay(50) * 1e3,
+        delay(99) * 1e3,
+        median(rounds.iter().map(|round| round.last.as_secs_f64())),
+        rounds.len(),
+    )
+}
+
+/// Where PostgreSQL's programs are searched for first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark has no part in the service's settings"
+)]
+fn path() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
+}

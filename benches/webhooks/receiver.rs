@@ -1,0 +1,105 @@
+//! The endpoint of the webhook: it takes every message and remembers which came, and when.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use chrono::{DateTime, Utc};
+use tokio::net::TcpListener;
+
+use crate::support::Result;
+use crate::support::http::find_text;
+
+/// What has come, by the id of its event.
+#[derive(Debug, Default)]
+struct Came {
+    ids: HashSet<String>,
+    delays: Vec<Duration>,
+}
+
+/// A server on a thread of its own.
+#[derive(Debug)]
+pub struct Receiver {
+    address: SocketAddr,
+    came: Arc<Mutex<Came>>,
+}
+
+impl Receiver {
+    pub fn start() -> Result<Self> {
+        let came = Arc::new(Mutex::new(Came::default()));
+        let router = Router::new()
+            .route("/", post(take))
+            .with_state(Arc::clone(&came));
+        let (bound, address) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("receiver".to_owned())
+            .spawn(move || -> Result<()> {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(async {
+                    let listener = TcpListener::bind("127.0.0.1:0").await?;
+                    bound.send(listener.local_addr()?)?;
+                    axum::serve(listener, router).await?;
+                    Ok(())
+                })
+            })?;
+        Ok(Self {
+            address: address.recv()?,
+            came,
+        })
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Waits until so many have come, fails if one came twice, and forgets them. Answers how long each took, the
+    /// shortest first.
+    pub async fn take(&self, count: usize, limit: Duration) -> Result<Vec<Duration>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let (distinct, all) = {
+                let came = self.came.lock().map_err(|_| "the receiver panicked")?;
+                (came.ids.len(), came.delays.len())
+            };
+            if all > distinct {
+                return Err("an event was told twice".into());
+            }
+            if distinct >= count {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{distinct} of {count} events came").into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut came = self.came.lock().map_err(|_| "the receiver panicked")?;
+        let mut came = std::mem::take(&mut *came);
+        came.delays.sort_unstable();
+        Ok(came.delays)
+    }
+}
+
+async fn take(State(came): State<Arc<Mutex<Came>>>, headers: HeaderMap, body: Bytes) {
+    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok());
+    let at = std::str::from_utf8(&body)
+        .ok()
+        .and_then(|body| find_text(body, "assignedAt"))
+        .and_then(|(at, _)| at.parse::<DateTime<Utc>>().ok());
+    let (Some(id), Some(at)) = (id, at) else {
+        // The count will not be reached.
+        eprintln!("a message without an id or a time");
+        return;
+    };
+    let mut came = came.lock().expect("no holder of this lock panics");
+    came.ids.insert(id.to_owned());
+    came.delays
+        .push((Utc::now() - at).to_std().unwrap_or_default());
+}
