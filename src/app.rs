@@ -89,12 +89,7 @@ impl App {
             waiting.clone(),
             written.clone(),
         );
-        let recorder = Recorder::new(
-            database.clone(),
-            tracker.clone(),
-            waiting.clone(),
-            written,
-        );
+        let recorder = Recorder::new(database.clone(), tracker.clone(), waiting.clone(), written);
         let authorities = config.ca_file.clone().unwrap_or_default();
         let outbound = Outbound::new(&authorities, config.pull_private, false);
         let private = config.webhook_private;

@@ -151,7 +151,10 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
             json!({"name": "a", "type": "multiple", "childCouponSetId": victim.set.id}),
             Refused("/childCouponSetId"),
         ),
-        "get /v1/coupon-sets" | "get /v1/imports" | "get /v1/assignments" | "get /v1/workflows"
+        "get /v1/coupon-sets"
+        | "get /v1/imports"
+        | "get /v1/assignments"
+        | "get /v1/workflows"
         | "get /v1/webhooks" => get(nothing()),
         "get /v1/coupons" => Case {
             query: "?code=SECRET-1",
