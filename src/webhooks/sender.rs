@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -81,14 +81,15 @@ impl Sender {
             if let Some(turn) = self.claim(&served).await {
                 let task = turns.spawn(self.clone().serve(turn));
                 served.insert(task.id(), turn.tenant);
-                continue;
-            }
-            tokio::select! {
-                Some(ended) = turns.join_next_with_id() => {
-                    served.remove(&ended.map_or_else(|panicked| panicked.id(), |(id, ())| id));
+            } else {
+                tokio::select! {
+                    Some(ended) = turns.join_next_with_id() => free(&mut served, &ended),
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = self.shutdown.cancelled() => {}
                 }
-                () = tokio::time::sleep(LOOK) => {}
-                () = self.shutdown.cancelled() => {}
+            }
+            while let Some(ended) = turns.try_join_next_with_id() {
+                free(&mut served, &ended);
             }
         }
         while turns.join_next().await.is_some() {}
@@ -219,6 +220,15 @@ impl Sender {
         }
         Ok(())
     }
+}
+
+/// The slot of a turn that has ended, or panicked, is another's.
+fn free(served: &mut HashMap<Id, TenantId>, ended: &Result<(Id, ()), JoinError>) {
+    let id = match ended {
+        Ok((id, ())) => *id,
+        Err(panicked) => panicked.id(),
+    };
+    served.remove(&id);
 }
 
 impl Results {
