@@ -53,7 +53,7 @@ impl Run<'_> {
         key: Option<&str>,
     ) -> Check {
         let answer = self.player.assign(set, ask, child, key).await;
-        self.check_answer(set, ask, child, key, &answer.into())
+        self.check_answer(set, self.as_person(ask), child, key, &answer.into())
     }
 
     /// Compares one answer with what the model says, and lets the model have what was given.
@@ -185,8 +185,9 @@ impl Run<'_> {
             .enumerate()
             .map(|(index, ask)| item_key(*ask, index, batch_key))
             .collect();
+        let people: Vec<Ask> = asks.iter().map(|ask| self.as_person(*ask)).collect();
         if all {
-            let refusals = self.rehearse_batch(set, asks, child, &keys);
+            let refusals = self.rehearse_batch(set, &people, child, &keys);
             let contradict = |(index, key): (usize, &Option<String>)| {
                 let first = keys.iter().position(|other| other == key).unwrap_or(index);
                 key.is_some() && asks[first].contact != asks[index].contact
@@ -199,7 +200,7 @@ impl Run<'_> {
                 );
             }
             if !refusals.is_empty() {
-                return check_withheld(&answer, asks, &refusals);
+                return check_withheld(&answer, &people, &refusals);
             }
         }
         let answer = answer.expect(200);
@@ -216,7 +217,7 @@ impl Run<'_> {
                 open.iter().partition(|index| is_first(index));
             for index in &first {
                 let seen = Seen::from(&answer.results()[*index]);
-                self.check_answer(set, asks[*index], child, keys[*index].as_deref(), &seen)
+                self.check_answer(set, people[*index], child, keys[*index].as_deref(), &seen)
                     .map_err(|fault| format!("item {index}: {fault}"))?;
             }
             open.clear();
@@ -232,7 +233,7 @@ impl Run<'_> {
                     continue;
                 }
                 let seen = Seen::from(&answer.results()[index]);
-                self.check_answer(set, asks[index], child, keys[index].as_deref(), &seen)
+                self.check_answer(set, people[index], child, keys[index].as_deref(), &seen)
                     .map_err(|fault| format!("item {index}: {fault}"))?;
             }
         }

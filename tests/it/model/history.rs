@@ -90,6 +90,8 @@ pub enum Step {
     TellMany(Vec<(Event, Subject)>),
     Patch(u8, Change),
     Hours(u16),
+    /// A contact into another one.
+    Merge(u8, u8),
     Sweep,
     Rehearse {
         set: u8,
@@ -269,6 +271,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => client_step(),
         2 => prop_oneof![Just(1_u16), Just(24), Just(72)].prop_map(Step::Hours),
         1 => Just(Step::Sweep),
+        1 => (contact(), contact()).prop_map(|(one, into)| Step::Merge(one, into)),
     ]
 }
 

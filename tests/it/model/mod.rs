@@ -7,6 +7,7 @@ mod client;
 mod crowd;
 mod found;
 mod history;
+mod merging;
 mod reference;
 mod run;
 mod telling;

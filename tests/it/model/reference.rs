@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, LocalResult, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::history::Event;
+use super::run::Counters;
 use super::withdrawing::{Import, Withdrawn};
 
 pub type Time = DateTime<Utc>;
@@ -105,18 +106,6 @@ pub enum Told {
     WrongState(State),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    pub quantity: Option<usize>,
-    pub available: Option<usize>,
-    pub reserved: usize,
-    pub assigned: usize,
-    pub sent: usize,
-    pub used: usize,
-    pub void: usize,
-    pub expired: usize,
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     pub now: Time,
@@ -125,6 +114,7 @@ pub struct Model {
     pub imports: Vec<Import>,
     /// What a key was answered with.
     pub keys: BTreeMap<(usize, String), usize>,
+    pub merged: BTreeMap<u8, u8>,
 }
 
 pub fn is_over(moment: Option<Time>, now: Time) -> bool {

@@ -11,6 +11,18 @@ use super::withdrawing::Withdrawn;
 use crate::support::TestApp;
 use crate::support::client::Answer;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    pub quantity: Option<usize>,
+    pub available: Option<usize>,
+    pub reserved: usize,
+    pub assigned: usize,
+    pub sent: usize,
+    pub used: usize,
+    pub void: usize,
+    pub expired: usize,
+}
+
 /// What was wrong, in words.
 pub type Check<T = ()> = Result<T, String>;
 
@@ -124,6 +136,7 @@ impl Run<'_> {
             Step::TellMany(events) => self.tell_many(events).await?,
             Step::Patch(set, change) => self.patch(self.player.set(*set), *change).await?,
             Step::Hours(hours) => self.pass(TimeDelta::hours((*hours).into())).await,
+            Step::Merge(one, into) => self.merge(*one, *into).await?,
             Step::Sweep => self.sweep().await,
             Step::Rehearse {
                 set,

@@ -197,7 +197,7 @@ impl Run<'_> {
         let mut expected: Vec<usize> = (0..self.model.assignments.len())
             .filter(|index| {
                 let assignment = &self.model.assignments[*index];
-                by.is_none_or(|by| assignment.contact == by)
+                by.is_none_or(|by| assignment.contact == self.model.person(by))
                     && set.is_none_or(|set| assignment.set == set)
                     && code
                         .as_ref()
