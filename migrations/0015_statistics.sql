@@ -58,6 +58,38 @@ create trigger note_terms
   when ((old.quantity, old.expires_at) is distinct from (new.quantity, new.expires_at))
   execute function note_terms();
 
+-- When the import was undone, which outlives its report.
+alter table lots
+  add column undone_at timestamptz;
+
+alter table lots no force row level security;
+alter table imports no force row level security;
+
+update lots l
+   set undone_at = i.undone_at
+  from imports i
+ where i.tenant_id = l.tenant_id and i.id = l.import_id and i.undone_at is not null;
+
+alter table lots force row level security;
+alter table imports force row level security;
+
+create function note_undo()
+returns trigger
+language plpgsql
+as $$
+begin
+  update lots l
+     set undone_at = new.undone_at
+   where l.tenant_id = new.tenant_id and l.set_no = new.set_no and l.lot_no = new.lot_no;
+  return null;
+end $$;
+
+create trigger note_undo
+  after update on imports
+  for each row
+  when (old.undone_at is distinct from new.undone_at)
+  execute function note_undo();
+
 -- The ledger number of the withdrawal, null if that was before this was noted: then the code counts as withdrawn from the
 -- beginning.
 alter table withdrawals
@@ -574,4 +606,39 @@ begin
     v_done := v_upto;
     return next;
   end loop;
+end $$;
+
+-- The number of a set's first assignment from a moment on; that after its last one if there is none. A ledger is in the
+-- order of time, so halving finds it.
+create function first_assignment(p_tenant integer, p_set_no integer, p_at timestamptz)
+returns bigint
+language plpgsql
+stable
+as $$
+declare
+  v_low    bigint := 1;
+  v_high   bigint;
+  v_probe  bigint;
+  v_number bigint;
+  v_at     timestamptz;
+begin
+  select a.number + 1 into v_high
+    from assignments a
+   where a.tenant_id = p_tenant and a.set_no = p_set_no
+   order by a.number desc
+   limit 1;
+  while v_low < v_high loop
+    v_probe := (v_low + v_high) / 2;
+    select a.number, a.assigned_at into v_number, v_at
+      from assignments a
+     where a.tenant_id = p_tenant and a.set_no = p_set_no and a.number >= v_probe
+     order by a.number
+     limit 1;
+    if v_at >= p_at then
+      v_high := v_probe;
+    else
+      v_low := v_number + 1;
+    end if;
+  end loop;
+  return v_low;
 end $$;

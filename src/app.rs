@@ -35,6 +35,7 @@ use crate::imports::upload::Uploads;
 use crate::imports::worker::{self, Bell};
 use crate::outbound::Outbound;
 use crate::outbox::Written;
+use crate::statistics::roll_up;
 use crate::tenants::auth::Keys;
 use crate::webhooks::courier::Courier;
 use crate::webhooks::sender;
@@ -81,6 +82,7 @@ impl App {
         worker::spawn(&database, &bell, &tracker, &shutdown, &waiting);
         sweeper::spawn(&database, &tracker, &shutdown);
         eraser::spawn(&database, &tracker, &shutdown, &waiting);
+        roll_up::spawn(&database, &tracker, &shutdown);
         let written = Written::default();
         outbox::spawn(&database, &written, &tracker, &shutdown);
         let dealer = Dealer::new(

@@ -93,6 +93,18 @@ impl State {
         let reader: StrDeserializer<'_, ValueError> = text.into_deserializer();
         Self::deserialize(reader).ok()
     }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Assigned => "assigned",
+            Self::Sent => "sent",
+            Self::Used => "used",
+            Self::Released => "released",
+            Self::Void => "void",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// How a request was served.

@@ -98,7 +98,7 @@ async fn list(
 }
 
 /// Whether the caller names CSV among the types that it takes; all others get JSON.
-fn accepts_csv(headers: &HeaderMap) -> bool {
+pub(crate) fn accepts_csv(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()

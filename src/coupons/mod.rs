@@ -16,7 +16,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use http::router;
+pub(crate) use http::{accepts_csv, router};
 
 use crate::tenants::TenantId;
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::assignments::recorder::Ledger;
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
-use crate::statistics::forecast::{Forecast, forecasts};
+use crate::statistics::{Forecast, forecasts};
 use crate::tenants::TenantId;
 
 /// How long what was noted gathers: a busy set is read ten times a second.

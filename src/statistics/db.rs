@@ -1,81 +1,423 @@
-//! SQL of statistics.
+//! SQL of statistics. All of it is read in one snapshot, so that its parts agree.
 
-use sqlx::PgConnection;
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{SetStatistics, TenantStatistics, TenantTotals, Totals};
+use super::counts::Counts;
 use crate::tenants::TenantId;
 
-pub(super) async fn of_set(
+/// A set with how it stands now.
+pub(super) struct SetRow {
+    pub set_no: i32,
+    pub id: Uuid,
+    pub name: String,
+    pub is_single: bool,
+    pub timezone: String,
+    pub deleted_at: Option<DateTime<Utc>>,
+    pub now: DateTime<Utc>,
+    pub quantity: Option<i64>,
+    pub available: Option<i64>,
+    pub expired: i64,
+    pub counts: Counts,
+}
+
+/// One set, unless it is deleted, or all of the tenant with the deleted ones.
+pub(super) async fn sets(
     connection: &mut PgConnection,
     tenant: TenantId,
-    set: Uuid,
-) -> sqlx::Result<Option<SetStatistics>> {
-    let row = sqlx::query!(
-        r#"select c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
-                  c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!",
-                  c.withdrawn as "withdrawn!"
+    set: Option<Uuid>,
+) -> sqlx::Result<Vec<SetRow>> {
+    let rows = sqlx::query!(
+        r#"select s.set_no, s.id, s.name, s.type = 'single' as "is_single!", s.timezone, s.deleted_at, now() as "now!",
+                  c.quantity, c.available, c.expired as "expired!", c.reserved as "reserved!",
+                  c.assigned as "assigned!", c.sent as "sent!", c.used as "used!", c.released as "released!",
+                  c.void as "void!", c.withdrawn as "withdrawn!"
              from coupon_sets s
              join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
-            where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
+            where s.tenant_id = $1 and ($2::uuid is null or (s.id = $2 and s.deleted_at is null))
+            order by s.set_no"#,
         tenant as TenantId,
         set
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(row.map(|row| SetStatistics {
-        coupon_set_id: set,
-        totals: Totals {
-            quantity: row.quantity,
-            available: row.available,
-            reserved: row.reserved,
+    let rows = rows.into_iter().map(|row| SetRow {
+        set_no: row.set_no,
+        id: row.id,
+        name: row.name,
+        is_single: row.is_single,
+        timezone: row.timezone,
+        deleted_at: row.deleted_at,
+        now: row.now,
+        quantity: row.quantity,
+        available: row.available,
+        expired: row.expired,
+        counts: Counts {
             assigned: row.assigned,
-            sent: row.sent,
-            used: row.used,
+            reserved: row.reserved,
             released: row.released,
             void: row.void,
-            expired: row.expired,
+            sent: row.sent,
+            used: row.used,
             withdrawn: row.withdrawn,
+            // The counters do not tell it.
+            for_others: 0,
         },
-    }))
+    });
+    Ok(rows.collect())
 }
 
-pub(super) async fn of_tenant(
+/// What was counted until these moments, set by set and in their order, as far as it is rolled up.
+pub(super) async fn marks(
     connection: &mut PgConnection,
     tenant: TenantId,
-) -> sqlx::Result<TenantStatistics> {
-    let row = sqlx::query!(
-        r#"select count(*) filter (where s.deleted_at is null) as "coupon_sets!",
-                  coalesce(sum(c.quantity) filter (where s.deleted_at is null), 0)::bigint as "quantity!",
-                  coalesce(sum(c.available) filter (where s.deleted_at is null), 0)::bigint as "available!",
-                  coalesce(sum(c.reserved), 0)::bigint as "reserved!",
-                  coalesce(sum(c.assigned), 0)::bigint as "assigned!",
-                  coalesce(sum(c.sent), 0)::bigint as "sent!",
-                  coalesce(sum(c.used), 0)::bigint as "used!",
-                  coalesce(sum(c.released), 0)::bigint as "released!",
-                  coalesce(sum(c.void), 0)::bigint as "void!",
-                  coalesce(sum(c.expired), 0)::bigint as "expired!",
-                  coalesce(sum(c.withdrawn), 0)::bigint as "withdrawn!"
+    set_nos: &[i32],
+    ats: &[DateTime<Utc>],
+) -> sqlx::Result<Vec<Counts>> {
+    sqlx::query_as!(
+        Counts,
+        r#"select coalesce(m.assigned, 0) as "assigned!", coalesce(m.reserved, 0) as "reserved!",
+                  coalesce(m.released, 0) as "released!", coalesce(m.void, 0) as "void!",
+                  coalesce(m.sent, 0) as "sent!", coalesce(m.used, 0) as "used!",
+                  coalesce(m.withdrawn, 0) as "withdrawn!", coalesce(m.for_others, 0) as "for_others!"
+             from unnest($2::integer[]) with ordinality as s (set_no, place)
+            cross join unnest($3::timestamptz[]) with ordinality as q (at, place)
+             left join lateral (
+               select m.*
+                 from statistics_marks m
+                where m.tenant_id = $1 and m.set_no = s.set_no and m.bucket < q.at
+                order by m.bucket desc
+                limit 1
+             ) m on true
+            order by s.place, q.place"#,
+        tenant as TenantId,
+        set_nos,
+        ats
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// What the ledgers say that is not rolled up yet, in quarters of an hour.
+pub(super) struct TailRow {
+    pub set_no: i32,
+    pub bucket: DateTime<Utc>,
+    /// `None` for entries that are of no assignment.
+    pub workflow_id: Option<String>,
+    pub node_id: Option<String>,
+    pub lot_no: i32,
+    pub counts: Counts,
+    pub expired: i64,
+    pub expired_from: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn tails(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<Vec<TailRow>> {
+    let rows = sqlx::query!(
+        r#"select t.set_no as "set_no!", statistics_bucket(f.at) as "bucket!", f.workflow_id, f.node_id,
+                  f.lot_no as "lot_no!", statistics_bucket(f.expired_from) as expired_from,
+                  sum(f.assigned)::bigint as "assigned!", sum(f.reserved)::bigint as "reserved!",
+                  sum(f.released)::bigint as "released!", sum(f.void)::bigint as "void!",
+                  sum(f.sent)::bigint as "sent!", sum(f.used)::bigint as "used!",
+                  sum(f.withdrawn)::bigint as "withdrawn!", sum(f.for_others)::bigint as "for_others!",
+                  sum(f.expired)::bigint as "expired!"
+             from statistics_tails t
+            cross join lateral ledger_flows(t.tenant_id, t.set_no, t.rolled_up, t.number) f
+            where t.tenant_id = $1 and t.set_no = any ($2) and t.rolled_up < t.number
+            group by t.set_no, statistics_bucket(f.at), f.workflow_id, f.node_id, f.lot_no,
+                     statistics_bucket(f.expired_from)"#,
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_all(connection)
+    .await?;
+    let rows = rows.into_iter().map(|row| TailRow {
+        set_no: row.set_no,
+        bucket: row.bucket,
+        workflow_id: row.workflow_id,
+        node_id: row.node_id,
+        lot_no: row.lot_no,
+        counts: Counts {
+            assigned: row.assigned,
+            reserved: row.reserved,
+            released: row.released,
+            void: row.void,
+            sent: row.sent,
+            used: row.used,
+            withdrawn: row.withdrawn,
+            for_others: row.for_others,
+        },
+        expired: row.expired,
+        expired_from: row.expired_from,
+    });
+    Ok(rows.collect())
+}
+
+/// What a source had added up by two moments, as the difference.
+pub(super) struct ShareRow {
+    pub set_no: i32,
+    pub lot_no: i32,
+    pub workflow_id: String,
+    pub node_id: String,
+    pub assigned: i64,
+    pub released: i64,
+    pub void: i64,
+    pub sent: i64,
+    pub used: i64,
+}
+
+pub(super) async fn shares(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<ShareRow>> {
+    sqlx::query_as!(
+        ShareRow,
+        r#"select s.set_no, s.lot_no, s.workflow_id, s.node_id,
+                  t.assigned - coalesce(f.assigned, 0) as "assigned!",
+                  t.released - coalesce(f.released, 0) as "released!",
+                  t.void - coalesce(f.void, 0) as "void!",
+                  t.sent - coalesce(f.sent, 0) as "sent!",
+                  t.used - coalesce(f.used, 0) as "used!"
+             from statistics_sources s
+            cross join lateral (
+              select m.*
+                from statistics_shares m
+               where m.tenant_id = s.tenant_id and m.set_no = s.set_no and m.source_no = s.source_no and m.bucket < $4
+               order by m.bucket desc
+               limit 1
+            ) t
+             left join lateral (
+               select m.*
+                 from statistics_shares m
+                where m.tenant_id = s.tenant_id and m.set_no = s.set_no and m.source_no = s.source_no
+                  and m.bucket < $3
+                order by m.bucket desc
+                limit 1
+             ) f on true
+            where s.tenant_id = $1 and s.set_no = any ($2)"#,
+        tenant as TenantId,
+        set_nos,
+        from,
+        to
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The lot of a finished import.
+pub(super) struct LotRow {
+    pub set_no: i32,
+    pub lot_no: i32,
+    pub import_id: Uuid,
+    pub size: i32,
+    pub published_at: DateTime<Utc>,
+    pub undone_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn lots(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<Vec<LotRow>> {
+    sqlx::query_as!(
+        LotRow,
+        r#"select l.set_no, l.lot_no, l.import_id as "import_id!", l.size, l.published_at as "published_at!",
+                  l.undone_at
+             from lots l
+            where l.tenant_id = $1 and l.set_no = any ($2) and l.import_id is not null
+              and l.published_at is not null and l.state in ('open', 'closed')
+            order by l.set_no, l.lot_no"#,
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// What a set promised since then.
+pub(super) struct TermsRow {
+    pub set_no: i32,
+    pub since: DateTime<Utc>,
+    pub quantity: Option<i32>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn terms(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<Vec<TermsRow>> {
+    sqlx::query_as!(
+        TermsRow,
+        r#"select t.set_no, t.since, t.quantity, t.expires_at
+             from coupon_set_terms t
+            where t.tenant_id = $1 and t.set_no = any ($2)
+            order by t.set_no, t.since"#,
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Codes of an import that lie expired with nobody from a moment on, or no longer do.
+pub(super) struct ExpiryRow {
+    pub set_no: i32,
+    pub lot_no: i32,
+    pub bucket: DateTime<Utc>,
+    pub codes: i64,
+}
+
+/// What the cards and the roll-up say of that. `ats` rise; the buckets of cards are such that they end at one of them.
+pub(super) async fn expiries(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+    ats: &[DateTime<Utc>],
+) -> sqlx::Result<Vec<ExpiryRow>> {
+    sqlx::query_as!(
+        ExpiryRow,
+        r#"select l.set_no as "set_no!", l.lot_no as "lot_no!",
+                  greatest(x.at - interval '1 microsecond', l.published_at) as "bucket!", x.cards as "codes!"
+             from lots l
+            cross join lateral (
+              select ($3::timestamptz[])[x.place] as at, x.cards
+                from lot_expiries(l.tenant_id, l.set_no, l.lot_no, l.size, $3) x
+            ) x
+            where l.tenant_id = $1 and l.set_no = any ($2) and l.import_id is not null
+              and l.published_at is not null and l.state in ('open', 'closed') and l.first_expires_at is not null
+            union all
+           select e.set_no, e.lot_no, e.bucket, e.codes
+             from statistics_expiries e
+            where e.tenant_id = $1 and e.set_no = any ($2)
+            union all
+           -- Withdrawn before the numbers of withdrawals were noted.
+           select w.set_no, case when l.import_id is null then l.origin_lot_no else l.lot_no end, c.expires_at, -1
+             from withdrawals w
+             join cards c
+               on c.tenant_id = w.tenant_id and c.set_no = w.set_no and c.lot_no = w.lot_no and c.ordinal = w.ordinal
+             join lots l on l.tenant_id = w.tenant_id and l.set_no = w.set_no and l.lot_no = w.lot_no
+            where w.tenant_id = $1 and w.set_no = any ($2) and w.number is null and c.expires_at is not null"#,
+        tenant as TenantId,
+        set_nos,
+        ats
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// A set whose assignments are exported.
+pub(super) struct ExportSet {
+    pub set_no: i32,
+    pub timezone: String,
+}
+
+/// One set, unless it is deleted, or all of the tenant with the deleted ones.
+pub(super) async fn export_sets(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set: Option<Uuid>,
+) -> sqlx::Result<Vec<ExportSet>> {
+    sqlx::query_as!(
+        ExportSet,
+        r#"select s.set_no, s.timezone
              from coupon_sets s
-             join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
-            where s.tenant_id = $1"#,
-        tenant as TenantId
+            where s.tenant_id = $1 and ($2::uuid is null or (s.id = $2 and s.deleted_at is null))
+            order by s.set_no"#,
+        tenant as TenantId,
+        set
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The numbers of a set's first assignment of a period, and of the first one after it.
+pub(super) async fn export_range(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+) -> sqlx::Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"select first_assignment($1, $2, coalesce($3::timestamptz, '-infinity')) as "first!",
+                  first_assignment($1, $2, coalesce($4::timestamptz, 'infinity')) as "end!""#,
+        tenant as TenantId,
+        set_no,
+        from,
+        to
     )
     .fetch_one(connection)
     .await?;
-    Ok(TenantStatistics {
-        coupon_sets: row.coupon_sets,
-        totals: TenantTotals {
-            quantity: row.quantity,
-            available: row.available,
-            reserved: row.reserved,
-            assigned: row.assigned,
-            sent: row.sent,
-            used: row.used,
-            released: row.released,
-            void: row.void,
-            expired: row.expired,
-            withdrawn: row.withdrawn,
-        },
-    })
+    Ok((row.first, row.end))
+}
+
+pub(super) async fn export_numbers(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    after: i64,
+    before: i64,
+    rows: i64,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "select a.number
+           from assignments a
+          where a.tenant_id = $1 and a.set_no = $2 and a.number > $3 and a.number < $4
+          order by a.number
+          limit $5",
+        tenant as TenantId,
+        set_no,
+        after,
+        before,
+        rows
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// All tenants, for a task that looks at each.
+pub(super) async fn tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+    sqlx::query_scalar!(r#"select tenant_id as "tenant: TenantId" from tenants"#)
+        .fetch_all(pool)
+        .await
+}
+
+/// Sets whose ledger goes on after what is rolled up.
+pub(super) async fn sets_behind(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar!(
+        r#"select t.set_no as "set_no!"
+             from statistics_tails t
+            where t.tenant_id = $1 and t.rolled_up < t.number"#,
+        tenant as TenantId
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Rolls up a set by at most so many numbers, and answers by how many.
+pub(super) async fn roll_up(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    most: i32,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select roll_up_statistics($1, $2, $3) as "done!""#,
+        tenant as TenantId,
+        set_no,
+        most
+    )
+    .fetch_one(connection)
+    .await
 }

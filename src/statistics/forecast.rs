@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -218,6 +218,8 @@ fn whole_days(zone: Zone, first: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateT
 
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveTime;
+
     use super::*;
 
     fn date(text: &str) -> NaiveDate {

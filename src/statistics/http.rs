@@ -2,13 +2,17 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use uuid::Uuid;
 
-use super::{SetStatistics, TenantStatistics, db};
+use super::export::{self, Scope};
+use super::period::PeriodQuery;
 use crate::app::App;
+use crate::coupons::accepts_csv;
 use crate::error::Error;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
 use crate::tenants::auth::{Caller, StatisticsRead};
 
 pub(crate) fn router() -> Router<App> {
@@ -21,21 +25,33 @@ async fn of_set(
     State(app): State<App>,
     caller: Caller<StatisticsRead>,
     Path(set): Path<Uuid>,
-) -> Result<Json<SetStatistics>, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let statistics = db::of_set(&mut transaction, caller.tenant, set).await?;
-    transaction.commit().await?;
-    statistics
-        .map(Json)
-        .ok_or_else(|| Error::not_found("coupon set"))
+    headers: HeaderMap,
+    Query(query): Query<PeriodQuery>,
+) -> Result<Response, Error> {
+    let mut snapshot = app.database.snapshot(caller.tenant).await?;
+    if accepts_csv(&headers) {
+        let scope = Scope::of_set(&mut snapshot, caller.tenant, set, &query).await?;
+        snapshot.commit().await?;
+        return Ok(export::stream(app.database, caller.tenant, scope));
+    }
+    let statistics = super::of_set(&mut snapshot, caller.tenant, set, &query).await?;
+    snapshot.commit().await?;
+    Ok(Json(statistics).into_response())
 }
 
 async fn of_tenant(
     State(app): State<App>,
     caller: Caller<StatisticsRead>,
-) -> Result<Json<TenantStatistics>, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let statistics = db::of_tenant(&mut transaction, caller.tenant).await?;
-    transaction.commit().await?;
-    Ok(Json(statistics))
+    headers: HeaderMap,
+    Query(query): Query<PeriodQuery>,
+) -> Result<Response, Error> {
+    let mut snapshot = app.database.snapshot(caller.tenant).await?;
+    if accepts_csv(&headers) {
+        let scope = Scope::of_tenant(&mut snapshot, caller.tenant, &query).await?;
+        snapshot.commit().await?;
+        return Ok(export::stream(app.database, caller.tenant, scope));
+    }
+    let statistics = super::of_tenant(&mut snapshot, caller.tenant, &query).await?;
+    snapshot.commit().await?;
+    Ok(Json(statistics).into_response())
 }

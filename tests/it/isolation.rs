@@ -122,6 +122,41 @@ struct Case {
     stranger: Stranger,
 }
 
+/// The statistics of a tenant without sets.
+fn nothing_happened() -> Value {
+    let day = json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"});
+    let levels = json!({"quantity": 0, "available": 0, "reserved": 0, "expired": 0});
+    let flows = json!({
+        "assigned": 0,
+        "sent": 0,
+        "used": 0,
+        "released": 0,
+        "void": 0,
+        "withdrawn": 0,
+        "servedForOthers": 0,
+    });
+    let zone = json!({"interval": "day", "timezone": "UTC"});
+    let merged = |parts: &[&Value]| {
+        let members = parts.iter().filter_map(|part| part.as_object()).flatten();
+        Value::Object(
+            members
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
+    };
+    json!({
+        "couponSets": 0,
+        "totals": merged(&[&levels, &flows]),
+        "period": merged(&[&day, &zone, &flows]),
+        "series": [merged(&[&day, &levels, &flows])],
+        "byWorkflow": [],
+        "byNode": [],
+        "byImport": [],
+        "byCouponSet": [],
+        "runsOutNext": [],
+    })
+}
+
 #[expect(clippy::too_many_lines, reason = "a table of operations")]
 fn case(operation: &Operation, victim: &Victim) -> Case {
     use Stranger::{EachGone, Gone, Own, Refused, Sees};
@@ -253,6 +288,10 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
                 "withdrawn": 0,
             },
         }))),
+        "get /v1/statistics" => Case {
+            query: "?from=2026-01-01&to=2026-01-01",
+            ..get(Sees(nothing_happened()))
+        },
         "get /v1/api-keys" => get(Own(200)),
         "post /v1/api-keys" => json(json!({"name": "mine", "scopes": ["*"]}), Own(201)),
         // The operator's: a tenant's key is none.

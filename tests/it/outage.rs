@@ -77,6 +77,7 @@ fn exact(quantity: usize, assigned: usize) -> Value {
         "void": 0,
         "expired": 0,
         "withdrawn": 0,
+    "servedForOthers": 0,
     })
 }
 

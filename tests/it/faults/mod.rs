@@ -17,7 +17,7 @@ mod http;
 mod lives;
 mod nemesis;
 mod proxy;
-mod random;
+pub mod random;
 mod telling;
 mod trial;
 pub(crate) mod wire;
