@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
 use crate::support::shop::Shop;
-use crate::support::{TestApp, sql};
+use crate::support::{TestApp, eventually, sql};
 
 /// The tables that the system role reaches across tenants.
 pub const CROSSING: [&str; 7] = [
@@ -59,6 +59,15 @@ impl TwoTenants {
                  values ({number}, 1, 1000, 'import.finished', '{{}}')"
             );
             sql::run(&mut owner, event).await.unwrap();
+            // By this or by the task that does it.
+            let roll_up = format!("select roll_up_statistics({number}, 1, 1000)");
+            sql::run(&mut owner, roll_up).await.unwrap();
+            drop(owner);
+            eventually("all is rolled up", async || {
+                let left = "select count(*) from statistics_tails where rolled_up < number";
+                (app.database.ask_one(left).await == 0).then_some(())
+            })
+            .await;
             numbers.push(number);
         }
         let two = numbers.pop().unwrap();
@@ -115,7 +124,13 @@ impl TwoTenants {
 async fn busy(shop: &Shop) {
     let body = serde_json::json!({"name": "birthday", "type": "multiple", "onRepeat": "sameCode"});
     let set = shop.set(body).await;
-    set.fill(&["A", "B", "B", "C"]).await;
+    let codes = serde_json::json!([{"code": "A", "expiresAt": "2999-12-31"}, "B", "B", "C"]);
+    let uri = format!("{}/imports", set.path());
+    let import = shop
+        .client
+        .post(&uri, serde_json::json!({"codes": codes}))
+        .await;
+    set.ended(import.expect(201).str("id")).await;
     set.withdraw(&["C"]).await;
     set.assign("ann").await.expect(201);
     // With a new key: an answer of its own.
@@ -164,6 +179,8 @@ async fn a_tenant_reads_and_counts_its_own_rows_alone_even_where_a_predicate_is_
         ("coupon_set_counters", 1),
         ("coupon_set_stocks", 1),
         ("assignment_lives", 2),
+        ("assignment_lives", 2),
+        ("statistics_tails", 1),
     ] {
         let count = format!(
             "select count(*), count(*) filter (where tenant_id <> {}) from {view}",
