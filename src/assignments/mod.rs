@@ -2,7 +2,7 @@
 //!
 //! The log is append-only, and the database function `assign_batch` is the only writer of it. `dealer` gathers what is
 //! asked of a set at the same time into one call of it. What becomes of an assignment is in `life`: entries of a ledger
-//! that is append-only too.
+//! that is append-only too. Only texts that callers sent are rewritten, when a contact is erased (`contacts`).
 
 mod batch;
 mod db;

@@ -485,3 +485,15 @@ async fn who_asks_while_its_contact_is_erased_again_and_again_is_served() {
     let statistics = shop.client.get("/v1/statistics").await.expect(200);
     assert_eq!(statistics.body["totals"]["assigned"], 10 * 64 * 3);
 }
+
+#[tokio::test]
+async fn a_batch_goes_on_with_the_number_of_a_contact_that_was_erased_after_it_was_read() {
+    let app = TestApp::start().await;
+    let set = app.shop().await.single("welcome", "W", None).await;
+    set.assign("whoever").await.expect(201);
+    // Numbers are read back where a new contact comes twice.
+    let numbers = "select contact_numbers(1, array['ann', 'new', 'new'], array[1, null, null])";
+    let numbers = app.database.ask_one(numbers).await;
+    assert_eq!(numbers, json!([1, numbers[1], numbers[1]]));
+    assert!(numbers[1].is_i64());
+}

@@ -11,6 +11,7 @@ use super::withdrawing::Withdrawn;
 use crate::support::TestApp;
 use crate::support::client::Answer;
 
+/// What a set counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     pub quantity: Option<usize>,
