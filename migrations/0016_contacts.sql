@@ -862,7 +862,7 @@ create table erasures (
   finished_at  timestamptz,
   constraint erasures_pkey primary key (tenant_id, pseudonym),
   constraint erasures_stage_check check (
-    stage in ('waiting', 'own', 'imports', 'errors', 'assignments', 'entries', 'cards')),
+    stage in ('waiting', 'own', 'imports', 'errors', 'assignments', 'statistics', 'entries', 'cards')),
   constraint erasures_finished_check check ((finished_at is null) = (contact_ids is not null))
 );
 
@@ -878,6 +878,10 @@ grant update (workflow_id, node_id, execution_id) on assignments to couponry_app
 grant update (reason) on ledger_entries to couponry_app;
 grant update (attributes) on cards to couponry_app;
 grant update (code) on import_errors to couponry_app;
+
+-- What was rolled up under a workflow or a node that is named after the contact is forgotten and rolled up anew.
+grant delete on statistics_progress, statistics_marks, statistics_sources, statistics_shares, statistics_expiries
+  to couponry_app;
 
 create function forbid_rewriting()
 returns trigger
@@ -1136,6 +1140,19 @@ begin
         end if;
       end loop;
       if not found then
+        v_next := 'statistics';
+      end if;
+
+    when 'statistics' then
+      select s.set_no into v_set
+        from coupon_sets s
+       where s.tenant_id = p_tenant and s.set_no > v_at.at_set
+       order by s.set_no
+       limit 1;
+      if found then
+        perform forget_statistics(p_tenant, v_set, v_plain);
+        v_at.at_set := v_set;
+      else
         v_next := 'entries';
       end if;
 
@@ -1217,6 +1234,31 @@ begin
          at_number = case when v_next is null then v_at.at_number else 0 end
    where tenant_id = p_tenant and pseudonym = p_pseudonym;
   return true;
+end $$;
+
+-- Forgets what was rolled up of a set if the pattern finds a workflow or a node in it. Whoever rolls up holds the row of the
+-- progress, so it is either done before or begins anew. Answers stay exact: what is not rolled up is read from the ledger.
+create function forget_statistics(p_tenant integer, p_set_no integer, p_pattern text)
+returns void
+language plpgsql
+as $$
+begin
+  perform 1
+     from statistics_progress p
+    where p.tenant_id = p_tenant and p.set_no = p_set_no
+      for update;
+  if not exists (
+    select 1
+      from statistics_sources s
+     where s.tenant_id = p_tenant and s.set_no = p_set_no and (s.workflow_id ~ p_pattern or s.node_id ~ p_pattern))
+  then
+    return;
+  end if;
+  delete from statistics_marks where tenant_id = p_tenant and set_no = p_set_no;
+  delete from statistics_shares where tenant_id = p_tenant and set_no = p_set_no;
+  delete from statistics_sources where tenant_id = p_tenant and set_no = p_set_no;
+  delete from statistics_expiries where tenant_id = p_tenant and set_no = p_set_no;
+  delete from statistics_progress where tenant_id = p_tenant and set_no = p_set_no;
 end $$;
 
 -- Replaces what the pattern finds in the texts of the contact's own assignments, their entries and their cards.

@@ -46,7 +46,7 @@ async fn a_test_is_answered_with_a_marked_placeholder_and_takes_nothing() {
         let expected = json!({"id": ZEROS, "couponCode": "TEST-CODE", "couponSetId": set.id,
             "requestedCouponSetId": set.id, "contactId": "ann", "state": "assigned", "assignedAt": null,
             "reservedUntil": null, "expiresAt": null, "timezone": "Europe/Madrid", "workflowId": "w", "nodeId": "n",
-            "executionId": "e", "outcome": "assigned", "test": true, "idempotencyKey": "k"});
+            "executionId": "e", "attributes": null, "outcome": "assigned", "test": true, "idempotencyKey": "k"});
         assert_eq!(told, expected);
     }
     assert_eq!(everything(&app).await, before);
