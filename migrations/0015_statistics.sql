@@ -588,6 +588,11 @@ create function lot_expiries(p_tenant integer, p_set_no integer, p_lot_no intege
 returns table (place integer, cards bigint)
 language plpgsql
 stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
   v_done   integer := 0;
@@ -614,6 +619,11 @@ create function first_assignment(p_tenant integer, p_set_no integer, p_at timest
 returns bigint
 language plpgsql
 stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
 as $$
 declare
   v_low    bigint := 1;

@@ -272,22 +272,6 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
             json!({"into": "mine"}),
             Sees(json!({"contactId": "secret contact", "mergedInto": "mine"})),
         ),
-        "delete /v1/contacts/{contactId}" => get(Own(202)),
-        "get /v1/statistics" => get(Sees(json!({
-            "couponSets": 0,
-            "totals": {
-                "quantity": 0,
-                "available": 0,
-                "reserved": 0,
-                "assigned": 0,
-                "sent": 0,
-                "used": 0,
-                "released": 0,
-                "void": 0,
-                "expired": 0,
-                "withdrawn": 0,
-            },
-        }))),
         "get /v1/statistics" => Case {
             query: "?from=2026-01-01&to=2026-01-01",
             ..get(Sees(nothing_happened()))
