@@ -272,6 +272,7 @@ fn case(operation: &Operation, victim: &Victim) -> Case {
             json!({"into": "mine"}),
             Sees(json!({"contactId": "secret contact", "mergedInto": "mine"})),
         ),
+        "delete /v1/contacts/{contactId}" => get(Own(202)),
         "get /v1/statistics" => Case {
             query: "?from=2026-01-01&to=2026-01-01",
             ..get(Sees(nothing_happened()))
