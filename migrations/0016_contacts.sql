@@ -422,11 +422,16 @@ begin
         -- What the contact holds, and the latest of it that its set gives again. What several hold is in the order of time.
         left join lateral (
           select count(*)::integer as count,
-                 (array_agg(h.set_no order by h.given_at desc, h.nth desc) filter (where h.again))[1] as set_no,
-                 (array_agg(h.number order by h.given_at desc, h.nth desc) filter (where h.again))[1] as number
+                 (array_agg(h.set_no order by h.given_at desc, h.by_child desc, h.given_no desc, h.nth desc)
+                   filter (where h.again))[1] as set_no,
+                 (array_agg(h.number order by h.given_at desc, h.by_child desc, h.given_no desc, h.nth desc)
+                   filter (where h.again))[1] as number
             from unnest(family.members) m (contact_no)
            cross join lateral (
               select l.set_no, l.number, l.nth, case when s_family[i] is not null then l.assigned_at end as given_at,
+                     -- Of one batch: its requested set serves before a child does.
+                     case when s_family[i] is not null then l.set_no <> v_requested.set_no end as by_child,
+                     case when s_family[i] is not null then l.number end as given_no,
                      v_requested.on_repeat <> 'sameCode'
                        or v_requested.same_code_until = 'always'
                        or ((l.valid_until is null or l.valid_until > v_now)
