@@ -76,6 +76,15 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         of_code,
         of_bob,
         sets,
+        workflow,
+        in_use,
+        by_day,
+        whereabouts,
+        activity,
+        held,
+        merged,
+        erased,
+        webhook,
     ] = answers.as_slice()
     else {
         panic!("other answers than the README tells of: {told}");
@@ -114,6 +123,47 @@ fn the_commands_of_the_walk_through_work_as_printed() {
     assert_eq!(of_code["results"][0]["contactId"], "ann");
     assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
     check_sets(sets);
+    let assignments = fs::read_to_string(work.join("assignments.csv")).expect("it was written");
+    assert!(assignments.contains("BIRTHDAY-000001"), "{assignments}");
+    check_history([
+        workflow,
+        in_use,
+        by_day,
+        whereabouts,
+        activity,
+        held,
+        merged,
+        erased,
+        webhook,
+    ]);
+}
+
+fn check_history(
+    [
+        workflow,
+        in_use,
+        by_day,
+        whereabouts,
+        activity,
+        held,
+        merged,
+        erased,
+        webhook,
+    ]: [&Value; 9],
+) {
+    assert_eq!(workflow["state"], "active");
+    assert_eq!(in_use["code"], "coupon-set-in-use");
+    let days = by_day["series"].as_array().expect("a list");
+    let taken: i64 = days.iter().filter_map(|day| day["assigned"].as_i64()).sum();
+    assert_eq!(fields(&by_day["totals"], ["assigned"]), [taken]);
+    let found = &whereabouts["results"][0]["assignments"][0];
+    assert_eq!(found["contactId"], "ann");
+    assert_eq!(activity["results"][0]["state"], "sent");
+    assert_eq!(held["contactId"], "dan");
+    assert_eq!(merged["mergedInto"], "daniel@example.com");
+    assert_eq!(erased["state"], "erasing");
+    let secret = webhook["secret"].as_str().expect("a secret");
+    assert!(secret.starts_with("whsec_"));
 }
 
 /// What is left and what is assigned in the end.
