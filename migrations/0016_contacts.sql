@@ -867,7 +867,8 @@ create table erasures (
   finished_at  timestamptz,
   constraint erasures_pkey primary key (tenant_id, pseudonym),
   constraint erasures_stage_check check (
-    stage in ('waiting', 'own', 'imports', 'errors', 'assignments', 'statistics', 'entries', 'cards')),
+    stage in ('waiting', 'own', 'imports', 'errors', 'events', 'deliveries', 'workflows', 'assignments', 'statistics', 'entries',
+    'cards')),
   constraint erasures_finished_check check ((finished_at is null) = (contact_ids is not null))
 );
 
@@ -1122,8 +1123,44 @@ begin
         end if;
       end loop;
       if not found then
-        v_next := 'assignments';
+        v_next := 'events';
       end if;
+
+    when 'events' then
+      -- Who makes deliveries of events holds the set's cursor.
+      perform 1
+         from webhook_cursors c
+        where c.tenant_id = p_tenant
+        order by c.set_no
+          for update;
+      update webhook_events e
+         set payload = erased_json(e.payload, v_plain, p_pseudonym)
+       where e.tenant_id = p_tenant and e.payload::text ~ v_json;
+      v_next := 'deliveries';
+
+    when 'deliveries' then
+      for v_row in
+        select d.ctid as place, d.webhook_no, d.delivery_no, d.payload::text ~ v_json as told
+          from webhook_deliveries d
+         where d.tenant_id = p_tenant and (d.webhook_no, d.delivery_no) > (v_at.at_set, v_at.at_number)
+         order by d.webhook_no, d.delivery_no
+         limit c_rows
+      loop
+        v_at.at_set := v_row.webhook_no;
+        v_at.at_number := v_row.delivery_no;
+        if v_row.told then
+          update webhook_deliveries d
+             set payload = erased_json(d.payload, v_plain, p_pseudonym)
+           where d.tenant_id = p_tenant and d.webhook_no = v_row.webhook_no and d.delivery_no = v_row.delivery_no;
+        end if;
+      end loop;
+      if not found then
+        v_next := 'workflows';
+      end if;
+
+    when 'workflows' then
+      perform erase_workflows(p_tenant, p_pseudonym, v_plain);
+      v_next := 'assignments';
 
     when 'assignments' then
       for v_row in
@@ -1248,6 +1285,10 @@ returns void
 language plpgsql
 as $$
 begin
+  -- Also where there is none yet: the first roll-up may be at it, and its row is not to be seen before it has ended.
+  insert into statistics_progress (tenant_id, set_no, number)
+  values (p_tenant, p_set_no, 0)
+  on conflict (tenant_id, set_no) do nothing;
   perform 1
      from statistics_progress p
     where p.tenant_id = p_tenant and p.set_no = p_set_no
@@ -1266,6 +1307,38 @@ begin
   delete from statistics_progress where tenant_id = p_tenant and set_no = p_set_no;
 end $$;
 
+-- Replaces what the pattern finds in the ids and names of workflows. The lock is that under which workflows are put.
+create function erase_workflows(p_tenant integer, p_pseudonym text, p_pattern text)
+returns void
+language plpgsql
+as $$
+declare
+  v_row record;
+begin
+  perform pg_advisory_xact_lock(1, p_tenant);
+  for v_row in
+    select w.workflow_id, regexp_replace(w.workflow_id, p_pattern, p_pseudonym, 'g') as id,
+           regexp_replace(w.name, p_pattern, p_pseudonym, 'g') as name
+      from workflows w
+     where w.tenant_id = p_tenant and (w.workflow_id ~ p_pattern or w.name ~ p_pattern)
+  loop
+    if v_row.id <> v_row.workflow_id then
+      insert into workflows (tenant_id, workflow_id, name, state, created_at, updated_at)
+      select w.tenant_id, v_row.id, w.name, w.state, w.created_at, w.updated_at
+        from workflows w
+       where w.tenant_id = p_tenant and w.workflow_id = v_row.workflow_id;
+      insert into workflow_sets (tenant_id, workflow_id, set_no, place)
+      select s.tenant_id, v_row.id, s.set_no, s.place
+        from workflow_sets s
+       where s.tenant_id = p_tenant and s.workflow_id = v_row.workflow_id;
+      delete from workflows where tenant_id = p_tenant and workflow_id = v_row.workflow_id;
+    end if;
+    update workflows
+       set name = v_row.name
+     where tenant_id = p_tenant and workflow_id = v_row.id and name <> v_row.name;
+  end loop;
+end $$;
+
 -- Replaces what the pattern finds in the texts of the contact's own assignments, their entries and their cards.
 create function erase_own_texts(p_tenant integer, p_pseudonym text, p_pattern text)
 returns void
@@ -1275,6 +1348,8 @@ declare
   v_family bigint[] := contact_family(p_tenant, p_pseudonym);
   v_own    record;
   v_place  tid;
+  v_set    integer;
+  v_sets   integer[] := '{}';
 begin
   for v_own in
     select a.ctid as place, a.set_no, a.number, a.lot_no, a.ordinal
@@ -1287,6 +1362,9 @@ begin
            execution_id = regexp_replace(a.execution_id, p_pattern, p_pseudonym, 'g')
      where a.tenant_id = p_tenant and a.ctid = v_own.place
        and (a.workflow_id ~ p_pattern or a.node_id ~ p_pattern or a.execution_id ~ p_pattern);
+    if found then
+      v_sets := array_append(v_sets, v_own.set_no);
+    end if;
     for v_place in
       select e.ctid
         from ledger_entries e
@@ -1309,5 +1387,12 @@ begin
          set attributes = erased_json(c.attributes, p_pattern, p_pseudonym)
        where c.tenant_id = p_tenant and c.ctid = v_place;
     end loop;
+  end loop;
+  for v_set in
+    select distinct s.set_no
+      from unnest(v_sets) as s (set_no)
+     order by s.set_no
+  loop
+    perform forget_statistics(p_tenant, v_set, p_pattern);
   end loop;
 end $$;

@@ -42,6 +42,8 @@ create table webhook_events (
 select protect_tenant_rows('webhook_events');
 create policy system_rows on webhook_events for select to couponry_system using (true);
 grant select, insert, delete on webhook_events to couponry_app;
+-- What erasing a contact rewrites.
+grant update (payload) on webhook_events to couponry_app;
 grant select on webhook_events to couponry_system;
 
 -- What is left of each set at which number of its ledger, in one snapshot, and how low that is: at most the threshold (1),
@@ -87,6 +89,8 @@ language plpgsql
 as $$
 begin
   new.enabled_at := now();
+  -- One after the other, or two that begin at once would each put the cursors on, past what is to be told to the other.
+  perform pg_advisory_xact_lock(4, new.tenant_id);
   if exists (
     select 1
       from webhooks w

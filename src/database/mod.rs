@@ -22,14 +22,12 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// nobody, and no statement outlives the request that it is for.
 const APP_ROLE: &str = "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan; \
     set idle_in_transaction_session_timeout = '10s'; set lock_timeout = '5s'; set statement_timeout = '20s'";
-/// The same for uploads, which may be large. What they write is handed to the disk as it comes, here and in tasks: what
-/// the system gathers and writes at once keeps every commit waiting for it.
-const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set backend_flush_after = '256kB'; \
-    set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
+/// The same for uploads, which may be large.
+const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
 /// The same for calls of functions, which say for themselves how they are planned. An import keeps a transaction open for
 /// as long as another chunk takes.
-const TASK_ROLE: &str = "set role couponry_app; set jit = off; set backend_flush_after = '256kB'; \
-    set idle_in_transaction_session_timeout = '60s'";
+const TASK_ROLE: &str =
+    "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'";
 /// What reaches across tenants, on the few tables that need it.
 const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '20s'";
 

@@ -7,6 +7,7 @@ use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::db;
 use super::jobs::{self, Job};
 use crate::assignments::queue::Waiting;
 use crate::database::Database;
@@ -136,8 +137,12 @@ impl Applying<'_> {
 
     fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<Placed>> {
         let (database, job) = (self.database.clone(), *self.job);
+        let is_asked = self.waiting.is_asked();
         tokio::spawn(async move {
             let mut transaction = database.task(job.tenant).await?;
+            if is_asked {
+                db::write_evenly(&mut transaction).await?;
+            }
             let rows = jobs::place(&mut transaction, &job, chunk, base).await?;
             Ok(rows.map(|rows| (transaction, rows)))
         })

@@ -218,6 +218,9 @@ async fn store_chunks(
     let mut totals = Totals::default();
     while let Some(chunk) = chunks.recv().await {
         let begun = Instant::now();
+        if waiting.is_asked() {
+            db::write_evenly(transaction).await?;
+        }
         let refused = i32::try_from(chunk.refused.row_nos.len()).unwrap_or(i32::MAX);
         let accepted = i32::try_from(chunk.row_nos.len()).unwrap_or(i32::MAX);
         if refused > 0 {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -34,6 +34,8 @@ const READERS: usize = 2;
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it looks for sets that nobody has noted.
 const SWEEP: Duration = Duration::from_secs(15);
+/// How long an alert waits for its forecast.
+const FORECAST_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sets that this replica wrote to, whose ledgers are to be read.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +159,8 @@ async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>>
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
+    let is_one = |code: &str| matches!(code, "55P03" | "40P01");
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref().is_some_and(is_one))
 }
 
 fn log_failure(error: &sqlx::Error) {
@@ -184,7 +187,7 @@ async fn tell(database: &Database, ledger: Ledger) -> sqlx::Result<bool> {
     Ok(told.more)
 }
 
-/// On a connection of its own: an alert without a forecast is better than none.
+/// On a connection of its own: an alert without a forecast is better than none, and better than one that comes late.
 async fn forecast(database: &Database, ledger: Ledger) -> Option<Forecast> {
     let find = async {
         let mut transaction = database.tenant(ledger.tenant).await?;
@@ -192,10 +195,14 @@ async fn forecast(database: &Database, ledger: Ledger) -> Option<Forecast> {
         transaction.commit().await?;
         sqlx::Result::Ok(found.get(&ledger.set_no).copied())
     };
-    find.await.unwrap_or_else(|error| {
-        log_failure(&error);
-        None
-    })
+    match timeout(FORECAST_LIMIT, find).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            log_failure(&error);
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// A step of the stock that was passed on its way down.

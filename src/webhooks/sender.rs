@@ -123,6 +123,10 @@ impl Sender {
                 return;
             }
         };
+        if Instant::now() + TURN + LIMIT >= until {
+            // What was read took so long that another sender may be at it before the last attempt is over.
+            return;
+        }
         let mut results = Results::default();
         let mut succeeded = None;
         if let Some(endpoint) = endpoint {

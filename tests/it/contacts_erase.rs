@@ -120,6 +120,19 @@ async fn scatter(app: &TestApp, shop: &Shop) -> Vec<String> {
     set.tell_with("void", &given[1], reason.clone())
         .await
         .expect(200);
+    let workflow = format!("for {ANN}").replace(' ', "%20").replace('+', "%2B");
+    shop.workflow(&workflow, "active", &[&set]).await;
+    let webhook = shop.webhook("https://example.com/").await;
+    app.database.execute(&webhook.writing(1, 1)).await;
+    let told = json!({"failure": format!("the first row has \"{ANN}\"")});
+    // Of a place that the ledger has not come to, so that it stays.
+    let events = format!(
+        "update webhook_deliveries set payload = '{told}' where payload is null or event_type = 'import.finished';
+         insert into webhook_events (tenant_id, set_no, number, event_type, payload)
+         select tenant_id, 1, 1000, 'import.finished', '{told}'
+           from (select max(tenant_id) as tenant_id from tenants) t"
+    );
+    app.database.execute(&events).await;
     let withdrawal = json!({"codes": ["E"], "reason": format!("leaked by {ANN}")});
     let uri = format!("{}/coupons/withdraw", set.path());
     shop.client.post(&uri, withdrawal).await.expect(200);
@@ -142,6 +155,10 @@ async fn the_id_of_an_erased_contact_is_in_no_table_and_all_else_is_as_it_was() 
         ("imports", 1),
         ("ledger_entries", 3),
         ("statistics_sources", 1),
+        ("webhook_deliveries", 1),
+        ("webhook_events", 1),
+        ("workflow_sets", 1),
+        ("workflows", 1),
     ];
     let everywhere: Vec<_> = everywhere
         .map(|(table, count)| (table.to_owned(), count))

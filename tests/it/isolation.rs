@@ -84,7 +84,7 @@ impl Victim {
             "/v1/assignments",
             "/v1/statistics",
             &assignment,
-            "/v1/api-keys",
+            "/v1/api-keys?limit=1000",
             "/v1/workflows",
             "/v1/coupons?code=SECRET-1",
             "/v1/webhooks",
