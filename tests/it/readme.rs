@@ -23,8 +23,8 @@ fn commands(section: &str) -> String {
         .collect()
 }
 
-#[test]
-fn the_commands_of_the_walk_through_work_as_printed() {
+/// Runs the commands at a service of their own; answers what they told and the file that they wrote.
+fn walk_through() -> (String, String) {
     let folder = folder_with_cluster();
     let service = Service::start(folder.path(), &mut couponry(folder.path()));
     let script = [
@@ -42,7 +42,13 @@ fn the_commands_of_the_walk_through_work_as_printed() {
     let told = String::from_utf8(output.stdout).expect("text");
     let wrong = String::from_utf8(output.stderr).expect("text");
     assert!(output.status.success() && wrong.is_empty(), "{told}{wrong}");
+    let file = fs::read_to_string(work.join("assignments.csv")).expect("it was written");
+    (told, file)
+}
 
+#[test]
+fn the_commands_of_the_walk_through_work_as_printed() {
+    let (told, assignments) = walk_through();
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines.contains(&"The import is finished"), "{told}");
     let answers: Vec<Value> = lines
@@ -96,6 +102,55 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         lines.contains(&"line,code,reason,firstLine,cameInAt,couponSet"),
         "{told}"
     );
+    check_assigning([
+        first,
+        retry,
+        statistics,
+        flash,
+        empty,
+        from_child,
+        patched,
+        from_own_child,
+    ]);
+    check_life([
+        confirmed,
+        sent,
+        released,
+        policy,
+        again,
+        availability,
+        campaign,
+        rehearsal,
+    ]);
+    assert_eq!(of_code["results"][0]["contactId"], "ann");
+    assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
+    check_sets(sets);
+    assert!(assignments.contains("BIRTHDAY-000001"), "{assignments}");
+    check_history([
+        workflow,
+        in_use,
+        by_day,
+        whereabouts,
+        activity,
+        held,
+        merged,
+        erased,
+        webhook,
+    ]);
+}
+
+fn check_assigning(
+    [
+        first,
+        retry,
+        statistics,
+        flash,
+        empty,
+        from_child,
+        patched,
+        from_own_child,
+    ]: [&Value; 8],
+) {
     assert_eq!(
         (&first["outcome"], &retry["outcome"]),
         (&"assigned".into(), &"replayed".into())
@@ -110,32 +165,6 @@ fn the_commands_of_the_walk_through_work_as_printed() {
     assert_eq!(from_child["couponCode"], "WELCOME15");
     assert_eq!(from_child["couponSetId"], patched["childCouponSetId"]);
     assert_eq!(from_own_child["couponCode"], "WELCOME15");
-    check_life([
-        confirmed,
-        sent,
-        released,
-        policy,
-        again,
-        availability,
-        campaign,
-        rehearsal,
-    ]);
-    assert_eq!(of_code["results"][0]["contactId"], "ann");
-    assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
-    check_sets(sets);
-    let assignments = fs::read_to_string(work.join("assignments.csv")).expect("it was written");
-    assert!(assignments.contains("BIRTHDAY-000001"), "{assignments}");
-    check_history([
-        workflow,
-        in_use,
-        by_day,
-        whereabouts,
-        activity,
-        held,
-        merged,
-        erased,
-        webhook,
-    ]);
 }
 
 fn check_history(
