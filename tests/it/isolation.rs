@@ -82,7 +82,8 @@ impl Victim {
             "/v1/coupon-sets",
             "/v1/imports",
             "/v1/assignments",
-            "/v1/statistics",
+            // Of a period that ends with no day.
+            "/v1/statistics?from=2026-01-01&to=2026-01-02",
             &assignment,
             "/v1/api-keys?limit=1000",
             "/v1/workflows",
