@@ -9,6 +9,7 @@ mod campaigns;
 mod child_sets;
 mod contacts;
 mod contacts_erase;
+mod contacts_erase_beside;
 mod contacts_merge;
 mod contract;
 mod coupon_set_lists;
