@@ -1,7 +1,7 @@
 //! Applying the chunks of one import: placed two at a time and settled in their order, or judged one by one where some of
 //! the codes are there already. While codes are asked for here, one chunk at a time with pauses leaves them room.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
@@ -11,6 +11,9 @@ use super::db;
 use super::jobs::{self, Job};
 use crate::assignments::queue::Waiting;
 use crate::database::Database;
+
+/// While codes are asked for: how long placing pauses after each 500 cards, which take about half as long.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What became of a job.
 pub(super) enum Outcome {
@@ -137,13 +140,13 @@ impl Applying<'_> {
 
     fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<Placed>> {
         let (database, job) = (self.database.clone(), *self.job);
-        let is_asked = self.waiting.is_asked();
+        let pause = if self.waiting.is_asked() { PAUSE } else { Duration::ZERO };
         tokio::spawn(async move {
             let mut transaction = database.task(job.tenant).await?;
-            if is_asked {
+            if !pause.is_zero() {
                 db::write_evenly(&mut transaction).await?;
             }
-            let rows = jobs::place(&mut transaction, &job, chunk, base).await?;
+            let rows = jobs::place(&mut transaction, &job, chunk, base, pause).await?;
             Ok(rows.map(|rows| (transaction, rows)))
         })
     }

@@ -1,5 +1,7 @@
 //! SQL of the workers: who applies which import, and its steps.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -179,20 +181,22 @@ pub(super) async fn plan(pool: &PgPool, job: &Job) -> sqlx::Result<(i32, Vec<i32
     Ok((plan.base, plan.sizes))
 }
 
-/// Writes the cards of a chunk; `None` if its rows have to be judged.
+/// Writes the cards of a chunk, pausing after each 500; `None` if its rows have to be judged.
 pub(super) async fn place(
     connection: &mut PgConnection,
     job: &Job,
     chunk: i32,
     base: i32,
+    pause: Duration,
 ) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar!(
-        "select place_import_chunk($1, $2, $3, $4, $5)",
+        "select place_import_chunk($1, $2, $3, $4, $5, $6)",
         job.tenant as TenantId,
         job.import,
         job.epoch,
         chunk,
-        base
+        base,
+        pause.as_secs_f64()
     )
     .fetch_one(connection)
     .await

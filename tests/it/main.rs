@@ -31,6 +31,7 @@ mod imports_failing;
 mod imports_formats;
 mod imports_life;
 mod imports_limits;
+mod imports_pace;
 mod imports_plans;
 mod imports_preview;
 mod imports_process;
