@@ -1,0 +1,73 @@
+/** Starts the dashboard. */
+import { html, render } from "htm/preact";
+import { useEffect, useErrorBoundary } from "preact/hooks";
+
+import { problemOf } from "./api.js";
+import { areasAllowed, Frame } from "./frame.js";
+import { loadTexts, t } from "./i18n.js";
+import { Button } from "./parts/button.js";
+import { Empty } from "./parts/empty.js";
+import { Page } from "./parts/page.js";
+import { ProblemBox } from "./parts/problem.js";
+import { Loading } from "./parts/progress.js";
+import { place, reload, replace, shown } from "./router.js";
+import { SignIn, signInByAddress } from "./screens/sign-in.js";
+import { can, resume, session } from "./session.js";
+
+/** Nothing is asked before it is known whether somebody is signed in; while the service is away, that is asked again. */
+async function start() {
+  await loadTexts(["common"]);
+  render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
+  await signInByAddress();
+  while (session.peek() === undefined) {
+    try {
+      await resume();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
+}
+
+function App() {
+  const user = session.value;
+  const { path } = place.value;
+  useEffect(() => {
+    const first = user && areasAllowed()[0];
+    if (first && path === "") replace(first.path);
+  }, [user, path]);
+  if (!user) return html`<${SignIn} waiting=${user === undefined} />`;
+  const now = shown.value;
+  return html`<${Frame}>${now ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
+}
+
+/** A screen that breaks is told of in its place, and the way to the others stays open. @param {{ now: import("./router.js").Shown }} props */
+function Screen({ now }) {
+  const [broken] = useErrorBoundary();
+  const { route, params, query } = now.place;
+  if (now.problem || broken) {
+    return html`<${Page} title=${t("common.broken")}><${ProblemBox} problem=${now.problem ?? problemOf(broken)} onRetry=${reload} /><//>`;
+  }
+  if (!now.Screen || !route) return html`<${NotFound} />`;
+  if (!route.scopes.some(can)) return html`<${NotAllowed} scopes=${route.scopes} />`;
+  return html`<${now.Screen} params=${params} query=${query} />`;
+}
+
+function NotFound() {
+  const action = html`<${Button} kind="primary" href="#/coupon-sets">${t("common.notFound.action")}<//>`;
+  return html`
+    <${Page} title=${t("common.notFound.title")}>
+      <${Empty} icon="search" title=${t("common.notFound.text")} action=${action} />
+    <//>
+  `;
+}
+
+/** @param {{ scopes: string[] }} props */
+function NotAllowed({ scopes }) {
+  return html`
+    <${Page} title=${t("common.notAllowed.title")}>
+      <${Empty} icon="key" title=${t("common.notAllowed.text", { scope: scopes[0] })} />
+    <//>
+  `;
+}
+
+void start();

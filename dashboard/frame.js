@@ -1,0 +1,129 @@
+/** What stands around every screen: the bar at the top, the navigation, and what is told about the connection. */
+import { html } from "htm/preact";
+import { useEffect } from "preact/hooks";
+
+import { href } from "./address.js";
+import { online, problemOf } from "./api.js";
+import { t, useLanguage } from "./i18n.js";
+import { Button } from "./parts/button.js";
+import { Choice, Select } from "./parts/field.js";
+import { Icon } from "./parts/icon.js";
+import { Popup } from "./parts/menu.js";
+import { Toasts, toast } from "./parts/toast.js";
+import { go, shown } from "./router.js";
+import { can, session, signOut } from "./session.js";
+import { chooseTheme, language, languages, theme } from "./settings.js";
+
+/** @type {{ area: string, path: string, icon: import("./parts/icon.js").IconName, scopes: string[] }[]} */
+const areas = [
+  { area: "coupon-sets", path: "/coupon-sets", icon: "sets", scopes: ["coupon-sets:read"] },
+  { area: "imports", path: "/imports", icon: "import", scopes: ["imports:read"] },
+  { area: "contacts", path: "/contacts", icon: "contact", scopes: ["contacts:read"] },
+  { area: "settings", path: "/settings", icon: "settings", scopes: ["api-keys:read", "webhooks:read", "workflows:read"] },
+];
+
+/** The areas that the key may see, the first of which is where one starts. */
+export function areasAllowed() {
+  return areas.filter(({ scopes }) => scopes.some(can));
+}
+
+/** @param {{ children: any }} props */
+export function Frame({ children }) {
+  useEffect(() => {
+    addEventListener("keydown", slash);
+    return () => removeEventListener("keydown", slash);
+  }, []);
+  return html`
+    <a class="skip" href="#main" onClick=${toContent}>${t("common.skip")}</a>
+    <header class="bar">
+      <a class="brand" href=${href("/coupon-sets")}><${Mark} /><span>${t("common.product")}</span></a>
+      ${can("coupon-sets:read") && html`
+        <button type="button" class="find" onClick=${find}>
+          <${Icon} name="search" /><span>${t("common.find")}</span><kbd aria-hidden="true">/</kbd>
+        </button>
+      `}
+      <${UserMenu} />
+    </header>
+    <nav class="areas" aria-label=${t("common.navigation")}>
+      ${areasAllowed().map(({ area, path, icon }) => html`
+        <a key=${area} href=${href(path)} aria-current=${shown.value?.place.route?.area === area ? "page" : undefined}>
+          <${Icon} name=${icon} /><span>${t(`common.area.${area}`)}</span>
+        </a>
+      `)}
+    </nav>
+    <main id="main" tabindex="-1"><${Connection} />${children}</main>
+    <${Toasts} />
+  `;
+}
+
+/** The sign of the product: a ticket with a tick. */
+export function Mark() {
+  return html`
+    <svg class="mark" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+      <path class="ticket" d="M2 7a2 2 0 0 1 2-2h16a2 2 0 0 1 2 2v2.5a2.5 2.5 0 0 0 0 5V17a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2v-2.5a2.5 2.5 0 0 0 0-5z" />
+      <path class="tick" d="m8 12.2 2.8 2.8 5.2-6" />
+    </svg>
+  `;
+}
+
+/** Says that the service cannot be reached, for as long as that is so. */
+export function Connection() {
+  return html`<div class="connection" role="status">${!online.value && html`<${Icon} name="warning" /><span>${t("common.offline")}</span>`}</div>`;
+}
+
+function UserMenu() {
+  const user = session.value;
+  if (!user) return null;
+  const leave = async () => {
+    try {
+      await signOut();
+    } catch (failure) {
+      toast(t("common.notSignedOut", { why: problemOf(failure).title || t("common.offline") }), "bad");
+    }
+  };
+  const title = html`<span class="who"><${Icon} name="contact" /><span>${user.tenantName}</span><${Icon} name="down" /></span>`;
+  return html`
+    <${Popup} label=${t("common.user")} title=${title}>
+      ${() => html`
+        <div class="user">
+          <p><strong>${user.tenantName}</strong><br /><span class="soft">${t("common.signedInWith", { key: user.keyName })}</span></p>
+          <${Preferences} />
+          <${Button} icon="signOut" onClick=${leave}>${t("common.signOut")}<//>
+        </div>
+      `}
+    <//>
+  `;
+}
+
+/** Language and theme, for the menu and for the screen that asks for the key. */
+export function Preferences() {
+  const tongues = Object.entries(languages).map(([value, title]) => ({ value, title }));
+  const themes = ["system", "light", "dark"].map((value) => ({ value, title: t(`common.theme.${value}`) }));
+  return html`
+    <${Select} label=${t("common.language")} value=${language.value} options=${tongues} onChange=${useLanguage} />
+    <${Choice} label=${t("common.theme")} look="segments" value=${theme.value} options=${themes} onChange=${chooseTheme} />
+  `;
+}
+
+/** Searching is the list's: this leads there, or to its field if that is on the screen. */
+function find() {
+  const field = /** @type {HTMLElement | null} */ (document.querySelector("main input[type=search][data-find]"));
+  if (field) field.focus();
+  else go("/coupon-sets", { find: 1 });
+}
+
+/** @param {KeyboardEvent} event */
+function slash(event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (target.closest("input, textarea, select, dialog, [contenteditable]") || !can("coupon-sets:read")) return;
+  event.preventDefault();
+  find();
+}
+
+/** @param {Event} event */
+function toContent(event) {
+  // The part behind the # is the route's, so the browser must not follow it.
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}

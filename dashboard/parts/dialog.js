@@ -1,0 +1,94 @@
+import { html } from "htm/preact";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+import { problemOf } from "../api.js";
+import { t } from "../i18n.js";
+import { Button } from "./button.js";
+import { ProblemBox } from "./problem.js";
+
+/**
+ * A dialog over the page, open for as long as it is rendered. The browser keeps the focus inside, and gives it back afterwards.
+ * @param {{
+ *   title: string,
+ *   onClose: () => void,
+ *   actions?: any,
+ *   wide?: boolean,
+ *   onSubmit?: () => void,
+ *   children: any,
+ * }} props `actions` stand at its foot; with `onSubmit` the dialog is a form, whose main action is a button of type "submit"
+ */
+export function Dialog({ title, onClose, actions, wide = false, onSubmit, children }) {
+  const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const id = useId();
+  useLayoutEffect(() => {
+    const dialog = element.current;
+    dialog?.showModal();
+    return () => dialog?.close();
+  }, []);
+  const body = html`
+    <header><h2 id=${id}>${title}</h2><${Button} kind="quiet" icon="close" label=${t("common.close")} onClick=${onClose} /></header>
+    <div class="dialog-body">${children}</div>
+    ${actions && html`<footer>${actions}</footer>`}
+  `;
+  /** @param {Event} event */
+  const cancel = (event) => {
+    if (event.target !== element.current) return;
+    event.preventDefault();
+    onClose();
+  };
+  // A browser lets nobody be held in a dialog: Escape twice closes it unasked.
+  /** @param {Event} event */
+  const closed = (event) => {
+    if (event.target === element.current) onClose();
+  };
+  /** @param {SubmitEvent} event */
+  const submit = (event) => {
+    event.preventDefault();
+    onSubmit?.();
+  };
+  return html`
+    <dialog ref=${element} class=${wide ? "wide" : undefined} aria-labelledby=${id} onCancel=${cancel} onClose=${closed}>
+      ${onSubmit ? html`<form class="dialog-frame" novalidate onSubmit=${submit}>${body}</form>` : html`<div class="dialog-frame">${body}</div>`}
+    </dialog>
+  `;
+}
+
+/**
+ * Asks before something is done that cannot be taken back. What fails is told in the dialog, which then stays.
+ * @param {{
+ *   title: string,
+ *   action: string,
+ *   danger?: boolean,
+ *   disabled?: boolean,
+ *   onConfirm: () => Promise<unknown>,
+ *   onClose: () => void,
+ *   children: any,
+ * }} props `action` is what the button says, best a verb; `onConfirm` closes nothing itself: `onClose` is called when it is done
+ */
+export function Confirm({ title, action, danger = false, disabled = false, onConfirm, onClose, children }) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState(/** @type {import("../api.js").Problem | null} */ (null));
+  const here = useRef(true);
+  useEffect(() => () => void (here.current = false), []);
+  const confirm = async () => {
+    setBusy(true);
+    setProblem(null);
+    try {
+      await onConfirm();
+      if (here.current) onClose();
+    } catch (failure) {
+      setProblem(problemOf(failure));
+      setBusy(false);
+    }
+  };
+  const actions = html`
+    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} kind=${danger ? "danger" : "primary"} busy=${busy} disabled=${disabled} onClick=${confirm}>${action}<//>
+  `;
+  return html`
+    <${Dialog} title=${title} onClose=${onClose} actions=${actions}>
+      ${children}
+      <${ProblemBox} problem=${problem} />
+    <//>
+  `;
+}

@@ -1,0 +1,31 @@
+import { html } from "htm/preact";
+
+import { has, t } from "../i18n.js";
+import { Button } from "./button.js";
+import { Copy } from "./copy.js";
+import { Icon } from "./icon.js";
+
+/**
+ * What went wrong and what can be done, with the request id that finds it in the service's log. Shows nothing for null, and for
+ * `offline`, of which the bar of the frame tells.
+ * @param {{ problem: import("../api.js").Problem | null, onRetry?: () => void }} props
+ */
+export function ProblemBox({ problem, onRetry }) {
+  if (!problem || problem.code === "offline") return null;
+  const { code, requestId } = problem;
+  const title = has(`common.problem.${code}`) ? t(`common.problem.${code}`) : problem.title || t("common.problem.other");
+  const names = [...(problem.more.couponSets ?? []), ...(problem.more.workflows ?? []).map((/** @type {any} */ one) => one.name)];
+  return html`
+    <div class="problem" role="alert">
+      <${Icon} name="warning" />
+      <div>
+        <strong>${title}</strong>
+        ${problem.detail && html`<p lang="en">${problem.detail}</p>`}
+        ${names.length > 0 && html`<ul>${names.map((name) => html`<li>${name}</li>`)}</ul>`}
+        ${has(`common.todo.${code}`) && html`<p>${t(`common.todo.${code}`)}</p>`}
+        ${requestId && html`<p class="request">${t("common.requestId")} <code>${requestId}</code> <${Copy} text=${requestId} /></p>`}
+        ${onRetry && html`<${Button} onClick=${onRetry}>${t("common.retry")}<//>`}
+      </div>
+    </div>
+  `;
+}

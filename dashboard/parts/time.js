@@ -1,0 +1,18 @@
+import { signal } from "@preact/signals";
+import { html } from "htm/preact";
+
+import { ago, date, dateTime } from "../format.js";
+
+/** The time of everything that says how long ago something was. */
+const now = signal(Date.now());
+setInterval(() => (now.value = Date.now()), 20_000);
+
+/**
+ * A moment, or a dash for null. What is not said is in its tooltip.
+ * @param {{ at: string | null, as?: "ago" | "date" | "dateTime", timeZone?: string }} props
+ */
+export function Time({ at, as = "dateTime", timeZone }) {
+  if (!at) return "–";
+  const text = as === "ago" ? ago(at, Math.max(now.value, new Date(at).getTime())) : as === "date" ? date(at, timeZone) : dateTime(at, timeZone);
+  return html`<time datetime=${at} title=${as === "dateTime" || at.length === 10 ? undefined : dateTime(at, timeZone)}>${text}</time>`;
+}

@@ -1,0 +1,53 @@
+import { signal } from "@preact/signals";
+import { html } from "htm/preact";
+
+import { t } from "../i18n.js";
+import { Button } from "./button.js";
+import { Icon } from "./icon.js";
+
+const LASTS_MS = 6_000;
+
+/** @typedef {{ id: number, text: string, kind: "good" | "bad" }} Message */
+
+const messages = signal(/** @type {Message[]} */ ([]));
+let count = 0;
+
+/**
+ * Says in passing that something was done. What needs an answer, or must not be missed, is no toast.
+ * @param {string} text
+ * @param {"good" | "bad"} [kind]
+ */
+export function toast(text, kind = "good") {
+  const id = (count += 1);
+  messages.value = [...messages.value, { id, text, kind }];
+  setTimeout(() => dismiss(id), LASTS_MS);
+}
+
+/** @param {number} id */
+function dismiss(id) {
+  messages.value = messages.value.filter((message) => message.id !== id);
+}
+
+/** Where toasts show up, for the frame. The region is there from the start, else the first one would not be read out. */
+export function Toasts() {
+  return html`
+    <div class="toasts" role="status" aria-live="polite" popover="manual" ref=${onTop}>
+      ${messages.value.map(({ id, text, kind }) => html`
+        <div class="toast ${kind}" key=${id}>
+          <${Icon} name=${kind === "good" ? "check" : "warning"} />
+          <span>${text}</span>
+          <${Button} kind="quiet" icon="close" label=${t("common.close")} onClick=${() => dismiss(id)} />
+        </div>
+      `)}
+    </div>
+  `;
+}
+
+/** A popover stands above dialogs that were opened before; each message puts it on top anew. @param {HTMLElement | null} element */
+function onTop(element) {
+  if (!element) return undefined;
+  return messages.subscribe(() => {
+    element.hidePopover();
+    element.showPopover();
+  });
+}

@@ -1,0 +1,77 @@
+import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
+
+import { Problem, problemOf } from "../api.js";
+import { Connection, Mark, Preferences } from "../frame.js";
+import { t } from "../i18n.js";
+import { Button } from "../parts/button.js";
+import { SecretField } from "../parts/field.js";
+import { ProblemBox } from "../parts/problem.js";
+import { Loading } from "../parts/progress.js";
+import { replace } from "../router.js";
+import { session, signedOutBy, signIn } from "../session.js";
+
+const LINK = /^#\/sign-in\/([^/?]+)$/;
+
+/** Signs in by the link that the start of the demo prints. The token is taken out of the address before anything else can see it. */
+export async function signInByAddress() {
+  const token = LINK.exec(location.hash)?.[1];
+  if (!token) return;
+  replace("");
+  try {
+    await signIn({ link: decodeURIComponent(token) });
+  } catch (failure) {
+    // A refused link ends no session that there may be.
+    if (failure instanceof Problem && failure.status > 0) signedOutBy.value = "link";
+  }
+}
+
+/** @param {{ waiting: boolean }} props `waiting` while it is not known whether somebody is signed in */
+export function SignIn({ waiting }) {
+  const [key, setKey] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [fault, setFault] = useState("");
+  const [problem, setProblem] = useState(/** @type {Problem | null} */ (null));
+  useEffect(() => {
+    document.title = `${t("common.signIn.title")} · ${t("common.product")}`;
+  });
+
+  /** @param {SubmitEvent} event */
+  const submit = async (event) => {
+    event.preventDefault();
+    setProblem(null);
+    if (busy) return;
+    if (key.trim() === "") return setFault(t("common.signIn.missing"));
+    setFault("");
+    setBusy(true);
+    try {
+      await signIn({ key: key.trim() });
+    } catch (failure) {
+      setBusy(false);
+      if (failure instanceof Problem && [400, 401, 422].includes(failure.status)) setFault(t("common.signIn.refused"));
+      else setProblem(problemOf(failure));
+    }
+  };
+  const notice = signedOutBy.value && session.value === null ? t(`common.signIn.${signedOutBy.value}`) : null;
+  return html`
+    <main class="sign-in">
+      <${Connection} />
+      <div class="card">
+        <p class="brand"><${Mark} /><span>${t("common.product")}</span></p>
+        ${waiting
+          ? html`<${Loading} label=${t("common.loading")} />`
+          : html`
+              <h1>${t("common.signIn.title")}</h1>
+              ${notice && html`<p class="notice" role="status">${notice}</p>`}
+              <form novalidate onSubmit=${submit}>
+                <${SecretField} label=${t("common.signIn.key")} hint=${t("common.signIn.hint")} fault=${fault} value=${key} onChange=${setKey}
+                  autocomplete="current-password" autofocus required placeholder="cpk_…" />
+                <${ProblemBox} problem=${problem} />
+                <${Button} kind="primary" type="submit" busy=${busy}>${t("common.signIn.action")}<//>
+              </form>
+            `}
+      </div>
+      <div class="preferences"><${Preferences} /></div>
+    </main>
+  `;
+}
