@@ -23,6 +23,9 @@ export function Dialog({ title, onClose, actions, wide = false, onSubmit, childr
   useLayoutEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
+    // Not the button that closes it, which comes first: a field, or the first, harmless action.
+    const first = dialog?.querySelector(".dialog-body :is(input, select, textarea)") ?? dialog?.querySelector("footer .button");
+    /** @type {HTMLElement | null | undefined} */ (first)?.focus();
     return () => dialog?.close();
   }, []);
   const body = html`

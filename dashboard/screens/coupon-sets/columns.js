@@ -1,0 +1,94 @@
+import { html } from "htm/preact";
+
+import { path } from "../../address.js";
+import { date, enumeration, number } from "../../format.js";
+import { t } from "../../i18n.js";
+import { Badge } from "../../parts/badge.js";
+import { Button } from "../../parts/button.js";
+import { Code } from "../../parts/copy.js";
+import { Menu } from "../../parts/menu.js";
+import { StockBar } from "../../parts/stock-bar.js";
+import { place } from "../../router.js";
+import { can } from "../../session.js";
+
+/**
+ * @param {(opened: { set: any, dialog: "edit" | "delete" }) => void} open
+ * @returns {import("../../parts/table.js").Column[]}
+ */
+export function columnsOf(open) {
+  /** @type {(id: string) => import("../../parts/table.js").Column} */
+  const count = (id) => ({ id, title: t(`sets.column.${id}`), align: "end", sort: id, cell: (set) => number(set[id]) });
+  return [
+    { id: "name", title: t("sets.column.name"), main: true, sort: "name", cell: (set) => html`<${Name} set=${set} />` },
+    { id: "type", title: t("sets.column.type"), sort: "type", cell: (set) => t(`common.type.${set.type}`) },
+    { id: "codes", title: t("sets.column.codes"), cell: (set) => html`<${Codes} set=${set} />` },
+    { id: "stock", title: t("sets.column.stock"), cell: (set) => html`<${StockBar} set=${set} />` },
+    count("assigned"),
+    count("sent"),
+    count("used"),
+    {
+      id: "available",
+      title: t("sets.column.available"),
+      align: "end",
+      sort: "available",
+      cell: (set) => (set.available === null ? t("common.stock.unlimited") : number(set.available)),
+    },
+    { id: "forecast", title: t("sets.column.forecast"), cell: (set) => html`<${Forecast} forecast=${set.forecast} />` },
+    { id: "workflows", title: t("sets.column.workflows"), cell: (set) => html`<${Workflows} workflows=${set.usedInWorkflows} />` },
+    { id: "menu", title: t("sets.column.actions"), bare: true, cell: (set) => html`<${Actions} set=${set} open=${open} />` },
+  ];
+}
+
+/** @param {{ set: any }} props */
+function Name({ set }) {
+  const isNew = place.value.query.new === set.id;
+  return html`
+    <a class="row-link" href=${path`#/coupon-sets/${set.id}`} title=${set.name}>${set.name}</a>
+    ${isNew && html` <${Badge} kind="info">${t("sets.new")}<//>`}
+  `;
+}
+
+/** @param {{ set: any }} props */
+function Codes({ set }) {
+  if (set.type === "multiple") return t("sets.codes", { n: set.quantity });
+  const uses = set.quantity === null ? t("sets.uses.unlimited") : t("sets.uses", { n: set.quantity });
+  return html`<span class="code-and-uses"><${Code} code=${set.code} /><span class="soft">${uses}</span></span>`;
+}
+
+/** @param {{ forecast: { runsOutOn: string, earliest: string, latest: string | null } | null }} props */
+function Forecast({ forecast }) {
+  if (!forecast) return "–";
+  const { runsOutOn, earliest, latest } = forecast;
+  const range = latest
+    ? t("sets.forecast.between", { earliest: date(earliest), latest: date(latest) })
+    : t("sets.forecast.after", { earliest: date(earliest) });
+  return html`<time datetime=${runsOutOn} title=${range}>${date(runsOutOn)}</time>`;
+}
+
+/** @param {{ workflows: { id: string, name: string, state: string }[] }} props */
+function Workflows({ workflows }) {
+  if (workflows.length === 0) return "–";
+  const all = enumeration(workflows.map(({ name, state }) => `${name} (${t(`sets.workflow.${state}`)})`));
+  const text = workflows.length === 1 ? workflows[0].name : t("sets.workflows", { n: workflows.length });
+  return html`<span title=${all}>${text}</span>`;
+}
+
+/** @param {{ set: any, open: (opened: { set: any, dialog: "edit" | "delete" }) => void }} props */
+function Actions({ set, open }) {
+  const here = path`#/coupon-sets/${set.id}`;
+  const write = can("coupon-sets:write");
+  /** @type {(import("../../parts/menu.js").Item | false)[]} */
+  const items = [
+    { title: t("sets.action.statistics"), icon: "chart", href: here },
+    set.type === "multiple" && { title: t("sets.action.codes"), icon: "code", href: `${here}/codes` },
+    set.type === "multiple" && can("imports:write") && { title: t("sets.action.import"), icon: "import", href: `#/import?set=${set.id}` },
+    write && { title: t("sets.action.edit"), icon: "edit", onSelect: () => open({ set, dialog: "edit" }) },
+    write && { title: t("sets.action.delete"), icon: "delete", danger: true, onSelect: () => open({ set, dialog: "delete" }) },
+  ];
+  return html`
+    <span class="row-actions">
+      <${Button} kind="quiet" icon="chart" label=${t("sets.statisticsOf", { name: set.name })} href=${here} />
+      <${Menu} label=${t("sets.actionsOf", { name: set.name })} items=${items.filter(Boolean)} />
+    </span>
+  `;
+}

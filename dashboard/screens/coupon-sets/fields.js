@@ -1,0 +1,149 @@
+import { html } from "htm/preact";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+
+import { t } from "../../i18n.js";
+import { Checkbox, Choice, faultOf, TextField } from "../../parts/field.js";
+import { ProblemBox } from "../../parts/problem.js";
+import { SetPicker } from "../../parts/set-picker.js";
+
+/** @typedef {import("./draft.js").Draft} Draft */
+/** @typedef {import("../../api.js").Problem} Problem */
+
+/** Where the problems belong that are not about one field's form. @type {Record<string, string>} */
+const PLACES = {
+  "name-taken": "/name",
+  "quantity-below-assigned": "/quantity",
+  "child-set-cycle": "/childCouponSetId",
+  "child-set-chain-too-long": "/childCouponSetId",
+};
+const MAIN = ["/name", "/code", "/quantity"];
+const FOLDED = [
+  "/expiresAt",
+  "/timezone",
+  "/validForDays",
+  "/lowStockThreshold",
+  "/childCouponSetId",
+  "/onRepeat",
+  "/sameCodeUntil",
+  "/assignmentsPerContact",
+  "/uniqueInTenant",
+  "/ignoreCase",
+];
+
+/**
+ * The fields of a set, for creating and for changing one. What most sets do not need is folded away.
+ * @param {{
+ *   draft: Draft,
+ *   onChange: (draft: Draft) => void,
+ *   faults: Record<string, string>,
+ *   problem: Problem | null,
+ *   id?: string,
+ * }} props `faults` are found here, `problem` by the service; `id` is that of a set that exists
+ */
+export function SetFields({ draft, onChange, faults, problem, id }) {
+  const fields = useRef(/** @type {HTMLElement | null} */ (null));
+  /** @param {string} pointer */
+  const fault = (pointer) => faults[pointer] ?? faultOf(problem, pointer) ?? (problem && PLACES[problem.code] === pointer ? told(problem) : null);
+  const [open, setOpen] = useState(false);
+  const faulty = FOLDED.some(fault);
+  useEffect(() => {
+    if (faulty) setOpen(true);
+  }, [faulty]);
+  // The first field that is wrong takes the focus, once its fold is open.
+  useEffect(() => {
+    /** @type {HTMLElement | null | undefined} */ (fields.current?.querySelector("[aria-invalid=true]"))?.focus();
+  }, [faults, problem, faulty && open]);
+  /** @type {<Name extends keyof Draft>(name: Name) => (value: Draft[Name]) => void} */
+  const put = (name) => (value) => onChange({ ...draft, [name]: value });
+  const placed = problem && (PLACES[problem.code] || (problem.errors.length > 0 && problem.errors.every(({ pointer }) => [...MAIN, ...FOLDED].includes(pointer))));
+  return html`
+    <div class="form" ref=${fields}>
+      <${TextField} label=${t("sets.name")} hint=${t("sets.name.hint")} fault=${fault("/name")} value=${draft.name} onChange=${put("name")}
+        required maxlength="200" />
+      ${draft.type === "single" && html`<${SingleFields} ...${{ draft, put, fault, id }} />`}
+      <details class="fold" open=${open} onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
+        <summary>${t("sets.more")} <span class="soft">${t("sets.more.what")}</span></summary>
+        <div class="form">
+          <${ExpiryFields} ...${{ draft, put, fault }} />
+          <${TextField} label=${t("sets.lowStockThreshold")} hint=${t("sets.lowStockThreshold.hint")} fault=${fault("/lowStockThreshold")}
+            value=${draft.lowStockThreshold} onChange=${put("lowStockThreshold")} inputmode="numeric" />
+          <${SetPicker} label=${t("sets.child")} hint=${t("sets.child.hint")} fault=${fault("/childCouponSetId")} without=${id}
+            value=${draft.childCouponSetId} onChange=${(/** @type {any} */ set) => put("childCouponSetId")(set?.id ?? null)} />
+          <${RepeatFields} ...${{ draft, put, fault }} />
+          ${draft.type === "multiple" && html`
+            <${Checkbox} label=${t("sets.uniqueInTenant")} hint=${t("sets.uniqueInTenant.hint")} fault=${fault("/uniqueInTenant")}
+              checked=${draft.uniqueInTenant} onChange=${put("uniqueInTenant")} />
+            <${Checkbox} label=${t("sets.ignoreCase")} hint=${t("sets.ignoreCase.hint")} fault=${fault("/ignoreCase")}
+              checked=${draft.ignoreCase} onChange=${put("ignoreCase")} />
+          `}
+        </div>
+      </details>
+      <${ProblemBox} problem=${placed ? null : problem} />
+    </div>
+  `;
+}
+
+/** @typedef {{ draft: Draft, put: (name: keyof Draft) => (value: any) => void, fault: (pointer: string) => string | null, id?: string }} Part */
+
+/** @param {Part} props */
+function SingleFields({ draft, put, fault, id }) {
+  const number = html`
+    <${TextField} label=${t("sets.quantity.number")} hideLabel fault=${fault("/quantity")} value=${draft.quantity} onChange=${put("quantity")}
+      inputmode="numeric" placeholder="200" />
+  `;
+  const limits = [
+    { value: "limited", title: t("sets.quantity.limited"), more: number },
+    { value: "unlimited", title: t("sets.quantity.unlimited") },
+  ];
+  return html`
+    <${TextField} label=${t("sets.code")} hint=${t(id === undefined ? "sets.code.hint" : "sets.code.fixed")} fault=${fault("/code")}
+      value=${draft.code} onChange=${put("code")} required maxlength="255" spellcheck=${false} autocapitalize="off" readonly=${id !== undefined} />
+    <${Choice} label=${t("sets.quantity")} value=${draft.limited ? "limited" : "unlimited"} options=${limits}
+      onChange=${(/** @type {string} */ value) => put("limited")(value === "limited")} />
+  `;
+}
+
+/** @param {Part} props */
+function ExpiryFields({ draft, put, fault }) {
+  const zones = useId();
+  return html`
+    <div class="pair">
+      <${TextField} label=${t("sets.expiresAt.day")} type="date" fault=${fault("/expiresAt")} value=${draft.day} onChange=${put("day")} />
+      <${TextField} label=${t("sets.expiresAt.time")} type="time" hint=${t("sets.expiresAt.time.hint")} value=${draft.time} onChange=${put("time")} />
+    </div>
+    <div class="pair">
+      <${TextField} label=${t("sets.timezone")} fault=${fault("/timezone")} value=${draft.timezone} onChange=${put("timezone")} list=${zones} />
+      <datalist id=${zones}>${Intl.supportedValuesOf("timeZone").map((zone) => html`<option value=${zone}></option>`)}</datalist>
+      <${TextField} label=${t("sets.validForDays")} hint=${t("sets.validForDays.hint")} fault=${fault("/validForDays")}
+        value=${draft.validForDays} onChange=${put("validForDays")} inputmode="numeric" />
+    </div>
+  `;
+}
+
+/** @param {Part} props */
+function RepeatFields({ draft, put, fault }) {
+  const most = html`
+    <${TextField} label=${t("sets.assignmentsPerContact")} hint=${t("sets.assignmentsPerContact.hint")} fault=${fault("/assignmentsPerContact")}
+      value=${draft.assignmentsPerContact} onChange=${put("assignmentsPerContact")} inputmode="numeric" />
+  `;
+  const until = html`
+    <${Choice} label=${t("sets.sameCodeUntil")} value=${draft.sameCodeUntil} onChange=${put("sameCodeUntil")}
+      options=${["always", "expired", "used"].map((value) => ({ value, title: t(`sets.sameCodeUntil.${value}`) }))} />
+  `;
+  const more = { newCode: most, sameCode: until, refuse: undefined };
+  return html`
+    <${Choice} label=${t("sets.onRepeat")} value=${draft.onRepeat} onChange=${put("onRepeat")} fault=${fault("/onRepeat")}
+      options=${/** @type {const} */ (["newCode", "sameCode", "refuse"]).map((value) => ({
+        value,
+        title: t(`sets.onRepeat.${value}`),
+        hint: t(`sets.onRepeat.${value}.hint`),
+        more: more[value],
+      }))} />
+  `;
+}
+
+/** @param {Problem} problem */
+function told(problem) {
+  if (problem.code === "quantity-below-assigned") return t("sets.quantity.belowAssigned", { n: problem.more.assigned });
+  return t(`common.problem.${problem.code}`);
+}

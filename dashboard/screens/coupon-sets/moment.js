@@ -1,0 +1,31 @@
+/**
+ * An instant by the clocks of a zone, as the fields for a day and a time have it. Midnight is the end of the day before, as the
+ * service takes a day without a time.
+ * @param {string | null} instant
+ * @param {string} timeZone
+ */
+export function dayAndTime(instant, timeZone) {
+  if (!instant) return { day: "", time: "" };
+  const { day, time } = local(new Date(instant), timeZone);
+  if (time === "00:00:00") return { day: local(new Date(Date.parse(instant) - 1000), timeZone).day, time: "" };
+  return { day, time: time.endsWith(":00") ? time.slice(0, 5) : time };
+}
+
+/**
+ * @param {Date} at
+ * @param {string} timeZone
+ */
+function local(at, timeZone) {
+  const format = new Intl.DateTimeFormat("en", {
+    timeZone,
+    hourCycle: "h23",
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+  });
+  const part = Object.fromEntries(format.formatToParts(at).map(({ type, value }) => [type, value]));
+  return { day: `${part.year}-${part.month}-${part.day}`, time: `${part.hour}:${part.minute}:${part.second}` };
+}

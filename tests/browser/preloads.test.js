@@ -1,0 +1,44 @@
+/** The page names all that its first screen is made of, so that the browser asks for everything at once. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { dashboard } from "./support/sources.js";
+
+const page = readFileSync(new URL("index.html", dashboard), "utf8");
+/** @type {Record<string, string>} */
+const bare = JSON.parse(/<script type="importmap">([\s\S]*?)<\/script>/.exec(page)?.[1] ?? "{}").imports;
+
+/** Where a file of the page's version lies in the repository. @param {string} address */
+function fileOf(address) {
+  const path = address.replace(/^(\.\/)?%VERSION%\//, "");
+  return new URL(path.startsWith("vendor/") ? `../${path}` : path, dashboard);
+}
+
+/**
+ * What a module imports, and what that imports, but not what it loads only when it is wanted.
+ * @param {URL} module
+ * @param {Set<string>} [found]
+ */
+function importsOf(module, found = new Set()) {
+  if (found.has(module.href)) return found;
+  found.add(module.href);
+  for (const [, name] of readFileSync(module, "utf8").matchAll(/\bfrom\s*"([^"]+)"/g)) {
+    importsOf(name in bare ? fileOf(bare[name]) : new URL(name, module), found);
+  }
+  return found;
+}
+
+test("the page preloads exactly the modules of the frame, of signing in and of the list of sets", () => {
+  const named = [...page.matchAll(/<link rel="modulepreload" href="([^"]+)"/g)].map(([, address]) => fileOf(address).href);
+  const needed = new Set([...importsOf(new URL("app.js", dashboard)), ...importsOf(new URL("screens/coupon-sets.js", dashboard))]);
+  needed.delete(new URL("app.js", dashboard).href);
+  for (const section of ["common", "sets"]) needed.add(new URL(`texts/en/${section}.js`, dashboard).href);
+  assert.deepEqual(named.sort(), [...needed].sort());
+});
+
+test("every file that the page names exists", () => {
+  const named = [...page.matchAll(/"((?:\.\/)?%VERSION%\/[^"]+)"/g)].map(([, address]) => address);
+  assert.ok(named.length > 20);
+  assert.deepEqual(named.filter((address) => !existsSync(fileOf(address))), []);
+});
