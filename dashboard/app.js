@@ -37,7 +37,7 @@ function App() {
   }, [user, path]);
   if (!user) return html`<${SignIn} waiting=${user === undefined} />`;
   const now = shown.value;
-  return html`<${Frame}>${now ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
+  return html`<${Frame}>${now && path !== "" ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
 }
 
 /** A screen that breaks is told of in its place, and the way to the others stays open. @param {{ now: import("./router.js").Shown }} props */

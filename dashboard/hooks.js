@@ -2,10 +2,9 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 
 import { withQuery } from "./address.js";
-import { api, isAbort, online, problemOf } from "./api.js";
+import { api, isAbort, online, Problem, problemOf } from "./api.js";
 
 /** @typedef {import("./address.js").Query} Query */
-/** @typedef {import("./api.js").Problem} Problem */
 
 const PAGE = 100;
 const LARGEST_PAGE = 1000;
@@ -54,7 +53,8 @@ export function useList(path, query = {}) {
         const change = await load(stop.signal);
         if (!stop.signal.aborted) put({ ...change, loading: false, problem: null });
       } catch (failure) {
-        if (!isAbort(failure) && !stop.signal.aborted) put({ loading: false, problem: problemOf(failure) });
+        if (isAbort(failure) || stop.signal.aborted || isLost(failure)) return;
+        put({ loading: false, problem: problemOf(failure) });
       }
     });
     return work.current.turn;
@@ -97,6 +97,7 @@ export function useList(path, query = {}) {
     });
   }, [address]);
 
+  useReturn(refresh);
   return { rows: state.rows, more: state.next !== null, loading: state.loading, problem: state.problem, loadMore, refresh };
 }
 
@@ -124,7 +125,7 @@ export function useGet(path, query) {
       const value = await api.get(address, { signal });
       if (!signal.aborted) setState({ address, value, problem: null });
     } catch (failure) {
-      if (isAbort(failure)) return;
+      if (isAbort(failure) || isLost(failure)) return;
       setState((before) => ({ address, value: before.address === address ? before.value : null, problem: problemOf(failure) }));
     }
   }, [address]);
@@ -133,6 +134,7 @@ export function useGet(path, query) {
     void refresh();
     return () => stop.current.abort();
   }, [refresh]);
+  useReturn(refresh);
 
   const current = state.address === address;
   const value = current ? state.value : null;
@@ -167,11 +169,7 @@ export function usePolling(refresh, ms) {
       if (!ended) timer = setTimeout(run, ms);
     };
     timer = setTimeout(run, ms);
-    let wasOnline = online.peek();
-    const forget = online.subscribe((isOnline) => {
-      if (isOnline && !wasOnline) void run();
-      wasOnline = isOnline;
-    });
+    const forget = whenBack(run);
     document.addEventListener("visibilitychange", run);
     return () => {
       ended = true;
@@ -180,6 +178,28 @@ export function usePolling(refresh, ms) {
       document.removeEventListener("visibilitychange", run);
     };
   }, [ms]);
+}
+
+/**
+ * Nothing is shown for it, since the frame tells of the connection, and what was asked is asked again when it is back.
+ * @param {unknown} failure
+ */
+function isLost(failure) {
+  return failure instanceof Problem && failure.code === "offline";
+}
+
+/** @param {() => void} then */
+function whenBack(then) {
+  let was = online.peek();
+  return online.subscribe((is) => {
+    if (is && !was) then();
+    was = is;
+  });
+}
+
+/** @param {() => void} refresh */
+function useReturn(refresh) {
+  useEffect(() => whenBack(refresh), [refresh]);
 }
 
 /**

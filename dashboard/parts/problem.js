@@ -6,12 +6,11 @@ import { Copy } from "./copy.js";
 import { Icon } from "./icon.js";
 
 /**
- * What went wrong and what can be done, with the request id that finds it in the service's log. Shows nothing for null, and for
- * `offline`, of which the bar of the frame tells.
+ * What went wrong and what can be done, with the request id that finds it in the service's log. Shows nothing for null.
  * @param {{ problem: import("../api.js").Problem | null, onRetry?: () => void }} props
  */
 export function ProblemBox({ problem, onRetry }) {
-  if (!problem || problem.code === "offline") return null;
+  if (!problem) return null;
   const { code, requestId } = problem;
   const title = has(`common.problem.${code}`) ? t(`common.problem.${code}`) : problem.title || t("common.problem.other");
   const names = [...(problem.more.couponSets ?? []), ...(problem.more.workflows ?? []).map((/** @type {any} */ one) => one.name)];

@@ -72,6 +72,7 @@ export default {
   "notAllowed.text": "Your key may not see this: it lacks the scope {scope}.",
 
   requestId: "Request id",
+  "problem.offline": "No connection to the service",
   "problem.other": "Something went wrong",
   "problem.broken": "Something went wrong in this page",
   "problem.strange-answer": "Something between this page and the service answered instead of it",
@@ -93,6 +94,7 @@ export default {
   "problem.unavailable": "The service cannot answer right now",
   "problem.overloaded": "The service has too much to do right now",
   "problem.too-many-imports": "Too many imports are waiting",
+  "todo.offline": "Try again when the connection is back.",
   "todo.broken": "Load the page again. If that does not help, tell the person who runs Couponry.",
   "todo.strange-answer": "Try again. If that does not help, tell the person who runs Couponry.",
   "todo.cross-site-request": "Load the page again.",

@@ -72,6 +72,7 @@ export default {
   "notAllowed.text": "Tu clave no permite ver esto: le falta el permiso {scope}.",
 
   requestId: "Id de la petición",
+  "problem.offline": "Sin conexión con el servicio",
   "problem.other": "Algo ha salido mal",
   "problem.broken": "Algo ha salido mal en esta página",
   "problem.strange-answer": "Ha respondido algo que está entre esta página y el servicio",
@@ -93,6 +94,7 @@ export default {
   "problem.unavailable": "El servicio no puede responder ahora",
   "problem.overloaded": "El servicio tiene demasiado trabajo ahora",
   "problem.too-many-imports": "Hay demasiadas importaciones en espera",
+  "todo.offline": "Inténtalo de nuevo cuando vuelva la conexión.",
   "todo.broken": "Vuelve a cargar la página. Si no ayuda, avisa a quien administra Couponry.",
   "todo.strange-answer": "Inténtalo de nuevo. Si no ayuda, avisa a quien administra Couponry.",
   "todo.cross-site-request": "Vuelve a cargar la página.",
