@@ -49,6 +49,12 @@ export function date(at, timeZone) {
   return formatter(Intl.DateTimeFormat, options).format(new Date(at));
 }
 
+/** A day, with its year only if that is not this one. @param {string} at */
+export function shortDate(at) {
+  const year = Number(at.slice(0, 4)) === new Date().getFullYear() ? undefined : "numeric";
+  return formatter(Intl.DateTimeFormat, { day: "numeric", month: "short", year, timeZone: isDay(at) ? "UTC" : undefined }).format(new Date(at));
+}
+
 /**
  * @param {string | Date} at
  * @param {string} [timeZone] the browser's where it is left out

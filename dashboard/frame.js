@@ -38,9 +38,7 @@ export function Frame({ children }) {
     <header class="bar">
       <a class="brand" href=${href("/coupon-sets")}><${Mark} /><span>${t("common.product")}</span></a>
       ${can("coupon-sets:read") && html`
-        <button type="button" class="find" onClick=${find}>
-          <${Icon} name="search" /><span>${t("common.find")}</span><kbd aria-hidden="true">/</kbd>
-        </button>
+        <${Button} kind="quiet" icon="search" class="find" onClick=${find}>${t("common.find")}<kbd aria-hidden="true">/</kbd><//>
       `}
       <${UserMenu} />
     </header>

@@ -11,13 +11,14 @@ import { Icon } from "./icon.js";
  *   busy?: boolean,
  *   href?: string,
  *   type?: "button" | "submit",
+ *   class?: string,
  *   children?: any,
  *   [more: string]: any,
  * }} props the rest goes to the element. `busy` shows that it works, and takes no click meanwhile
  */
-export function Button({ kind = "plain", icon, label, busy = false, href, type = "button", children, onClick, ...rest }) {
+export function Button({ kind = "plain", icon, label, busy = false, href, type = "button", children, onClick, class: more = "", ...rest }) {
   const content = html`${icon && html`<${Icon} name=${icon} />`}${children && html`<span>${children}</span>`}`;
-  const style = `button ${kind}${icon && !children ? " square" : ""}${busy ? " busy" : ""}`;
+  const style = `button ${kind}${icon && !children ? " square" : ""}${busy ? " busy" : ""} ${more}`;
   if (href) return html`<a class=${style} href=${href} aria-label=${label} title=${label} onClick=${onClick} ...${rest}>${content}</a>`;
   // A busy button keeps the focus, which a disabled one would lose.
   return html`

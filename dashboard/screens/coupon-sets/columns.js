@@ -1,7 +1,7 @@
 import { html } from "htm/preact";
 
 import { path } from "../../address.js";
-import { date, enumeration, number } from "../../format.js";
+import { date, enumeration, number, shortDate } from "../../format.js";
 import { t } from "../../i18n.js";
 import { Badge } from "../../parts/badge.js";
 import { Button } from "../../parts/button.js";
@@ -20,7 +20,6 @@ export function columnsOf(open) {
   const count = (id) => ({ id, title: t(`sets.column.${id}`), align: "end", sort: id, cell: (set) => number(set[id]) });
   return [
     { id: "name", title: t("sets.column.name"), main: true, sort: "name", cell: (set) => html`<${Name} set=${set} />` },
-    { id: "type", title: t("sets.column.type"), sort: "type", cell: (set) => t(`common.type.${set.type}`) },
     { id: "codes", title: t("sets.column.codes"), cell: (set) => html`<${Codes} set=${set} />` },
     { id: "stock", title: t("sets.column.stock"), cell: (set) => html`<${StockBar} set=${set} />` },
     count("assigned"),
@@ -31,7 +30,7 @@ export function columnsOf(open) {
       title: t("sets.column.available"),
       align: "end",
       sort: "available",
-      cell: (set) => (set.available === null ? t("common.stock.unlimited") : number(set.available)),
+      cell: (set) => (set.available === null ? "∞" : number(set.available)),
     },
     { id: "forecast", title: t("sets.column.forecast"), cell: (set) => html`<${Forecast} forecast=${set.forecast} />` },
     { id: "workflows", title: t("sets.column.workflows"), cell: (set) => html`<${Workflows} workflows=${set.usedInWorkflows} />` },
@@ -43,16 +42,18 @@ export function columnsOf(open) {
 function Name({ set }) {
   const isNew = place.value.query.new === set.id;
   return html`
-    <a class="row-link" href=${path`#/coupon-sets/${set.id}`} title=${set.name}>${set.name}</a>
-    ${isNew && html` <${Badge} kind="info">${t("sets.new")}<//>`}
+    <span class="lines">
+      <a class="row-link" href=${path`#/coupon-sets/${set.id}`} title=${set.name}>${set.name}</a>
+      <span class="soft">${t(`common.type.${set.type}`)}${isNew && html` <${Badge} kind="info">${t("sets.new")}<//>`}</span>
+    </span>
   `;
 }
 
 /** @param {{ set: any }} props */
 function Codes({ set }) {
   if (set.type === "multiple") return t("sets.codes", { n: set.quantity });
-  const uses = set.quantity === null ? t("sets.uses.unlimited") : t("sets.uses", { n: set.quantity });
-  return html`<span class="code-and-uses"><${Code} code=${set.code} /><span class="soft">${uses}</span></span>`;
+  const uses = set.quantity === null ? t("common.stock.unlimited") : t("sets.uses", { n: set.quantity });
+  return html`<span class="lines"><${Code} code=${set.code} /><span class="soft">${uses}</span></span>`;
 }
 
 /** @param {{ forecast: { runsOutOn: string, earliest: string, latest: string | null } | null }} props */
@@ -62,7 +63,7 @@ function Forecast({ forecast }) {
   const range = latest
     ? t("sets.forecast.between", { earliest: date(earliest), latest: date(latest) })
     : t("sets.forecast.after", { earliest: date(earliest) });
-  return html`<time datetime=${runsOutOn} title=${range}>${date(runsOutOn)}</time>`;
+  return html`<time datetime=${runsOutOn} title=${range}>${shortDate(runsOutOn)}</time>`;
 }
 
 /** @param {{ workflows: { id: string, name: string, state: string }[] }} props */

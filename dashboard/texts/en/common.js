@@ -7,7 +7,7 @@ export default {
   "area.settings": "Settings",
   navigation: "Main",
   skip: "Skip to the content",
-  find: "Find a set or a code",
+  find: "Search",
   user: "Your session",
   signedInWith: "Signed in with the key “{key}”",
   signOut: "Sign out",

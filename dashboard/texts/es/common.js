@@ -7,7 +7,7 @@ export default {
   "area.settings": "Ajustes",
   navigation: "Principal",
   skip: "Saltar al contenido",
-  find: "Buscar un conjunto o un código",
+  find: "Buscar",
   user: "Tu sesión",
   signedInWith: "Sesión iniciada con la clave «{key}»",
   signOut: "Cerrar sesión",

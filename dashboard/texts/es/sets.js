@@ -30,7 +30,6 @@ export default {
   new: "Nuevo",
 
   "column.name": "Nombre",
-  "column.type": "Tipo",
   "column.codes": "Códigos",
   "column.stock": "Existencias",
   "column.assigned": "Asignados",
@@ -42,7 +41,6 @@ export default {
   "column.actions": "Acciones",
   codes: { one: "{n} código", many: "{n} de códigos", other: "{n} códigos" },
   uses: { one: "{n} uso", many: "{n} de usos", other: "{n} usos" },
-  "uses.unlimited": "Usos sin límite",
   workflows: { one: "{n} flujo", many: "{n} de flujos", other: "{n} flujos" },
   "workflow.draft": "borrador",
   "workflow.active": "activo",
@@ -98,7 +96,7 @@ export default {
   "code.hint": "Tal como lo conoce tu tienda. Después no se puede cambiar.",
   "code.fixed": "El código de un conjunto no se puede cambiar.",
   quantity: "¿Cuántas veces se puede usar?",
-  "quantity.limited": "Un número de veces",
+  "quantity.limited": "Hasta un número de veces",
   "quantity.number": "Número de usos",
   "quantity.unlimited": "Sin límite",
   "quantity.belowAssigned": {
