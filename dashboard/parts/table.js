@@ -1,5 +1,5 @@
 import { html } from "htm/preact";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { t } from "../i18n.js";
 import { Icon } from "./icon.js";
@@ -87,15 +87,19 @@ function Head({ column, sort, onSort }) {
 
 /** @param {{ row: any, columns: Column[], index: number, marked: boolean }} props */
 function Row({ row, columns, index, marked }) {
-  return html`
-    <tr role="row" aria-rowindex=${index} class=${marked ? "marked" : undefined}>
-      ${columns.map(({ id, title, cell, align, main, bare }) => html`
-        <td key=${id} role="cell" class=${[id, align, main && "main"].filter(Boolean).join(" ")} data-title=${main || bare ? undefined : title}>
-          ${cell(row)}
-        </td>
-      `)}
-    </tr>
-  `;
+  // While the table is scrolled the rows that stay are the same as before.
+  return useMemo(
+    () => html`
+      <tr role="row" aria-rowindex=${index} class=${marked ? "marked" : undefined}>
+        ${columns.map(({ id, title, cell, align, main, bare }) => html`
+          <td key=${id} role="cell" class=${[id, align, main && "main"].filter(Boolean).join(" ")} data-title=${main || bare ? undefined : title}>
+            ${cell(row)}
+          </td>
+        `)}
+      </tr>
+    `,
+    [row, columns, index, marked],
+  );
 }
 
 /** Stands for the rows that are not rendered. @param {{ height: number, columns: number }} props */

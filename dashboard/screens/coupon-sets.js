@@ -1,6 +1,6 @@
 /** The list of coupon sets: creating one, searching for sets and codes, filtering, and the list itself. */
 import { html } from "htm/preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { useGet, useList, usePolling, useSettled } from "../hooks.js";
 import { t } from "../i18n.js";
@@ -11,7 +11,8 @@ import { Page } from "../parts/page.js";
 import { ProblemBox } from "../parts/problem.js";
 import { Table } from "../parts/table.js";
 import { go, place, replace } from "../router.js";
-import { can } from "../session.js";
+import { can, session } from "../session.js";
+import { language } from "../settings.js";
 import { columnsOf } from "./coupon-sets/columns.js";
 import { DeleteSet } from "./coupon-sets/delete.js";
 import { EditSet } from "./coupon-sets/edit.js";
@@ -43,6 +44,7 @@ export default function CouponSets({ query }) {
   usePolling(list.refresh, list.rows.length > SHORT_LIST ? 20_000 : 5_000);
   const codes = useGet(query.q ? "/v1/coupons" : null, { code: query.q, limit: 5 }).value?.results ?? [];
   const [open, setOpen] = useState(/** @type {{ set: any, dialog: "edit" | "delete" } | null} */ (null));
+  const columns = useMemo(() => columnsOf(setOpen), [language.value, session.value]);
   const filtered = Boolean(query.q || query.type || state);
   const close = () => setOpen(null);
   useEffect(() => {
@@ -70,7 +72,7 @@ export default function CouponSets({ query }) {
       <${FoundCodes} found=${codes} code=${query.q} />
       <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
       <p class="unseen" role="status">${filtered && !list.loading && t(list.more ? "sets.foundMore" : "sets.found", { n: list.rows.length })}</p>
-      <${Table} fill label=${t("sets.title")} columns=${columnsOf(setOpen)} rows=${list.rows} sort=${sort}
+      <${Table} fill label=${t("sets.title")} columns=${columns} rows=${list.rows} sort=${sort}
         onSort=${(/** @type {string} */ wanted) => change({ sort: wanted })} more=${list.more} loading=${list.loading} onMore=${list.loadMore}
         marked=${(/** @type {any} */ set) => set.id === query.new}
         empty=${!list.problem && (filtered ? html`<${NothingFits} code=${codes.length > 0} />` : html`<${NoSets} />`)} />
