@@ -212,7 +212,7 @@ pub(super) struct ListFilter<'a> {
     pub stock: Option<&'a str>,
     /// Sets that run out soon.
     pub run_out: &'a [i32],
-    /// `name`, `createdAt` or `available`.
+    /// `createdAt`, `name`, `type` or a counter.
     pub sort: &'a str,
     pub descending: bool,
     pub after: Option<(&'a str, Uuid)>,
@@ -233,14 +233,18 @@ pub(super) async fn list(
              select s.set_no, s.id,
                     case $4
                       when 'name' then s.name_key
+                      when 'type' then s.type
                       when 'available' then lpad(coalesce(c.available, 9223372036854775807)::text, 19, '0')
+                      when 'assigned' then lpad(c.assigned::text, 19, '0')
+                      when 'sent' then lpad(c.sent::text, 19, '0')
+                      when 'used' then lpad(c.used::text, 19, '0')
                       else ''
                     end collate "C" as sort_key
                from coupon_sets s
                left join lateral (
-                 select c.available
+                 select c.available, c.assigned, c.sent, c.used
                    from coupon_set_counters c
-                  where ($4 = 'available' or $9::text is not null or $10::text is not null)
+                  where ($4 in ('available', 'assigned', 'sent', 'used') or $9::text is not null or $10::text is not null)
                     and c.tenant_id = s.tenant_id and c.set_no = s.set_no
                ) c on true
               where s.tenant_id = $1 and s.deleted_at is null

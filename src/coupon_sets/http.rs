@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
+use crate::statistics::{Forecast, forecasts};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
 
 pub(crate) fn router() -> Router<App> {
@@ -68,38 +69,82 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a list is sorted by; a minus turns the order round.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Sort {
-    #[serde(rename = "name")]
+/// What a list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
     Name,
-    #[serde(rename = "-name")]
-    NameDescending,
-    #[serde(rename = "createdAt")]
+    Type,
     CreatedAt,
-    #[default]
-    #[serde(rename = "-createdAt")]
-    CreatedAtDescending,
-    #[serde(rename = "available")]
     Available,
-    #[serde(rename = "-available")]
-    AvailableDescending,
+    Assigned,
+    Sent,
+    Used,
 }
 
-impl Sort {
-    fn column(self) -> &'static str {
+impl Column {
+    const ALL: [Self; 7] = [
+        Self::Name,
+        Self::Type,
+        Self::CreatedAt,
+        Self::Available,
+        Self::Assigned,
+        Self::Sent,
+        Self::Used,
+    ];
+
+    fn as_str(self) -> &'static str {
         match self {
-            Self::Name | Self::NameDescending => "name",
-            Self::CreatedAt | Self::CreatedAtDescending => "createdAt",
-            Self::Available | Self::AvailableDescending => "available",
+            Self::Name => "name",
+            Self::Type => "type",
+            Self::CreatedAt => "createdAt",
+            Self::Available => "available",
+            Self::Assigned => "assigned",
+            Self::Sent => "sent",
+            Self::Used => "used",
         }
     }
+}
 
-    fn descending(self) -> bool {
-        matches!(
-            self,
-            Self::NameDescending | Self::CreatedAtDescending | Self::AvailableDescending
-        )
+/// The order of a list: by a column, and the other way round where a minus stands before its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Sort {
+    column: Column,
+    descending: bool,
+}
+
+impl Default for Sort {
+    fn default() -> Self {
+        Self {
+            column: Column::CreatedAt,
+            descending: true,
+        }
+    }
+}
+
+impl TryFrom<String> for Sort {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (descending, name) = match text.strip_prefix('-') {
+            Some(name) => (true, name),
+            None => (false, &*text),
+        };
+        let column = Column::ALL
+            .into_iter()
+            .find(|column| column.as_str() == name);
+        let column = column.ok_or_else(|| {
+            let columns = Column::ALL.map(Column::as_str).join(", ");
+            format!("`sort` must be one of {columns}, or one of them with a minus before it")
+        })?;
+        Ok(Self { column, descending })
+    }
+}
+
+impl From<Sort> for String {
+    fn from(sort: Sort) -> Self {
+        let minus = if sort.descending { "-" } else { "" };
+        format!("{minus}{}", sort.column.as_str())
     }
 }
 
@@ -122,6 +167,13 @@ impl SetState {
     }
 }
 
+/// What a list tells of each set besides.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Include {
+    Forecast,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
@@ -132,8 +184,22 @@ struct ListQuery {
     stock: Option<Stock>,
     #[serde(default)]
     sort: Sort,
+    include: Option<Include>,
     limit: Option<u16>,
     cursor: Option<String>,
+}
+
+/// A set of a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Alone(CouponSet),
+    WithForecast {
+        #[serde(flatten)]
+        set: CouponSet,
+        /// Null if there is too little to say.
+        forecast: Option<Forecast>,
+    },
 }
 
 async fn list(
@@ -141,7 +207,7 @@ async fn list(
     caller: Caller<CouponSetsRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<CouponSet>>, Error> {
+) -> Result<Json<Page<Listed>>, Error> {
     let paging: Paging<(Sort, String, Uuid)> = Paging::new(query.limit, query.cursor.as_deref())?;
     if paging.key().is_some_and(|(sort, ..)| *sort != query.sort) {
         return Err(Error::malformed("`cursor` belongs to another `sort`."));
@@ -162,8 +228,8 @@ async fn list(
         state: query.state.map(SetState::as_str),
         stock: query.stock.map(Stock::as_str),
         run_out: &run_out,
-        sort: query.sort.column(),
-        descending: query.sort.descending() != paging.back(),
+        sort: query.sort.column.as_str(),
+        descending: query.sort.descending != paging.back(),
         after: paging.key().map(|(_, key, id)| (key.as_str(), *id)),
         rows: paging.rows(),
     };
@@ -171,8 +237,20 @@ async fn list(
     if query.stock.is_none() {
         stock::mark(&mut transaction, caller.tenant, &mut sets).await?;
     }
+    let forecasts = match query.include {
+        Some(Include::Forecast) => {
+            let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
+            Some(forecasts(&mut transaction, caller.tenant, &set_nos).await?)
+        }
+        None => None,
+    };
     transaction.commit().await?;
-    Ok(Json(paging.page(sets, &uri, |set| {
-        (query.sort, set.sort_key.clone(), set.id)
+    let page = paging.page(sets, &uri, |set| (query.sort, set.sort_key.clone(), set.id));
+    Ok(Json(page.map(|set| match &forecasts {
+        None => Listed::Alone(set),
+        Some(forecasts) => Listed::WithForecast {
+            forecast: forecasts.get(&set.set_no).copied(),
+            set,
+        },
     })))
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use serde_json::json;
 
+use crate::stock::write_history;
 use crate::support::TestApp;
 use crate::support::pages::{strings, walk};
 
@@ -124,6 +125,81 @@ async fn a_list_is_sorted_by_name_creation_or_available_and_paged_both_ways() {
 }
 
 #[tokio::test]
+async fn a_list_is_sorted_by_type_and_by_what_became_of_the_codes() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    // So many of each are assigned, sent and used. More than nine, so that they are ordered as numbers.
+    for (name, assigned, sent, used) in [("a", 10, 2, 0), ("b", 9, 3, 1), ("c", 11, 0, 2)] {
+        let set = if name == "b" {
+            shop.multiple(name, &[]).await
+        } else {
+            shop.single(name, "S", None).await
+        };
+        if name == "b" {
+            let codes: Vec<String> = (0..assigned).map(|n| format!("CODE-{n}")).collect();
+            let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+            set.fill(&codes).await;
+        }
+        let mut given = Vec::new();
+        for n in 0..assigned {
+            let contact = format!("contact {n}");
+            given.push(set.assign(&contact).await.expect(201).str("id").to_owned());
+        }
+        for id in &given[..sent] {
+            set.tell("sent", id).await.expect(200);
+        }
+        for id in &given[assigned - used..] {
+            set.tell("used", id).await.expect(200);
+        }
+    }
+    for (sort, names) in [
+        ("assigned", ["b", "a", "c"]),
+        ("sent", ["c", "a", "b"]),
+        ("used", ["a", "b", "c"]),
+        // Equals are in the order of their creation.
+        ("type", ["b", "a", "c"]),
+    ] {
+        let reversed: Vec<&str> = names.into_iter().rev().collect();
+        for (sort, names) in [
+            (sort.to_owned(), names.to_vec()),
+            (format!("-{sort}"), reversed),
+        ] {
+            let pages = walk(&shop.client, &format!("{SETS}?sort={sort}&limit=2")).await;
+            assert_eq!(strings(pages.iter().flatten(), "name"), names, "{sort}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_tells_when_each_set_runs_out_if_it_is_asked_to() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    // 10 a day, and enough for 3 or 30 days.
+    for (name, left) in [("soon", 30), ("late", 300)] {
+        let set = shop.single(name, "S", Some(41 + left)).await;
+        write_history(&app, &set, 10).await;
+    }
+    shop.single("unused", "S", Some(5)).await;
+    let alone = shop.client.get(SETS).await.expect(200);
+    assert!(!alone.text.contains("forecast"), "{}", alone.text);
+
+    let pages = walk(
+        &shop.client,
+        &format!("{SETS}?sort=name&include=forecast&limit=2"),
+    )
+    .await;
+    let sets = pages.concat();
+    assert_eq!(strings(&sets, "name"), ["late", "soon", "unused"]);
+    for set in &sets {
+        let id = set["id"].as_str().unwrap();
+        let statistics = shop.client.get(&format!("{SETS}/{id}/statistics")).await;
+        assert_eq!(set["forecast"], statistics.expect(200).body["forecast"]);
+        assert_eq!(set["forecast"].is_null(), set["name"] == "unused", "{set}");
+    }
+    assert_ne!(sets[0]["forecast"], sets[1]["forecast"]);
+}
+
+#[tokio::test]
 async fn a_page_stays_right_while_sets_come_and_go() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
@@ -164,6 +240,8 @@ async fn what_the_list_does_not_understand_is_400() {
         "limit=1&limit=2",
         "sort=price",
         "sort=Name",
+        "sort=--name",
+        "include=everything",
         "type=double",
         "state=active&color=red",
         "cursor=",
@@ -189,6 +267,7 @@ async fn a_cursor_of_another_order_or_list_is_refused() {
         "-createdAt",
         "available",
         "-available",
+        "used",
     ];
     for sort in sorts {
         let uri = format!("{SETS}?limit=1&sort={sort}");

@@ -13,7 +13,7 @@ async fn stock(set: &CouponSet) -> Value {
 }
 
 /// Writes the history of a set: one assignment five days ago, and so many on each of the four days since.
-async fn write_history(app: &TestApp, set: &CouponSet, daily: i32) {
+pub async fn write_history(app: &TestApp, set: &CouponSet, daily: i32) {
     let history = format!(
         "insert into contacts (tenant_id, contact_id)
          select tenant_id, 'history of ' || id from coupon_sets where id = '{id}';
