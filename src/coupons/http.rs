@@ -37,6 +37,7 @@ pub(crate) fn router() -> Router<App> {
 struct ListQuery {
     status: Option<Status>,
     prefix: Option<String>,
+    format: Option<Format>,
     limit: Option<u16>,
     cursor: Option<String>,
 }
@@ -65,7 +66,7 @@ async fn list(
         status: query.status,
         prefix: query.prefix,
     };
-    if accepts_csv(&headers) {
+    if asks_for_csv(&headers, query.format) {
         transaction.commit().await?;
         if query.limit.is_some() || query.cursor.is_some() {
             let detail = "As text/csv the list is one whole: leave out `limit` and `cursor`.";
@@ -97,15 +98,23 @@ async fn list(
     Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
 }
 
-/// Whether the caller names CSV among the types that it takes; all others get JSON.
-pub(crate) fn accepts_csv(headers: &HeaderMap) -> bool {
-    headers
+/// What may be asked for by a plain link, which cannot say what it accepts.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Format {
+    Csv,
+}
+
+/// Whether the caller asks for CSV, or names it among the types that it takes; all others get JSON.
+pub(crate) fn asks_for_csv(headers: &HeaderMap, format: Option<Format>) -> bool {
+    let accepted = headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case("text/csv"))
+        .any(|range| range.trim().eq_ignore_ascii_case("text/csv"));
+    accepted || matches!(format, Some(Format::Csv))
 }
 
 /// Codes that nobody is to get any more.

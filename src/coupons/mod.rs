@@ -16,7 +16,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use http::{accepts_csv, router};
+pub(crate) use http::{Format, asks_for_csv, router};
 
 use crate::tenants::TenantId;
 

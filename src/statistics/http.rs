@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::export::{self, Scope};
 use super::period::PeriodQuery;
 use crate::app::App;
-use crate::coupons::accepts_csv;
+use crate::coupons::asks_for_csv;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
 use crate::tenants::auth::{Caller, StatisticsRead};
@@ -29,7 +29,7 @@ async fn of_set(
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Error> {
     let mut snapshot = app.database.snapshot(caller.tenant).await?;
-    if accepts_csv(&headers) {
+    if asks_for_csv(&headers, query.format) {
         let scope = Scope::of_set(&mut snapshot, caller.tenant, set, &query).await?;
         snapshot.commit().await?;
         return Ok(export::stream(app.database, caller.tenant, scope));
@@ -46,7 +46,7 @@ async fn of_tenant(
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Error> {
     let mut snapshot = app.database.snapshot(caller.tenant).await?;
-    if accepts_csv(&headers) {
+    if asks_for_csv(&headers, query.format) {
         let scope = Scope::of_tenant(&mut snapshot, caller.tenant, &query).await?;
         snapshot.commit().await?;
         return Ok(export::stream(app.database, caller.tenant, scope));

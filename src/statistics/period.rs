@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::coupons::Format;
 use crate::error::{Error, Fault};
 use crate::time_zone::Zone;
 
@@ -18,6 +19,7 @@ pub(super) struct PeriodQuery {
     pub to: Option<String>,
     pub interval: Option<Interval>,
     pub timezone: Option<String>,
+    pub format: Option<Format>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -179,6 +181,7 @@ mod tests {
             to: Some(to.to_owned()),
             interval: serde_json::from_value(interval.into()).expect("an interval"),
             timezone: Some(zone.to_owned()),
+            ..PeriodQuery::default()
         };
         let now = "2027-01-01T00:00:00Z".parse().expect("a time");
         let period = query.period(Zone::UTC, now)?;

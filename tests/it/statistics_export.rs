@@ -28,6 +28,44 @@ fn column(file: &Answer, name: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_plain_link_gets_the_file_that_others_ask_for_by_its_type() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("main", &["A", "B"]).await;
+    set.assign("ann").await.expect(201);
+    for (uri, name) in [
+        (
+            format!("{}/coupons?status=assigned", set.path()),
+            "coupons.csv",
+        ),
+        (
+            format!("{}/statistics?from=2020-01-01", set.path()),
+            "assignments.csv",
+        ),
+        (
+            "/v1/statistics?from=2020-01-01".to_owned(),
+            "assignments.csv",
+        ),
+    ] {
+        let linked = shop
+            .client
+            .get(&format!("{uri}&format=csv"))
+            .await
+            .expect(200);
+        let asked = export(&shop.client, &uri).await.expect(200);
+        assert_eq!(linked.text, asked.text, "{uri}");
+        assert_eq!(linked.text.lines().count(), 2, "{}", linked.text);
+        for header in ["content-type", "content-disposition"] {
+            assert_eq!(linked.headers[header], asked.headers[header], "{uri}");
+        }
+        let disposition = format!("attachment; filename=\"{name}\"");
+        assert_eq!(linked.headers["content-disposition"], disposition);
+        let other = shop.client.get(&format!("{uri}&format=xml")).await;
+        assert_eq!(other.refusal(), "400 malformed-request", "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn the_export_has_every_assignment_once_and_in_its_order() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
