@@ -241,27 +241,35 @@ pub(super) async fn find(
     Ok(row.map(Import::from))
 }
 
+/// Which part of the list of imports.
+pub(super) struct ListFilter<'a> {
+    pub set_no: Option<i32>,
+    pub status: Option<&'a str>,
+    pub after: Option<Uuid>,
+    pub back: bool,
+    pub rows: i64,
+}
+
 /// Newest first; ids rise with the time of creation. The branches that do not apply are never executed.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
-    set_no: Option<i32>,
-    after: Option<Uuid>,
-    back: bool,
-    rows: i64,
+    filter: &ListFilter<'_>,
 ) -> sqlx::Result<Vec<Import>> {
     let rows = sqlx::query_as!(
         Row,
         r#"with page as (
              (select id
                 from imports
-               where not $4 and tenant_id = $1 and deleted_at is null and ($2::integer is null or set_no = $2) and ($3::uuid is null or id < $3)
+               where not $4 and tenant_id = $1 and deleted_at is null and ($2::integer is null or set_no = $2)
+                 and ($6::text is null or status = $6) and ($3::uuid is null or id < $3)
                order by id desc
                limit $5)
              union all
              (select id
                 from imports
-               where $4 and tenant_id = $1 and deleted_at is null and ($2::integer is null or set_no = $2) and id > $3
+               where $4 and tenant_id = $1 and deleted_at is null and ($2::integer is null or set_no = $2)
+                 and ($6::text is null or status = $6) and id > $3
                order by id
                limit $5)
            )
@@ -273,10 +281,11 @@ pub(super) async fn list(
              join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no
             order by case when $4 then i.id end, i.id desc"#,
         tenant as TenantId,
-        set_no,
-        after,
-        back,
-        rows
+        filter.set_no,
+        filter.after,
+        filter.back,
+        filter.rows,
+        filter.status
     )
     .fetch_all(connection)
     .await?;

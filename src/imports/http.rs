@@ -195,10 +195,34 @@ async fn find(
     import.map(Json).ok_or_else(|| Error::not_found("import"))
 }
 
+/// How far an import is.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Status {
+    Queued,
+    InProgress,
+    Finished,
+    Error,
+    Cancelled,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress => "inProgress",
+            Self::Finished => "finished",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ListQuery {
     coupon_set_id: Option<Uuid>,
+    status: Option<Status>,
     limit: Option<u16>,
     cursor: Option<String>,
 }
@@ -219,16 +243,14 @@ async fn list(
         ),
         None => None,
     };
-    let after = paging.key().copied();
-    let rows = db::list(
-        &mut transaction,
-        caller.tenant,
+    let filter = db::ListFilter {
         set_no,
-        after,
-        paging.back(),
-        paging.rows(),
-    )
-    .await?;
+        status: query.status.map(Status::as_str),
+        after: paging.key().copied(),
+        back: paging.back(),
+        rows: paging.rows(),
+    };
+    let rows = db::list(&mut transaction, caller.tenant, &filter).await?;
     transaction.commit().await?;
     Ok(Json(paging.page(rows, &uri, |import| import.id)))
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use crate::imports_life::ByHand;
 use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::shop::{CouponSet, Shop};
@@ -270,6 +271,34 @@ async fn imports_are_listed_newest_first_page_by_page_both_ways_and_by_set() {
 }
 
 #[tokio::test]
+async fn imports_are_listed_by_status() {
+    let (app, shop, set) = start().await;
+    let finished = set.fill(&["A"]).await;
+    let running = ByHand::store(&app, &set, "inProgress", &[&["B"]]).await;
+    for (query, ids) in [
+        ("status=finished", vec![finished["id"].clone()]),
+        ("status=inProgress", vec![json!(running.id)]),
+        ("status=queued", vec![]),
+        (
+            &format!("status=inProgress&couponSetId={}", set.id),
+            vec![json!(running.id)],
+        ),
+    ] {
+        let list = shop
+            .client
+            .get(&format!("/v1/imports?{query}"))
+            .await
+            .expect(200);
+        let found: Vec<Value> = list
+            .results()
+            .iter()
+            .map(|import| import["id"].clone())
+            .collect();
+        assert_eq!(found, ids, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_unknown_is_404_and_what_is_malformed_400() {
     let (app, shop, set) = start().await;
     let nobody = uuid::Uuid::now_v7();
@@ -301,6 +330,7 @@ async fn what_is_unknown_is_404_and_what_is_malformed_400() {
         "limit=1001",
         "cursor=x",
         "state=x",
+        "status=done",
     ] {
         let answer = shop.client.get(&format!("/v1/imports?{query}")).await;
         assert_eq!(answer.refusal(), "400 malformed-request", "{query}");
