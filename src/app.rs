@@ -37,6 +37,8 @@ use crate::outbound::Outbound;
 use crate::outbox::Written;
 use crate::statistics::roll_up;
 use crate::tenants::auth::Keys;
+use crate::tenants::link::OneTimeLink;
+use crate::tenants::session::Sessions;
 use crate::webhooks::courier::Courier;
 use crate::webhooks::sender;
 use crate::{
@@ -59,6 +61,8 @@ pub struct App {
     pub(crate) config: Arc<Config>,
     pub(crate) database: Database,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) link: Arc<OneTimeLink>,
     pub(crate) dealer: Dealer,
     pub(crate) recorder: Recorder,
     pub(crate) bell: Bell,
@@ -102,6 +106,8 @@ impl App {
             config: Arc::new(config),
             database,
             keys: Arc::default(),
+            sessions: Arc::default(),
+            link: Arc::default(),
             dealer,
             recorder,
             bell,
@@ -278,7 +284,11 @@ async fn envelope(mut request: Request, next: Next) -> Response {
         micros = started.elapsed().as_micros(),
         "request"
     );
-    response.headers_mut().insert(REQUEST_ID, id.0);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id.0);
+    // A cookie says who calls, and a cache does not know that the answer is for them alone.
+    let cache = headers.entry(header::CACHE_CONTROL);
+    cache.or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

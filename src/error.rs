@@ -32,6 +32,7 @@ kinds! {
     E0401 = BAD_REQUEST, "E0401", "Too many imports are queued";
     UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "A valid key is needed";
     MISSING_SCOPE = FORBIDDEN, "missing-scope", "The key lacks a scope";
+    CROSS_SITE_REQUEST = FORBIDDEN, "cross-site-request", "The request may come from another site";
     TENANT_SUSPENDED = FORBIDDEN, "tenant-suspended", "The tenant is suspended";
     NOT_FOUND = NOT_FOUND, "not-found", "There is no such resource";
     UNKNOWN_PATH = NOT_FOUND, "unknown-path", "There is no such path";

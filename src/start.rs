@@ -83,7 +83,8 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         let key = tenants::create_demo(app.database())
             .await
             .map_err(Error::Demo)?;
-        greet(listen, key.as_deref(), token.as_deref())?;
+        let link = tenants::make_demo_link(&app).await.map_err(Error::Demo)?;
+        greet(listen, key.as_deref(), link.as_deref(), token.as_deref())?;
     }
     tracing::info!(%listen, own_postgresql = own.is_some(), "serving");
     serve(listener, app, stop).await;
@@ -152,7 +153,12 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 /// What someone who has just started the service wants to know. On standard output: logs go elsewhere.
-fn greet(listen: SocketAddr, key: Option<&str>, token: Option<&str>) -> std::io::Result<()> {
+fn greet(
+    listen: SocketAddr,
+    key: Option<&str>,
+    link: Option<&str>,
+    token: Option<&str>,
+) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -164,6 +170,12 @@ fn greet(listen: SocketAddr, key: Option<&str>, token: Option<&str>) -> std::io:
         writeln!(
             out,
             "The API key of the demo tenant was shown at the first start; the operator can make another."
+        )?;
+    }
+    if let Some(link) = link {
+        writeln!(
+            out,
+            "Dashboard, this link signs in once: http://{listen}/dashboard/#/sign-in/{link}"
         )?;
     }
     if let Some(token) = token {

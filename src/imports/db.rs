@@ -9,10 +9,12 @@ use super::admission::Upload;
 use super::spool::{Chunk, Refused, Totals};
 use super::{Import, Mode, Options, Progress};
 use crate::tenants::TenantId;
+use crate::tenants::auth::Origin;
 
 pub(super) struct NewImport<'a> {
     pub id: Uuid,
     pub upload: &'a Upload<'a>,
+    pub origin: Origin,
     pub options: &'a Options,
 }
 
@@ -54,10 +56,11 @@ pub(super) async fn create(
         "insert into imports (
            tenant_id, id, set_no, origin, options, mode, fingerprint, idempotency_key, total, errors, errors_by_reason,
            chunks, unsorted)
-         values ($1, $2, $3, 'api', $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         tenant as TenantId,
         new.id,
         upload.set_no,
+        new.origin.as_str(),
         new.options(),
         upload.mode.as_str(),
         upload.fingerprint,
@@ -85,10 +88,11 @@ pub(super) async fn create_failed(
         "insert into imports (
            tenant_id, id, set_no, origin, options, mode, fingerprint, idempotency_key, total, chunks, status, failure,
            finished_at)
-         values ($1, $2, $3, 'api', $4, $5, $6, $7, 0, 0, 'error', $8, now())",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 'error', $9, now())",
         tenant as TenantId,
         new.id,
         upload.set_no,
+        new.origin.as_str(),
         new.options(),
         upload.mode.as_str(),
         upload.fingerprint,

@@ -17,6 +17,7 @@ use crate::coupon_sets;
 use crate::database::Database;
 use crate::error::{Error, TOO_LARGE, UNAVAILABLE};
 use crate::tenants::TenantId;
+use crate::tenants::auth::Origin;
 use crate::time_zone::Zone;
 
 /// Rows of a chunk: what is applied in one transaction.
@@ -95,6 +96,7 @@ pub(super) struct Delivery {
     pub options: Options,
     /// The hash of the `Idempotency-Key`, if there is one.
     pub key: Option<Uuid>,
+    pub origin: Origin,
 }
 
 /// An import, and whether this upload created it.
@@ -169,6 +171,7 @@ pub(super) async fn store(
     let new = db::NewImport {
         id,
         upload: &upload,
+        origin: delivery.origin,
         options: &delivery.options,
     };
     match outcome {

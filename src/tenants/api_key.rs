@@ -156,13 +156,21 @@ impl<'a> Presented<'a> {
     pub(crate) fn parse(authorization: &'a str) -> Option<Self> {
         let (scheme, credentials) = authorization.split_once(' ')?;
         let credentials = credentials.trim();
-        let (id, secret) = if scheme.eq_ignore_ascii_case("bearer") {
-            credentials.strip_prefix("cpk_")?.split_once('_')?
+        if scheme.eq_ignore_ascii_case("bearer") {
+            Self::parse_key(credentials)
         } else if scheme.eq_ignore_ascii_case("apikey") {
-            credentials.split_once(':')?
+            Self::of_parts(credentials.split_once(':')?)
         } else {
-            return None;
-        };
+            None
+        }
+    }
+
+    /// Reads a key as it was shown: `cpk_<id>_<secret>`.
+    pub(crate) fn parse_key(key: &'a str) -> Option<Self> {
+        Self::of_parts(key.strip_prefix("cpk_")?.split_once('_')?)
+    }
+
+    fn of_parts((id, secret): (&str, &'a str)) -> Option<Self> {
         Some(Self {
             id: Uuid::try_parse(id).ok()?,
             secret,

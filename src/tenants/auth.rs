@@ -1,13 +1,8 @@
 //! Who calls: `Caller<Scope>` and `Operator`, the extractors that every handler names in its signature.
-//!
-//! A verified key is remembered for `KEY_LIFETIME`, so a revoked key or a suspended tenant is refused by every replica
-//! after that time at the latest, and at once by the replica that was told.
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
 use axum::http::{header, request::Parts};
@@ -16,13 +11,11 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::api_key::{Presented, Scopes};
+use super::known::Known;
+use super::session::{self, Session};
 use super::{TenantId, db};
 use crate::app::App;
-use crate::database::{ACQUIRE_TIMEOUT, Database};
 use crate::error::{Error, MISSING_SCOPE, TENANT_SUSPENDED, UNAUTHORIZED, UNKNOWN_PATH};
-
-/// How long another replica may go on accepting a key that was revoked.
-pub(crate) const KEY_LIFETIME: Duration = Duration::from_secs(1);
 
 /// A permission that a handler asks for in its signature.
 pub(crate) trait Scope: Send {
@@ -54,6 +47,24 @@ scopes! {
     WebhooksWrite = "webhooks:write";
 }
 
+/// How a caller presents its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Itself, as programs do.
+    Api,
+    /// By a session of the dashboard.
+    App,
+}
+
+impl Origin {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::App => "app",
+        }
+    }
+}
+
 /// A caller whose key was verified and has the scope `S`.
 #[derive(Debug)]
 pub(crate) struct Caller<S> {
@@ -61,6 +72,7 @@ pub(crate) struct Caller<S> {
     /// The id of the key that was presented.
     pub key: Uuid,
     pub scopes: Scopes,
+    pub origin: Origin,
     scope: PhantomData<S>,
 }
 
@@ -68,29 +80,21 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        let presented = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| Presented::parse(value.to_str().ok()?))
-            .ok_or_else(|| {
-                Error::refused(&UNAUTHORIZED, "Send a key as `Authorization: Bearer cpk_…` or `Authorization: apiKey <id>:<secret>`.")
-            })?;
-        let key = app.keys.find(&app.database, presented.id).await?;
-        let key = key
-            .filter(|key| presented.proves(&key.secret_hash))
-            .ok_or_else(|| {
-                Error::refused(&UNAUTHORIZED, "The key is not valid, or it was revoked.")
-            })?;
-        // Once a minute at most, and only for who has the secret.
-        if key.unnoted.swap(false, Ordering::Relaxed) {
-            db::note_use(app.database.system(), key.tenant, presented.id).await?;
-        }
-        if key.suspended {
-            return Err(Error::refused(
-                &TENANT_SUSPENDED,
-                "The operator has suspended this tenant.",
-            ));
-        }
+        let by_session =
+            !parts.headers.contains_key(header::AUTHORIZATION) && session::is_presented(parts);
+        let (id, key, origin) = if by_session {
+            let session = Session::from_request_parts(parts, app).await?;
+            (session.key_id(), session.key(app).await?, Origin::App)
+        } else {
+            let presented = parts
+                .headers
+                .get(header::AUTHORIZATION)
+                .and_then(|value| Presented::parse(value.to_str().ok()?))
+                .ok_or_else(|| {
+                    Error::refused(&UNAUTHORIZED, "Send a key as `Authorization: Bearer cpk_…` or `Authorization: apiKey <id>:<secret>`.")
+                })?;
+            (presented.id, verify(app, presented).await?, Origin::Api)
+        };
         if !key.scopes.allow(S::NAME) {
             return Err(Error::refused(
                 &MISSING_SCOPE,
@@ -100,11 +104,52 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
         }
         Ok(Self {
             tenant: key.tenant,
-            key: presented.id,
+            key: id,
             scopes: key.scopes.clone(),
+            origin,
             scope: PhantomData,
         })
     }
+}
+
+/// The key that is presented, if that is proved and its tenant may use it.
+pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<KnownKey>, Error> {
+    let key = find(app, presented.id).await?;
+    let key = key
+        .filter(|key| presented.proves(&key.secret_hash))
+        .ok_or_else(|| Error::refused(&UNAUTHORIZED, "The key is not valid, or it was revoked."))?;
+    admit(app, presented.id, &key).await?;
+    Ok(key)
+}
+
+/// The key of this id, for whom it was proved before.
+pub(super) async fn find_proved(app: &App, id: Uuid) -> Result<Arc<KnownKey>, Error> {
+    let key = find(app, id).await?.ok_or_else(|| {
+        let detail = "The key that was signed in with was revoked. Sign in with another one.";
+        Error::refused(&UNAUTHORIZED, detail)
+    })?;
+    admit(app, id, &key).await?;
+    Ok(key)
+}
+
+async fn find(app: &App, id: Uuid) -> Result<Option<Arc<KnownKey>>, Error> {
+    let load = db::find_api_key(app.database.system(), id);
+    app.keys.find(id, load).await
+}
+
+/// Notes the use of a key, and refuses it while its tenant is suspended.
+async fn admit(app: &App, id: Uuid, key: &KnownKey) -> Result<(), Error> {
+    // Once a minute at most, and only for who has proved the key.
+    if key.unnoted.swap(false, Ordering::Relaxed) {
+        db::note_use(app.database.system(), key.tenant, id).await?;
+    }
+    if key.suspended {
+        return Err(Error::refused(
+            &TENANT_SUSPENDED,
+            "The operator has suspended this tenant.",
+        ));
+    }
+    Ok(())
 }
 
 /// The operator of the service. Without a configured token there is none, and `/admin` does not exist.
@@ -146,6 +191,9 @@ impl FromRequestParts<App> for Operator {
     }
 }
 
+/// The keys that were seen lately.
+pub(crate) type Keys = Known<Uuid, KnownKey>;
+
 /// A key as it was found in the database.
 #[derive(Debug)]
 pub(crate) struct KnownKey {
@@ -155,62 +203,4 @@ pub(crate) struct KnownKey {
     pub suspended: bool,
     /// The use that is noted is a minute old or older.
     pub unnoted: AtomicBool,
-}
-
-/// The keys that were seen lately.
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
-    known: RwLock<HashMap<Uuid, (Instant, Arc<KnownKey>)>>,
-    /// Rises when keys are forgotten: what was asked for before is not remembered after.
-    generation: AtomicU64,
-    /// Stripes, so that of many requests with one key a single one asks the database.
-    loading: [tokio::sync::Mutex<()>; 16],
-}
-
-/// How many keys are remembered before the stale ones are dropped.
-const SWEEP_AT: usize = 10_000;
-
-impl Keys {
-    async fn find(&self, database: &Database, id: Uuid) -> Result<Option<Arc<KnownKey>>, Error> {
-        if let Some(key) = self.fresh(id) {
-            return Ok(Some(key));
-        }
-        let stripe = usize::from(id.as_bytes()[15]) % self.loading.len();
-        // Who waits for one that waits for a database that is away need not wait anew.
-        let _loading = tokio::time::timeout(ACQUIRE_TIMEOUT, self.loading[stripe].lock())
-            .await
-            .map_err(|_| sqlx::Error::PoolTimedOut)?;
-        if let Some(key) = self.fresh(id) {
-            return Ok(Some(key));
-        }
-        // The age counts from before the question, so that a revocation in between is not outlived.
-        let asked = Instant::now();
-        let generation = self.generation.load(Ordering::SeqCst);
-        let Some(key) = db::find_api_key(database.system(), id).await?.map(Arc::new) else {
-            return Ok(None);
-        };
-        let mut known = self.known.write().expect("no holder of this lock panics");
-        if known.len() >= SWEEP_AT {
-            known.retain(|_, (at, _)| at.elapsed() < KEY_LIFETIME);
-        }
-        if self.generation.load(Ordering::SeqCst) == generation {
-            known.insert(id, (asked, Arc::clone(&key)));
-        }
-        Ok(Some(key))
-    }
-
-    fn fresh(&self, id: Uuid) -> Option<Arc<KnownKey>> {
-        let known = self.known.read().expect("no holder of this lock panics");
-        known
-            .get(&id)
-            .filter(|(at, _)| at.elapsed() < KEY_LIFETIME)
-            .map(|(_, key)| Arc::clone(key))
-    }
-
-    /// Makes this replica look again; to be called when the change is committed.
-    pub(crate) fn forget(&self) {
-        let mut known = self.known.write().expect("no holder of this lock panics");
-        self.generation.fetch_add(1, Ordering::SeqCst);
-        known.clear();
-    }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, Scopes, StoredApiKey};
 use super::auth::KnownKey;
+use super::session::{KnownSession, SessionOfKey, TokenHash};
 use super::{Tenant, TenantId};
 
 pub(super) async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {
@@ -196,4 +197,126 @@ pub(super) async fn revoke_api_key(
     .execute(connection)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// The key that the first start has shown, unless it was revoked.
+pub(super) async fn find_demo_key(pool: &PgPool) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!(
+        "select k.id
+           from api_keys k
+           join tenants t on t.tenant_id = k.tenant_id
+          where k.name = 'Demo' and k.revoked_at is null and t.name = 'Demo' and t.state = 'active'
+          order by k.id
+          limit 1"
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// Finds the session that a request presents, whosever it is, unless it has expired.
+pub(super) async fn find_session(
+    pool: &PgPool,
+    token_hash: &TokenHash,
+) -> sqlx::Result<Option<KnownSession>> {
+    let found = sqlx::query!(
+        r#"select tenant_id as "tenant: TenantId", key_id,
+                  (last_used_at < now() - interval '1 minute') as "unnoted!"
+             from sessions
+            where token_hash = $1 and expires_at > now()"#,
+        token_hash
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(found.map(|found| KnownSession {
+        tenant: found.tenant,
+        key_id: found.key_id,
+        unnoted: AtomicBool::new(found.unnoted),
+    }))
+}
+
+/// A session with the names that a person knows its key and its tenant by.
+pub(super) async fn find_session_of_key(
+    pool: &PgPool,
+    tenant: TenantId,
+    token_hash: &TokenHash,
+) -> sqlx::Result<Option<SessionOfKey>> {
+    sqlx::query_as!(
+        SessionOfKey,
+        "select s.key_id, k.name as key_name, t.name as tenant_name, k.scopes, s.expires_at
+           from sessions s
+           join api_keys k on k.tenant_id = s.tenant_id and k.id = s.key_id
+           join tenants t on t.tenant_id = s.tenant_id
+          where s.tenant_id = $1 and s.token_hash = $2",
+        tenant as TenantId,
+        token_hash
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+pub(super) async fn create_session(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    token_hash: &TokenHash,
+    key_id: Uuid,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "insert into sessions (tenant_id, token_hash, key_id, expires_at)
+         values ($1, $2, $3, now() + interval '12 hours')",
+        tenant as TenantId,
+        token_hash,
+        key_id
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lets a session live for 12 hours from now on, and for 30 days from its beginning at most.
+pub(super) async fn note_use_of_session(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    token_hash: &TokenHash,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update sessions
+            set last_used_at = now(),
+                expires_at = least(now() + interval '12 hours', created_at + interval '30 days')
+          where tenant_id = $1 and token_hash = $2",
+        tenant as TenantId,
+        token_hash
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete_session(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    token_hash: &TokenHash,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from sessions
+          where tenant_id = $1 and token_hash = $2",
+        tenant as TenantId,
+        token_hash
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn delete_expired_sessions(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "delete from sessions
+          where tenant_id = $1 and expires_at <= now()",
+        tenant as TenantId
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

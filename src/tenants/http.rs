@@ -1,4 +1,4 @@
-//! `/admin/v1/tenants` for operators, `/v1/api-keys` for tenants.
+//! `/admin/v1/tenants` for operators, `/v1/api-keys` and `/v1/session` for tenants.
 
 use axum::Router;
 use axum::extract::{OriginalUri, State};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::auth::{ApiKeysRead, ApiKeysWrite, Caller, Operator};
-use super::{NewTenant, Tenant, TenantId, db};
+use super::{NewTenant, Tenant, TenantId, db, session};
 use crate::app::App;
 use crate::error::{Error, MISSING_SCOPE};
 use crate::extract::{Json, Path, Query};
@@ -31,6 +31,7 @@ pub(crate) fn router() -> Router<App> {
         )
         .route("/v1/api-keys", get(list_keys).post(create_key))
         .route("/v1/api-keys/{keyId}", delete(revoke_key))
+        .merge(session::router())
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! Tenants and their API keys: who calls, and what they may do.
+//! Tenants, their API keys, and the sessions that stand for a key: who calls, and what they may do.
 //!
 //! A `TenantId` is a proof: it has no public constructor and is only ever read from the database, by a verified key or
 //! by a job that a tenant queued.
@@ -7,6 +7,11 @@ pub(crate) mod api_key;
 pub(crate) mod auth;
 mod db;
 mod http;
+mod known;
+pub(crate) mod link;
+pub(crate) mod session;
+
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -16,6 +21,7 @@ use uuid::Uuid;
 pub(crate) use api_key::random_secret;
 pub(crate) use http::router;
 
+use crate::app::App;
 use crate::extract::{FieldValue, Fields, FromFields, text};
 
 /// A tenant as the tables know it.
@@ -78,4 +84,11 @@ pub async fn create_demo(database: &crate::database::Database) -> sqlx::Result<O
     db::create_api_key(&mut transaction, tenant_id, &key).await?;
     transaction.commit().await?;
     Ok(Some(secret))
+}
+
+/// Makes the link by which whoever has started the service signs in to the demo tenant, and answers its token. There is none
+/// if the demo's key was revoked.
+pub async fn make_demo_link(app: &App) -> sqlx::Result<Option<String>> {
+    let key_id = db::find_demo_key(app.database.system()).await?;
+    Ok(key_id.map(|key_id| app.link.make(key_id, Instant::now())))
 }

@@ -182,6 +182,18 @@ async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &
     journey.post(&lost, json!({"reason": "fraud"})).await;
 }
 
+/// Signs in, asks whose session it is, and signs out.
+async fn have_a_session(journey: &mut Journey<'_>, key: &str) {
+    let signed_in = journey.post("/v1/session", json!({"key": key})).await;
+    let client = journey.all.with_session(signed_in.cookie());
+    client.get("/v1/session").await.expect(200);
+    client.delete("/v1/session").await.expect(204);
+    for method in [Method::GET, Method::DELETE] {
+        let operation = operation(&method, "/v1/session");
+        journey.succeeded.extend(operation);
+    }
+}
+
 /// Lists codes and withdraws them, by name and by import.
 async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
     journey.get(&format!("{set}/coupons")).await;
@@ -311,6 +323,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     for file in ["init.js", "swagger-ui-bundle.js", "swagger-ui.css"] {
         journey.get(&format!("/docs/{file}")).await;
     }
+    have_a_session(&mut journey, &shop.key).await;
 
     let tenants = "/admin/v1/tenants";
     let tenant = journey.post(tenants, json!({"name": "Another"})).await;

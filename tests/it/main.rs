@@ -55,6 +55,7 @@ mod rehearsals;
 mod repeats;
 mod reservations;
 mod service;
+mod sessions;
 mod set_policies;
 mod start;
 mod statistics;

@@ -7,17 +7,18 @@ use crate::support::shop::Shop;
 use crate::support::{TestApp, eventually, sql};
 
 /// The tables that the system role reaches across tenants.
-pub const CROSSING: [&str; 7] = [
+pub const CROSSING: [&str; 8] = [
     "api_keys",
     "erasures",
     "imports",
     "reservations",
+    "sessions",
     "tenants",
     "webhook_events",
     "webhooks",
 ];
 /// Those of them that it may read and not change.
-pub const READ_ONLY: [&str; 3] = ["erasures", "reservations", "webhook_events"];
+pub const READ_ONLY: [&str; 4] = ["erasures", "reservations", "sessions", "webhook_events"];
 /// Tables of the schema, the migrations' own aside.
 pub const TABLES: &str = "from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname <> '_sqlx_migrations'";
@@ -139,6 +140,7 @@ async fn busy(shop: &Shop) {
     set.assign_with(reserved, None).await.expect(201);
     shop.workflow("mail", "active", &[&set]).await;
     shop.erase("cat").await.expect(202);
+    shop.signed_in().await;
 }
 
 /// The message of the refusal.

@@ -22,7 +22,7 @@ const TENANTS: &str = "/admin/v1/tenants";
 const KEYS: &str = "/v1/api-keys";
 const NO_SUCH_ID: &str = "01900000-0000-7000-8000-000000000000";
 /// A key may live for one second on a replica that was not told; the rest is for a busy machine.
-const LATEST: Duration = Duration::from_secs(2);
+pub const LATEST: Duration = Duration::from_secs(2);
 
 fn keys_of(shop: &Shop) -> String {
     format!("{TENANTS}/{}/api-keys", shop.tenant_id)
@@ -45,7 +45,7 @@ async fn order(client: &Client, uri: &str) -> Answer {
 }
 
 /// Asks until the answer is this refusal, and tells how long after `since` the last request was sent that was accepted.
-async fn accepted_until(client: &Client, since: Instant, refusal: &str) -> Duration {
+pub async fn accepted_until(client: &Client, since: Instant, refusal: &str) -> Duration {
     let last = Cell::new(since);
     eventually("the replica refuses", async || {
         let sent = Instant::now();

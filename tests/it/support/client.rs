@@ -14,6 +14,8 @@ use super::contract;
 pub struct Client {
     router: Router,
     authorization: Option<String>,
+    /// The cookie of a session, which is sent as the dashboard sends it.
+    cookie: Option<String>,
 }
 
 /// What came back.
@@ -73,6 +75,13 @@ impl Answer {
             .collect()
     }
 
+    /// The cookie that it brings, as it is sent back.
+    #[track_caller]
+    pub fn cookie(&self) -> &str {
+        let cookie = self.headers[header::SET_COOKIE].to_str().expect("text");
+        cookie.split(';').next().expect("a text has a beginning")
+    }
+
     /// The results of a list.
     #[track_caller]
     pub fn results(&self) -> &Vec<Value> {
@@ -87,6 +96,7 @@ impl Client {
         Self {
             router,
             authorization,
+            cookie: None,
         }
     }
 
@@ -95,6 +105,16 @@ impl Client {
         Self {
             router: self.router.clone(),
             authorization: Some(authorization.to_owned()),
+            cookie: None,
+        }
+    }
+
+    /// The same client with the session that this cookie stands for.
+    pub fn with_session(&self, cookie: &str) -> Self {
+        Self {
+            router: self.router.clone(),
+            authorization: None,
+            cookie: Some(cookie.to_owned()),
         }
     }
 
@@ -137,6 +157,10 @@ impl Client {
         let mut request = Request::builder().method(method.clone()).uri(uri);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, cookie);
+            request = request.header("x-couponry-session", "dashboard");
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -44,6 +44,16 @@ impl Shop {
         }
     }
 
+    /// This shop with a session in place of its key.
+    pub async fn signed_in(&self) -> Self {
+        let body = json!({"key": self.key});
+        let signed_in = self.client.post("/v1/session", body).await.expect(201);
+        Self {
+            client: self.client.with_session(signed_in.cookie()),
+            ..self.clone()
+        }
+    }
+
     /// A key of this shop with these scopes only.
     pub async fn key_with(&self, scopes: &[&str]) -> Client {
         let key = self
