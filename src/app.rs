@@ -42,8 +42,8 @@ use crate::tenants::session::Sessions;
 use crate::webhooks::courier::Courier;
 use crate::webhooks::sender;
 use crate::{
-    assignments, contacts, coupon_sets, coupons, docs, imports, outbox, statistics, tenants,
-    webhooks, workflows,
+    assignments, contacts, coupon_sets, coupons, dashboard, docs, imports, outbox, statistics,
+    tenants, webhooks, workflows,
 };
 
 /// How long a request may take, uploads aside. What it waits for has shorter limits; this is the last of them.
@@ -166,6 +166,7 @@ pub fn router(app: App) -> Router {
         .merge(workflows::router())
         .merge(webhooks::router())
         .merge(docs::router())
+        .merge(dashboard::router())
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .layer(from_fn(limit_time))

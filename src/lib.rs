@@ -19,7 +19,7 @@
 //! * `workflows`: who uses a set
 //! * `outbox`: what happens, written down for those who want to know
 //! * `webhooks`: who is told of it
-//! * `docs`: the API document and its reference page
+//! * `docs`: the API document and its reference page, `dashboard`: the files of the web dashboard
 
 pub mod app;
 mod assignments;
@@ -27,6 +27,7 @@ pub mod config;
 mod contacts;
 mod coupon_sets;
 mod coupons;
+mod dashboard;
 pub mod database;
 mod docs;
 pub mod error;

@@ -15,6 +15,7 @@ mod contract;
 mod coupon_set_lists;
 mod coupon_sets;
 mod coupons;
+mod dashboard;
 mod dealing;
 mod embedded;
 mod embedded_process;

@@ -55,7 +55,9 @@ pub fn operation(method: &Method, uri: &str) -> Option<Operation> {
     let segments: Vec<&str> = path.split('/').collect();
     let fits = |template: &str| {
         let parts: Vec<&str> = template.split('/').collect();
-        parts.len() == segments.len()
+        // A file may lie in a folder.
+        let has_rest = template.ends_with("/{file}") && segments.len() > parts.len();
+        (parts.len() == segments.len() || has_rest)
             && parts.iter().zip(&segments).all(|(part, segment)| {
                 part == segment || part.starts_with('{') && !segment.is_empty()
             })

@@ -1,0 +1,296 @@
+//! The files of the web dashboard: its page at `/dashboard/`, and all else below the version that the page names.
+//!
+//! They are compiled into the binary as they stand in `dashboard/` and `vendor/`. The version is a hash over all of them: a
+//! browser keeps each file for ever, and a new binary has new URLs. Nothing is loaded from elsewhere, and all URLs are
+//! relative, so that they hold behind a proxy under a sub-path too.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, UNKNOWN_PATH};
+use crate::extract::Path;
+
+#[derive(RustEmbed)]
+#[folder = "dashboard/"]
+struct Own;
+
+/// What the reference page at `/docs` alone needs is not part of it.
+#[derive(RustEmbed)]
+#[folder = "vendor/"]
+#[prefix = "vendor/"]
+#[exclude = "swagger-ui/*"]
+#[exclude = "README.md"]
+struct Vendored;
+
+/// The page, as it is named among the files.
+const PAGE: &str = "index.html";
+/// What stands in the page where the version belongs.
+const PLACE: &str = "%VERSION%";
+/// What begins the one script that the page holds itself.
+const IMPORT_MAP: &str = "<script type=\"importmap\">";
+
+/// The routes, which need no key and no state.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(lead_to_page))
+        .route("/dashboard", get(lead_to_page))
+        .route("/dashboard/", get(page))
+        .route("/dashboard/{version}/{*file}", get(file))
+}
+
+async fn lead_to_page() -> Redirect {
+    Redirect::to("dashboard/")
+}
+
+async fn page(asked: HeaderMap) -> Response {
+    let page = &Dashboard::current().page;
+    let about = [
+        (CONTENT_SECURITY_POLICY, page.policy.clone()),
+        (ETAG, page.etag.clone()),
+        (CACHE_CONTROL, "no-cache".to_owned()),
+        (REFERRER_POLICY, "no-referrer".to_owned()),
+    ];
+    let known = listed(&asked, &IF_NONE_MATCH).any(|tag| tag == page.etag);
+    if known {
+        return (StatusCode::NOT_MODIFIED, about).into_response();
+    }
+    (about, page.file.answer(&asked)).into_response()
+}
+
+async fn file(
+    Path((version, path)): Path<(String, String)>,
+    asked: HeaderMap,
+) -> Result<Response, Error> {
+    let dashboard = Dashboard::current();
+    let file = dashboard
+        .files
+        .get(&path)
+        .filter(|_| version == dashboard.version)
+        .ok_or_else(|| {
+            let detail = "The dashboard has no such file now. Load its page again.";
+            Error::refused(&UNKNOWN_PATH, detail)
+        })?;
+    let cache = [(CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    Ok((cache, file.answer(&asked)).into_response())
+}
+
+/// All files at one moment.
+struct Dashboard {
+    version: String,
+    page: Page,
+    /// By their paths, the page aside.
+    files: BTreeMap<String, File>,
+}
+
+struct Page {
+    file: File,
+    etag: String,
+    policy: String,
+}
+
+impl Dashboard {
+    /// A debug build finds the files on the disk, where they may change at any time.
+    fn current() -> Arc<Self> {
+        static EMBEDDED: LazyLock<Arc<Dashboard>> = LazyLock::new(|| Arc::new(Dashboard::read()));
+        if cfg!(debug_assertions) {
+            Arc::new(Self::read())
+        } else {
+            Arc::clone(&EMBEDDED)
+        }
+    }
+
+    fn read() -> Self {
+        let mut files = contents::<Own>();
+        files.append(&mut contents::<Vendored>());
+        let mut hash = Sha256::new();
+        for (path, content) in &files {
+            hash.update(format!("{path} {}\n", content.len()));
+            hash.update(content);
+        }
+        let version = short(hash);
+        let page = files.remove(PAGE).unwrap_or_default();
+        let page = Page::new(&String::from_utf8_lossy(&page).replace(PLACE, &version));
+        let files = files.into_iter().map(|(path, content)| {
+            let file = File::new(content_type(&path), content);
+            (path, file)
+        });
+        Self {
+            version,
+            page,
+            files: files.collect(),
+        }
+    }
+}
+
+fn contents<Folder: RustEmbed>() -> BTreeMap<String, Bytes> {
+    let read = |path: Cow<'static, str>| {
+        let content = match Folder::get(&path)?.data {
+            Cow::Borrowed(content) => Bytes::from_static(content),
+            Cow::Owned(content) => Bytes::from(content),
+        };
+        Some((path.into_owned(), content))
+    };
+    Folder::iter().filter_map(read).collect()
+}
+
+/// The beginning of a hash, which is long enough to tell versions apart.
+fn short(hash: Sha256) -> String {
+    URL_SAFE_NO_PAD.encode(&hash.finalize()[..9])
+}
+
+impl Page {
+    fn new(html: &str) -> Self {
+        let policy = policy(html);
+        let hash = Sha256::new().chain_update(html).chain_update(&policy);
+        Self {
+            file: File::new("text/html; charset=utf-8", html.to_owned().into()),
+            // Weak, because it is the same for the packed page.
+            etag: format!("W/\"{}\"", short(hash)),
+            policy,
+        }
+    }
+}
+
+/// What the page may load: its own files, and the import map that it holds, which cannot be a file.
+fn policy(html: &str) -> String {
+    let import_map = html
+        .split_once(IMPORT_MAP)
+        .and_then(|(_, rest)| rest.split_once("</script>"))
+        .map(|(text, _)| format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(text))))
+        .unwrap_or_default();
+    format!(
+        "default-src 'none'; script-src 'self'{import_map}; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+}
+
+struct File {
+    content_type: &'static str,
+    content: Bytes,
+    /// As gzip, from when somebody first asked for it; `None` if that is no shorter.
+    packed: OnceLock<Option<Bytes>>,
+}
+
+impl File {
+    fn new(content_type: &'static str, content: Bytes) -> Self {
+        Self {
+            content_type,
+            content,
+            packed: OnceLock::new(),
+        }
+    }
+
+    fn answer(&self, asked: &HeaderMap) -> impl IntoResponse + use<> {
+        let packed = takes_gzip(asked).then(|| self.packed.get_or_init(|| pack(&self.content)));
+        let packed = packed.and_then(Option::as_ref);
+        (
+            [
+                (CONTENT_TYPE, self.content_type),
+                (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                (VARY, "accept-encoding"),
+            ],
+            packed.map(|_| [(CONTENT_ENCODING, "gzip")]),
+            packed.unwrap_or(&self.content).clone(),
+        )
+    }
+}
+
+fn pack(content: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).ok()?;
+    let packed = encoder.finish().ok()?;
+    (packed.len() < content.len()).then(|| packed.into())
+}
+
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    listed(asked, &ACCEPT_ENCODING).any(|range| {
+        let (coding, weight) = range.split_once(';').unwrap_or((range, ""));
+        let weight = weight.trim().strip_prefix("q=");
+        coding.trim_end().eq_ignore_ascii_case("gzip")
+            && weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0))
+    })
+}
+
+/// The items of a header that is a list.
+fn listed<'a>(asked: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = asked.get_all(name).into_iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("json") => "application/json",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_vendored_files_are_those_that_the_list_names() {
+        let list = include_str!("../../vendor/README.md");
+        for (path, content) in contents::<Vendored>() {
+            let hash = Sha256::digest(&content)
+                .iter()
+                .fold(String::new(), |mut hex, byte| {
+                    write!(hex, "{byte:02x}").expect("a string takes every write");
+                    hex
+                });
+            let path = path.strip_prefix("vendor/").expect("the prefix");
+            assert!(
+                list.contains(&format!("| `{path}` | `{hash}` |")),
+                "{path} is {hash}"
+            );
+        }
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        for (accepted, taken) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("deflate,gzip ; q=1", true),
+            ("", false),
+            ("br", false),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000", false),
+            ("x-gzip-not", false),
+        ] {
+            let headers = [(ACCEPT_ENCODING, accepted.parse().expect("a header"))];
+            assert_eq!(
+                takes_gzip(&headers.into_iter().collect()),
+                taken,
+                "{accepted}"
+            );
+        }
+    }
+}
