@@ -68,6 +68,7 @@ kinds! {
     INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Something went wrong on our side";
     UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer right now";
     OVERLOADED = SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already";
+    STATISTICS_BEHIND = SERVICE_UNAVAILABLE, "statistics-behind", "The statistics have yet to catch up";
 }
 
 /// A fault of one field, named by a JSON pointer into the body or by the name of a parameter.
@@ -107,9 +108,10 @@ pub enum Error {
     Internal(String),
 }
 
-/// Seconds after which a caller may try again what was answered with this status.
-fn retry_after(status: StatusCode) -> Option<u32> {
-    match status {
+/// Seconds after which a caller may try again what was answered with this kind.
+fn retry_after(kind: &Kind) -> Option<u32> {
+    match kind.status {
+        StatusCode::SERVICE_UNAVAILABLE if *kind == STATISTICS_BEHIND => Some(10),
         StatusCode::SERVICE_UNAVAILABLE => Some(1),
         StatusCode::TOO_MANY_REQUESTS => Some(10),
         _ => None,
@@ -207,7 +209,7 @@ impl Error {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some(seconds) = retry_after(kind.status) {
+        if let Some(seconds) = retry_after(kind) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if kind.status == StatusCode::UNAUTHORIZED {

@@ -405,6 +405,47 @@ pub(super) async fn sets_behind(
     .await
 }
 
+/// How many numbers the ledgers of these sets go on after what is rolled up.
+pub(super) async fn behind(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"select coalesce(sum(t.number - t.rolled_up), 0)::bigint as "behind!"
+             from statistics_tails t
+            where t.tenant_id = $1 and t.set_no = any ($2)"#,
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Those of these sets whose ledgers are rolled up but for so many numbers in all: the ones that are least behind.
+pub(super) async fn least_behind(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+    most: i64,
+) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar!(
+        r#"select b.set_no as "set_no!"
+             from (
+               select t.set_no,
+                      sum(t.number - t.rolled_up) over (order by t.number - t.rolled_up, t.set_no) as so_far
+                 from statistics_tails t
+                where t.tenant_id = $1 and t.set_no = any ($2)
+             ) b
+            where b.so_far::bigint <= $3"#,
+        tenant as TenantId,
+        set_nos,
+        most
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Rolls up a set by at most so many numbers, and answers by how many.
 pub(super) async fn roll_up(
     connection: &mut PgConnection,

@@ -14,6 +14,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
+use super::{MOST_BEHIND, db};
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
 
@@ -114,12 +115,13 @@ fn means(taken: &[i64], weekday: impl Fn(usize) -> Option<usize>) -> Option<[f64
     Some(std::array::from_fn(|day| sums[day] / counts[day]))
 }
 
-/// The forecasts of those of these sets that have one.
+/// The forecasts of those of these sets that have one. What is not rolled up by far has none, so that nothing waits for it.
 pub(crate) async fn forecasts(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
 ) -> sqlx::Result<HashMap<i32, Forecast>> {
+    let set_nos = &db::least_behind(connection, tenant, set_nos, MOST_BEHIND).await?;
     let sets = sqlx::query!(
         r#"select s.set_no, s.timezone, c.available as "available!", first.assigned_at as "first!", now() as "now!"
              from coupon_sets s

@@ -3,7 +3,7 @@
 //!
 //! Everything follows from the ledger. `roll_up` writes down beforehand how a set stood at each quarter of an hour; what the
 //! ledger says since then is added at the time of the answer. So every answer is exact, however far the roll-up is: in one
-//! snapshot the series add up to the totals.
+//! snapshot the series add up to the totals. Where it is so far behind that this would take long, there is no answer yet.
 //!
 //! `period` says which hours, days or weeks are asked for, `series` how a set stood between them, `breakdown` who took part.
 
@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub(crate) use forecast::{Forecast, forecasts};
 pub(crate) use http::router;
 
-use crate::error::Error;
+use crate::error::{Error, STATISTICS_BEHIND};
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
 use breakdown::{Breakdown, Shares};
@@ -39,6 +39,8 @@ use series::{Facts, Standing};
 
 /// Points of all sets together that are read at a time.
 const CHUNK: usize = 100_000;
+/// Entries of ledgers that an answer reads because they are not rolled up: some seconds' worth.
+const MOST_BEHIND: i64 = 500_000;
 /// Sets that are told of those that run out next.
 const NEXT: usize = 10;
 
@@ -185,6 +187,7 @@ async fn of_set(
     // The name was checked when it came in.
     let zone = Zone::parse(&of_set.timezone).unwrap_or(Zone::UTC);
     let period = query.period(zone, of_set.now)?;
+    check_progress(connection, tenant, &sets).await?;
     let (statistics, _) = read(connection, tenant, &sets, &period, Of::Set).await?;
     let forecasts = forecasts(connection, tenant, &[of_set.set_no]).await?;
     Ok(SetStatistics {
@@ -203,6 +206,7 @@ async fn of_tenant(
     let sets = db::sets(connection, tenant, None).await?;
     let now = sets.first().map_or_else(Utc::now, |set| set.now);
     let period = query.period(Zone::UTC, now)?;
+    check_progress(connection, tenant, &sets).await?;
     let (statistics, by_coupon_set) = read(connection, tenant, &sets, &period, Of::Tenant).await?;
 
     let there: Vec<&SetRow> = sets.iter().filter(|set| set.deleted_at.is_none()).collect();
@@ -234,6 +238,23 @@ async fn of_tenant(
 enum Of {
     Set,
     Tenant,
+}
+
+/// Refuses what would read so much of ledgers that it could not end in time.
+async fn check_progress(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    sets: &[SetRow],
+) -> Result<(), Error> {
+    let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
+    let behind = db::behind(connection, tenant, &set_nos).await?;
+    if behind > MOST_BEHIND {
+        let detail = format!(
+            "{behind} entries of the ledgers are not rolled up yet, which goes on in the background. Ask again in a while."
+        );
+        return Err(Error::refused(&STATISTICS_BEHIND, detail));
+    }
+    Ok(())
 }
 
 /// Reads the statistics of these sets together, and their shares in it.

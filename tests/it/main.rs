@@ -60,6 +60,7 @@ mod sessions;
 mod set_policies;
 mod start;
 mod statistics;
+mod statistics_behind;
 mod statistics_export;
 mod statistics_recount;
 mod statistics_series;

@@ -1,0 +1,82 @@
+//! Statistics whose roll-up is far behind: refused early and clearly, and nothing waits for their forecasts.
+
+use serde_json::json;
+
+use crate::support::shop::{CouponSet, Shop};
+use crate::support::{TestApp, eventually, sql};
+
+/// Entries that are not rolled up; the service answers with up to 500,000.
+const BEHIND: i64 = 600_000;
+
+/// A set of one code that is used up within a week by an active workflow: ten a day on the last four days, and 30 are left.
+async fn hurried(shop: &Shop) -> CouponSet {
+    let set = shop.single("hurried", "S", Some(BEHIND + 30)).await;
+    shop.workflow("mail", "active", &[&set]).await;
+    set
+}
+
+/// Writes its history. The last number leaves out so many that the ledger is far ahead of any roll-up.
+fn history(set: &CouponSet) -> String {
+    format!(
+        "insert into contacts (tenant_id, contact_id) values (1, 'ann');
+         insert into assignments (
+           number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, nth)
+         select case when n = 41 then {BEHIND} else n end, c.contact_no,
+                date_trunc('day', now()) - make_interval(days => 5 - (n + 8) / 10),
+                gen_random_uuid(), s.tenant_id, s.set_no, s.set_no, 0, n, n
+           from coupon_sets s
+           join contacts c on c.tenant_id = s.tenant_id
+          cross join generate_series(1, 41) n
+          where s.id = '{}'",
+        set.id
+    )
+}
+
+#[tokio::test]
+async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_they_have_caught_up()
+{
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = hurried(&shop).await;
+    // Who rolls up skips what somebody holds.
+    app.database
+        .execute("insert into statistics_progress (tenant_id, set_no, number) values (1, 1, 0)")
+        .await;
+    let mut holder = app.database.owner.begin().await.unwrap();
+    sql::run(&mut holder, "select from statistics_progress for update")
+        .await
+        .unwrap();
+    app.database.execute(&history(&set)).await;
+
+    for uri in [
+        format!("{}/statistics", set.path()),
+        "/v1/statistics".to_owned(),
+    ] {
+        let refused = shop.client.get(&uri).await;
+        assert_eq!(refused.refusal(), "503 statistics-behind");
+        assert_eq!(refused.headers["retry-after"], "10");
+        assert!(refused.str("detail").contains("600000"), "{}", refused.text);
+        // An export reads the ledger alone.
+        let csv = [("accept", "text/csv")];
+        let export = shop
+            .client
+            .send(axum::http::Method::GET, &uri, &csv, "")
+            .await
+            .expect(200);
+        assert_eq!(export.text.lines().count(), 42);
+    }
+    assert_eq!(set.read().await["stock"], "ok");
+    // Of another tenant nothing is behind.
+    let other = app.shop().await;
+    let answer = other.client.get("/v1/statistics").await.expect(200);
+    assert_eq!(answer.body["totals"]["assigned"], json!(0));
+
+    holder.commit().await.unwrap();
+    let answer = eventually("it has caught up", async || {
+        let answer = shop.client.get("/v1/statistics").await;
+        (answer.status == 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(answer.body["runsOutNext"][0]["couponSetId"], set.id);
+    assert_eq!(set.read().await["stock"], "low");
+}
