@@ -16,6 +16,8 @@ pub(super) struct Turn {
     pub tenant: TenantId,
     pub webhook_no: i32,
     pub epoch: i32,
+    /// No success has followed its last failure.
+    pub is_failing: bool,
 }
 
 /// A delivery that is due.
@@ -57,11 +59,12 @@ pub(super) struct Results {
     pub attempts: Vec<Value>,
 }
 
-/// Claims the endpoint that has been due for longest, of the tenants that are not `full`. Two senders never get the same
-/// one: what one has locked the other skips. A suspended tenant is not served.
+/// Claims the endpoint that has been due for longest, of the tenants that are not `full`; with `only_sound` of those that
+/// do not fail. Two senders never get the same one: what one has locked the other skips. A suspended tenant is not served.
 pub(super) async fn claim(
     pool: &PgPool,
     full: &[TenantId],
+    only_sound: bool,
     lease: f64,
 ) -> sqlx::Result<Option<Turn>> {
     sqlx::query_as!(
@@ -76,14 +79,17 @@ pub(super) async fn claim(
                 where d.state = 'enabled' and d.next_due_at <= now()
                   and (d.lease_until is null or d.lease_until < now())
                   and d.tenant_id <> all ($1) and t.state = 'active'
+                  and not ($3 and d.failing_since is not null)
                 order by d.next_due_at
                 limit 1
                   for no key update of d skip locked
              ) next
             where w.tenant_id = next.tenant_id and w.webhook_no = next.webhook_no
-           returning w.tenant_id as "tenant: TenantId", w.webhook_no, w.epoch"#,
+           returning w.tenant_id as "tenant: TenantId", w.webhook_no, w.epoch,
+                     w.failing_since is not null as "is_failing!""#,
         full as &[TenantId],
-        lease
+        lease,
+        only_sound
     )
     .fetch_optional(pool)
     .await

@@ -22,9 +22,10 @@ use crate::error::{Chain, is_unavailable};
 use crate::tenants::TenantId;
 
 /// Endpoints that one replica serves at the same time, of all tenants and of one: slow ones of one tenant leave room to
-/// the others.
+/// the others. Those that fail, and may take a turn to do so, leave it to those that do not.
 const SLOTS: usize = 64;
 const SLOTS_OF_TENANT: usize = 4;
+const SLOTS_OF_FAILING: usize = SLOTS / 2;
 /// How often a sender looks for endpoints that have become due.
 const LOOK: Duration = Duration::from_millis(250);
 /// Deliveries of each kind that a turn takes.
@@ -76,11 +77,11 @@ struct Sender {
 impl Sender {
     async fn work(self) {
         let mut turns = JoinSet::new();
-        let mut served: HashMap<Id, TenantId> = HashMap::new();
+        let mut served: HashMap<Id, Turn> = HashMap::new();
         while !self.shutdown.is_cancelled() {
             if let Some(turn) = self.claim(&served).await {
                 let task = turns.spawn(self.clone().serve(turn));
-                served.insert(task.id(), turn.tenant);
+                served.insert(task.id(), turn);
             } else {
                 tokio::select! {
                     Some(ended) = turns.join_next_with_id() => free(&mut served, &ended),
@@ -95,17 +96,19 @@ impl Sender {
         while turns.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, served: &HashMap<Id, TenantId>) -> Option<Turn> {
+    async fn claim(&self, served: &HashMap<Id, Turn>) -> Option<Turn> {
         if served.len() >= SLOTS {
             return None;
         }
-        let count = |tenant| served.values().filter(|other| **other == tenant).count();
-        let full: Vec<TenantId> = served
-            .values()
-            .copied()
+        let turns = || served.values();
+        let count = |tenant| turns().filter(|turn| turn.tenant == tenant).count();
+        let full: Vec<TenantId> = turns()
+            .map(|turn| turn.tenant)
             .filter(|tenant| count(*tenant) >= SLOTS_OF_TENANT)
             .collect();
-        queue::claim(self.database.system(), &full, LEASE.as_secs_f64())
+        let only_sound = turns().filter(|turn| turn.is_failing).count() >= SLOTS_OF_FAILING;
+        let lease = LEASE.as_secs_f64();
+        queue::claim(self.database.system(), &full, only_sound, lease)
             .await
             .unwrap_or_else(|error| {
                 tell(&error, "no webhook can be claimed");
@@ -227,7 +230,7 @@ impl Sender {
 }
 
 /// The slot of a turn that has ended, or panicked, is another's.
-fn free(served: &mut HashMap<Id, TenantId>, ended: &Result<(Id, ()), JoinError>) {
+fn free(served: &mut HashMap<Id, Turn>, ended: &Result<(Id, ()), JoinError>) {
     let id = match ended {
         Ok((id, ())) => *id,
         Err(panicked) => panicked.id(),

@@ -120,6 +120,33 @@ async fn slow_endpoints_of_one_tenant_delay_no_other_tenant() {
 }
 
 #[tokio::test]
+async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() {
+    let app = start().await;
+    let patience = Duration::from_secs(12);
+    let stuck = Endpoint::answering(move |_| slow(patience)).await;
+    let mut writing = "update webhooks set failing_since = now();".to_owned();
+    for _ in 0..16 {
+        let shop = app.shop().await;
+        for _ in 0..4 {
+            let webhook = shop.webhook(&stuck.url()).await;
+            writing += &webhook.writing(1, 1);
+            writing += ";";
+        }
+    }
+    // All of them are due at once.
+    app.database.execute(&writing).await;
+    let begun = stuck.wait_for(32).await[0].at;
+    let endpoint = Endpoint::open().await;
+    let webhook = app.shop().await.webhook(&endpoint.url()).await;
+    for n in 1..=20 {
+        webhook.write(&app.database, n, n).await;
+        endpoint.wait_for(usize::try_from(n).unwrap()).await;
+    }
+    assert!(begun.elapsed() < patience, "{:?}", begun.elapsed());
+    assert_eq!(stuck.most_at_once(), 32);
+}
+
+#[tokio::test]
 async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
     let database = TestDatabase::create().await;
     let app = on(database.shared());
