@@ -68,33 +68,23 @@ pub(super) async fn erase(
     })
 }
 
-/// An erasure that is under way.
-pub(super) struct Due {
-    tenant: TenantId,
-    pseudonym: String,
-}
-
-/// Finds them across tenants, some at a time.
-pub(super) async fn due_erasures(pool: &PgPool) -> sqlx::Result<Vec<Due>> {
-    sqlx::query_as!(
-        Due,
-        r#"select e.tenant_id as "tenant: TenantId", e.pseudonym
+/// Tenants of which contacts are being erased.
+pub(super) async fn erasing_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+    sqlx::query_scalar!(
+        r#"select distinct e.tenant_id as "tenant: TenantId"
              from erasures e
-            where e.finished_at is null
-            order by e.requested_at
-            limit 100"#
+            where e.finished_at is null"#
     )
     .fetch_all(pool)
     .await
 }
 
-/// Does a portion. Answers whether there is more that nobody else is at.
-pub(super) async fn erase_portion(connection: &mut PgConnection, due: &Due) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"select erase_portion($1, $2) as "more!""#,
-        due.tenant as TenantId,
-        due.pseudonym
-    )
-    .fetch_one(connection)
-    .await
+/// Does a portion for all that are erased of a tenant. Answers whether there may be more that nobody else is at.
+pub(super) async fn erase_portion(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"select erase_portion($1) as "more!""#, tenant as TenantId)
+        .fetch_one(connection)
+        .await
 }

@@ -1,8 +1,9 @@
-//! The eraser: replaces the ids of erased contacts in the texts of their tenant, in portions.
+//! The eraser: replaces the ids of erased contacts in the texts of their tenant, in portions. Those of a tenant that are
+//! erased at about the same time share one search of its texts.
 //!
 //! How far it is stands in the database, so a replica that stops leaves nothing undone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,11 +12,14 @@ use super::db;
 use crate::assignments::queue::Waiting;
 use crate::database::Database;
 use crate::error::{Chain, is_unavailable};
+use crate::tenants::TenantId;
 
 /// How often it looks for something to do.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long it rests between portions while somebody asks for codes.
 const REST: Duration = Duration::from_millis(100);
+/// How long it stays with a tenant before it turns to the next.
+const TURN: Duration = Duration::from_secs(1);
 
 pub(crate) fn spawn(
     database: &Database,
@@ -27,43 +31,55 @@ pub(crate) fn spawn(
 }
 
 async fn work(database: Database, shutdown: CancellationToken, waiting: Waiting) {
-    loop {
-        let pause = match erase(&database, &shutdown).await {
-            Ok(true) if waiting.is_asked() => REST,
-            Ok(true) => Duration::ZERO,
-            Ok(false) => LOOK,
-            Err(error) => {
-                tell(&error);
-                LOOK
-            }
-        };
+    while !shutdown.is_cancelled() {
+        if round(&database, &shutdown, &waiting).await {
+            continue;
+        }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }
 
-/// Does a portion of each erasure that is under way, so that a large one keeps no other waiting. Answers whether there is
-/// more to do.
-async fn erase(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<bool> {
+/// Erases for each tenant in turn. Answers whether there is more to do.
+async fn round(database: &Database, shutdown: &CancellationToken, waiting: &Waiting) -> bool {
+    let tenants = match db::erasing_tenants(database.system()).await {
+        Ok(tenants) => tenants,
+        Err(error) => {
+            tell(&error);
+            return false;
+        }
+    };
     let mut more = false;
-    let mut failure = None;
-    for due in db::due_erasures(database.system()).await? {
-        if shutdown.is_cancelled() {
-            break;
-        }
-        let mut connection = database.tasks().acquire().await?;
-        // One that cannot go on now, because somebody holds a lock, keeps none of the others waiting.
-        match db::erase_portion(&mut connection, &due).await {
+    for tenant in tenants {
+        // One that cannot go on now, because somebody holds a lock, keeps none of the others waiting for long.
+        match erase(database, tenant, shutdown, waiting).await {
             Ok(left) => more |= left,
-            Err(error) => failure = Some(error),
+            Err(error) => tell(&error),
         }
     }
-    match failure {
-        Some(error) if !more => Err(error),
-        _ => Ok(more),
+    more
+}
+
+async fn erase(
+    database: &Database,
+    tenant: TenantId,
+    shutdown: &CancellationToken,
+    waiting: &Waiting,
+) -> sqlx::Result<bool> {
+    let begun = Instant::now();
+    while begun.elapsed() < TURN && !shutdown.is_cancelled() {
+        let mut connection = database.tasks().acquire().await?;
+        if !db::erase_portion(&mut connection, tenant).await? {
+            return Ok(false);
+        }
+        drop(connection);
+        if waiting.is_asked() {
+            tokio::time::sleep(REST).await;
+        }
     }
+    Ok(true)
 }
 
 fn tell(error: &sqlx::Error) {

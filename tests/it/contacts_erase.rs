@@ -20,7 +20,7 @@ impl Shop {
         pseudonym
     }
 
-    async fn erased(&self, pseudonym: &str) {
+    pub(super) async fn erased(&self, pseudonym: &str) {
         eventually("the contact is erased", async || {
             let erasure = self.erase(pseudonym).await;
             assert_eq!(erasure.str("contactId"), pseudonym);

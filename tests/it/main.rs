@@ -10,6 +10,7 @@ mod child_sets;
 mod contacts;
 mod contacts_erase;
 mod contacts_erase_beside;
+mod contacts_erase_together;
 mod contacts_merge;
 mod contract;
 mod coupon_set_lists;
