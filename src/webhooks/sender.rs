@@ -133,8 +133,15 @@ impl Sender {
         let mut results = Results::default();
         let mut succeeded = None;
         if let Some(endpoint) = endpoint {
-            let (new, again): (Vec<_>, Vec<_>) =
-                due.into_iter().partition(|(due, _)| due.attempts == 0);
+            let (mut new, mut again) = (Vec::new(), Vec::new());
+            for (due, message) in due {
+                match message {
+                    Some(message) if due.attempts == 0 => new.push((due, message)),
+                    Some(message) => again.push((due, message)),
+                    // That is our failure and not the endpoint's.
+                    None => results.push(&due, &Attempt::without_message()),
+                }
+            }
             let made = tokio::join!(
                 self.attempt_all(&endpoint, new),
                 self.attempt_all(&endpoint, again)
@@ -165,7 +172,7 @@ impl Sender {
     async fn attempt_all(
         &self,
         endpoint: &Endpoint,
-        due: Vec<(Due, Option<Vec<u8>>)>,
+        due: Vec<(Due, Vec<u8>)>,
     ) -> Vec<(Due, Attempt)> {
         let begun = Instant::now();
         let mut made = Vec::new();
@@ -173,10 +180,6 @@ impl Sender {
             if begun.elapsed() >= TURN || self.shutdown.is_cancelled() {
                 break;
             }
-            let Some(message) = message else {
-                made.push((due, Attempt::without_message()));
-                continue;
-            };
             let attempt = self.courier.attempt(endpoint, due.id, message);
             tokio::select! {
                 attempt = attempt => made.push((due, attempt)),

@@ -178,6 +178,32 @@ async fn an_endpoint_that_fails_for_five_days_is_disabled_until_it_is_enabled_ag
 }
 
 #[tokio::test]
+async fn what_is_not_there_to_be_told_is_no_failure_of_the_endpoint() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::open().await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    for (n, failing_since) in [(1, "null"), (2, "now() - interval '6 days'")] {
+        let columns = format!("failing_since = {failing_since}");
+        webhook.set(&app.database, &columns).await;
+        // Of a set that does not exist.
+        let lost = format!(
+            "{};
+             update webhook_deliveries set payload = null, set_no = 9, ledger_number = 9",
+            webhook.writing(n, n)
+        );
+        app.database.execute(&lost).await;
+        let delivery = attempted(&webhook, 1).await;
+        let error = delivery["attempts"][0]["error"].as_str().unwrap();
+        assert!(error.contains("not there"), "{error}");
+        let read = webhook.read().await;
+        assert_eq!(read["state"], "enabled");
+        assert_eq!(read["failingSince"].is_null(), failing_since == "null");
+    }
+    assert_eq!(endpoint.received().len(), 0);
+}
+
+#[tokio::test]
 async fn a_success_ends_the_time_of_failing() {
     let app = start().await;
     let shop = app.shop().await;
