@@ -43,19 +43,27 @@ fn tell(error: &sqlx::Error) {
     }
 }
 
+/// One tenant or set that cannot be rolled up now keeps none of the others waiting.
 async fn round(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<()> {
     for tenant in db::tenants(database.system()).await? {
-        let mut transaction = database.tenant(tenant).await?;
-        let set_nos = db::sets_behind(&mut transaction, tenant).await?;
-        transaction.commit().await?;
+        let set_nos = behind(database, tenant).await.unwrap_or_else(|error| {
+            tell(&error);
+            Vec::new()
+        });
         for set_no in set_nos {
-            // One that cannot be rolled up now keeps none of the others waiting.
             if let Err(error) = catch_up(database, tenant, set_no, shutdown).await {
                 tell(&error);
             }
         }
     }
     Ok(())
+}
+
+async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
+    let mut transaction = database.tenant(tenant).await?;
+    let set_nos = db::sets_behind(&mut transaction, tenant).await?;
+    transaction.commit().await?;
+    Ok(set_nos)
 }
 
 /// Rolls a set up to the end of its ledger. Between portions it rests as long as each took, so that a long ledger leaves

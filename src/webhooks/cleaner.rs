@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::queue;
+use super::queue::{self, Kept};
 use crate::database::Database;
 use crate::error::Chain;
 
@@ -19,8 +19,16 @@ const PORTION: i32 = 1_000;
 
 pub(super) async fn work(database: Database, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        if let Err(error) = clean(&database, &shutdown).await {
-            tracing::warn!(error = %Chain(&error), "old deliveries of webhooks cannot be deleted");
+        match queue::list_all(database.system()).await {
+            Ok(webhooks) => {
+                for kept in webhooks {
+                    // One that cannot be cleaned now keeps none of the others waiting.
+                    if let Err(error) = clean(&database, &kept, &shutdown).await {
+                        tell(&error);
+                    }
+                }
+            }
+            Err(error) => tell(&error),
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -29,13 +37,13 @@ pub(super) async fn work(database: Database, shutdown: CancellationToken) {
     }
 }
 
-async fn clean(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<()> {
-    for kept in queue::list_all(database.system()).await? {
-        while queue::clean(database.tasks(), &kept, DAYS, PORTION).await? > 0 {
-            if shutdown.is_cancelled() {
-                return Ok(());
-            }
-        }
+async fn clean(database: &Database, kept: &Kept, shutdown: &CancellationToken) -> sqlx::Result<()> {
+    while !shutdown.is_cancelled() && queue::clean(database.tasks(), kept, DAYS, PORTION).await? > 0
+    {
     }
     Ok(())
+}
+
+fn tell(error: &sqlx::Error) {
+    tracing::warn!(error = %Chain(error), "old deliveries of webhooks cannot be deleted");
 }

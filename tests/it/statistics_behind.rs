@@ -80,3 +80,27 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
     assert_eq!(answer.body["runsOutNext"][0]["couponSetId"], set.id);
     assert_eq!(set.read().await["stock"], "low");
 }
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_rolled_up_keeps_none_after_it_waiting() {
+    let app = TestApp::start().await;
+    let [broken, other] = [app.shop().await, app.shop().await];
+    app.database
+        .execute(
+            "alter view statistics_tails rename to tails_as_they_are;
+             create view statistics_tails with (security_invoker = true) as
+             select tenant_id, set_no, rolled_up, number / (tenant_id - 1) * (tenant_id - 1) as number
+               from tails_as_they_are;
+             grant select on statistics_tails to couponry_app",
+        )
+        .await;
+    for shop in [&broken, &other] {
+        let set = shop.single("welcome", "W", None).await;
+        set.assign("ann").await.expect(201);
+    }
+    eventually("the other tenant is rolled up", async || {
+        let number = "select max(number) from statistics_progress where tenant_id = 2";
+        (app.database.ask_one(number).await == 1).then_some(())
+    })
+    .await;
+}

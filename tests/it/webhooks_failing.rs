@@ -281,6 +281,32 @@ async fn a_deleted_webhook_is_told_nothing_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_webhook_that_cannot_be_cleaned_keeps_none_after_it_waiting() {
+    let app = start().await;
+    let (broken, other) = (app.shop().await, app.shop().await);
+    for shop in [broken, other] {
+        let webhook = shop.webhook("https://example.com/").await;
+        webhook.write(&app.database, 1, 1).await;
+        webhook.client.delete(&webhook.path()).await.expect(204);
+    }
+    app.database
+        .execute(
+            "create function refuse() returns trigger language plpgsql as 'begin raise exception ''refused''; end';
+             create trigger refuse before delete on webhook_deliveries
+               for each row when (old.tenant_id = 1) execute function refuse()",
+        )
+        .await;
+    // The cleaner begins with the service.
+    let replica = on(app.database.shared());
+    eventually("the other one is clean", async || {
+        let left = "select string_agg(tenant_id::text, ' ') from webhook_deliveries";
+        (app.database.ask_one(left).await == json!("1")).then_some(())
+    })
+    .await;
+    drop(replica);
+}
+
+#[tokio::test]
 async fn deliveries_are_kept_for_30_days_after_they_ended() {
     let app = start().await;
     let shop = app.shop().await;
