@@ -4,6 +4,13 @@
 -- Endpoints that fail leave half of a sender's places to those that do not.
 grant select (failing_since) on webhooks to couponry_system;
 
+-- The few that have failed are listed without a look at all that wait, and the other way round.
+drop index webhook_deliveries_undelivered_idx;
+create index webhook_deliveries_waiting_idx on webhook_deliveries (tenant_id, webhook_no, occurred_at, delivery_no)
+  where state = 'waiting';
+create index webhook_deliveries_failed_idx on webhook_deliveries (tenant_id, webhook_no, occurred_at, delivery_no)
+  where state = 'failed';
+
 -- Contacts that are erased share a search of their tenant's texts: one goes on at a time, and whoever is erased meanwhile
 -- waits for the next, together with all who came in between. So a thousand erasures take two searches or three.
 --

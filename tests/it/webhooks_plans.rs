@@ -81,3 +81,72 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
         assert!(noted < 60 * TURN, "{statistics}: {noted} buffers");
     }
 }
+
+/// The statement of the list, as the service prepares it.
+fn list() -> &'static str {
+    let source = include_str!("../../src/webhooks/deliveries.rs");
+    let source = source.split("pub(super) async fn list(").nth(1).unwrap();
+    let begin = source.split("r#\"").nth(1).unwrap();
+    begin.split("\"#").next().unwrap()
+}
+
+#[tokio::test]
+async fn a_list_of_few_in_one_state_reads_little_of_the_many_in_another() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let mut webhooks = Vec::new();
+    for _ in 0..2 {
+        let webhook = shop.webhook("https://example.com/").await;
+        let disabled = serde_json::json!({"state": "disabled"});
+        webhook.patch(disabled).await.expect(200);
+        webhook.write(&app.database, 1, 30_000).await;
+        webhooks.push(webhook);
+    }
+    // The first has few that have failed, the second few that wait, both from before all others.
+    app.database
+        .execute(
+            "update webhook_deliveries
+                set state = 'failed', next_attempt_at = null, ended_at = now(), attempts = 12
+              where ((payload->>'n')::integer < 10) = (webhook_no = 1);
+             update webhook_deliveries
+                set occurred_at = now() - interval '1 day'
+              where (payload->>'n')::integer < 10",
+        )
+        .await;
+    let mut owner = app.database.owner.acquire().await.unwrap();
+    // The first leaves nothing dead in the indexes, and tells the planner next to nothing.
+    for statistics in ["vacuum", "vacuum analyze"] {
+        let statement = format!("{statistics} webhook_deliveries");
+        sql::run(&mut owner, statement).await.unwrap();
+        let mut reader = PgConnection::connect_with(&app.database.options)
+            .await
+            .unwrap();
+        for statement in [
+            "set role couponry_app",
+            "set jit = off",
+            "set plan_cache_mode = force_custom_plan",
+            "set couponry.tenant_id = '1'",
+            &format!(
+                "prepare list (integer, integer, text, text, timestamptz, timestamptz, timestamptz, bigint, boolean, bigint)
+                 as {}",
+                list()
+            ),
+        ] {
+            sql::run(&mut reader, statement).await.unwrap();
+        }
+        for (webhook, state) in [(1, "failed"), (2, "waiting")] {
+            for (after, back) in [("null", false), ("now() - interval '2 days'", true)] {
+                let explained = format!(
+                    "explain (analyze, buffers, format json)
+                     execute list (1, {webhook}, '{state}', null, null, null, {after}, 0, {back}, 101)"
+                );
+                let plan: Value = sql::value(&mut reader, explained).await;
+                let scan = &plan[0]["Plan"];
+                assert_eq!(scan["Actual Rows"], 9, "{scan}");
+                let blocks = |name: &str| scan[name].as_i64().unwrap();
+                let read = blocks("Shared Hit Blocks") + blocks("Shared Read Blocks");
+                assert!(read < 100, "{state} after {statistics}: {read} buffers");
+            }
+        }
+    }
+}
