@@ -45,19 +45,35 @@ pub(super) async fn waiting(pool: &PgPool) -> sqlx::Result<Vec<Ledger>> {
     .await
 }
 
-/// Sets of a tenant that were not told to their end, or whose stock has reached another step.
+/// Sets of a tenant that were not told to their end, or whose stock may have reached another step since it was judged. A
+/// change is seen as long as it is committed within a minute.
 pub(super) async fn behind(
     connection: &mut PgConnection,
     tenant: TenantId,
 ) -> sqlx::Result<Vec<i32>> {
     sqlx::query_scalar!(
         r#"select s.set_no as "set_no!"
-             from coupon_set_stocks s
+             from coupon_sets s
              left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             where s.tenant_id = $1
-              and (s.number > coalesce(c.number, 0)
-                   or s.step > c.alert_step
-                   or c.set_no is not null and s.threshold is distinct from c.threshold)"#,
+              and (c.threshold is distinct from s.low_stock_threshold and c.set_no is not null
+                   or s.updated_at > c.judged_at - interval '1 minute'
+                   or exists (
+                        select 1
+                          from lots l
+                         where l.tenant_id = s.tenant_id and l.set_no = s.set_no
+                           and l.first_expires_at <= now() and l.last_expires_at > c.judged_at - interval '1 minute')
+                   or greatest(
+                        (select a.number
+                           from assignments a
+                          where a.tenant_id = s.tenant_id and a.set_no = s.set_no
+                          order by a.number desc
+                          limit 1),
+                        (select e.number
+                           from ledger_entries e
+                          where e.tenant_id = s.tenant_id and e.set_no = s.set_no
+                          order by e.number desc
+                          limit 1)) > coalesce(c.number, 0))"#,
         tenant as TenantId
     )
     .fetch_all(connection)

@@ -50,6 +50,7 @@ mod outbox;
 mod outbox_plans;
 mod outbox_sent;
 mod outbox_stock;
+mod outbox_sweep;
 mod plans;
 mod pull;
 mod readme;

@@ -16,7 +16,12 @@ const STOCK: [&str; 3] = [
 ];
 
 /// What an endpoint was told of the stock of a set, as in "half 5" for a step, "0" for none left and "+3 8" for a refill.
-async fn stock(app: &TestApp, shop: &Shop, webhook: i64, set: &CouponSet) -> Vec<String> {
+pub(super) async fn stock(
+    app: &TestApp,
+    shop: &Shop,
+    webhook: i64,
+    set: &CouponSet,
+) -> Vec<String> {
     let told = told(app, shop, webhook).await;
     let of_set = told.iter().filter(|told| {
         told["payload"]["couponSetId"] == set.id && told["payload"]["status"].is_null()
