@@ -69,6 +69,7 @@ pub struct App {
     pub(crate) uploads: Uploads,
     pub(crate) outbound: Outbound,
     pub(crate) waiting: Waiting,
+    pub(crate) written: Written,
     pub(crate) courier: Courier,
     tracker: TaskTracker,
     shutdown: CancellationToken,
@@ -95,7 +96,12 @@ impl App {
             waiting.clone(),
             written.clone(),
         );
-        let recorder = Recorder::new(database.clone(), tracker.clone(), waiting.clone(), written);
+        let recorder = Recorder::new(
+            database.clone(),
+            tracker.clone(),
+            waiting.clone(),
+            written.clone(),
+        );
         let authorities = config.ca_file.clone().unwrap_or_default();
         let outbound = Outbound::new(&authorities, config.pull_private, false);
         let private = config.webhook_private;
@@ -113,6 +119,7 @@ impl App {
             bell,
             outbound,
             waiting,
+            written,
             courier,
             tracker,
             shutdown,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::stock::{self, Stock};
 use super::{CouponSet, CouponSetPatch, NewCouponSet, Type, availability, db, fold};
 use crate::app::App;
+use crate::assignments::recorder::Ledger;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
@@ -55,9 +56,12 @@ async fn patch(
     Path(id): Path<Uuid>,
     Json(patch): Json<CouponSetPatch>,
 ) -> Result<Json<CouponSet>, Error> {
-    super::patch(&app.database, caller.tenant, id, patch)
-        .await
-        .map(Json)
+    let set = super::patch(&app.database, caller.tenant, id, patch).await?;
+    app.written.note(Ledger {
+        tenant: caller.tenant,
+        set_no: set.set_no,
+    });
+    Ok(Json(set))
 }
 
 async fn delete(

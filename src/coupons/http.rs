@@ -13,6 +13,7 @@ use super::db::{self, Withdrawal};
 use super::{Filter, Spot, Status, export, lookup};
 use crate::app::App;
 use crate::assignments::Reason;
+use crate::assignments::recorder::Ledger;
 use crate::coupon_sets::{self, MAX_CODE_CHARS};
 use crate::error::Error;
 use crate::extract::{Fields, FromFields, Json, Path, Query, check_text, text};
@@ -187,6 +188,10 @@ async fn withdraw(
     if withdrawals.is_empty() {
         return Err(Error::not_found("coupon set"));
     }
+    app.written.note(Ledger {
+        tenant: caller.tenant,
+        set_no,
+    });
     let results = new.codes.into_iter().zip(withdrawals);
     let results = results
         .map(|(code, withdrawal)| WithdrawalResult { code, withdrawal })

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::assignments::Reason;
+use crate::assignments::recorder::Ledger;
 use crate::error::{Error, WRONG_STATE};
 use crate::extract::{Fields, FromFields, Json, Path, Query};
 use crate::tenants::TenantId;
@@ -67,6 +68,12 @@ pub(super) async fn undo(
     .await?;
     transaction.commit().await?;
     let row = row.ok_or_else(|| Error::not_found("import"))?;
+    if !dry_run {
+        app.written.note(Ledger {
+            tenant: caller.tenant,
+            set_no: row.set_no,
+        });
+    }
     let numbers = row.withdrawn.zip(row.withdrawn_before).zip(row.kept);
     if row.status == "validate" {
         let detail = "The import only judged its rows; it brought nothing that could be undone.";
@@ -91,6 +98,7 @@ pub(super) async fn undo(
 
 /// The numbers are there if the import is finished.
 struct Row {
+    set_no: i32,
     status: String,
     withdrawn: Option<i32>,
     withdrawn_before: Option<i32>,
@@ -108,8 +116,9 @@ async fn call(
 ) -> sqlx::Result<Option<Row>> {
     sqlx::query_as!(
         Row,
-        r#"select status as "status!", withdrawn, withdrawn_before, kept, undone_at
-             from undo_import($1, $2, $3, $4, $5)"#,
+        r#"select i.set_no, u.status as "status!", u.withdrawn, u.withdrawn_before, u.kept, u.undone_at
+             from undo_import($1, $2, $3, $4, $5) u
+             join imports i on i.tenant_id = $1 and i.id = $2"#,
         tenant as TenantId,
         import,
         dry_run,

@@ -37,7 +37,7 @@ const SWEEP: Duration = Duration::from_secs(15);
 /// How long an alert waits for its forecast.
 const FORECAST_LIMIT: Duration = Duration::from_secs(2);
 
-/// Sets that this replica wrote to, whose ledgers are to be read.
+/// Sets that this replica wrote to, whose ledgers are to be read and whose stock is to be judged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Written(Arc<Notes>);
 
