@@ -1,13 +1,14 @@
 //! The sender: each replica serves endpoints that are due, each by one sender at a time.
 //!
-//! A turn serves one endpoint for some seconds: first attempts one after another in their order, and beside them the
-//! retries that are due. What came of them is noted at the end of the turn, all at once. A sender that dies in between has
+//! A turn serves one endpoint for some seconds: the first attempts of each set one after another in their order, those of
+//! some sets beside each other, and beside them the retries that are due. What came of them is noted at the end of the turn, all at once. A sender that dies in between has
 //! noted nothing, so what it sent is sent again: at least once, always with the same id.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,8 @@ const SLOTS_OF_FAILING: usize = SLOTS / 2;
 const LOOK: Duration = Duration::from_millis(250);
 /// Deliveries of each kind that a turn takes.
 const PORTION: i32 = 100;
+/// Sets whose first attempts a turn makes at the same time: each promises an order of its own.
+const LINES: usize = 4;
 /// For how long a turn begins attempts.
 const TURN: Duration = Duration::from_secs(10);
 /// For how long an endpoint is this sender's: a turn with its last attempt, and some time to note what came of it.
@@ -142,10 +145,12 @@ impl Sender {
                     None => results.push(&due, &Attempt::without_message()),
                 }
             }
-            let made = tokio::join!(
-                self.attempt_all(&endpoint, new),
-                self.attempt_all(&endpoint, again)
-            );
+            let begun = Instant::now();
+            let first = stream::iter(by_set(new))
+                .map(|line| self.attempt_all(&endpoint, line, begun))
+                .buffer_unordered(LINES)
+                .concat();
+            let made = tokio::join!(first, self.attempt_all(&endpoint, again, begun));
             for (due, attempt) in made.0.into_iter().chain(made.1) {
                 succeeded = Some(succeeded == Some(true) || attempt.is_success());
                 results.push(&due, &attempt);
@@ -168,13 +173,13 @@ impl Sender {
         Ok((endpoint, due.into_iter().zip(messages).collect()))
     }
 
-    /// One after another, as far as the time goes. One that fails holds up none.
+    /// One after another, as far as the time goes that the turn has since it began. One that fails holds up none.
     async fn attempt_all(
         &self,
         endpoint: &Endpoint,
         due: Vec<(Due, Vec<u8>)>,
+        begun: Instant,
     ) -> Vec<(Due, Attempt)> {
-        let begun = Instant::now();
         let mut made = Vec::new();
         for (due, message) in due {
             if begun.elapsed() >= TURN || self.shutdown.is_cancelled() {
@@ -230,6 +235,20 @@ impl Sender {
         }
         Ok(())
     }
+}
+
+/// The deliveries of each set in their order; of those that are of none, too.
+fn by_set(due: Vec<(Due, Vec<u8>)>) -> Vec<Vec<(Due, Vec<u8>)>> {
+    let mut lines: Vec<Vec<(Due, Vec<u8>)>> = Vec::new();
+    let mut places: HashMap<Option<i32>, usize> = HashMap::new();
+    for delivery in due {
+        let place = *places.entry(delivery.0.set_no).or_insert(lines.len());
+        if place == lines.len() {
+            lines.push(Vec::new());
+        }
+        lines[place].push(delivery);
+    }
+    lines
 }
 
 /// The slot of a turn that has ended, or panicked, is another's.

@@ -70,6 +70,36 @@ async fn first_attempts_are_made_one_by_one_in_order_and_a_failed_one_holds_up_n
 }
 
 #[tokio::test]
+async fn first_attempts_of_different_sets_go_beside_each_other_and_those_of_one_in_its_order() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let pause = Duration::from_millis(100);
+    let endpoint = Endpoint::answering(move |_| slow(pause)).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    webhook
+        .patch(json!({"state": "disabled"}))
+        .await
+        .expect(200);
+    // Five of each of six sets.
+    webhook.write(&app.database, 0, 29).await;
+    app.database
+        .execute("update webhook_deliveries set set_no = (payload->>'n')::integer / 5")
+        .await;
+    webhook.patch(json!({"state": "enabled"})).await.expect(200);
+    let received = endpoint.wait_for(30).await;
+    for set in 0..6 {
+        let of_set: Vec<_> = received.iter().filter(|one| one.n() / 5 == set).collect();
+        assert_eq!(of_set.len(), 5);
+        for pair in of_set.windows(2) {
+            assert!(pair[0].n() < pair[1].n());
+            // Each after the answer to the one before it.
+            assert!(pair[1].at - pair[0].at >= pause);
+        }
+    }
+    assert_eq!(endpoint.most_at_once(), 4);
+}
+
+#[tokio::test]
 async fn two_replicas_send_each_message_once_and_in_order() {
     let app = start().await;
     let replica = on(app.database.shared());
