@@ -1,8 +1,5 @@
 //! Imports of files that the service fetches itself.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,99 +8,19 @@ use axum::http::header;
 use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use futures_util::{StreamExt, stream};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::database::TestDatabase;
 use crate::support::program::folder;
 use crate::support::shop::CouponSet;
+use crate::support::tls::TlsServer;
 
-/// A server of files at `https://localhost`, by the certificate of an authority of its own.
-struct Files {
-    address: SocketAddr,
-    authority: NamedTempFile,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Files {
-    async fn serve() -> Self {
-        let (tls, authority) = certificates();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let files = Self {
-            address,
-            authority,
-            connections: Arc::clone(&connections),
-        };
-        let router = router(files.url("localhost", "/codes.csv"));
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                connections.fetch_add(1, Ordering::SeqCst);
-                let (acceptor, router) = (acceptor.clone(), router.clone());
-                tokio::spawn(async move {
-                    // A client that does not trust the certificate hangs up.
-                    let Ok(stream) = acceptor.accept(stream).await else {
-                        return;
-                    };
-                    let service = TowerToHyperService::new(router);
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        files
-    }
-
-    fn url(&self, host: &str, path: &str) -> String {
-        format!("https://{host}:{}{path}", self.address.port())
-    }
-
-    fn authority(&self) -> &str {
-        self.authority.path().to_str().unwrap()
-    }
-
-    fn connections(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
-
-fn certificates() -> (ServerConfig, NamedTempFile) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
-        .unwrap();
-    let file = NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    std::fs::write(&file, authority.pem()).unwrap();
-    (config, file)
+/// Serves files at `https://localhost`.
+async fn serve() -> TlsServer {
+    TlsServer::serve(|server| router(server.url("localhost", "/codes.csv"))).await
 }
 
 fn router(codes: String) -> Router {
@@ -167,7 +84,7 @@ async fn imports(set: &CouponSet) -> Value {
 
 #[tokio::test]
 async fn a_file_is_fetched_by_https_and_imported() {
-    let files = Files::serve().await;
+    let files = serve().await;
     let (_app, set) = start(&[
         "--pull-hosts=localhost",
         "--pull-private",
@@ -192,7 +109,7 @@ async fn a_file_is_fetched_by_https_and_imported() {
 
 #[tokio::test]
 async fn redirects_are_followed_to_where_files_may_come_from() {
-    let files = Files::serve().await;
+    let files = serve().await;
     let (_app, set) = start(&[
         "--pull-hosts=localhost",
         "--pull-private",
@@ -215,7 +132,7 @@ async fn redirects_are_followed_to_where_files_may_come_from() {
 
 #[tokio::test]
 async fn what_may_not_be_fetched_is_refused_before_any_connection() {
-    let files = Files::serve().await;
+    let files = serve().await;
     let ca = ["--ca-file", files.authority()];
     let (_none, by_default) = start(&ca).await;
     let (_other, other_host) = start(
@@ -257,7 +174,7 @@ async fn what_may_not_be_fetched_is_refused_before_any_connection() {
 
 #[tokio::test]
 async fn what_goes_wrong_on_the_way_is_told_and_stores_nothing() {
-    let files = Files::serve().await;
+    let files = serve().await;
     let options = ["--pull-hosts=localhost", "--pull-private"];
     let (_app, set) = start(
         &[

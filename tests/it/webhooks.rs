@@ -208,7 +208,8 @@ async fn nothing_is_sent_to_an_address_that_is_not_public_unless_the_operator_al
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
     // A name is looked up when something is sent.
-    let url = format!("https://localhost:{}/", endpoint.port());
+    let url = endpoint.url();
+    let url = url.replace("http://127.0.0.1", "https://localhost");
     let webhook = shop.webhook(&url).await;
     let outcome = webhook.call("test").await.expect(200).body;
     assert_eq!(outcome["delivered"], false);

@@ -7,9 +7,9 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::support::database::TestDatabase;
-use crate::support::eventually;
 use crate::support::hooks::{Endpoint, slow, status};
 use crate::support::process::Process;
+use crate::support::{TestApp, eventually};
 use crate::webhooks::{on, start};
 
 #[tokio::test]
@@ -52,6 +52,35 @@ async fn an_assignment_is_told_with_all_that_never_changes_of_it() {
     assert_eq!(deliveries[0]["couponSetId"], json!(set.id));
     assert_eq!(deliveries[0]["ledgerNumber"], 4);
     assert_eq!(received[1].body["timestamp"], deliveries[0]["occurredAt"]);
+}
+
+#[tokio::test]
+async fn messages_go_by_https_to_an_endpoint_whose_authority_is_trusted_and_to_no_other() {
+    let (endpoint, server) = Endpoint::secure().await;
+    let settings = ["--webhook-private", "--ca-file", server.authority()];
+    let app = TestApp::with(TestDatabase::create().await, &settings);
+    let shop = app.shop().await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    assert!(
+        webhook.read().await["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://")
+    );
+    let set = shop.single("welcome", "W", None).await;
+    let given = set.assign("ann").await.expect(201);
+    let received = endpoint.wait_for(1).await.remove(0);
+    assert_eq!(received.body["data"]["assignmentId"], given.body["id"]);
+    assert_eq!(received.signatures, [received.signature(&webhook.secret)]);
+    webhook.settled(1, "delivered").await;
+
+    let wary = start().await;
+    let webhook = wary.shop().await.webhook(&endpoint.url()).await;
+    let outcome = webhook.call("test").await.expect(200).body;
+    assert_eq!(outcome["delivered"], false);
+    let error = outcome["error"].as_str().unwrap();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(endpoint.received().len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! Webhooks of a shop, and endpoints that take what is sent to them.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use super::client::{Answer, Client};
 use super::database::TestDatabase;
 use super::eventually;
 use super::shop::Shop;
+use super::tls::TlsServer;
 
 /// What an endpoint was sent.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ type Script = dyn Fn(&Received) -> Reply + Send + Sync;
 /// An endpoint in this process.
 #[derive(Clone)]
 pub struct Endpoint {
-    address: SocketAddr,
+    url: String,
     shared: Arc<Shared>,
 }
 
@@ -110,6 +110,22 @@ struct Shared {
     script: Box<Script>,
 }
 
+impl Shared {
+    /// With the router that fills it.
+    fn new(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> (Arc<Self>, Router) {
+        let shared = Arc::new(Self {
+            received: Mutex::default(),
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            script: Box::new(script),
+        });
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(Arc::clone(&shared));
+        (shared, router)
+    }
+}
+
 impl Endpoint {
     /// One that takes everything.
     pub async fn open() -> Self {
@@ -119,25 +135,24 @@ impl Endpoint {
     pub async fn answering(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            received: Mutex::default(),
-            open: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
-            script: Box::new(script),
-        });
-        let router = Router::new()
-            .fallback(receive)
-            .with_state(Arc::clone(&shared));
+        let (shared, router) = Shared::new(script);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, shared }
+        Self {
+            url: format!("http://{address}/hook"),
+            shared,
+        }
+    }
+
+    /// One that takes everything by HTTPS, and its server, whose authority has to be trusted.
+    pub async fn secure() -> (Self, TlsServer) {
+        let (shared, router) = Shared::new(|_| status(200));
+        let server = TlsServer::serve(|_| router).await;
+        let url = server.url("localhost", "/hook");
+        (Self { url, shared }, server)
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/hook", self.address)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.address.port()
+        self.url.clone()
     }
 
     pub fn received(&self) -> Vec<Received> {

@@ -13,6 +13,7 @@ pub mod process;
 pub mod program;
 pub mod shop;
 pub mod sql;
+pub mod tls;
 
 use std::time::Duration;
 
