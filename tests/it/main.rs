@@ -42,6 +42,7 @@ mod imports_refused;
 mod imports_truth;
 mod imports_validate;
 mod isolation;
+mod isolation_cases;
 mod life;
 mod lookups;
 mod model;
