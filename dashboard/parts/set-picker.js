@@ -67,7 +67,7 @@ export function SetPicker({ label, value, onChange, type, without, hint, fault }
             placeholder=${t("common.picker.none")} value=${typed ?? (value ? (picked?.name ?? "…") : "")}
             onClick=${() => setTyped(typed ?? "")} onInput=${take} onKeyDown=${press} onBlur=${() => setTyped(null)} />
           ${value && html`<${Button} kind="quiet" icon="close" label=${t("common.clear")} onClick=${() => onChange(null)} />`}
-          <ul id="${id}-list" role="listbox" aria-label=${label} hidden=${typed === null || sets.length === 0}>
+          <ul id="${id}-list" role="listbox" aria-label=${t("common.area.coupon-sets")} hidden=${typed === null || sets.length === 0}>
             ${sets.map((set, i) => html`
               <li key=${set.id} id="${id}-${set.id}" role="option" aria-selected=${String(i === active)}
                 onPointerDown=${(/** @type {Event} */ event) => event.preventDefault()} onClick=${() => pick(set)}>

@@ -52,7 +52,7 @@ export default function CouponSets({ query }) {
   }, [query.find]);
   /** @param {KeyboardEvent} event */
   const enter = (event) => {
-    if (event.key === "Enter" && codes.length > 0 && typed === query.q) go(historyOf(codes[0], typed));
+    if (event.key === "Enter" && codes.length > 0 && typed.trim() === query.q) go(historyOf(codes[0], typed));
   };
   return html`
     <${Page} fill title=${t("sets.title")} actions=${html`<${Actions} />`}>

@@ -1,0 +1,228 @@
+/** The list of coupon sets, and creating, changing and deleting one. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+
+const phone = /** @type {const} */ ({ size: "phone", theme: "dark" });
+
+/**
+ * The row of a set, or its card.
+ * @param {import("playwright-core").Page} page
+ * @param {string} name
+ */
+function rowOf(page, name) {
+  return page.getByRole("row").filter({ has: page.getByRole("link", { name, exact: true }) });
+}
+
+/**
+ * @param {import("playwright-core").Page} page
+ * @param {string} name
+ * @param {string} action
+ */
+async function choose(page, name, action) {
+  await page.getByRole("button", { name: `Actions for ${name}` }).click();
+  await page.getByRole("menuitem", { name: action }).click();
+}
+
+for (const look of [{}, phone]) {
+  browserTest(`an individual coupon is created, marked, changed and deleted, ${look.size ?? "wide"}`, look, async ({ page, shop, open, noViolations }) => {
+    await open("#/coupon-sets/new");
+    await page.getByText("Individual coupon").click();
+    await page.getByRole("button", { name: "Create", exact: true }).click();
+    assert.deepEqual(await page.locator(".fault").allInnerTexts(), ["This is needed.", "This is needed.", "This is needed."]);
+    assert.ok(await page.getByLabel("Name").evaluate((field) => field === document.activeElement), "the first fault has the focus");
+    await noViolations("faults");
+    await page.getByLabel("Name").fill("Welcome popup");
+    await page.getByLabel("Code", { exact: true }).fill("WELCOME15");
+    await page.getByLabel("Number of uses").fill("200");
+    await page.getByText("More settings").click();
+    await page.getByLabel("Valid until").fill("2036-12-31");
+    await page.getByLabel("Time zone").fill("Europe/Madrid");
+    await noViolations("the folded settings");
+    await page.getByRole("button", { name: "Create", exact: true }).click();
+
+    const row = rowOf(page, "Welcome popup");
+    await row.getByText("New").waitFor();
+    await row.getByText("WELCOME15").waitFor();
+    const { results } = await shop.api("GET", "/v1/coupon-sets");
+    assert.equal(results[0].quantity, 200);
+    assert.equal(results[0].expiresAt, "2036-12-31T23:00:00Z");
+    await noViolations("the marked set");
+    await shop.api("POST", `/v1/coupon-sets/${results[0].id}/assignments`, { contactId: "ann" });
+    await shop.api("POST", `/v1/coupon-sets/${results[0].id}/assignments`, { contactId: "bob" });
+
+    await choose(page, "Welcome popup", "Edit");
+    await page.getByLabel("Number of uses").fill("1");
+    await page.getByText("More settings").click();
+    assert.equal(await page.getByLabel("Valid until").inputValue(), "2036-12-31");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("2 uses are taken already; the limit cannot be lower.").waitFor();
+    await noViolations("editing");
+    await page.getByLabel("Number of uses").fill("300");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("“Welcome popup” is saved.").waitFor();
+    await row.getByText("300 uses").waitFor();
+
+    await choose(page, "Welcome popup", "Delete");
+    await noViolations("deleting");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await page.getByText("No coupon sets yet").waitFor();
+  });
+}
+
+browserTest("a set that workflows and other sets use is not deleted, and they are named", {}, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.api("PUT", "/v1/workflows/birthday-mail", { name: "Birthday mail", state: "active", couponSetIds: [set.id] });
+  await shop.newSet({ name: "Leaning", type: "multiple", childCouponSetId: set.id });
+  await open("#/coupon-sets");
+  for (const [reason, name] of [["Other coupon sets fall back to it", "Leaning"], ["Workflows use it", "Birthday mail"]]) {
+    await choose(page, "Birthday", "Delete");
+    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    const told = page.getByRole("alert");
+    await told.getByText(reason, { exact: true }).waitFor();
+    await told.getByRole("listitem").getByText(name, { exact: true }).waitFor();
+    await noViolations(reason);
+    await page.getByRole("button", { name: "Cancel" }).click();
+    if (name === "Leaning") await shop.api("DELETE", `/v1/coupon-sets/${(await shop.api("GET", "/v1/coupon-sets?q=leaning")).results[0].id}`);
+  }
+});
+
+browserTest("typing searches sets, and a pasted code leads to its history", {}, async ({ page, shop, open, noViolations }) => {
+  const birthday = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.newSet({ name: "Winter", type: "multiple" });
+  await shop.fill(birthday, ["BDAY-1", "BDAY-2"]);
+  await open("#/coupon-sets");
+  await page.keyboard.press("/");
+  await page.keyboard.type("wint");
+  await rowOf(page, "Birthday").waitFor({ state: "detached" });
+  await rowOf(page, "Winter").waitFor();
+  assert.ok(page.url().endsWith("?q=wint"));
+
+  await page.getByRole("searchbox").fill(" BDAY-2 ");
+  const found = page.getByRole("region", { name: "Codes found" });
+  await found.getByText("in Birthday").waitFor();
+  await found.getByText("Available").waitFor();
+  await noViolations();
+  await page.getByRole("searchbox").press("Enter");
+  await page.waitForURL("**/dashboard/#/codes/BDAY-2");
+});
+
+browserTest("filters and the order stand in the address", {}, async ({ page, shop, open, noViolations }) => {
+  await shop.newSet({ name: "Alpha", type: "single", code: "A", quantity: 1 });
+  await shop.newSet({ name: "Beta", type: "single", code: "B" });
+  const { id } = await shop.newSet({ name: "Gamma", type: "multiple", expiresAt: "2020-01-01" });
+  await open("#/coupon-sets");
+  await page.getByText("Individual", { exact: true }).first().click();
+  await rowOf(page, "Gamma").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Name" }).click();
+  const names = page.locator("tbody .row-link");
+  await page.waitForURL("**?type=single&sort=name");
+  await page.reload();
+  await rowOf(page, "Beta").waitFor();
+  assert.deepEqual(await names.allInnerTexts(), ["Alpha", "Beta"]);
+  assert.equal(await page.getByRole("columnheader", { name: "Name" }).getAttribute("aria-sort"), "ascending");
+  await page.getByLabel("State").selectOption("Expired");
+  await page.getByText("No coupon set fits").waitFor();
+  await noViolations();
+  await page.getByRole("button", { name: "Show all sets" }).click();
+  await page.getByLabel("State").selectOption("Expired");
+  await rowOf(page, "Gamma").waitFor();
+  assert.equal(await names.count(), 1);
+  await open(`#/coupon-sets?new=${id}`);
+  await rowOf(page, "Gamma").getByText("New").waitFor();
+});
+
+browserTest("the numbers of the list follow what happens", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.fill(set, ["A", "B", "C"]);
+  await open("#/coupon-sets");
+  const cells = rowOf(page, "Birthday").getByRole("cell");
+  await rowOf(page, "Birthday").getByText("100% left").waitFor();
+  await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId: "ann" });
+  await rowOf(page, "Birthday").getByText("67% left").waitFor();
+  assert.deepEqual((await cells.allInnerTexts()).slice(3, 7), ["1", "0", "0", "2"]);
+});
+
+browserTest("names are shown as text, whatever they look like", {}, async ({ page, shop, open }) => {
+  const name = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>";
+  await shop.newSet({ name, type: "single", code: "=cmd()", quantity: 1 });
+  await open("#/coupon-sets");
+  await page.getByRole("link", { name, exact: true }).waitFor();
+  await page.getByText("=cmd()").waitFor();
+  await choose(page, name, "Delete");
+  await page.getByRole("heading", { name: `Delete “${name}”?` }).waitFor();
+});
+
+browserTest("menus and dialogs work by the keyboard and give the focus back", {}, async ({ page, shop, open }) => {
+  await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open("#/coupon-sets");
+  const button = page.getByRole("button", { name: "Actions for Birthday" });
+  const focused = (/** @type {import("playwright-core").Locator} */ one) => one.evaluate((element) => element === document.activeElement);
+  await button.focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("menuitem", { name: "Statistics" }).waitFor();
+  await page.waitForFunction(() => document.activeElement?.getAttribute("role") === "menuitem");
+  await page.keyboard.press("ArrowUp");
+  assert.ok(await focused(page.getByRole("menuitem", { name: "Delete" })), "up from the first is the last");
+  await page.keyboard.press("Enter");
+  const cancel = page.getByRole("dialog").getByRole("button", { name: "Cancel" });
+  await cancel.waitFor();
+  assert.ok(await focused(cancel), "the harmless action comes first");
+  await page.keyboard.press("Escape");
+  await cancel.waitFor({ state: "detached" });
+  assert.ok(await focused(button));
+  await page.keyboard.press("Enter");
+  await page.getByRole("menuitem", { name: "Statistics" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("menuitem", { name: "Statistics" }).waitFor({ state: "hidden" });
+  assert.ok(await focused(button));
+});
+
+browserTest("what a key may not do is not offered", { scopes: ["coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
+  await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open("#/coupon-sets");
+  await page.getByRole("button", { name: "Actions for Birthday" }).click();
+  assert.deepEqual(await page.getByRole("menuitem").allInnerTexts(), ["Statistics", "Codes"]);
+  assert.equal(await page.getByText("Create coupon set").count(), 0);
+  assert.deepEqual(await page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts(), ["Coupon sets"]);
+  await open("#/coupon-sets/new");
+  await page.getByText("it lacks the scope coupon-sets:write").waitFor();
+  await noViolations();
+});
+
+browserTest("a fault in what is folded away opens it", { theme: "dark" }, async ({ page, shop, open, noViolations }) => {
+  await shop.newSet({ name: "Fallback", type: "single", code: "ANY" });
+  await open("#/coupon-sets/new");
+  await page.getByLabel("Name").fill("Winter");
+  await page.getByText("More settings").click();
+  await page.getByLabel("Fallback set").fill("fall");
+  await page.getByRole("option", { name: "Fallback" }).waitFor();
+  await noViolations("choosing a set");
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Time zone").fill("Europe/Nowhere");
+  await page.getByText("More settings").click();
+  await page.getByRole("button", { name: "Create without codes" }).click();
+  const zone = page.getByLabel("Time zone");
+  await zone.waitFor();
+  await page.waitForFunction(() => document.activeElement?.getAttribute("aria-invalid") === "true");
+  await noViolations();
+  await zone.fill("Europe/Madrid");
+  await page.getByRole("button", { name: "Create without codes" }).click();
+  await rowOf(page, "Winter").waitFor();
+  const { results } = await shop.api("GET", "/v1/coupon-sets?q=winter");
+  const [child] = (await shop.api("GET", "/v1/coupon-sets?q=fallback")).results;
+  assert.equal(results[0].childCouponSetId, child.id);
+});
+
+browserTest("the language is changed at once and kept", { locale: "es-ES" }, async ({ page, shop, open, noViolations }) => {
+  await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open("#/coupon-sets");
+  await page.getByRole("heading", { level: 1, name: "Conjuntos de cupones" }).waitFor();
+  await noViolations();
+  await page.getByRole("button", { name: "Flower shop" }).click();
+  await page.getByLabel("Idioma").selectOption("English");
+  await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
+  await page.reload();
+  await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
+  assert.equal(await page.locator("html").getAttribute("lang"), "en");
+});
