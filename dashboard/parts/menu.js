@@ -53,12 +53,16 @@ export function Popup({ label, role = "dialog", icon, kind = "quiet", title, chi
     box.current?.hidePopover();
     button().focus();
   };
-  // The content is rendered before the box is shown, so that it can be placed by its size.
+  // The content is rendered before the box is shown, so that it can be placed by its size, and goes only after it was hidden, so that
+  // the browser can give the focus back.
   /** @param {ToggleEvent} event */
-  const toggling = (event) => setOpen(event.newState === "open");
+  const toggling = (event) => {
+    if (event.newState === "open") setOpen(true);
+  };
   /** @param {ToggleEvent} event */
   const toggled = (event) => {
-    if (event.newState !== "open" || !box.current) return;
+    if (event.newState !== "open") return setOpen(false);
+    if (!box.current) return;
     place(box.current, button());
     controls(box.current)[0]?.focus();
   };
