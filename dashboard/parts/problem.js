@@ -19,8 +19,11 @@ export function ProblemBox({ problem, onRetry }) {
       <${Icon} name="warning" />
       <div>
         <strong>${title}</strong>
-        ${problem.detail && html`<p lang="en">${problem.detail}</p>`}
+        ${problem.detail && problem.errors.length === 0 && html`<p lang="en">${problem.detail}</p>`}
         ${names.length > 0 && html`<ul>${names.map((name) => html`<li>${name}</li>`)}</ul>`}
+        ${problem.errors.length > 0 && html`
+          <ul lang="en">${problem.errors.map(({ pointer, detail }) => html`<li><code>${pointer}</code> ${detail}</li>`)}</ul>
+        `}
         ${has(`common.todo.${code}`) && html`<p>${t(`common.todo.${code}`)}</p>`}
         ${requestId && html`<p class="request">${t("common.requestId")} <code>${requestId}</code> <${Copy} text=${requestId} /></p>`}
         ${onRetry && html`<${Button} onClick=${onRetry}>${t("common.retry")}<//>`}

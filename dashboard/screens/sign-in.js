@@ -11,6 +11,7 @@ import { Loading } from "../parts/progress.js";
 import { replace } from "../router.js";
 import { session, signedOutBy, signIn } from "../session.js";
 
+const AGAIN_MS = 1_000;
 const LINK = /^#\/sign-in\/([^/?]+)$/;
 
 /** Signs in by the link that the start of the demo prints. The token is taken out of the address before anything else can see it. */
@@ -18,11 +19,14 @@ export async function signInByAddress() {
   const token = LINK.exec(location.hash)?.[1];
   if (!token) return;
   replace("");
-  try {
-    await signIn({ link: decodeURIComponent(token) });
-  } catch (failure) {
-    // A refused link ends no session that there may be.
-    if (failure instanceof Problem && failure.status > 0) signedOutBy.value = "link";
+  for (;;) {
+    try {
+      return await signIn({ link: decodeURIComponent(token) });
+    } catch (failure) {
+      // A refused link ends no session that there may be. One that could not be sent is not lost.
+      if (problemOf(failure).code !== "offline") return void (signedOutBy.value = "link");
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   }
 }
 
@@ -33,7 +37,7 @@ export function SignIn({ waiting }) {
   const [fault, setFault] = useState("");
   const [problem, setProblem] = useState(/** @type {Problem | null} */ (null));
   useEffect(() => {
-    document.title = `${t("common.signIn.title")} · ${t("common.product")}`;
+    if (!waiting) document.title = `${t("common.signIn.title")} · ${t("common.product")}`;
   });
 
   /** @param {SubmitEvent} event */
@@ -52,24 +56,21 @@ export function SignIn({ waiting }) {
       else setProblem(problemOf(failure));
     }
   };
+  if (waiting) return html`<main class="sign-in"><${Connection} /><${Loading} label=${t("common.loading")} /></main>`;
   const notice = signedOutBy.value && session.value === null ? t(`common.signIn.${signedOutBy.value}`) : null;
   return html`
     <main class="sign-in">
       <${Connection} />
       <div class="card">
         <p class="brand"><${Mark} /><span>${t("common.product")}</span></p>
-        ${waiting
-          ? html`<${Loading} label=${t("common.loading")} />`
-          : html`
-              <h1>${t("common.signIn.title")}</h1>
-              ${notice && html`<p class="notice" role="status">${notice}</p>`}
-              <form novalidate onSubmit=${submit}>
-                <${SecretField} label=${t("common.signIn.key")} hint=${t("common.signIn.hint")} fault=${fault} value=${key} onChange=${setKey}
-                  autocomplete="current-password" autofocus required placeholder="cpk_…" />
-                <${ProblemBox} problem=${problem} />
-                <${Button} kind="primary" type="submit" busy=${busy}>${t("common.signIn.action")}<//>
-              </form>
-            `}
+        <h1>${t("common.signIn.title")}</h1>
+        ${notice && html`<p class="notice" role="status">${notice}</p>`}
+        <form novalidate onSubmit=${submit}>
+          <${SecretField} label=${t("common.signIn.key")} hint=${t("common.signIn.hint")} fault=${fault} value=${key} onChange=${setKey}
+            autocomplete="current-password" autofocus required placeholder="cpk_…" />
+          <${ProblemBox} problem=${problem} />
+          <${Button} kind="primary" type="submit" busy=${busy}>${t("common.signIn.action")}<//>
+        </form>
       </div>
       <div class="preferences"><${Preferences} /></div>
     </main>
