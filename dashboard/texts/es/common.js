@@ -1,7 +1,7 @@
 /** Texts of the frame, of signing in and of the parts that all screens use. */
 export default {
   product: "Couponry",
-  "area.coupon-sets": "Conjuntos de cupones",
+  "area.coupon-sets": "Conjuntos",
   "area.imports": "Importaciones",
   "area.contacts": "Contactos",
   "area.settings": "Ajustes",
@@ -58,7 +58,7 @@ export default {
   "status.released": "Liberado",
   "stock.low": "Bajo",
   "stock.exhausted": "Agotado",
-  "stock.left": "Queda el {share}",
+  "stock.left": "{share} libre",
   "stock.unlimited": "Sin límite",
   "stock.none": "Aún sin códigos",
   "picker.none": "Ninguno",
