@@ -64,6 +64,21 @@ export function dateTime(at, timeZone) {
 }
 
 /**
+ * A mark on an axis of time: as short as can be.
+ * @param {Date} at
+ * @param {"time" | "day" | "month"} precision
+ * @param {string} timeZone
+ */
+export function mark(at, precision, timeZone) {
+  const options = {
+    time: { hour: "numeric", minute: "2-digit" },
+    day: { day: "numeric", month: "short" },
+    month: { month: "short", year: "numeric" },
+  };
+  return formatter(Intl.DateTimeFormat, { ...options[precision], timeZone }).format(at);
+}
+
+/**
  * How long ago something was, or how soon it will be.
  * @param {string | Date} at
  * @param {number} now

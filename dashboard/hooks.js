@@ -67,7 +67,7 @@ export function useList(path, query = {}) {
     if (address === null) put({ rows: [], next: null, loading: false, problem: null });
     else {
       put({ loading: true });
-      void enqueue("first", async (signal) => rowsOf(await api.get(address, { signal })));
+      void enqueue("first", async (signal) => await pageWithRows(address, signal));
     }
     return () => stop.abort();
   }, [address]);
@@ -76,7 +76,7 @@ export function useList(path, query = {}) {
     void enqueue("more", async (signal) => {
       const { rows, next } = work.current.state;
       if (!next) return {};
-      const page = rowsOf(await api.get(next, { signal }));
+      const page = await pageWithRows(next, signal);
       return { rows: [...rows, ...page.rows], next: page.next };
     });
   }, []);
@@ -99,6 +99,17 @@ export function useList(path, query = {}) {
 
   useReturn(refresh);
   return { rows: state.rows, more: state.next !== null, loading: state.loading, problem: state.problem, loadMore, refresh };
+}
+
+/**
+ * The next page that has something: of a list that is filtered while it is read, some have nothing and yet lead on.
+ * @param {string} address
+ * @param {AbortSignal} signal
+ */
+async function pageWithRows(address, signal) {
+  let page = rowsOf(await api.get(address, { signal }));
+  while (page.rows.length === 0 && page.next) page = rowsOf(await api.get(page.next, { signal }));
+  return page;
 }
 
 /** @param {{ results: any[], links: { next: string | null } }} page */

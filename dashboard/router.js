@@ -47,8 +47,8 @@ const routes = [
   {
     path: "/coupon-sets/:id/:tab?",
     load: () => import("./screens/coupon-set.js"),
-    texts: ["sets", "set"],
-    styles: ["coupon-set"],
+    texts: ["sets", "set", "assignments"],
+    styles: ["history", "coupon-set", "../vendor/uplot/uPlot.min"],
     area: "coupon-sets",
     scopes: ["coupon-sets:read"],
   },
@@ -71,7 +71,7 @@ const routes = [
   {
     path: "/codes/:code",
     load: () => import("./screens/code.js"),
-    texts: ["code"],
+    texts: ["code", "assignments"],
     styles: ["history"],
     area: "coupon-sets",
     scopes: ["coupon-sets:read"],
@@ -79,7 +79,7 @@ const routes = [
   {
     path: "/contacts/:id?",
     load: () => import("./screens/contacts.js"),
-    texts: ["contacts"],
+    texts: ["contacts", "assignments"],
     styles: ["history"],
     area: "contacts",
     scopes: ["contacts:read"],

@@ -12,10 +12,11 @@ export function dayAndTime(instant, timeZone) {
 }
 
 /**
+ * What the clocks of a zone show.
  * @param {Date} at
  * @param {string} timeZone
  */
-function local(at, timeZone) {
+export function local(at, timeZone) {
   const format = new Intl.DateTimeFormat("en", {
     timeZone,
     hourCycle: "h23",

@@ -1,0 +1,195 @@
+import { html } from "htm/preact";
+import { useMemo, useState } from "preact/hooks";
+
+import { date, dateTime, number } from "../../format.js";
+import { t } from "../../i18n.js";
+import { Chart } from "../../parts/chart.js";
+
+/** @typedef {import("../../parts/chart.js").Line} Line */
+
+const DAY = 86_400;
+/** Stands for a day that is too far off to be told. */
+const FAR = 3_650 * DAY;
+
+/** @type {Line[]} */
+const MOVES = [
+  { id: "assigned", paint: "--accent", fill: "--accent-soft" },
+  { id: "sent", paint: "--info", dash: [7, 3] },
+  { id: "used", paint: "--warn-fill", dash: [2, 3] },
+];
+/** @type {Line[]} */
+const STOCK = [
+  { id: "available", paint: "--accent" },
+  { id: "forecast", paint: "--accent", dash: [6, 5] },
+  { id: "latest", paint: "--accent", hidden: true },
+  { id: "earliest", paint: "--accent", hidden: true },
+];
+
+/**
+ * What moved in each hour, day or week; and below it what was left, with the forecast going on from there.
+ * @param {{ statistics: any, set: any }} props
+ */
+export function Charts({ statistics, set }) {
+  const { totals } = statistics;
+  return html`
+    <div class="charts">
+      <${Moves} statistics=${statistics} />
+      ${totals.available !== null && totals.quantity > 0 && html`<${Stock} statistics=${statistics} set=${set} />`}
+    </div>
+  `;
+}
+
+/** @param {{ statistics: any }} props */
+function Moves({ statistics }) {
+  const { series, period } = statistics;
+  const [at, setAt] = useState(/** @type {number | null} */ (null));
+  const data = useMemo(() => [seconds(series, "from"), ...MOVES.map(({ id }) => series.map((/** @type {any} */ point) => point[id]))], [series]);
+  const point = at === null ? null : series[at];
+  const values = MOVES.map(({ id }) => ({ id, value: number((point ?? period)[id]) }));
+  return html`
+    <figure class="chart">
+      <${Legend} title=${t("set.chart.moves")} when=${point ? momentOf(point, period) : t("set.chart.wholePeriod")} lines=${MOVES} values=${values} />
+      <${Chart} label=${t("set.chart.moves.label")} lines=${MOVES} data=${data} timezone=${period.timezone} onPoint=${setAt} />
+    </figure>
+  `;
+}
+
+/** @param {{ statistics: any, set: any }} props */
+function Stock({ statistics, set }) {
+  const { series, period, totals, forecast } = statistics;
+  const [at, setAt] = useState(/** @type {number | null} */ (null));
+  const { data, range } = useMemo(() => stockData(series, forecast, totals.available), [series, forecast, totals.available]);
+  const values = stockValues(data, at, totals, forecast);
+  const lines = STOCK.filter(({ id }) => id === "available" || (forecast && id === "forecast"));
+  const when = at === null ? t("set.chart.now") : dateTime(new Date(data[0][at] * 1000), period.timezone);
+  return html`
+    <figure class="chart">
+      <${Legend} title=${t("set.chart.stock")} when=${when} lines=${lines} values=${values} band=${Boolean(forecast)} />
+      <${Chart} label=${t("set.chart.stock.label", { name: set.name })} lines=${STOCK} bands=${BANDS} data=${data} range=${range}
+        timezone=${period.timezone} onPoint=${setAt} />
+    </figure>
+  `;
+}
+
+/** Between the latest and the earliest day. */
+const BANDS = [{ series: /** @type {[number, number]} */ ([3, 4]), paint: "--accent-soft" }];
+
+/**
+ * @param {{
+ *   title: string,
+ *   when: string,
+ *   lines: Line[],
+ *   values: { id: string, value: string }[],
+ *   band?: boolean,
+ * }} props
+ */
+function Legend({ title, when, lines, values, band = false }) {
+  return html`
+    <figcaption class="legend">
+      <h3>${title}</h3>
+      <span class="when">${when}</span>
+      <ul>
+        ${lines.map((line) => html`
+          <li key=${line.id}>
+            <${Sample} line=${line} /><span>${t(`set.series.${line.id}`)}</span>
+            <strong class="number">${values.find(({ id }) => id === line.id)?.value}</strong>
+          </li>
+        `)}
+        ${band && html`<li><span class="band-sample" aria-hidden="true"></span><span>${t("set.chart.band")}</span></li>`}
+      </ul>
+    </figcaption>
+  `;
+}
+
+/** @param {{ line: Line }} props */
+function Sample({ line }) {
+  return html`
+    <svg class="sample" viewBox="0 0 24 10" aria-hidden="true" focusable="false">
+      <path d="M0 5h24" style=${{ stroke: `var(${line.paint})`, strokeDasharray: line.dash?.join(" ") }} />
+    </svg>
+  `;
+}
+
+/**
+ * What is left stands where a point ends, which for the one under way is now. The forecast goes straight to nothing; the chart shows of
+ * the time to come at most as much as of the past, but a week at least.
+ * @param {any[]} series
+ * @param {{ runsOutOn: string, earliest: string, latest: string | null } | null} forecast
+ * @param {number} left
+ */
+export function stockData(series, forecast, left) {
+  const now = Math.floor(Date.now() / 1000);
+  const past = series.map(({ to }) => Math.min(Date.parse(to) / 1000, now));
+  const last = past[past.length - 1];
+  const stock = series.map(({ available }) => available);
+  // A period that has ended has no forecast in it.
+  if (!forecast || last < now - DAY) {
+    const none = past.map(() => null);
+    return { data: [past, stock, none, none, none], range: /** @type {[number, number]} */ ([past[0], last]) };
+  }
+  const ends = [forecast.runsOutOn, forecast.latest, forecast.earliest].map((day) => Math.max(day ? noon(day) : last + FAR, last + DAY / 2));
+  const most = last + Math.max(last - past[0], 7 * DAY);
+  const horizon = Math.min(Math.max(...ends), most);
+  // A line of many points can be read anywhere.
+  const steps = Array.from({ length: 60 }, (_, i) => last + ((horizon - last) * (i + 1)) / 60);
+  const future = [...new Set([...steps, ...ends.filter((end) => end <= horizon)])].sort((a, b) => a - b);
+  const lines = ends.map((end) => [...past.slice(1).map(() => null), left, ...future.map((x) => leftAt(x, last, end, left))]);
+  // The likely day is a point; behind it the line ends.
+  lines[0] = lines[0].map((value, i) => (i >= past.length && future[i - past.length] > ends[0] ? null : value));
+  const data = [[...past, ...future], [...stock, ...future.map(() => null)], ...lines];
+  return { data, range: /** @type {[number, number]} */ ([past[0], horizon]) };
+}
+
+/**
+ * @param {number} x
+ * @param {number} start
+ * @param {number} end
+ * @param {number} left
+ */
+function leftAt(x, start, end, left) {
+  return Math.max(left * (1 - (x - start) / (end - start)), 0);
+}
+
+/**
+ * @param {(number | null)[][]} data
+ * @param {number | null} at
+ * @param {any} totals
+ * @param {any} forecast
+ */
+function stockValues(data, at, totals, forecast) {
+  if (at === null) {
+    return [
+      { id: "available", value: number(totals.available) },
+      { id: "forecast", value: forecast ? date(forecast.runsOutOn) : "" },
+    ];
+  }
+  return ["available", "forecast"].map((id, i) => {
+    const value = data[i + 1][at];
+    return { id, value: value === null || value === undefined ? "–" : number(Math.round(value)) };
+  });
+}
+
+/**
+ * @param {any[]} series
+ * @param {"from" | "to"} end
+ * @returns {number[]}
+ */
+function seconds(series, end) {
+  return series.map((point) => Date.parse(point[end]) / 1000);
+}
+
+/** @param {string} day */
+function noon(day) {
+  return Date.parse(day) / 1000 + DAY / 2;
+}
+
+/**
+ * When a point is: an hour with its time, a day, or a week by its first day.
+ * @param {any} point
+ * @param {{ interval: string, timezone: string }} period
+ */
+export function momentOf(point, { interval, timezone }) {
+  if (interval === "hour") return dateTime(point.from, timezone);
+  const day = date(point.from, timezone);
+  return interval === "week" ? t("set.weekOf", { day }) : day;
+}

@@ -1,0 +1,90 @@
+import { html } from "htm/preact";
+import { useState } from "preact/hooks";
+
+import { path } from "../../address.js";
+import { api, problemOf } from "../../api.js";
+import { number } from "../../format.js";
+import { t } from "../../i18n.js";
+import { Button } from "../../parts/button.js";
+import { Dialog } from "../../parts/dialog.js";
+import { TextArea, TextField } from "../../parts/field.js";
+import { ProblemBox } from "../../parts/problem.js";
+
+/** As many as the service takes at once. */
+const AT_ONCE = 10_000;
+const SHOWN = 100;
+const OUTCOMES = ["withdrawn", "alreadyWithdrawn", "handedOut", "notFound"];
+
+/**
+ * Takes codes that nobody has out of the set, and tells what became of each.
+ * @param {{ set: any, codes: string[], onClose: () => void, onDone: () => void }} props `codes` are those picked so far
+ */
+export function Withdraw({ set, codes, onClose, onDone }) {
+  const [text, setText] = useState(codes.join("\n"));
+  const [reason, setReason] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));
+  const [results, setResults] = useState(/** @type {any[] | null} */ (null));
+  const wanted = [...new Set(text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean))];
+  const withdraw = async () => {
+    if (busy || wanted.length === 0) return;
+    setBusy(true);
+    setProblem(null);
+    /** @type {any[]} */
+    const told = [];
+    try {
+      for (let at = 0; at < wanted.length; at += AT_ONCE) {
+        const body = { codes: wanted.slice(at, at + AT_ONCE), reason: reason.trim() || null };
+        const answer = await api.send("POST", path`/v1/coupon-sets/${set.id}/coupons/withdraw`, body);
+        told.push(...answer.results);
+      }
+      setResults(told);
+    } catch (failure) {
+      setProblem(problemOf(failure));
+    }
+    setBusy(false);
+    // Codes of an earlier part are withdrawn even if a later one failed.
+    if (told.length > 0) onDone();
+  };
+  if (results) return html`<${Results} results=${results} onClose=${onClose} />`;
+  const actions = html`
+    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} kind="danger" type="submit" busy=${busy} disabled=${wanted.length === 0}>${t("set.withdraw.confirm", { n: wanted.length })}<//>
+  `;
+  return html`
+    <${Dialog} title=${t("set.withdraw.title")} onClose=${onClose} onSubmit=${withdraw} actions=${actions}>
+      <p>${t("set.withdraw.text")}</p>
+      <${TextArea} label=${t("set.withdraw.codes")} hint=${t("set.withdraw.codes.hint")} value=${text} onChange=${setText} rows="8"
+        spellcheck=${false} autocapitalize="off" />
+      <${TextField} label=${t("assignments.reason")} hint=${t("assignments.reason.hint")} value=${reason} onChange=${setReason} maxlength="500" />
+      <${ProblemBox} problem=${problem} />
+    <//>
+  `;
+}
+
+/** @param {{ results: { code: string, outcome: string, state: string | null }[], onClose: () => void }} props */
+function Results({ results, onClose }) {
+  const left = results.filter(({ outcome }) => outcome !== "withdrawn");
+  const close = html`<${Button} kind="primary" onClick=${onClose}>${t("common.close")}<//>`;
+  return html`
+    <${Dialog} title=${t("set.withdraw.result")} onClose=${onClose} actions=${close}>
+      <dl class="counts" role="status">
+        ${OUTCOMES.map((outcome) => {
+          const n = results.filter((one) => one.outcome === outcome).length;
+          return (n > 0 || outcome === "withdrawn") && html`<div><dt>${t(`set.withdraw.outcome.${outcome}`)}</dt><dd>${number(n)}</dd></div>`;
+        })}
+      </dl>
+      ${left.length > 0 && html`
+        <div>
+          <h3 id="withdraw-left">${t("set.withdraw.left")}</h3>
+          <ul class="left-codes" tabindex="0" aria-labelledby="withdraw-left">
+            ${left.slice(0, SHOWN).map(({ code, outcome, state }) => html`
+              <li key=${code}><code>${code}</code> <span class="soft">${t(state ? `common.status.${state}` : `set.withdraw.outcome.${outcome}`)}</span></li>
+            `)}
+          </ul>
+          ${left.length > SHOWN && html`<p class="hint">${t("set.withdraw.leftMore", { n: left.length - SHOWN })}</p>`}
+        </div>
+      `}
+    <//>
+  `;
+}
