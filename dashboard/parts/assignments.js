@@ -62,7 +62,7 @@ export function assignmentColumns({ names, onEnd }) {
     state: column("state", (one) => html`<${Status} status=${one.state} />`),
     assignedAt: column("assignedAt", (one) => html`<${Time} at=${one.assignedAt} />`),
     workflow: column("workflow", (one) => html`<${Asker} assignment=${one} names=${names} />`),
-    expiresAt: column("expiresAt", (one) => html`<${Time} at=${one.expiresAt} timeZone=${one.timezone} />`),
+    expiresAt: column("expiresAt", (one) => html`<${Time} at=${one.expiresAt} as="date" timeZone=${one.timezone} />`),
     menu: { ...column("menu", (one) => html`<${Endings} assignment=${one} onEnd=${onEnd} />`), bare: true },
   };
 }

@@ -89,7 +89,7 @@ function optionsOf({ Plot, lines, bands, timezone, width, latest }) {
     height: HEIGHT,
     tzDate: (at) => Plot.tzDate(new Date(at * 1000), timezone),
     legend: { show: false },
-    padding: [12, 16, 0, 0],
+    padding: [12, 28, 0, 0],
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 8, width: 0 } },
     scales: {
       x: { range: () => extent(latest.current.data[0], latest.current.range) },
@@ -97,7 +97,7 @@ function optionsOf({ Plot, lines, bands, timezone, width, latest }) {
       y: { range: (_, min, max) => [Math.min(min ?? 0, 0), Math.max((max ?? 0) * 1.1, 4)] },
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 72, values: (_, splits, __, ___, step) => splits.map((at) => tick(at, step, timezone)) },
+      { ...axis, grid: { show: false }, size: 28, gap: 4, space: 72, values: (_, splits, __, ___, step) => splits.map((at) => tick(at, step, timezone)) },
       {
         ...axis,
         grid: { stroke: paint("--line"), width: 1 },
@@ -114,7 +114,7 @@ function optionsOf({ Plot, lines, bands, timezone, width, latest }) {
         width: line.hidden ? 0 : 2,
         dash: line.dash,
         // Few points are easier to meet when each one is marked, and a single one would not be seen at all.
-        points: { show: line.hidden ? false : (plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [] },
+        points: { show: line.hidden ? false : (/** @type {import("uplot")} */ plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [] },
       })),
     ],
     bands: bands.map(({ series, paint: color }) => ({ series, fill: paint(color) })),

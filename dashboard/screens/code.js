@@ -29,7 +29,7 @@ export default function CodeHistory({ params }) {
   const search = html`<${Button} kind="primary" icon="search" href="#/coupon-sets?find=1">${t("code.searchAgain")}<//>`;
   return html`
     <${Page} title=${code} back=${{ href: "#/coupon-sets", title: t("common.area.coupon-sets") }}
-      note=${found.rows.length > 0 && t("code.inSets", { n: found.rows.length })} actions=${html`<${Copy} text=${code}>${t("code.copy")}<//>`}>
+      note=${found.rows.length > 0 && t("code.inSets", { n: found.rows.length })} actions=${html`<${Copy} text=${code} label=${t("code.copy")}>${t("code.copy")}<//>`}>
       <${ProblemBox} problem=${found.problem} onRetry=${found.refresh} />
       ${found.loading && found.rows.length === 0 && html`<${Loading} label=${t("common.loading")} />`}
       ${!found.loading && !found.problem && found.rows.length === 0 && html`

@@ -19,10 +19,11 @@ const MOVES = [
 ];
 /** @type {Line[]} */
 const STOCK = [
-  { id: "available", paint: "--accent" },
-  { id: "forecast", paint: "--accent", dash: [6, 5] },
+  // The band between these two is drawn first, so that it lies below the lines.
   { id: "latest", paint: "--accent", hidden: true },
   { id: "earliest", paint: "--accent", hidden: true },
+  { id: "available", paint: "--accent" },
+  { id: "forecast", paint: "--accent", dash: [6, 5] },
 ];
 
 /**
@@ -58,7 +59,7 @@ function Moves({ statistics }) {
 function Stock({ statistics, set }) {
   const { series, period, totals, forecast } = statistics;
   const [at, setAt] = useState(/** @type {number | null} */ (null));
-  const { data, range } = useMemo(() => stockData(series, forecast, totals.available), [series, forecast, totals.available]);
+  const { data, range } = useMemo(() => stockData(series, forecast, totals.available, set.createdAt), [series, forecast, totals.available]);
   const values = stockValues(data, at, totals, forecast);
   const lines = STOCK.filter(({ id }) => id === "available" || (forecast && id === "forecast"));
   const when = at === null ? t("set.chart.now") : dateTime(new Date(data[0][at] * 1000), period.timezone);
@@ -72,7 +73,7 @@ function Stock({ statistics, set }) {
 }
 
 /** Between the latest and the earliest day. */
-const BANDS = [{ series: /** @type {[number, number]} */ ([3, 4]), paint: "--accent-soft" }];
+const BANDS = [{ series: /** @type {[number, number]} */ ([1, 2]), paint: "--accent-soft" }];
 
 /**
  * @param {{
@@ -116,27 +117,30 @@ function Sample({ line }) {
  * @param {any[]} series
  * @param {{ runsOutOn: string, earliest: string, latest: string | null } | null} forecast
  * @param {number} left
+ * @param {string} createdAt before which there was no set
  */
-export function stockData(series, forecast, left) {
+export function stockData(series, forecast, left, createdAt) {
   const now = Math.floor(Date.now() / 1000);
   const past = series.map(({ to }) => Math.min(Date.parse(to) / 1000, now));
   const last = past[past.length - 1];
-  const stock = series.map(({ available }) => available);
+  const stock = series.map(({ available, to }) => (Date.parse(to) > Date.parse(createdAt) ? available : null));
   // A period that has ended has no forecast in it.
   if (!forecast || last < now - DAY) {
     const none = past.map(() => null);
-    return { data: [past, stock, none, none, none], range: /** @type {[number, number]} */ ([past[0], last]) };
+    return { data: [past, none, none, stock, none], range: /** @type {[number, number]} */ ([past[0], last]) };
   }
-  const ends = [forecast.runsOutOn, forecast.latest, forecast.earliest].map((day) => Math.max(day ? noon(day) : last + FAR, last + DAY / 2));
+  const [likely, latest, earliest] = [forecast.runsOutOn, forecast.latest, forecast.earliest].map((day) => Math.max(day ? noon(day) : last + FAR, last + DAY / 2));
   const most = last + Math.max(last - past[0], 7 * DAY);
-  const horizon = Math.min(Math.max(...ends), most);
+  const horizon = Math.min(Math.max(likely, latest), most);
   // A line of many points can be read anywhere.
   const steps = Array.from({ length: 60 }, (_, i) => last + ((horizon - last) * (i + 1)) / 60);
-  const future = [...new Set([...steps, ...ends.filter((end) => end <= horizon)])].sort((a, b) => a - b);
-  const lines = ends.map((end) => [...past.slice(1).map(() => null), left, ...future.map((x) => leftAt(x, last, end, left))]);
-  // The likely day is a point; behind it the line ends.
-  lines[0] = lines[0].map((value, i) => (i >= past.length && future[i - past.length] > ends[0] ? null : value));
-  const data = [[...past, ...future], [...stock, ...future.map(() => null)], ...lines];
+  const future = [...new Set([...steps, ...[earliest, likely, latest].filter((end) => end <= horizon)])].sort((a, b) => a - b);
+  const before = past.slice(1).map(() => null);
+  /** @type {(end: number) => (number | null)[]} */
+  const line = (end) => [...before, left, ...future.map((x) => leftAt(x, last, end, left))];
+  // The likely day is a point: behind it the line ends.
+  const forecasted = [...before, left, ...future.map((x) => (x > likely ? null : leftAt(x, last, likely, left)))];
+  const data = [[...past, ...future], line(latest), line(earliest), [...stock, ...future.map(() => null)], forecasted];
   return { data, range: /** @type {[number, number]} */ ([past[0], horizon]) };
 }
 
@@ -164,7 +168,7 @@ function stockValues(data, at, totals, forecast) {
     ];
   }
   return ["available", "forecast"].map((id, i) => {
-    const value = data[i + 1][at];
+    const value = data[i + 3][at];
     return { id, value: value === null || value === undefined ? "–" : number(Math.round(value)) };
   });
 }

@@ -64,7 +64,7 @@ export function Codes({ set, query, onChanged }) {
     <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
     <${Table} fill label=${t("set.tab.codes")} columns=${columnsOf(write, picked, toggle)} rows=${list.rows}
       keyOf=${(/** @type {any} */ row) => row.code} more=${list.more} loading=${list.loading} onMore=${list.loadMore}
-      marked=${(/** @type {any} */ row) => picked.has(row.code)} empty=${!list.problem && html`<${Nothing} set=${set} filtered=${prefix || status} />`} />
+      empty=${!list.problem && html`<${Nothing} set=${set} filtered=${prefix || status} />`} />
     ${withdrawing && html`<${Withdraw} set=${set} codes=${[...picked]} onClose=${() => setWithdrawing(false)} onDone=${withdrawn} />`}
   `;
 }
@@ -96,7 +96,7 @@ function columnsOf(write, picked, toggle) {
     { id: "code", title: t("set.column.code"), main: true, cell: (row) => html`<${CodeLink} code=${row.code} />` },
     { id: "status", title: t("set.column.status"), cell: (row) => html`<${Status} status=${row.status} />` },
     { id: "holder", title: t("set.column.holder"), cell: (row) => html`<${Contact} id=${row.contactId} />` },
-    { id: "expiresAt", title: t("set.column.expiresAt"), cell: (row) => html`<${Time} at=${row.expiresAt} />` },
+    { id: "expiresAt", title: t("set.column.expiresAt"), cell: (row) => html`<${Time} at=${row.expiresAt} as="date" />` },
     { id: "importedAt", title: t("set.column.importedAt"), cell: (row) => html`<${Time} at=${row.importedAt} as="date" />` },
     { id: "attributes", title: t("set.column.attributes"), cell: (row) => html`<${Attributes} attributes=${row.attributes} />` },
   ];

@@ -9,7 +9,7 @@ const SMALL = ["reserved", "expired", "released", "void", "withdrawn", "servedFo
 
 /**
  * What the set has had and has now, in its whole life.
- * @param {{ totals: any, set: any, forecast: any }} props
+ * @param {{ totals: any, set: any, forecast: any }} props `forecast` is undefined until it is known
  */
 export function Figures({ totals, set, forecast }) {
   const small = SMALL.filter((name) => totals[name] > 0);
@@ -45,14 +45,14 @@ function remark(name, totals, set) {
   return totals.assigned > 0 ? t("set.share.ofAssigned", { share: percent(totals[name] / totals.assigned) }) : "";
 }
 
-/** @param {{ forecast: { runsOutOn: string, earliest: string, latest: string | null } | null, totals: any }} props */
+/** @param {{ forecast: { runsOutOn: string, earliest: string, latest: string | null } | null | undefined, totals: any }} props */
 function Forecast({ forecast, totals }) {
   if (totals.available === null) return null;
   return html`
     <div>
       <dt>${t("set.figure.forecast")}</dt>
       <dd class="figure">${forecast ? html`<time datetime=${forecast.runsOutOn}>${date(forecast.runsOutOn)}</time>` : "–"}</dd>
-      <dd class="soft">${forecastRemark(forecast)}</dd>
+      <dd class="soft">${forecast !== undefined && forecastRemark(forecast)}</dd>
     </div>
   `;
 }

@@ -23,5 +23,5 @@ export function SeriesTable({ statistics }) {
     count("reserved"),
     ...(totals.available === null ? [] : [count("available")]),
   ];
-  return html`<${Table} label=${t("set.overTime")} columns=${columns} rows=${[...series].reverse()} keyOf=${(/** @type {any} */ point) => point.from} />`;
+  return html`<${Table} label=${t("set.view.table")} columns=${columns} rows=${[...series].reverse()} keyOf=${(/** @type {any} */ point) => point.from} />`;
 }

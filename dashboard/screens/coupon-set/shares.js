@@ -43,7 +43,7 @@ export function Shares({ statistics, set, by, onBy }) {
         <${Choice} label=${t("set.by")} hideLabel look="segments" value=${chosen} onChange=${onBy}
           options=${kinds.map((value) => ({ value, title: t(`set.by.${value}`) }))} />
       </div>
-      <${Table} key=${chosen} label=${t("set.shares")} columns=${[...names[chosen], ...numbers]} rows=${rows}
+      <${Table} key=${chosen} label=${t(`set.by.${chosen}`)} columns=${[...names[chosen], ...numbers]} rows=${rows}
         keyOf=${(/** @type {any} */ row) => [row.workflowId, row.nodeId, row.importId, row.others].join()}
         empty=${html`<p class="soft">${t("set.shares.none")}</p>`} />
     </section>

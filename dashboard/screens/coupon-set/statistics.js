@@ -28,7 +28,7 @@ const MANY_POINTS = 200;
 export function Statistics({ set, query }) {
   const period = periodOf(query, set, new Date());
   const address = path`/v1/coupon-sets/${set.id}/statistics`;
-  const { value, problem, refresh } = useGet(period.backwards ? null : address, period.ask);
+  const { value, loading, problem, refresh } = useGet(period.backwards ? null : address, period.ask);
   // What was there before stays until another period has come, so that nothing jumps.
   const last = useRef(value);
   if (value) last.current = value;
@@ -37,7 +37,7 @@ export function Statistics({ set, query }) {
   const view = query.view === "table" ? "table" : "chart";
   const { interval: _interval, ...bounds } = period.ask;
   return html`
-    ${statistics && html`<${Figures} totals=${statistics.totals} set=${set} forecast=${statistics.forecast} />`}
+    <${Figures} totals=${statistics?.totals ?? set} set=${set} forecast=${statistics?.forecast} />
     <section class="block" aria-labelledby="over-time">
       <div class="block-head">
         <h2 id="over-time">${t("set.overTime")}</h2>
@@ -58,7 +58,7 @@ export function Statistics({ set, query }) {
         </span>
       </div>
       <${ProblemBox} problem=${problem} onRetry=${refresh} />
-      ${!statistics && !problem && html`<${Loading} label=${t("common.loading")} />`}
+      ${!statistics && loading && html`<div class="charts-wait"><${Loading} label=${t("common.loading")} /></div>`}
       ${statistics && (view === "chart"
         ? html`<${Charts} statistics=${statistics} set=${set} />`
         : html`<${SeriesTable} statistics=${statistics} />`)}

@@ -68,12 +68,12 @@ function Results({ results, onClose }) {
   const close = html`<${Button} kind="primary" onClick=${onClose}>${t("common.close")}<//>`;
   return html`
     <${Dialog} title=${t("set.withdraw.result")} onClose=${onClose} actions=${close}>
-      <dl class="counts" role="status">
+      <div role="status"><dl class="counts">
         ${OUTCOMES.map((outcome) => {
           const n = results.filter((one) => one.outcome === outcome).length;
           return (n > 0 || outcome === "withdrawn") && html`<div><dt>${t(`set.withdraw.outcome.${outcome}`)}</dt><dd>${number(n)}</dd></div>`;
         })}
-      </dl>
+      </dl></div>
       ${left.length > 0 && html`
         <div>
           <h3 id="withdraw-left">${t("set.withdraw.left")}</h3>
