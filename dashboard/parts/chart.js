@@ -114,7 +114,7 @@ function optionsOf({ Plot, lines, bands, timezone, width, latest }) {
         width: line.hidden ? 0 : 2,
         dash: line.dash,
         // Few points are easier to meet when each one is marked, and a single one would not be seen at all.
-        points: { show: line.hidden ? false : (/** @type {import("uplot")} */ plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [] },
+        points: { show: line.hidden ? false : (/** @type {import("uplot")} */ plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [], fill: paint("--surface") },
       })),
     ],
     bands: bands.map(({ series, paint: color }) => ({ series, fill: paint(color) })),
