@@ -1,0 +1,40 @@
+/** The history of a code. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+
+for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "light"]])) {
+  browserTest(`a code tells where it is and all that happened to it, ${size} and ${theme}`, { size, theme }, async ({ page, shop, open, noViolations }) => {
+    const sets = [await shop.newSet({ name: "Spring", type: "multiple" }), await shop.newSet({ name: "Summer", type: "multiple" })];
+    for (const set of sets) await shop.fill(set, ["HELLO/1"]);
+    const given = await shop.api("POST", `/v1/coupon-sets/${sets[0].id}/assignments`, { contactId: "ann@example.com", workflowId: "mail" });
+    await shop.api("POST", `/v1/assignments/${given.id}/release`, { reason: "The mail bounced" });
+    await shop.api("POST", `/v1/coupon-sets/${sets[0].id}/assignments`, { contactId: "bob" });
+
+    await open("#/codes/HELLO%2F1");
+    await page.getByRole("heading", { level: 1, name: "HELLO/1" }).waitFor();
+    const spring = page.getByRole("region", { name: "Spring" });
+    await spring.locator(".life").nth(1).waitFor();
+    assert.deepEqual(await spring.locator(".event > strong").allInnerTexts(), ["Assigned", "Assigned", "Released"]);
+    await spring.getByText("Reason: The mail bounced").waitFor();
+    await spring.getByText("by the key “Engine”").first().waitFor();
+    await page.getByRole("region", { name: "Summer" }).getByText("Nobody has been given it yet.").waitFor();
+    await noViolations();
+
+    await spring.getByRole("button", { name: /^Actions for HELLO\/1 of bob/ }).click();
+    await page.getByRole("menuitem", { name: "Void" }).click();
+    await noViolations("voiding");
+    await page.getByRole("dialog").getByRole("button", { name: "Void" }).click();
+    await spring.locator(".event.void").waitFor();
+    await spring.getByRole("link", { name: "ann@example.com" }).click();
+    await page.getByRole("heading", { level: 1, name: "ann@example.com" }).waitFor();
+  });
+}
+
+browserTest("a code that no set has leads back to the search", {}, async ({ page, open, noViolations }) => {
+  await open("#/codes/NOPE");
+  await page.getByText("No coupon set has this code").waitFor();
+  await noViolations();
+  await page.getByRole("link", { name: "Search again" }).click();
+  await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
+});

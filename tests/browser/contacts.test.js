@@ -1,0 +1,94 @@
+/** Contacts: what one holds, its activity, merging and erasing. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { eventually } from "./support/shop.js";
+
+/** @param {import("./harness.js").Shop} shop @param {string[]} contacts */
+async function give(shop, contacts) {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.fill(set, contacts.map((_, i) => `BDAY-${i}`));
+  for (const contactId of contacts) await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId });
+  return set;
+}
+
+for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", "dark"]])) {
+  browserTest(`a contact is looked up, ${size} and ${theme}`, { size, theme }, async ({ page, shop, open, noViolations }) => {
+    await give(shop, ["ann", "bob"]);
+    await open("#/contacts");
+    await page.getByText("Look up a contact").waitFor();
+    await noViolations("looking up");
+    await page.getByRole("searchbox").fill(" ann ");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { level: 1, name: "ann" }).waitFor();
+    await page.getByRole("link", { name: "BDAY-0" }).waitFor();
+    await page.getByRole("link", { name: "Birthday" }).waitFor();
+    assert.equal(await page.getByText("BDAY-1").count(), 0);
+    await noViolations("coupons");
+
+    await page.getByRole("tab", { name: "Coupons" }).focus();
+    await page.keyboard.press("ArrowRight");
+    await page.getByRole("cell", { name: "Assigned coupon" }).waitFor();
+    await page.getByLabel("Activity", { exact: true }).and(page.locator("select")).selectOption({ label: "Assigned coupon" });
+    await page.getByLabel("From", { exact: true }).fill("2020-01-01");
+    await page.getByRole("link", { name: "BDAY-0" }).waitFor();
+    await page.getByLabel("To", { exact: true }).fill("2020-12-31");
+    await page.getByText("Nothing in this time").waitFor();
+    await noViolations("activity");
+    await page.getByRole("button", { name: "Show all activity" }).click();
+    await page.getByRole("link", { name: "BDAY-0" }).waitFor();
+  });
+}
+
+browserTest("a contact is merged into another one", {}, async ({ page, shop, open, noViolations }) => {
+  await give(shop, ["visitor-17", "ann"]);
+  await open("#/contacts/visitor-17");
+  await page.getByRole("button", { name: "Merge" }).click();
+  const dialog = page.getByRole("dialog");
+  const merge = dialog.getByRole("button", { name: "Merge" });
+  await dialog.getByLabel("Merge into the contact").fill("visitor-17");
+  await dialog.getByText("This is the same contact.").waitFor();
+  await dialog.getByLabel("Merge into the contact").fill("ann");
+  assert.ok(await merge.isDisabled(), "it asks first");
+  await dialog.getByRole("checkbox").check();
+  await noViolations("merging");
+  await merge.click();
+  await page.getByRole("heading", { level: 1, name: "ann" }).waitFor();
+  await page.getByRole("link", { name: "BDAY-0" }).waitFor();
+  await page.getByRole("link", { name: "BDAY-1" }).waitFor();
+
+  await open("#/contacts/visitor-17");
+  await page.getByText("This contact was merged into").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Erase" }).count(), 0, "only the one that stands for both");
+  await noViolations("a contact that was merged away");
+});
+
+browserTest("a contact is erased after its id was typed", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
+  const set = await give(shop, ["ann"]);
+  await open("#/contacts/ann");
+  await page.getByRole("button", { name: "Erase" }).click();
+  const erase = page.getByRole("dialog").getByRole("button", { name: "Erase for good" });
+  await page.getByLabel("Type the contact id to confirm").fill("an");
+  assert.ok(await erase.isDisabled());
+  await page.getByLabel("Type the contact id to confirm").fill("ann");
+  await noViolations("erasing");
+  await erase.click();
+  await page.getByRole("heading", { name: "The contact is erased" }).waitFor();
+  await noViolations("erased");
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).last().click();
+  await page.getByRole("heading", { level: 1, name: /^erased-/ }).waitFor();
+  assert.doesNotMatch(page.url(), /ann$/);
+  await page.getByRole("link", { name: "BDAY-0" }).waitFor();
+  await eventually("the history has the pseudonym", async () => {
+    const { results } = await shop.api("GET", `/v1/assignments?couponSetId=${set.id}`);
+    return results[0].contactId.startsWith("erased-");
+  });
+});
+
+browserTest("a key that may only read contacts can change none", { scopes: ["contacts:read"] }, async ({ page, shop, open }) => {
+  await give(shop, ["ann"]);
+  await open("#/contacts/ann");
+  await page.getByText("BDAY-0").waitFor();
+  for (const name of ["Merge", "Erase", /^Actions for/]) assert.equal(await page.getByRole("button", { name }).count(), 0);
+  assert.equal(await page.getByRole("link", { name: "BDAY-0" }).count(), 0);
+});

@@ -1,0 +1,185 @@
+/** A set's page: statistics, assignments and codes. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { eventually } from "./support/shop.js";
+
+/** @typedef {import("./harness.js").Scene} Scene */
+
+const DAY = 86_400_000;
+
+/** A set with codes, some of them assigned. @param {Scene} scene @param {string[]} contacts @param {object} [fields] */
+async function birthday({ shop }, contacts, fields = {}) {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple", timezone: "Europe/Madrid", ...fields });
+  await shop.fill(set, Array.from({ length: 20 }, (_, i) => `BDAY-${String(i).padStart(4, "0")}`));
+  const items = contacts.map((contactId) => ({ contactId, workflowId: "mail", nodeId: "step-1" }));
+  const { results } = await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments/batch`, { items });
+  return { set, assignments: results.map((/** @type {any} */ one) => one.assignment) };
+}
+
+/** What a set with a month behind it answers; the service of a test cannot have one. @param {any} told @param {number} days */
+function withPast(told, days) {
+  const start = Math.floor(Date.now() / DAY) * DAY;
+  const series = Array.from({ length: days }, (_, i) => {
+    const from = start - (days - 1 - i) * DAY;
+    const moved = { ...told.series[0], assigned: 40 + i, sent: 30, used: 10, quantity: 5000, available: 4000 - 50 * i };
+    return { ...moved, from: new Date(from).toISOString(), to: new Date(from + DAY).toISOString() };
+  });
+  const day = (/** @type {number} */ n) => new Date(start + n * DAY).toISOString().slice(0, 10);
+  const totals = { ...told.totals, quantity: 5000, available: 4000 - 50 * (days - 1) };
+  return { ...told, series, totals, forecast: { runsOutOn: day(20), earliest: day(15), latest: day(29) } };
+}
+
+for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", "dark"]])) {
+  browserTest(`a set's statistics have charts, a forecast and a table, ${size} and ${theme}`, { size, theme }, async (scene) => {
+    const { page, open, noViolations } = scene;
+    const { set } = await birthday(scene, ["ann"]);
+    await page.route("**/v1/coupon-sets/*/statistics?*", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: withPast(await response.json(), 30) });
+    });
+    await open(`#/coupon-sets/${set.id}`);
+    await page.locator("canvas").nth(1).waitFor();
+    assert.equal(await page.getByRole("img", { name: /with the forecast/ }).count(), 1);
+    await page.getByText("Likely range").waitFor();
+    await page.getByText(/^Likely between/).waitFor();
+    await scrollTo(page, ".charts");
+    await noViolations("charts");
+
+    // What the pointer or the finger is at stands in the legend.
+    const legend = page.locator(".legend").first();
+    await legend.getByText("Whole period").waitFor();
+    await page.locator(".plot").first()[size === "phone" ? "tap" : "hover"]();
+    await legend.getByText("Whole period").waitFor({ state: "detached" });
+
+    const drawn = () => page.locator("canvas").nth(1).evaluate((canvas) => /** @type {HTMLCanvasElement} */ (canvas).toDataURL());
+    const before = await drawn();
+    await page.emulateMedia({ colorScheme: theme === "light" ? "dark" : "light" });
+    await eventually("the chart takes the colors of the other theme", async () => (await page.locator("canvas").count()) === 2 && (await drawn()) !== before);
+
+    await page.getByRole("radio", { name: "Table" }).check({ force: true });
+    const rows = page.getByRole("table", { name: "Table" }).getByRole("row");
+    await rows.nth(1).getByText("69", { exact: true }).waitFor();
+    await scrollTo(page, "table");
+    await noViolations("the table of the same");
+    await page.getByRole("radio", { name: "Node" }).check({ force: true });
+    await page.getByRole("cell", { name: "step-1" }).waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
+  });
+}
+
+/** Nothing shall lie half below the bar at the foot of a phone. @param {import("playwright-core").Page} page @param {string} what */
+async function scrollTo(page, what) {
+  await page.locator(what).first().evaluate((element) => scrollTo(0, element.getBoundingClientRect().top + scrollY - 80));
+}
+
+browserTest("the totals follow what happens, and periods can be chosen", {}, async (scene) => {
+  const { page, shop, open } = scene;
+  const { set, assignments } = await birthday(scene, ["ann"]);
+  await open(`#/coupon-sets/${set.id}`);
+  const figure = (/** @type {string} */ name) => page.locator(".figures > div").filter({ has: page.getByText(name, { exact: true }) }).locator(".figure").innerText();
+  await eventually("one is assigned", async () => (await figure("Assigned")) === "1" && (await figure("Available")) === "19");
+  await shop.api("POST", `/v1/assignments/${assignments[0].id}/sent`, {});
+  await eventually("one is sent", async () => (await figure("Sent")) === "1");
+
+  const asked = page.waitForRequest((request) => request.url().includes("interval=hour"));
+  await page.getByLabel("Period", { exact: true }).selectOption({ label: "Last 24 hours" });
+  await asked;
+  await page.getByLabel("Period", { exact: true }).selectOption({ label: "Own dates" });
+  await page.getByLabel("From", { exact: true }).fill("2026-02-10");
+  await page.getByLabel("To", { exact: true }).fill("2026-02-01");
+  await page.getByText("This day is before the first one.").waitFor();
+  const own = page.waitForRequest((request) => /from=2026-02-10.*to=2026-02-20/.test(request.url()) && request.url().includes("timezone=UTC"));
+  await page.getByLabel("Time zone").selectOption("UTC");
+  await page.getByLabel("To", { exact: true }).fill("2026-02-20");
+  await own;
+});
+
+browserTest("assignments are filtered, and released with a reason by the keyboard alone", {}, async (scene) => {
+  const { page, shop, open, noViolations } = scene;
+  const { set, assignments } = await birthday(scene, ["ann", "bob", "cleo"]);
+  await open(`#/coupon-sets/${set.id}/assignments`);
+  const rows = page.locator("tbody tr:not(.space)");
+  await eventually("all are listed", async () => (await rows.count()) === 3);
+  await noViolations("assignments");
+  await page.getByLabel("Contact id").fill("bob");
+  await eventually("one is left", async () => (await rows.count()) === 1);
+  assert.match(page.url(), /contact=bob/);
+
+  await rows.getByRole("button", { name: /^Actions for/ }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("menuitem", { name: "Release" }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.type("The mail bounced");
+  await noViolations("releasing");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await rows.getByText("Released", { exact: true }).waitFor();
+  const bob = assignments.find((/** @type {any} */ one) => one.contactId === "bob");
+  const { events } = await shop.api("GET", `/v1/assignments/${bob.id}`);
+  assert.equal(events.at(-1).reason, "The mail bounced");
+
+  await page.getByLabel("Contact id").fill("nobody");
+  await page.getByText("No assignment fits").waitFor();
+  await page.getByRole("button", { name: "Show all assignments" }).click();
+  await eventually("all are listed again", async () => (await rows.count()) === 3);
+});
+
+browserTest("codes are found by their beginning, and withdrawn from a pasted list", {}, async (scene) => {
+  const { page, shop, open, noViolations } = scene;
+  const { set } = await birthday(scene, ["ann"], { name: "<script>alert(1)</script>" });
+  await shop.fill(set, ["=cmd()", '<b>"X"</b>']);
+  await open(`#/coupon-sets/${set.id}/codes`);
+  await page.getByRole("heading", { level: 1, name: "<script>alert(1)</script>" }).waitFor();
+  const rows = page.locator("tbody tr:not(.space)");
+  await page.getByLabel("Codes that begin with").fill("=");
+  await eventually("one is left", async () => (await rows.count()) === 1);
+  await rows.getByRole("link", { name: "=cmd()" }).waitFor();
+  await page.getByLabel("Codes that begin with").fill("");
+  await page.getByLabel("Status").selectOption({ label: "Assigned" });
+  await rows.getByRole("link", { name: "ann" }).waitFor();
+  assert.equal(await rows.getByRole("checkbox").count(), 0, "what somebody has cannot be picked");
+
+  await page.getByRole("button", { name: "Withdraw codes" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Codes", { exact: true }).fill('BDAY-0000\nBDAY-0019\n\n  <b>"X"</b>  \nBDAY-0019\nNOPE\n');
+  await noViolations("withdrawing");
+  await dialog.getByRole("button", { name: "Withdraw 4 codes" }).click();
+  await dialog.getByText("What became of the codes").waitFor();
+  const counts = async () => Object.fromEntries(await Promise.all((await dialog.locator(".counts > div").all()).map(async (one) => (await one.innerText()).split("\n").filter(Boolean))));
+  assert.deepEqual(await counts(), { Withdrawn: "2", "Left, since somebody has them": "1", "Not in this set": "1" });
+  await noViolations("what became of the codes");
+  await dialog.getByRole("button", { name: "Close" }).last().click();
+  assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).withdrawn, 2);
+});
+
+browserTest("a list that is filtered goes on over pages that have nothing", {}, async (scene) => {
+  const { page, open } = scene;
+  const { set } = await birthday(scene, ["ann"]);
+  await page.route("**/coupons?*status=withdrawn*", async (route) => {
+    const url = new URL(route.request().url());
+    const step = Number(url.searchParams.get("cursor") ?? 0);
+    const code = { code: "LAST", status: "withdrawn", contactId: null, assignmentId: null, importId: null, importedAt: null, expiresAt: null, attributes: null };
+    const next = step < 3 ? `/v1/coupon-sets/${set.id}/coupons?status=withdrawn&cursor=${step + 1}` : null;
+    await route.fulfill({ json: { results: step === 3 ? [code] : [], links: { next, prev: null } } });
+  });
+  await open(`#/coupon-sets/${set.id}/codes?status=withdrawn`);
+  await page.getByRole("link", { name: "LAST" }).waitFor();
+});
+
+browserTest("what a key may not see of a set is not there", { scopes: ["coupon-sets:read", "assignments:read"] }, async (scene) => {
+  const { page, shop, open } = scene;
+  const { set } = await birthday(scene, ["ann"]);
+  const single = await shop.newSet({ name: "Welcome", type: "single", code: "WELCOME" });
+  await open(`#/coupon-sets/${set.id}`);
+  await page.getByText("BDAY-0000").waitFor();
+  assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["Assignments", "Codes"]);
+  for (const name of ["Edit", "Import codes"]) assert.equal(await page.getByRole("button", { name }).count(), 0, name);
+  assert.equal(await page.getByRole("button", { name: /^Actions for BDAY/ }).count(), 0);
+  assert.equal(await page.getByRole("link", { name: "ann" }).count(), 0, "the contact's page is not for this key");
+  await open(`#/coupon-sets/${single.id}/codes`);
+  await page.getByText("Nothing assigned yet").waitFor();
+  assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["Assignments"]);
+});
