@@ -1,5 +1,6 @@
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import Plot from "uplot";
 
 import { mark, number } from "../format.js";
 import { language, paint, theme } from "../settings.js";
@@ -31,30 +32,23 @@ const STEPS = [1, 2, 5].flatMap((n) => Array.from({ length: 9 }, (_, i) => n * 1
  */
 export function Chart({ label, lines, data, timezone, bands = [], range, onPoint }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
-  const chart = useRef(/** @type {any} */ (null));
+  const chart = useRef(/** @type {Plot | null} */ (null));
   const latest = useRef({ data, range, onPoint });
   latest.current = { data, range, onPoint };
   const look = useLook();
   useEffect(() => {
-    let ended = false;
-    /** @type {ResizeObserver | undefined} */
-    let resized;
-    void import("uplot").then(({ default: Plot }) => {
-      const element = box.current;
-      if (ended || !element) return;
-      const plot = new Plot(optionsOf({ Plot, lines, bands, timezone, width: element.clientWidth, latest }), /** @type {any} */ (latest.current.data), element);
-      chart.current = plot;
-      resized = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
-      resized.observe(element);
-    });
+    const element = /** @type {HTMLElement} */ (box.current);
+    const plot = new Plot(optionsOf({ lines, bands, timezone, width: element.clientWidth, latest }), /** @type {any} */ (latest.current.data), element);
+    chart.current = plot;
+    const resized = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
+    resized.observe(element);
     return () => {
-      ended = true;
-      resized?.disconnect();
-      chart.current?.destroy();
+      resized.disconnect();
+      plot.destroy();
       chart.current = null;
     };
   }, [look, lines, timezone]);
-  useEffect(() => chart.current?.setData(data), [data]);
+  useEffect(() => chart.current?.setData(/** @type {any} */ (data)), [data]);
   return html`<div class="plot" ref=${box} role="img" aria-label=${label}></div>`;
 }
 
@@ -72,16 +66,15 @@ function useLook() {
 
 /**
  * @param {{
- *   Plot: typeof import("uplot"),
  *   lines: Line[],
  *   bands: { series: [number, number], paint: string }[],
  *   timezone: string,
  *   width: number,
  *   latest: { current: { data: (number | null)[][], range?: [number, number], onPoint: (index: number | null) => void } },
  * }} given
- * @returns {import("uplot").Options}
+ * @returns {Plot.Options}
  */
-function optionsOf({ Plot, lines, bands, timezone, width, latest }) {
+function optionsOf({ lines, bands, timezone, width, latest }) {
   const font = `12px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: paint("--soft"), font, ticks: { show: false }, border: { show: false } };
   return {
@@ -114,7 +107,7 @@ function optionsOf({ Plot, lines, bands, timezone, width, latest }) {
         width: line.hidden ? 0 : 2,
         dash: line.dash,
         // Few points are easier to meet when each one is marked, and a single one would not be seen at all.
-        points: { show: line.hidden ? false : (/** @type {import("uplot")} */ plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [], fill: paint("--surface") },
+        points: { show: line.hidden ? false : (/** @type {Plot} */ plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [], fill: paint("--surface") },
       })),
     ],
     bands: bands.map(({ series, paint: color }) => ({ series, fill: paint(color) })),

@@ -68,6 +68,14 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
   });
 }
 
+/** What the link to a file brings. @param {import("playwright-core").Page} page */
+async function exported(page) {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Export CSV" }).click()]);
+  let text = "";
+  for await (const piece of await download.createReadStream()) text += piece;
+  return { name: download.suggestedFilename(), text };
+}
+
 /** Nothing shall lie half below the bar at the foot of a phone. @param {import("playwright-core").Page} page @param {string} what */
 async function scrollTo(page, what) {
   await page.locator(what).first().evaluate((element) => scrollTo(0, element.getBoundingClientRect().top + scrollY - 80));
@@ -81,6 +89,7 @@ browserTest("the totals follow what happens, and periods can be chosen", {}, asy
   await eventually("one is assigned", async () => (await figure("Assigned")) === "1" && (await figure("Available")) === "19");
   await shop.api("POST", `/v1/assignments/${assignments[0].id}/sent`, {});
   await eventually("one is sent", async () => (await figure("Sent")) === "1");
+  assert.match((await exported(page)).text, /,ann,sent,/);
 
   const asked = page.waitForRequest((request) => request.url().includes("interval=hour"));
   await page.getByLabel("Period", { exact: true }).selectOption({ label: "Last 24 hours" });
@@ -137,6 +146,10 @@ browserTest("codes are found by their beginning, and withdrawn from a pasted lis
   await page.getByLabel("Codes that begin with").fill("=");
   await eventually("one is left", async () => (await rows.count()) === 1);
   await rows.getByRole("link", { name: "=cmd()" }).waitFor();
+  const file = await exported(page);
+  assert.equal(file.name, "coupons.csv");
+  assert.match(file.text, /^code,.*\r\n'=cmd\(\),available,/);
+  assert.equal(file.text.trim().split("\n").length, 2, "only what the list shows");
   await page.getByLabel("Codes that begin with").fill("");
   await page.getByLabel("Status").selectOption({ label: "Assigned" });
   await rows.getByRole("link", { name: "ann" }).waitFor();

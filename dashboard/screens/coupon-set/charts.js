@@ -45,7 +45,7 @@ function Moves({ statistics }) {
   const { series, period } = statistics;
   const [at, setAt] = useState(/** @type {number | null} */ (null));
   const data = useMemo(() => [seconds(series, "from"), ...MOVES.map(({ id }) => series.map((/** @type {any} */ point) => point[id]))], [series]);
-  const point = at === null ? null : series[at];
+  const point = at === null ? undefined : series[at];
   const values = MOVES.map(({ id }) => ({ id, value: number((point ?? period)[id]) }));
   return html`
     <figure class="chart">
@@ -58,8 +58,10 @@ function Moves({ statistics }) {
 /** @param {{ statistics: any, set: any }} props */
 function Stock({ statistics, set }) {
   const { series, period, totals, forecast } = statistics;
-  const [at, setAt] = useState(/** @type {number | null} */ (null));
+  const [pointed, setAt] = useState(/** @type {number | null} */ (null));
   const { data, range } = useMemo(() => stockData(series, forecast, totals.available, set.createdAt), [series, forecast, totals.available]);
+  // Another period may have fewer points than the pointer was told.
+  const at = pointed !== null && pointed < data[0].length ? pointed : null;
   const values = stockValues(data, at, totals, forecast);
   const lines = STOCK.filter(({ id }) => id === "available" || (forecast && id === "forecast"));
   const when = at === null ? t("set.chart.now") : dateTime(new Date(data[0][at] * 1000), period.timezone);
