@@ -87,7 +87,7 @@ const routes = [
   {
     path: "/settings/:tab?/:id?",
     load: () => import("./screens/settings.js"),
-    texts: ["settings"],
+    texts: ["settings", "webhooks"],
     styles: ["settings"],
     area: "settings",
     scopes: ["api-keys:read", "webhooks:read", "workflows:read"],

@@ -6,14 +6,16 @@ import { toast } from "./toast.js";
 
 /**
  * A button that copies a text.
- * @param {{ text: string, label?: string, children?: any }} props with children a button with words, else an icon
+ * @param {{ text: string, label?: string, kind?: "primary" | "plain" | "quiet", onCopied?: () => void, children?: any }} props with
+ *   children a button with words, else an icon
  */
-export function Copy({ text, label, children }) {
+export function Copy({ text, label, kind, onCopied, children }) {
   const copy = async () => {
     const done = await copied(text);
+    if (done) onCopied?.();
     toast(t(done ? "common.copied" : "common.notCopied"), done ? "good" : "bad");
   };
-  return html`<${Button} kind=${children ? "plain" : "quiet"} icon="copy" label=${label ?? t("common.copy", { text })} onClick=${copy}>${children}<//>`;
+  return html`<${Button} kind=${kind ?? (children ? "plain" : "quiet")} icon="copy" label=${label ?? t("common.copy", { text })} onClick=${copy}>${children}<//>`;
 }
 
 /**

@@ -61,6 +61,7 @@ export default {
   "stock.left": "{share} left",
   "stock.unlimited": "Unlimited",
   "stock.none": "No codes yet",
+  deletedSet: "Deleted set",
   "picker.none": "None",
   "picker.nothing": "No coupon set has a name like this.",
 
@@ -97,6 +98,7 @@ export default {
   "problem.contact-merged": "The contact was merged before",
   "problem.contact-erased": "The contact was erased",
   "problem.single-set": "This set has its one code",
+  "problem.too-many-webhooks": "There are as many webhooks as may be",
   "todo.offline": "Try again when the connection is back.",
   "todo.broken": "Load the page again. If that does not help, tell the person who runs Couponry.",
   "todo.strange-answer": "Try again. If that does not help, tell the person who runs Couponry.",
@@ -110,4 +112,5 @@ export default {
   "todo.unavailable": "Try again in a moment.",
   "todo.overloaded": "Try again in a moment.",
   "todo.too-many-imports": "Wait until one of them has ended.",
+  "todo.too-many-webhooks": "Delete one that you no longer need.",
 };

@@ -61,6 +61,7 @@ export default {
   "stock.left": "{share} libre",
   "stock.unlimited": "Sin límite",
   "stock.none": "Aún sin códigos",
+  deletedSet: "Conjunto eliminado",
   "picker.none": "Ninguno",
   "picker.nothing": "Ningún conjunto tiene un nombre así.",
 
@@ -97,6 +98,7 @@ export default {
   "problem.contact-merged": "El contacto ya se fusionó antes",
   "problem.contact-erased": "El contacto se ha borrado",
   "problem.single-set": "Este conjunto tiene un solo código",
+  "problem.too-many-webhooks": "Ya hay tantos webhooks como se permiten",
   "todo.offline": "Inténtalo de nuevo cuando vuelva la conexión.",
   "todo.broken": "Vuelve a cargar la página. Si no ayuda, avisa a quien administra Couponry.",
   "todo.strange-answer": "Inténtalo de nuevo. Si no ayuda, avisa a quien administra Couponry.",
@@ -110,4 +112,5 @@ export default {
   "todo.unavailable": "Inténtalo de nuevo en un momento.",
   "todo.overloaded": "Inténtalo de nuevo en un momento.",
   "todo.too-many-imports": "Espera a que termine alguna.",
+  "todo.too-many-webhooks": "Elimina uno que ya no necesites.",
 };

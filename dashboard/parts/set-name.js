@@ -1,0 +1,51 @@
+import { signal } from "@preact/signals";
+import { html } from "htm/preact";
+import { useEffect } from "preact/hooks";
+
+import { path } from "../address.js";
+import { api, Problem } from "../api.js";
+import { t } from "../i18n.js";
+import { can } from "../session.js";
+
+/** For as long a name is not asked for again. */
+const FRESH_MS = 30_000;
+
+/** @typedef {{ name: import("@preact/signals").Signal<string | null | undefined>, askedAt: number }} Known */
+
+/** The names of sets that were asked for; null for one that was deleted. @type {Map<string, Known>} */
+const known = new Map();
+
+/** @param {string} id */
+function knownOf(id) {
+  let one = known.get(id);
+  if (!one) known.set(id, (one = { name: signal(undefined), askedAt: 0 }));
+  return one;
+}
+
+/** Many rows ask for the same set, so all of them share one answer. @param {string} id */
+async function learn(id) {
+  const one = knownOf(id);
+  if (Date.now() - one.askedAt < FRESH_MS) return;
+  one.askedAt = Date.now();
+  try {
+    one.name.value = (await api.get(path`/v1/coupon-sets/${id}`)).name;
+  } catch (failure) {
+    if (failure instanceof Problem && failure.status === 404) one.name.value = null;
+    else one.askedAt = 0;
+  }
+}
+
+/**
+ * The name of a set of which only the id is known, as a link to its page.
+ * @param {{ id: string }} props
+ */
+export function SetName({ id }) {
+  const readable = can("coupon-sets:read");
+  useEffect(() => {
+    if (readable) void learn(id);
+  }, [id, readable]);
+  const name = knownOf(id).name.value;
+  if (!readable) return html`<code>${id}</code>`;
+  if (name === null) return html`<span class="soft" title=${id}>${t("common.deletedSet")}</span>`;
+  return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name ?? "…"}</a>`;
+}

@@ -1,0 +1,72 @@
+import { html } from "htm/preact";
+import { useState } from "preact/hooks";
+
+import { path } from "../../address.js";
+import { api } from "../../api.js";
+import { t } from "../../i18n.js";
+import { Button } from "../../parts/button.js";
+import { Dialog } from "../../parts/dialog.js";
+import { faultOf, Select, TextField } from "../../parts/field.js";
+import { ProblemBox } from "../../parts/problem.js";
+import { toast } from "../../parts/toast.js";
+import { momentOf } from "./deliveries.js";
+import { EVENTS, titleOf } from "./events.js";
+import { useTask } from "./task.js";
+
+const DAY_MS = 86_400_000;
+
+/**
+ * Sends what a webhook was told in a period again.
+ * @param {{ webhook: import("./webhooks.js").Webhook, filters: Record<string, string>, onClose: () => void, onReplayed: () => void }} props
+ *   `filters` are those of the list, which one starts with
+ */
+export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
+  const [from, setFrom] = useState(filters.from ?? typedOf(Date.now() - DAY_MS));
+  const [to, setTo] = useState(filters.to ?? typedOf(Date.now() + 60_000));
+  const [state, setState] = useState(filters.state ?? "failed");
+  const [event, setEvent] = useState(filters.event ?? "");
+  const [tried, setTried] = useState(false);
+  const { busy, problem, run } = useTask();
+  const faultIn = (/** @type {string} */ typed) => (tried && !momentOf(typed) ? t("common.required") : null);
+  const backwards = from !== "" && to !== "" && from >= to ? t("webhooks.replay.backwards") : null;
+  const replay = () => {
+    setTried(true);
+    if (!momentOf(from) || !momentOf(to) || backwards) return;
+    const query = { from: momentOf(from), to: momentOf(to), state, eventType: event };
+    void run(async () => {
+      const { replayed } = await api.send("POST", path`/v1/webhooks/${webhook.id}/deliveries/replay`, undefined, { query });
+      toast(t("webhooks.replayed", { n: replayed }));
+      onReplayed();
+      onClose();
+    });
+  };
+  const actions = html`
+    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} kind="primary" type="submit" busy=${busy}>${t("webhooks.replay")}<//>
+  `;
+  const states = ["failed", "delivered", "waiting", ""].map((value) => ({ value, title: t(value ? `webhooks.delivery.${value}` : "webhooks.anyState") }));
+  const events = ["", ...EVENTS].map((value) => ({ value, title: value ? titleOf(value) : t("webhooks.anyEvent") }));
+  return html`
+    <${Dialog} title=${t("webhooks.replay.period")} onClose=${onClose} onSubmit=${replay} actions=${actions}>
+      <p>${t("webhooks.replay.text")}</p>
+      <div class="pair">
+        <${TextField} type="datetime-local" label=${t("webhooks.from")} value=${from} onChange=${setFrom}
+          fault=${faultIn(from) ?? faultOf(problem, "/from")} />
+        <${TextField} type="datetime-local" label=${t("webhooks.to")} value=${to} onChange=${setTo}
+          fault=${faultIn(to) ?? backwards ?? faultOf(problem, "/to")} />
+      </div>
+      <p class="hint">${t("webhooks.replay.zone", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone })}</p>
+      <div class="pair">
+        <${Select} label=${t("webhooks.state")} value=${state} options=${states} onChange=${setState} />
+        <${Select} label=${t("webhooks.event")} value=${event} options=${events} onChange=${setEvent} />
+      </div>
+      <${ProblemBox} problem=${problem} />
+    <//>
+  `;
+}
+
+/** A moment as a field of day and time wants it: by the clock of this browser, to the minute. @param {number} at */
+function typedOf(at) {
+  const local = new Date(at - new Date(at).getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 16);
+}

@@ -1,0 +1,93 @@
+/** What keys may do: names of the scopes, and the table in which they are chosen and shown. */
+import { html } from "htm/preact";
+
+import { enumeration } from "../../format.js";
+import { t } from "../../i18n.js";
+import { Icon } from "../../parts/icon.js";
+import { can } from "../../session.js";
+
+const RESOURCES = ["coupon-sets", "imports", "assignments", "contacts", "statistics", "workflows", "webhooks", "api-keys"];
+const LEVELS = ["read", "write"];
+
+/** Scopes that a key can have. Statistics can only be read. */
+const SCOPES = RESOURCES.flatMap((resource) => LEVELS.map((level) => `${resource}:${level}`)).filter((scope) => scope !== "statistics:write");
+
+/** Those that the key of this session has, since a key can pass on no others. */
+export function ownScopes() {
+  return SCOPES.filter(can);
+}
+
+/**
+ * The scopes of a key in a few words.
+ * @param {string[]} scopes
+ */
+export function summaryOf(scopes) {
+  if (scopes.includes("*")) return t("settings.scopes.all");
+  const words = RESOURCES.flatMap((resource) => {
+    const levels = LEVELS.filter((level) => scopes.includes(`${resource}:${level}`));
+    if (levels.length === 0) return [];
+    const name = t(`settings.scope.${resource}`);
+    return [levels.length === 2 || resource === "statistics" ? name : `${name} (${t(`settings.scopes.only.${levels[0]}`)})`];
+  });
+  return enumeration(words);
+}
+
+/**
+ * What a key may do with what. With `onChange` it can be chosen, else it is only shown.
+ * @param {{ offered: string[], scopes: string[], onChange?: (scopes: string[]) => void }} props `offered` are the scopes that have a field
+ */
+export function ScopeTable({ offered, scopes, onChange }) {
+  /** @param {string[]} these @param {boolean} checked */
+  const set = (these, checked) => onChange?.(checked ? [...new Set([...scopes, ...these])] : scopes.filter((scope) => !these.includes(scope)));
+  const levels = LEVELS.map((level) => ({ level, these: offered.filter((scope) => scope.endsWith(`:${level}`)) }));
+  return html`
+    <table class="scopes">
+      <thead>
+        <tr>
+          <th scope="col"><span class="unseen">${t("settings.scopes.what")}</span></th>
+          ${levels.map(({ level, these }) => html`
+            <th scope="col" key=${level}>
+              ${onChange && these.length > 0
+                ? html`<${All} label=${t(`settings.scopes.${level}`)} name=${t(`settings.scopes.every.${level}`)} ...${{ these, scopes, set }} />`
+                : t(`settings.scopes.${level}`)}
+            </th>
+          `)}
+        </tr>
+      </thead>
+      <tbody>
+        ${RESOURCES.filter((resource) => LEVELS.some((level) => offered.includes(`${resource}:${level}`))).map((resource) => html`
+          <tr key=${resource}>
+            <th scope="row">${t(`settings.scope.${resource}`)}<span class="hint">${t(`settings.scope.${resource}.hint`)}</span></th>
+            ${LEVELS.map((level) => html`
+              <td key=${level}><${Field} ...${{ resource, level, offered, scopes, set: onChange && set }} /></td>
+            `)}
+          </tr>
+        `)}
+      </tbody>
+    </table>
+  `;
+}
+
+/** Chooses a whole column. @param {{ label: string, name: string, these: string[], scopes: string[], set: (these: string[], checked: boolean) => void }} props */
+function All({ label, name, these, scopes, set }) {
+  const count = these.filter((scope) => scopes.includes(scope)).length;
+  const every = count === these.length;
+  return html`
+    <label class="scope">
+      <span>${label}</span>
+      <input type="checkbox" aria-label=${name} checked=${every} indeterminate=${count > 0 && !every} onChange=${() => set(these, !every)} />
+    </label>
+  `;
+}
+
+/**
+ * @param {{ resource: string, level: string, offered: string[], scopes: string[], set?: (these: string[], checked: boolean) => void }} props
+ */
+function Field({ resource, level, offered, scopes, set }) {
+  const scope = `${resource}:${level}`;
+  if (!offered.includes(scope)) return null;
+  const checked = scopes.includes(scope);
+  if (!set) return checked ? html`<${Icon} name="check" /><span class="unseen">${t("settings.scopes.yes")}</span>` : html`<span class="soft">–</span>`;
+  const name = `${t(`settings.scope.${resource}`)}: ${t(`settings.scopes.${level}`)}`;
+  return html`<label class="scope" title=${scope}><input type="checkbox" aria-label=${name} checked=${checked} onChange=${() => set([scope], !checked)} /></label>`;
+}

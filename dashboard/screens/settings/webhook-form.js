@@ -1,0 +1,102 @@
+import { html } from "htm/preact";
+import { useId, useState } from "preact/hooks";
+
+import { path } from "../../address.js";
+import { api } from "../../api.js";
+import { t } from "../../i18n.js";
+import { Button } from "../../parts/button.js";
+import { Dialog } from "../../parts/dialog.js";
+import { Checkbox, faultOf, TextField } from "../../parts/field.js";
+import { Icon } from "../../parts/icon.js";
+import { ProblemBox } from "../../parts/problem.js";
+import { toast } from "../../parts/toast.js";
+import { EVENTS, titleOf } from "./events.js";
+import { SecretDialog } from "./secret.js";
+import { useTask } from "./task.js";
+
+/** @typedef {import("./webhooks.js").Webhook} Webhook */
+/** @typedef {{ url: string, description: string | null, eventTypes: string[] }} Draft */
+
+/**
+ * Creates a webhook, and then shows its secret.
+ * @param {{ onClose: () => void, onCreated: () => void }} props
+ */
+export function CreateWebhook({ onClose, onCreated }) {
+  const [secret, setSecret] = useState(/** @type {string | null} */ (null));
+  const send = async (/** @type {Draft} */ draft) => {
+    const made = await api.send("POST", "/v1/webhooks", draft);
+    setSecret(made.secret);
+    onCreated();
+  };
+  if (secret !== null) {
+    return html`
+      <${SecretDialog} title=${t("webhooks.created")} name=${t("webhooks.secret")} secret=${secret} onClose=${onClose}>
+        <p>${t("webhooks.secret.use")}</p>
+      <//>
+    `;
+  }
+  const empty = { url: "", description: null, eventTypes: [] };
+  return html`<${Form} title=${t("webhooks.create")} action=${t("webhooks.create.action")} initial=${empty} send=${send} onClose=${onClose} />`;
+}
+
+/**
+ * Changes a webhook. Only what was changed is sent.
+ * @param {{ webhook: Webhook, onClose: () => void, onSaved: () => void }} props
+ */
+export function EditWebhook({ webhook, onClose, onSaved }) {
+  const send = async (/** @type {Draft} */ draft) => {
+    /** @type {Partial<Draft>} */
+    const patch = {};
+    if (draft.url !== webhook.url) patch.url = draft.url;
+    if (draft.description !== webhook.description) patch.description = draft.description;
+    if (draft.eventTypes.toSorted().join() !== webhook.eventTypes.toSorted().join()) patch.eventTypes = draft.eventTypes;
+    if (Object.keys(patch).length > 0) {
+      await api.send("PATCH", path`/v1/webhooks/${webhook.id}`, patch);
+      toast(t("webhooks.saved"));
+      onSaved();
+    }
+    onClose();
+  };
+  return html`<${Form} title=${t("webhooks.edit")} action=${t("common.save")} initial=${webhook} send=${send} onClose=${onClose} />`;
+}
+
+/** @param {{ title: string, action: string, initial: Draft, send: (draft: Draft) => Promise<void>, onClose: () => void }} props */
+function Form({ title, action, initial, send, onClose }) {
+  const id = useId();
+  const [url, setUrl] = useState(initial.url);
+  const [description, setDescription] = useState(initial.description ?? "");
+  const [types, setTypes] = useState(initial.eventTypes);
+  const [tried, setTried] = useState(false);
+  const { busy, problem, run } = useTask();
+  const missing = tried && url.trim() === "" ? t("common.required") : null;
+  const noEvent = tried && types.length === 0 ? t("webhooks.noEvent") : faultOf(problem, "/eventTypes");
+  const submit = () => {
+    setTried(true);
+    if (url.trim() === "" || types.length === 0) return;
+    void run(() => send({ url: url.trim(), description: description.trim() || null, eventTypes: types }));
+  };
+  const actions = html`
+    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} kind="primary" type="submit" busy=${busy}>${action}<//>
+  `;
+  return html`
+    <${Dialog} title=${title} onClose=${onClose} onSubmit=${submit} actions=${actions}>
+      <${ProblemBox} problem=${problem} />
+      <${TextField} type="url" label=${t("webhooks.url")} hint=${t("webhooks.url.hint")} placeholder="https://" maxlength="2000" spellcheck=${false}
+        value=${url} onChange=${setUrl} fault=${missing ?? faultOf(problem, "/url")} />
+      <${TextField} label=${t("webhooks.description")} hint=${t("webhooks.description.hint")} maxlength="500" value=${description}
+        onChange=${setDescription} fault=${faultOf(problem, "/description")} />
+      <fieldset class="choices list" aria-describedby=${noEvent ? `${id}-fault` : undefined}>
+        <legend>${t("webhooks.tell")}</legend>
+        <div class="options">
+          ${EVENTS.map((type) => html`
+            <${Checkbox} key=${type} label=${titleOf(type)} hint=${html`${t(`webhooks.event.${type}.hint`)} <code>${type}</code>`}
+              checked=${types.includes(type)}
+              onChange=${(/** @type {boolean} */ on) => setTypes(on ? [...types, type] : types.filter((other) => other !== type))} />
+          `)}
+        </div>
+        ${noEvent && html`<p class="fault" id="${id}-fault" role="alert"><${Icon} name="warning" /><span>${noEvent}</span></p>`}
+      </fieldset>
+    <//>
+  `;
+}
