@@ -47,5 +47,6 @@ export function SetName({ id }) {
   const name = knownOf(id).name.value;
   if (!readable) return html`<code>${id}</code>`;
   if (name === null) return html`<span class="soft" title=${id}>${t("common.deletedSet")}</span>`;
-  return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name ?? "…"}</a>`;
+  if (name === undefined) return html`<span class="soft">…</span>`;
+  return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name}</a>`;
 }

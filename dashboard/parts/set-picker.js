@@ -20,10 +20,11 @@ const SHOWN = 20;
  *   type?: "single" | "multiple",
  *   without?: string,
  *   hint?: any,
+ *   placeholder?: string,
  *   fault?: string | null,
  * }} props `value` is the id of the picked set, `without` the id of one that is not offered
  */
-export function SetPicker({ label, value, onChange, type, without, hint, fault }) {
+export function SetPicker({ label, value, onChange, type, without, hint, placeholder, fault }) {
   const id = useId();
   const [typed, setTyped] = useState(/** @type {string | null} */ (null));
   const [active, setActive] = useState(0);
@@ -64,7 +65,7 @@ export function SetPicker({ label, value, onChange, type, without, hint, fault }
           <input type="text" role="combobox" autocomplete="off" spellcheck=${false} ...${attributes}
             aria-expanded=${String(typed !== null)} aria-controls="${id}-list" aria-autocomplete="list"
             aria-activedescendant=${typed !== null && sets[active] ? `${id}-${sets[active].id}` : undefined}
-            placeholder=${t("common.picker.none")} value=${typed ?? (value ? (picked?.name ?? "…") : "")}
+            placeholder=${placeholder ?? t("common.picker.none")} value=${typed ?? (value ? (picked?.name ?? "…") : "")}
             onClick=${() => setTyped(typed ?? "")} onInput=${take} onKeyDown=${press} onBlur=${() => setTyped(null)} />
           ${value && html`<${Button} kind="quiet" icon="close" label=${t("common.clear")} onClick=${() => onChange(null)} />`}
           <ul id="${id}-list" role="listbox" aria-label=${t("common.area.coupon-sets")} hidden=${typed === null || sets.length === 0}>

@@ -42,18 +42,9 @@ const KINDS = /** @type {const} */ ({ waiting: "info", delivered: "good", failed
  * @param {Attempt} attempt
  */
 export function answerOf({ status, error, millis }) {
-  const took = t("webhooks.millis", { time: number(millis) });
+  const took = millis < 1000 ? t("webhooks.millis", { n: millis }) : t("webhooks.seconds", { n: Math.round(millis / 100) / 10 });
   if (status !== null) return t("webhooks.answered", { status: String(status), took });
   return html`${t("webhooks.noAnswer", { took })} <span lang="en">${error}</span>`;
-}
-
-/**
- * The moment that a field of day and time names, by the clock of this browser.
- * @param {string | undefined} typed
- */
-export function momentOf(typed) {
-  const at = new Date(typed ?? "");
-  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
 }
 
 /**
@@ -137,7 +128,7 @@ export function DeliveryDetails({ webhook, delivery, onClose, onReplayed }) {
       ${attemptCount > attempts.length && html`<p class="hint">${t("webhooks.attempts.last", { n: attempts.length, all: attemptCount })}</p>`}
       ${attempts.length === 0
         ? html`<p class="soft">${t("webhooks.attempts.none")}</p>`
-        : html`<ol class="attempts">${attempts.map((attempt) => html`<${Tried} key=${attempt.startedAt} attempt=${attempt} />`)}</ol>`}
+        : html`<ol class="tries">${attempts.map((attempt) => html`<${Tried} key=${attempt.startedAt} attempt=${attempt} />`)}</ol>`}
     <//>
   `;
 }

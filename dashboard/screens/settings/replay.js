@@ -6,14 +6,13 @@ import { api } from "../../api.js";
 import { t } from "../../i18n.js";
 import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
-import { faultOf, Select, TextField } from "../../parts/field.js";
+import { Select, TextField } from "../../parts/field.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { toast } from "../../parts/toast.js";
-import { momentOf } from "./deliveries.js";
 import { EVENTS, titleOf } from "./events.js";
-import { useTask } from "./task.js";
+import { useForm } from "./form.js";
 
-const DAY_MS = 86_400_000;
+const DAY_S = 86_400;
 
 /**
  * Sends what a webhook was told in a period again.
@@ -21,25 +20,20 @@ const DAY_MS = 86_400_000;
  *   `filters` are those of the list, which one starts with
  */
 export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
-  const [from, setFrom] = useState(filters.from ?? typedOf(Date.now() - DAY_MS));
-  const [to, setTo] = useState(filters.to ?? typedOf(Date.now() + 60_000));
+  const [from, setFrom] = useState(() => typedOf(Date.now() - 1000 * Number(filters.since ?? DAY_S)));
+  const [to, setTo] = useState(() => typedOf(Date.now() + 60_000));
   const [state, setState] = useState(filters.state ?? "failed");
   const [event, setEvent] = useState(filters.event ?? "");
-  const [tried, setTried] = useState(false);
-  const { busy, problem, run } = useTask();
+  const { busy, body, tried, submit, fault, problem } = useForm(["/from", "/to"]);
   const faultIn = (/** @type {string} */ typed) => (tried && !momentOf(typed) ? t("common.required") : null);
   const backwards = from !== "" && to !== "" && from >= to ? t("webhooks.replay.backwards") : null;
-  const replay = () => {
-    setTried(true);
-    if (!momentOf(from) || !momentOf(to) || backwards) return;
+  const replay = () => submit(Boolean(momentOf(from) && momentOf(to) && !backwards), async () => {
     const query = { from: momentOf(from), to: momentOf(to), state, eventType: event };
-    void run(async () => {
-      const { replayed } = await api.send("POST", path`/v1/webhooks/${webhook.id}/deliveries/replay`, undefined, { query });
-      toast(t("webhooks.replayed", { n: replayed }));
-      onReplayed();
-      onClose();
-    });
-  };
+    const { replayed } = await api.send("POST", path`/v1/webhooks/${webhook.id}/deliveries/replay`, undefined, { query });
+    toast(t("webhooks.replayed", { n: replayed }));
+    onReplayed();
+    onClose();
+  });
   const actions = html`
     <${Button} onClick=${onClose}>${t("common.cancel")}<//>
     <${Button} kind="primary" type="submit" busy=${busy}>${t("webhooks.replay")}<//>
@@ -48,21 +42,29 @@ export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
   const events = ["", ...EVENTS].map((value) => ({ value, title: value ? titleOf(value) : t("webhooks.anyEvent") }));
   return html`
     <${Dialog} title=${t("webhooks.replay.period")} onClose=${onClose} onSubmit=${replay} actions=${actions}>
-      <p>${t("webhooks.replay.text")}</p>
-      <div class="pair">
-        <${TextField} type="datetime-local" label=${t("webhooks.from")} value=${from} onChange=${setFrom}
-          fault=${faultIn(from) ?? faultOf(problem, "/from")} />
-        <${TextField} type="datetime-local" label=${t("webhooks.to")} value=${to} onChange=${setTo}
-          fault=${faultIn(to) ?? backwards ?? faultOf(problem, "/to")} />
+      <div class="form" ref=${body}>
+        <p>${t("webhooks.replay.text")}</p>
+        <div class="pair">
+          <${TextField} type="datetime-local" label=${t("webhooks.from")} value=${from} onChange=${setFrom}
+            fault=${faultIn(from) ?? fault("/from")} />
+          <${TextField} type="datetime-local" label=${t("webhooks.to")} value=${to} onChange=${setTo}
+            fault=${faultIn(to) ?? backwards ?? fault("/to")} />
+        </div>
+        <p class="hint">${t("webhooks.replay.zone", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone })}</p>
+        <div class="pair">
+          <${Select} label=${t("webhooks.state")} value=${state} options=${states} onChange=${setState} />
+          <${Select} label=${t("webhooks.event")} value=${event} options=${events} onChange=${setEvent} />
+        </div>
+        <${ProblemBox} problem=${problem} />
       </div>
-      <p class="hint">${t("webhooks.replay.zone", { zone: Intl.DateTimeFormat().resolvedOptions().timeZone })}</p>
-      <div class="pair">
-        <${Select} label=${t("webhooks.state")} value=${state} options=${states} onChange=${setState} />
-        <${Select} label=${t("webhooks.event")} value=${event} options=${events} onChange=${setEvent} />
-      </div>
-      <${ProblemBox} problem=${problem} />
     <//>
   `;
+}
+
+/** The moment that a field of day and time names, by the clock of this browser. @param {string} typed */
+function momentOf(typed) {
+  const at = new Date(typed);
+  return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
 }
 
 /** A moment as a field of day and time wants it: by the clock of this browser, to the minute. @param {number} at */

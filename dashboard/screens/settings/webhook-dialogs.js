@@ -71,7 +71,7 @@ function Test({ webhook, onClose }) {
     <${Dialog} title=${t("webhooks.test.title")} onClose=${onClose} actions=${actions}>
       <p class="breaking soft">${webhook.url}</p>
       ${busy && html`<${Loading} label=${t("webhooks.test.running")} />`}
-      <div role="status">
+      <div class="outcome" role="status">
         ${result && html`
           <p class="notice ${result.delivered ? "good" : "bad"}">
             <${Icon} name=${result.delivered ? "check" : "warning"} />

@@ -6,13 +6,13 @@ import { api } from "../../api.js";
 import { t } from "../../i18n.js";
 import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
-import { Checkbox, faultOf, TextField } from "../../parts/field.js";
+import { Checkbox, TextField } from "../../parts/field.js";
 import { Icon } from "../../parts/icon.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { toast } from "../../parts/toast.js";
 import { EVENTS, titleOf } from "./events.js";
+import { useForm } from "./form.js";
 import { SecretDialog } from "./secret.js";
-import { useTask } from "./task.js";
 
 /** @typedef {import("./webhooks.js").Webhook} Webhook */
 /** @typedef {{ url: string, description: string | null, eventTypes: string[] }} Draft */
@@ -66,37 +66,36 @@ function Form({ title, action, initial, send, onClose }) {
   const [url, setUrl] = useState(initial.url);
   const [description, setDescription] = useState(initial.description ?? "");
   const [types, setTypes] = useState(initial.eventTypes);
-  const [tried, setTried] = useState(false);
-  const { busy, problem, run } = useTask();
+  const { busy, body, tried, submit, fault, problem } = useForm(["/url", "/description", "/eventTypes"]);
   const missing = tried && url.trim() === "" ? t("common.required") : null;
-  const noEvent = tried && types.length === 0 ? t("webhooks.noEvent") : faultOf(problem, "/eventTypes");
-  const submit = () => {
-    setTried(true);
-    if (url.trim() === "" || types.length === 0) return;
-    void run(() => send({ url: url.trim(), description: description.trim() || null, eventTypes: types }));
-  };
+  const noEvent = tried && types.length === 0 ? t("webhooks.noEvent") : fault("/eventTypes");
+  const save = () => submit(url.trim() !== "" && types.length > 0, () => {
+    return send({ url: url.trim(), description: description.trim() || null, eventTypes: types });
+  });
   const actions = html`
     <${Button} onClick=${onClose}>${t("common.cancel")}<//>
     <${Button} kind="primary" type="submit" busy=${busy}>${action}<//>
   `;
   return html`
-    <${Dialog} title=${title} onClose=${onClose} onSubmit=${submit} actions=${actions}>
-      <${ProblemBox} problem=${problem} />
-      <${TextField} type="url" label=${t("webhooks.url")} hint=${t("webhooks.url.hint")} placeholder="https://" maxlength="2000" spellcheck=${false}
-        value=${url} onChange=${setUrl} fault=${missing ?? faultOf(problem, "/url")} />
-      <${TextField} label=${t("webhooks.description")} hint=${t("webhooks.description.hint")} maxlength="500" value=${description}
-        onChange=${setDescription} fault=${faultOf(problem, "/description")} />
-      <fieldset class="choices list" aria-describedby=${noEvent ? `${id}-fault` : undefined}>
-        <legend>${t("webhooks.tell")}</legend>
-        <div class="options">
-          ${EVENTS.map((type) => html`
-            <${Checkbox} key=${type} label=${titleOf(type)} hint=${html`${t(`webhooks.event.${type}.hint`)} <code>${type}</code>`}
-              checked=${types.includes(type)}
-              onChange=${(/** @type {boolean} */ on) => setTypes(on ? [...types, type] : types.filter((other) => other !== type))} />
-          `)}
-        </div>
-        ${noEvent && html`<p class="fault" id="${id}-fault" role="alert"><${Icon} name="warning" /><span>${noEvent}</span></p>`}
-      </fieldset>
+    <${Dialog} title=${title} onClose=${onClose} onSubmit=${save} actions=${actions}>
+      <div class="form" ref=${body}>
+        <${ProblemBox} problem=${problem} />
+        <${TextField} type="url" label=${t("webhooks.url")} hint=${t("webhooks.url.hint")} placeholder="https://" maxlength="2000" spellcheck=${false}
+          value=${url} onChange=${setUrl} fault=${missing ?? fault("/url")} />
+        <${TextField} label=${t("webhooks.description")} hint=${t("webhooks.description.hint")} maxlength="500" value=${description}
+          onChange=${setDescription} fault=${fault("/description")} />
+        <fieldset class="choices list" aria-describedby=${noEvent ? `${id}-fault` : undefined}>
+          <legend>${t("webhooks.tell")}</legend>
+          <div class="options">
+            ${EVENTS.map((type) => html`
+              <${Checkbox} key=${type} label=${titleOf(type)} hint=${html`${t(`webhooks.event.${type}.hint`)} <code>${type}</code>`}
+                checked=${types.includes(type)}
+                onChange=${(/** @type {boolean} */ on) => setTypes(on ? [...types, type] : types.filter((other) => other !== type))} />
+            `)}
+          </div>
+          ${noEvent && html`<p class="fault" id="${id}-fault" role="alert"><${Icon} name="warning" /><span>${noEvent}</span></p>`}
+        </fieldset>
+      </div>
     <//>
   `;
 }

@@ -1,13 +1,13 @@
 import { html } from "htm/preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
 import { path } from "../../address.js";
 import { useGet, useList, usePolling } from "../../hooks.js";
 import { t } from "../../i18n.js";
 import { Button } from "../../parts/button.js";
-import { Copy } from "../../parts/copy.js";
+import { Code } from "../../parts/copy.js";
 import { Empty } from "../../parts/empty.js";
-import { Choice, Select, TextField } from "../../parts/field.js";
+import { Choice, Select } from "../../parts/field.js";
 import { Icon } from "../../parts/icon.js";
 import { Menu } from "../../parts/menu.js";
 import { Page } from "../../parts/page.js";
@@ -17,7 +17,7 @@ import { Table } from "../../parts/table.js";
 import { Time } from "../../parts/time.js";
 import { go, replace } from "../../router.js";
 import { can } from "../../session.js";
-import { columnsOf, DeliveryDetails, momentOf, replayOne } from "./deliveries.js";
+import { columnsOf, DeliveryDetails, replayOne } from "./deliveries.js";
 import { EVENTS, titleOf } from "./events.js";
 import { ReplayPeriod } from "./replay.js";
 import { itemsOf, WebhookDialog } from "./webhook-dialogs.js";
@@ -29,6 +29,8 @@ import { State } from "./webhooks.js";
 const REFRESH_MS = 5_000;
 const LONG_LIST = 300;
 const STATES = ["", "waiting", "delivered", "failed"];
+/** In seconds, back from now. */
+const PERIODS = ["", "3600", "86400", "604800"];
 
 /**
  * A webhook and what it was told.
@@ -52,7 +54,7 @@ export function WebhookPage({ id, query }) {
     <${Button} onClick=${test.onSelect}>${test.title}<//>
     <${Menu} kind="plain" label=${t("settings.actionsOf", { name: webhook.description ?? webhook.url })} items=${others} />
   `;
-  const note = webhook.description && html`<span class="breaking">${webhook.url}</span> <${Copy} text=${webhook.url} />`;
+  const note = webhook.description && html`<${Code} code=${webhook.url} />`;
   return html`
     <${Page} fill title=${webhook.description ?? webhook.url} note=${note} back=${back} actions=${actions}>
       <${Facts} webhook=${webhook} />
@@ -99,32 +101,32 @@ function Trouble({ webhook, onEnable }) {
 
 /** @param {{ webhook: Webhook, query: Record<string, string> }} props */
 function Deliveries({ webhook, query }) {
-  const { state, event, from, to } = query;
-  const list = useList(path`/v1/webhooks/${webhook.id}/deliveries`, { state, eventType: event, from: momentOf(from), to: momentOf(to) });
+  const { state, event, since } = query;
+  const from = useMemo(() => (Number(since) > 0 ? new Date(Date.now() - 1000 * Number(since)).toISOString() : undefined), [since]);
+  const list = useList(path`/v1/webhooks/${webhook.id}/deliveries`, { state, eventType: event, from });
   usePolling(list.refresh, list.rows.length > LONG_LIST ? 4 * REFRESH_MS : REFRESH_MS);
   const [open, setOpen] = useState(/** @type {string | null} */ (null));
   const [replaying, setReplaying] = useState(false);
   const change = (/** @type {Record<string, string>} */ changed) => replace(path`/settings/webhooks/${webhook.id}`, { ...query, ...changed });
   const opened = list.rows.find((row) => row.id === open);
-  const filtered = Boolean(state || event || from || to);
+  const filtered = Boolean(state || event || from);
   const events = ["", ...EVENTS].map((value) => ({ value, title: value ? titleOf(value) : t("webhooks.anyEvent") }));
   const none = filtered
     ? html`<${Empty} icon="search" title=${t("webhooks.noDeliveryFits")}
         action=${html`<${Button} onClick=${() => replace(path`/settings/webhooks/${webhook.id}`)}>${t("webhooks.allDeliveries")}<//>`} />`
     : html`<${Empty} icon="clock" title=${t("webhooks.noDelivery")} text=${t("webhooks.noDelivery.text")} />`;
   return html`
-    <div class="lead">
-      <h2>${t("webhooks.deliveries")}</h2>
-      ${can("webhooks:write") && html`<${Button} icon="undo" onClick=${() => setReplaying(true)}>${t("webhooks.replay.period")}<//>`}
-    </div>
     <div class="toolbar deliveries">
+      <h2>${t("webhooks.deliveries")}</h2>
       <${Choice} label=${t("webhooks.state")} hideLabel look="segments" value=${state ?? ""}
         options=${STATES.map((value) => ({ value, title: t(value ? `webhooks.delivery.${value}` : "webhooks.anyState") }))}
         onChange=${(/** @type {string} */ wanted) => change({ state: wanted })} />
       <${Select} label=${t("webhooks.event")} hideLabel value=${event ?? ""} options=${events}
         onChange=${(/** @type {string} */ wanted) => change({ event: wanted })} />
-      <${TextField} type="datetime-local" label=${t("webhooks.from")} value=${from ?? ""} onChange=${(/** @type {string} */ at) => change({ from: at })} />
-      <${TextField} type="datetime-local" label=${t("webhooks.to")} value=${to ?? ""} onChange=${(/** @type {string} */ at) => change({ to: at })} />
+      <${Select} label=${t("webhooks.period")} hideLabel value=${since ?? ""}
+        options=${PERIODS.map((value) => ({ value, title: t(`webhooks.period.${value || "all"}`) }))}
+        onChange=${(/** @type {string} */ wanted) => change({ since: wanted })} />
+      ${can("webhooks:write") && html`<${Button} icon="undo" onClick=${() => setReplaying(true)}>${t("webhooks.replay.period")}<//>`}
     </div>
     <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
     <${Table} fill label=${t("webhooks.deliveries")} rows=${list.rows} more=${list.more} loading=${list.loading} onMore=${list.loadMore}

@@ -58,7 +58,7 @@ function columnsOf(open) {
     { id: "endpoint", title: t("webhooks.endpoint"), main: true, cell: (webhook) => html`<${Endpoint} webhook=${webhook} />` },
     { id: "events", title: t("webhooks.events"), cell: (webhook) => html`<${Events} types=${webhook.eventTypes} />` },
     { id: "state", title: t("webhooks.state"), cell: (webhook) => html`<${State} webhook=${webhook} />` },
-    { id: "failing", title: t("webhooks.failingSince"), cell: (webhook) => html`<${Time} at=${webhook.failingSince} as="ago" />` },
+    { id: "failing", title: t("webhooks.failingSince"), cell: (webhook) => html`<${Time} at=${webhook.failingSince} />` },
     { id: "menu", title: t("settings.actions"), bare: true, cell: (webhook) => html`<${Actions} ...${{ webhook, open }} />` },
   ];
 }

@@ -6,13 +6,13 @@ import { api } from "../../api.js";
 import { t } from "../../i18n.js";
 import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
-import { Choice, faultOf, TextField } from "../../parts/field.js";
+import { Select, TextField } from "../../parts/field.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { SetName } from "../../parts/set-name.js";
 import { SetPicker } from "../../parts/set-picker.js";
 import { toast } from "../../parts/toast.js";
 import { can } from "../../session.js";
-import { useTask } from "./task.js";
+import { useForm } from "./form.js";
 
 /** @typedef {import("./workflows.js").Workflow} Workflow */
 
@@ -29,53 +29,51 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
   const [name, setName] = useState(workflow?.name ?? "");
   const [state, setState] = useState(/** @type {string} */ (workflow?.state ?? "active"));
   const [sets, setSets] = useState(workflow?.couponSetIds ?? []);
-  const [tried, setTried] = useState(false);
-  const { busy, problem, run } = useTask();
+  const { busy, body, tried, submit, fault, problem } = useForm(["/name", "/state", "/couponSetIds"]);
   const taken = !workflow && known.some((other) => other.id === id.trim());
   const missing = (/** @type {string} */ typed) => (tried && typed.trim() === "" ? t("common.required") : null);
-  const save = () => {
-    setTried(true);
-    if (id.trim() === "" || name.trim() === "" || taken) return;
-    void run(async () => {
-      const saved = await api.send("PUT", path`/v1/workflows/${id.trim()}`, { name: name.trim(), state, couponSetIds: sets });
-      toast(t("settings.workflows.saved", { name: saved.name }));
-      onSaved();
-      onClose();
-    });
-  };
+  const save = () => submit(id.trim() !== "" && name.trim() !== "" && !taken, async () => {
+    const saved = await api.send("PUT", path`/v1/workflows/${id.trim()}`, { name: name.trim(), state, couponSetIds: sets });
+    toast(t("settings.workflows.saved", { name: saved.name }));
+    onSaved();
+    onClose();
+  });
   const actions = html`
     <${Button} onClick=${onClose}>${t("common.cancel")}<//>
     <${Button} kind="primary" type="submit" busy=${busy}>${t(workflow ? "common.save" : "settings.workflows.create.action")}<//>
   `;
-  const states = STATES.map((value) => ({ value, title: t(`settings.workflow.${value}`), hint: t(`settings.workflow.${value}.hint`) }));
+  const states = STATES.map((value) => ({ value, title: t(`settings.workflow.${value}`) }));
   return html`
     <${Dialog} title=${t(workflow ? "settings.workflows.edit" : "settings.workflows.create")} onClose=${onClose} onSubmit=${save} actions=${actions}>
-      <${ProblemBox} problem=${problem} />
-      <${TextField} label=${t("settings.workflows.name")} maxlength="200" value=${name} onChange=${setName}
-        fault=${missing(name) ?? faultOf(problem, "/name")} />
-      ${workflow
-        ? html`<p class="soft">${t("settings.workflows.id")}: <code>${id}</code></p>`
-        : html`
-          <${TextField} label=${t("settings.workflows.id")} hint=${t("settings.workflows.id.hint")} maxlength="255" spellcheck=${false}
-            value=${id} onChange=${setId} fault=${taken ? t("settings.workflows.taken") : missing(id)} />
-        `}
-      <${Choice} label=${t("settings.workflows.state")} value=${state} onChange=${setState} options=${states} fault=${faultOf(problem, "/state")} />
-      <${Sets} ids=${sets} onChange=${setSets} problem=${problem} />
-      <p class="hint">${t("settings.workflows.engine")}</p>
+      <div class="form" ref=${body}>
+        <${ProblemBox} problem=${problem} />
+        <${TextField} label=${t("settings.workflows.name")} maxlength="200" value=${name} onChange=${setName}
+          fault=${missing(name) ?? fault("/name")} />
+        ${workflow
+          ? html`<p class="soft">${t("settings.workflows.id")}: <code>${id}</code></p>`
+          : html`
+            <${TextField} label=${t("settings.workflows.id")} hint=${t("settings.workflows.id.hint")} maxlength="255" spellcheck=${false}
+              value=${id} onChange=${setId} fault=${taken ? t("settings.workflows.taken") : missing(id)} />
+          `}
+        <${Select} label=${t("settings.workflows.state")} hint=${t(`settings.workflow.${state}.hint`)} value=${state} onChange=${setState}
+          options=${states} fault=${fault("/state")} />
+        <${Sets} ids=${sets} onChange=${setSets} fault=${fault("/couponSetIds")} />
+        <p class="hint">${t("settings.workflows.engine")}</p>
+      </div>
     <//>
   `;
 }
 
-/** @param {{ ids: string[], onChange: (ids: string[]) => void, problem: import("../../api.js").Problem | null }} props */
-function Sets({ ids, onChange, problem }) {
-  const fault = problem?.errors.find(({ pointer }) => pointer.startsWith("/couponSetIds"))?.detail;
+/** @param {{ ids: string[], onChange: (ids: string[]) => void, fault?: string }} props */
+function Sets({ ids, onChange, fault }) {
   const add = (/** @type {import("../../parts/set-picker.js").PickedSet | null} */ set) => {
     if (set && !ids.includes(set.id)) onChange([...ids, set.id]);
   };
   return html`
     <div class="form-sets">
       ${can("coupon-sets:read") && ids.length < MOST_SETS
-        ? html`<${SetPicker} label=${t("settings.workflows.addSet")} value=${null} onChange=${add} hint=${t("settings.workflows.sets.hint")} fault=${fault} />`
+        ? html`<${SetPicker} label=${t("settings.workflows.addSet")} value=${null} onChange=${add} fault=${fault}
+          placeholder=${t("settings.workflows.sets.hint")} />`
         : html`<p><strong>${t("settings.workflows.sets")}</strong></p>`}
       ${ids.length > 0 && html`
         <ul class="chosen" aria-label=${t("settings.workflows.sets")}>
