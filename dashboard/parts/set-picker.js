@@ -1,5 +1,5 @@
 import { html } from "htm/preact";
-import { useId, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 
 import { path } from "../address.js";
 import { useGet, useSettled } from "../hooks.js";
@@ -32,6 +32,11 @@ export function SetPicker({ label, value, onChange, type, without, hint, placeho
   const picked = useGet(value && path`/v1/coupon-sets/${value}`).value;
   const found = useGet(typed === null ? null : "/v1/coupon-sets", { q, type, sort: "name", limit: SHOWN }).value;
   const sets = /** @type {PickedSet[]} */ (found?.results ?? []).filter((set) => set.id !== without);
+
+  // The list may be longer than its box, and a dialog may end above it.
+  useEffect(() => {
+    if (typed !== null && sets[active]) document.getElementById(`${id}-${sets[active].id}`)?.scrollIntoView({ block: "nearest" });
+  }, [typed === null, sets[active]?.id]);
 
   /** @param {PickedSet} set */
   const pick = (set) => {

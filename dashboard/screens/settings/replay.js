@@ -41,7 +41,7 @@ export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
   const states = ["failed", "delivered", "waiting", ""].map((value) => ({ value, title: t(value ? `webhooks.delivery.${value}` : "webhooks.anyState") }));
   const events = ["", ...EVENTS].map((value) => ({ value, title: value ? titleOf(value) : t("webhooks.anyEvent") }));
   return html`
-    <${Dialog} title=${t("webhooks.replay.period")} onClose=${onClose} onSubmit=${replay} actions=${actions}>
+    <${Dialog} wide title=${t("webhooks.replay.period")} onClose=${onClose} onSubmit=${replay} actions=${actions}>
       <div class="form" ref=${body}>
         <p>${t("webhooks.replay.text")}</p>
         <div class="pair">

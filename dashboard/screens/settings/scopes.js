@@ -41,7 +41,7 @@ export function ScopeTable({ offered, scopes, onChange }) {
   const set = (these, checked) => onChange?.(checked ? [...new Set([...scopes, ...these])] : scopes.filter((scope) => !these.includes(scope)));
   const levels = LEVELS.map((level) => ({ level, these: offered.filter((scope) => scope.endsWith(`:${level}`)) }));
   return html`
-    <table class="scopes">
+    <table class="scope-table">
       <thead>
         <tr>
           <th scope="col"><span class="unseen">${t("settings.scopes.what")}</span></th>
@@ -87,7 +87,11 @@ function Field({ resource, level, offered, scopes, set }) {
   const scope = `${resource}:${level}`;
   if (!offered.includes(scope)) return null;
   const checked = scopes.includes(scope);
-  if (!set) return checked ? html`<${Icon} name="check" /><span class="unseen">${t("settings.scopes.yes")}</span>` : html`<span class="soft">–</span>`;
+  if (!set) return checked && html`<${Icon} name="check" /><span class="unseen">${t("settings.scopes.yes")}</span>`;
   const name = `${t(`settings.scope.${resource}`)}: ${t(`settings.scopes.${level}`)}`;
-  return html`<label class="scope" title=${scope}><input type="checkbox" aria-label=${name} checked=${checked} onChange=${() => set([scope], !checked)} /></label>`;
+  return html`
+    <label class="scope" title=${scope}>
+      <input type="checkbox" aria-label=${name} checked=${checked} onChange=${() => set([scope], !checked)} />
+    </label>
+  `;
 }

@@ -67,7 +67,7 @@ function columnsOf(open) {
 function Endpoint({ webhook }) {
   const { id, url, description } = webhook;
   return html`
-    <span class="two-lines">
+    <span class="lines">
       <a class="row-link" href=${path`#/settings/webhooks/${id}`} title=${url}>${description ?? url}</a>
       ${description && html`<span class="soft" title=${url}>${url}</span>`}
     </span>

@@ -53,7 +53,9 @@ export function Workflows() {
     <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
     <${Table} label=${t("settings.tab.workflows")} columns=${columnsOf(setOpen)} rows=${rows} loading=${list.loading} empty=${!list.problem && none} />
     ${open?.dialog === "put" && html`<${PutWorkflow} workflow=${open.workflow} known=${list.rows} onClose=${close} onSaved=${list.refresh} />`}
-    ${open?.dialog === "delete" && open.workflow && html`<${DeleteWorkflow} workflow=${open.workflow} onClose=${close} onDeleted=${list.refresh} />`}
+    ${open?.dialog === "delete" && open.workflow && html`
+      <${DeleteWorkflow} workflow=${open.workflow} onClose=${close} onDeleted=${list.refresh} />
+    `}
   `;
 }
 
@@ -75,7 +77,7 @@ function columnsOf(open) {
 function Name({ workflow, open }) {
   const { id, name } = workflow;
   return html`
-    <span class="two-lines">
+    <span class="lines">
       ${can("workflows:write")
         ? html`<button type="button" class="row-link" title=${name} onClick=${() => open({ workflow, dialog: "put" })}>${name}</button>`
         : html`<strong title=${name}>${name}</strong>`}
