@@ -51,7 +51,8 @@ export function SetPicker({ label, value, onChange, type, without, hint, placeho
       else setActive((active + (event.key === "ArrowDown" ? 1 : sets.length - 1)) % Math.max(sets.length, 1));
     } else if (event.key === "Enter" && typed !== null) {
       event.preventDefault();
-      if (sets[active]) pick(sets[active]);
+      // What is shown may still be what was found for fewer letters, and then the first is not the one that is meant.
+      if (sets[active] && q === typed) pick(sets[active]);
     } else if (event.key === "Escape" && typed !== null) {
       event.preventDefault();
       event.stopPropagation();

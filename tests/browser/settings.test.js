@@ -1,0 +1,280 @@
+/** Settings: keys, webhooks with their deliveries, and workflows. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { eventually } from "./support/shop.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** No name of a host ends like this, so what is sent there fails at once, wherever the test runs. */
+const NOWHERE = "https://couponry.invalid/hook";
+
+/**
+ * Chooses from the menu of a row or of a page.
+ * @param {Page} page
+ * @param {string} of
+ * @param {string} action
+ */
+async function choose(page, of, action) {
+  await page.getByRole("button", { name: `Actions for ${of}` }).click();
+  await page.getByRole("menuitem", { name: action, exact: true }).click();
+}
+
+/** @param {string} key @param {string} method @param {string} path @param {object} [body] */
+async function statusOf(key, method, path, body) {
+  const headers = { Authorization: `Bearer ${key}`, "Content-Type": "application/json" };
+  return (await fetch(process.env.COUPONRY_URL + path, { method, headers, body: body && JSON.stringify(body) })).status;
+}
+
+browserTest("a key is made with what was chosen, shown once, and revoked", {}, async ({ page, open, noViolations }) => {
+  await open("#/settings");
+  await page.getByText("You use this one").waitFor();
+  await noViolations("keys");
+  await page.getByRole("button", { name: "Create key" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Create key" }).click();
+  await dialog.getByText("This is needed.").waitFor();
+  await dialog.getByText("Choose at least one permission.").waitFor();
+  await noViolations("a key without a name");
+  assert.ok(await dialog.getByLabel("Name").evaluate((field) => field === document.activeElement), "the faulty field has the focus");
+
+  await dialog.getByLabel("Name").fill("Import <b>script</b>");
+  await dialog.getByLabel("Read all areas").check();
+  await dialog.getByLabel("Imports: Change").check();
+  for (const area of ["Contacts", "Webhooks", "Workflows", "API keys"]) await dialog.getByLabel(`${area}: Read`).uncheck();
+  await noViolations("choosing permissions");
+  await dialog.getByRole("button", { name: "Create key" }).click();
+  await page.getByRole("heading", { name: "Key “Import <b>script</b>” is created" }).waitFor();
+  await noViolations("a key that is shown");
+  const key = await dialog.locator(".secret").innerText();
+  await page.keyboard.press("Escape");
+  await dialog.getByText("You have not copied it yet.").waitFor();
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await dialog.getByRole("button", { name: "Copy key" }).click();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+  await dialog.getByRole("button", { name: "Done" }).click();
+  await dialog.waitFor({ state: "detached" });
+  assert.ok(!(await page.content()).includes(key.slice(-64)), "the key is gone from the page");
+  await page.getByText(/Coupon sets \(read\), Imports, Assignments \(read\),? and Statistics/).waitFor();
+
+  assert.equal(await statusOf(key, "GET", "/v1/imports"), 200);
+  assert.equal(await statusOf(key, "POST", "/v1/coupon-sets", { name: "No", type: "multiple" }), 403);
+  assert.equal(await statusOf(key, "GET", "/v1/webhooks"), 403);
+  await page.getByRole("button", { name: "Import <b>script</b>", exact: true }).click();
+  await dialog.getByText("History and reports").waitFor();
+  await noViolations("what a key may do");
+  await dialog.getByRole("button", { name: "Revoke" }).click();
+  await page.getByRole("heading", { name: "Revoke “Import <b>script</b>”?" }).waitFor();
+  await noViolations("revoking a key");
+  await dialog.getByRole("button", { name: "Revoke" }).click();
+  await page.getByText("“Import <b>script</b>” is revoked.").waitFor();
+  assert.equal(await statusOf(key, "GET", "/v1/imports"), 401);
+  await page.getByLabel("Show 1 revoked key").check();
+  await page.getByRole("row", { name: /script.*Revoked/ }).waitFor();
+});
+
+browserTest("who revokes the own key is told and signed out, by the keys of a keyboard", { size: "phone", theme: "dark" }, async (scene) => {
+  const { page, open, noViolations } = scene;
+  await open("#/settings/keys");
+  const row = page.getByRole("row", { name: /You use this one/ });
+  await row.getByRole("button", { name: /^Actions for/ }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("[role=menuitem]:focus").waitFor();
+  await page.keyboard.press("End");
+  await page.keyboard.press("Enter");
+  await page.getByText("You are signed in with this key, so you will be signed out.").waitFor();
+  await noViolations();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
+});
+
+browserTest("a key can pass on no more than it has", { scopes: ["api-keys:read", "api-keys:write", "imports:read", "statistics:read"] }, async (scene) => {
+  const { page, open, noViolations } = scene;
+  await open("#/settings");
+  assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["API keys"]);
+  await page.getByRole("button", { name: "Create key" }).click();
+  await page.getByText("A key can have only permissions that yours has.").waitFor();
+  const names = await page.getByRole("checkbox").evaluateAll((boxes) => boxes.map((box) => box.getAttribute("aria-label")));
+  assert.deepEqual(names, ["Read all areas", "Change all areas", "Imports: Read", "Statistics: Read", "API keys: Read", "API keys: Change"]);
+  assert.equal(await page.getByLabel("Everything").count(), 0);
+  await noViolations();
+});
+
+browserTest("a key that only reads sees no way to change settings", { scopes: ["api-keys:read", "webhooks:read", "workflows:read"] }, async (scene) => {
+  const { page, shop, open } = scene;
+  await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["import.finished"], description: "CRM" });
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.api("PUT", "/v1/workflows/mail", { name: "Birthday mail", state: "active", couponSetIds: [set.id] });
+  await open("#/settings/keys");
+  await page.getByRole("row", { name: /Engine/ }).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Create key" }).count(), 0);
+  await page.getByRole("tab", { name: "Webhooks" }).click();
+  await page.getByRole("link", { name: "CRM" }).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Create webhook" }).count(), 0);
+  await page.getByRole("tab", { name: "Workflows" }).click();
+  await page.getByText("Birthday mail").waitFor();
+  assert.equal(await page.getByRole("button", { name: /Add workflow|Actions for/ }).count(), 0);
+  await page.getByText(set.id).waitFor();
+  await page.getByRole("tab", { name: "Webhooks" }).click();
+  await page.getByRole("link", { name: "CRM" }).click();
+  await page.getByText("Nothing was sent yet").waitFor();
+  assert.equal(await page.getByRole("button", { name: /Send/ }).count(), 0);
+});
+
+browserTest("a webhook is made, tested, changed, turned off and deleted", {}, async ({ page, shop, open, noViolations }) => {
+  await open("#/settings/webhooks");
+  await page.getByText("No webhooks yet").waitFor();
+  await noViolations("no webhooks");
+  await page.getByRole("button", { name: "Create the first webhook" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Address").fill("http://couponry.invalid");
+  await dialog.getByLabel("A set runs low").check();
+  await dialog.getByRole("button", { name: "Create" }).click();
+  await dialog.getByText("Messages are sent by https only.").waitFor();
+  await noViolations("a webhook with a faulty address");
+  await dialog.getByLabel("Address").fill(NOWHERE);
+  await dialog.getByLabel("Description").fill("Our CRM");
+  await dialog.getByRole("button", { name: "Create" }).click();
+  const first = await dialog.locator(".secret").innerText();
+  assert.match(first, /^whsec_/);
+  await noViolations("a secret that is shown");
+  await dialog.getByRole("button", { name: "Done" }).click();
+  await dialog.getByRole("button", { name: "Close without copying" }).click();
+
+  await choose(page, "Our CRM", "Send a test message");
+  await dialog.getByText("Not delivered").waitFor();
+  await noViolations("a test message");
+  await dialog.locator("footer").getByRole("button", { name: "Close" }).click();
+
+  await page.getByRole("link", { name: "Our CRM" }).click();
+  await page.getByRole("heading", { level: 1, name: "Our CRM" }).waitFor();
+  await choose(page, "Our CRM", "Edit");
+  await dialog.getByLabel("Description").fill("Our shop");
+  await dialog.getByLabel("An import ends").check();
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { level: 1, name: "Our shop" }).waitFor();
+  const [webhook] = (await shop.api("GET", "/v1/webhooks")).results;
+  assert.deepEqual(webhook.eventTypes.toSorted(), ["coupon-set.low-stock", "import.finished"]);
+
+  await choose(page, "Our shop", "Replace the secret");
+  await noViolations("replacing a secret");
+  await dialog.getByRole("button", { name: "Make a new secret" }).click();
+  await dialog.getByText("The secret so far is valid too, until").waitFor();
+  assert.notEqual(await dialog.locator(".secret").innerText(), first);
+  await dialog.getByRole("button", { name: "Copy secret" }).click();
+  await dialog.getByRole("button", { name: "Done" }).click();
+  await page.getByText("Previous secret").waitFor();
+
+  await choose(page, "Our shop", "Turn off");
+  await dialog.getByRole("button", { name: "Turn off" }).click();
+  await page.getByText("This webhook is off").waitFor();
+  await noViolations("a webhook that is off");
+  await page.getByRole("button", { name: "Turn on" }).click();
+  await dialog.getByRole("button", { name: "Turn on" }).click();
+  await page.getByText("This webhook is off").waitFor({ state: "detached" });
+
+  await choose(page, "Our shop", "Delete");
+  await noViolations("deleting a webhook");
+  await dialog.getByRole("button", { name: "Delete" }).click();
+  await page.getByText("No webhooks yet").waitFor();
+  assert.equal((await shop.api("GET", "/v1/webhooks")).results.length, 0);
+});
+
+browserTest("deliveries are found, looked into and sent again", {}, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  const { id } = await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["coupon.assigned", "import.finished"], description: "CRM" });
+  await shop.fill(set, ["A-1", "A-2"]);
+  await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId: "ana" });
+  await eventually("both messages were tried", async () => {
+    const { results } = await shop.api("GET", `/v1/webhooks/${id}/deliveries`);
+    return results.length === 2 && results.every((/** @type {any} */ one) => one.attemptCount > 0);
+  });
+  await open(`#/settings/webhooks/${id}`);
+  await page.getByText("Failing since").first().waitFor();
+  await page.getByRole("row", { name: /An import ends.*Waiting.*Birthday/ }).waitFor();
+  await noViolations("deliveries");
+  await page.getByRole("combobox", { name: "Event" }).selectOption("coupon.assigned");
+  await page.getByRole("row", { name: /An import ends/ }).waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "A coupon is assigned", exact: true }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("Next attempt").waitFor();
+  await dialog.getByRole("listitem").first().waitFor();
+  await noViolations("one delivery");
+  const attempts = await dialog.getByRole("listitem").count();
+  await dialog.getByRole("button", { name: "Send again" }).click();
+  await page.getByText("The message is sent again.").waitFor();
+  await dialog.getByRole("listitem").nth(attempts).waitFor();
+  await dialog.locator("footer").getByRole("button", { name: "Close" }).click();
+
+  await page.getByRole("radio", { name: "Failed" }).check();
+  await page.getByText("No delivery fits these filters").waitFor();
+  assert.match(page.url(), /state=failed/);
+  await page.getByRole("button", { name: "Show all deliveries" }).click();
+  await page.getByRole("row", { name: /An import ends/ }).waitFor();
+  await page.getByRole("button", { name: "Send a period again" }).click();
+  await noViolations("sending a period again");
+  await dialog.getByLabel("From").fill("");
+  await dialog.getByRole("button", { name: "Send again" }).click();
+  await dialog.getByText("This is needed.").waitFor();
+  await dialog.getByLabel("From").fill("2026-01-01T00:00");
+  await dialog.getByRole("combobox", { name: "State" }).selectOption("");
+  await dialog.getByRole("button", { name: "Send again" }).click();
+  await page.getByText("2 messages are sent again.").waitFor();
+});
+
+browserTest("a workflow is added with its sets, changed and deleted", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.newSet({ name: "Welcome", type: "single", code: "HELLO", quantity: null });
+  await open("#/settings/workflows");
+  await page.getByText("No workflows yet").waitFor();
+  await noViolations("no workflows");
+  await page.getByRole("button", { name: "Add the first workflow" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("Birthday mail");
+  await dialog.getByLabel("Id", { exact: true }).fill("mail/birthday");
+  const picker = dialog.getByRole("combobox", { name: "Add a coupon set" });
+  for (const name of ["Birth", "Welc"]) {
+    await picker.fill(name);
+    const found = dialog.getByRole("listbox").getByRole("option");
+    await found.filter({ hasText: name }).waitFor();
+    await found.filter({ hasNotText: name }).waitFor({ state: "detached" });
+    await picker.press("Enter");
+  }
+  await dialog.getByRole("link", { name: "Welcome" }).waitFor();
+  await noViolations("a new workflow");
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  await page.getByText("“Birthday mail” is saved.").waitFor();
+  await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
+  await noViolations("workflows");
+  const saved = await shop.api("GET", "/v1/workflows/mail%2Fbirthday");
+  assert.equal(saved.couponSetIds.length, 2);
+
+  await page.getByRole("button", { name: "Add workflow" }).click();
+  await dialog.getByLabel("Id", { exact: true }).fill("mail/birthday");
+  await dialog.getByText("There is a workflow with this id already.").waitFor();
+  await page.keyboard.press("Escape");
+
+  await page.getByRole("button", { name: "Birthday mail", exact: true }).click();
+  await dialog.getByRole("combobox", { name: "State" }).selectOption("paused");
+  await dialog.getByRole("listitem").filter({ hasText: "Welcome" }).getByRole("button").click();
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("row", { name: /Birthday mail.*Paused/ }).waitFor();
+  assert.deepEqual((await shop.api("GET", "/v1/workflows/mail%2Fbirthday")).couponSetIds, [set.id]);
+  await choose(page, "Birthday mail", "Delete");
+  await noViolations("deleting a workflow");
+  await dialog.getByRole("button", { name: "Delete" }).click();
+  await page.getByText("No workflows yet").waitFor();
+});
+
+browserTest("the settings are there in Spanish", { locale: "es-ES", theme: "dark" }, async ({ page, open, noViolations }) => {
+  await open("#/settings");
+  await page.getByRole("heading", { level: 1, name: "Ajustes" }).waitFor();
+  for (const [tab, action] of [["Claves de API", "Crear clave"], ["Webhooks", "Crear el primer webhook"], ["Flujos de trabajo", "Añadir el primer flujo"]]) {
+    await page.getByRole("tab", { name: tab }).click();
+    await page.getByRole("button", { name: action }).click();
+    await page.getByRole("dialog").waitFor();
+    await noViolations(tab);
+    await page.keyboard.press("Escape");
+  }
+});
