@@ -20,11 +20,12 @@ const SHOWN = 20;
  *   type?: "single" | "multiple",
  *   without?: string,
  *   hint?: any,
- *   placeholder?: string,
  *   fault?: string | null,
- * }} props `value` is the id of the picked set, `without` the id of one that is not offered
+ *   hideLabel?: boolean,
+ *   placeholder?: string,
+ * }} props `value` is the id of the picked set, `without` the id of one that is not offered, `placeholder` what no set means
  */
-export function SetPicker({ label, value, onChange, type, without, hint, placeholder, fault }) {
+export function SetPicker({ label, value, onChange, type, without, hint, fault, hideLabel, placeholder }) {
   const id = useId();
   const [typed, setTyped] = useState(/** @type {string | null} */ (null));
   const [active, setActive] = useState(0);
@@ -35,7 +36,8 @@ export function SetPicker({ label, value, onChange, type, without, hint, placeho
 
   // The list may be longer than its box, and a dialog may end above it.
   useEffect(() => {
-    if (typed !== null && sets[active]) document.getElementById(`${id}-${sets[active].id}`)?.scrollIntoView({ block: "nearest" });
+    if (typed === null || !sets[active]) return;
+    for (const part of ["list", sets[active].id]) document.getElementById(`${id}-${part}`)?.scrollIntoView({ block: "nearest" });
   }, [typed === null, sets[active]?.id]);
 
   /** @param {PickedSet} set */
@@ -65,7 +67,7 @@ export function SetPicker({ label, value, onChange, type, without, hint, placeho
     setActive(0);
   };
   return html`
-    <${Field} ...${{ label, hint, fault }}>
+    <${Field} ...${{ label, hint, fault, hideLabel }}>
       ${(/** @type {object} */ attributes) => html`
         <div class="picker">
           <input type="text" role="combobox" autocomplete="off" spellcheck=${false} ...${attributes}

@@ -67,8 +67,8 @@ function columnsOf(open) {
   return [
     { id: "name", title: t("settings.workflows.name"), main: true, cell: (workflow) => html`<${Name} ...${{ workflow, open }} />` },
     { id: "state", title: t("settings.workflows.state"), cell: ({ state }) => html`<${State} state=${state} />` },
-    { id: "sets", title: t("settings.workflows.sets"), cell: ({ couponSetIds }) => html`<${Sets} ids=${couponSetIds} />` },
     { id: "updated", title: t("settings.updated"), cell: ({ updatedAt }) => html`<${Time} at=${updatedAt} as="ago" />` },
+    { id: "sets", title: t("settings.workflows.sets"), cell: ({ couponSetIds }) => html`<${Sets} ids=${couponSetIds} />` },
     { id: "menu", title: t("settings.actions"), bare: true, cell: (workflow) => html`<${Actions} ...${{ workflow, open }} />` },
   ];
 }
@@ -96,9 +96,9 @@ function Sets({ ids }) {
   if (ids.length === 0) return "–";
   const rest = ids.length - SHOWN_SETS;
   return html`
-    <span>
-      ${ids.slice(0, SHOWN_SETS).map((id, i) => html`${i > 0 && ", "}<${SetName} key=${id} id=${id} />`)}
-      ${rest > 0 && html` <span class="soft">${t("settings.workflows.moreSets", { n: rest })}</span>`}
+    <span class="set-names">
+      ${ids.slice(0, SHOWN_SETS).map((id) => html`<${SetName} key=${id} id=${id} />`)}
+      ${rest > 0 && html`<span class="more-sets soft">${t("settings.workflows.moreSets", { n: rest })}</span>`}
     </span>
   `;
 }
