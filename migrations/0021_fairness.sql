@@ -1,6 +1,9 @@
 -- What is far behind, fails or is large keeps nobody else waiting: senders of webhooks, contacts that are erased, and the
 -- reader of the outbox.
 
+-- All that an older replica may be in the middle of, in the order in which it locks them: neither waits for the other then.
+lock table erasures, webhook_cursors, webhook_deliveries in access exclusive mode;
+
 -- Endpoints that fail leave half of a sender's places to those that do not.
 grant select (failing_since) on webhooks to couponry_system;
 

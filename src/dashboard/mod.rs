@@ -80,16 +80,18 @@ async fn file(
     asked: HeaderMap,
 ) -> Result<Response, Error> {
     let dashboard = Dashboard::current();
-    let file = dashboard
-        .files
-        .get(&path)
-        .filter(|_| version == dashboard.version)
-        .ok_or_else(|| {
-            let detail = "The dashboard has no such file now. Load its page again.";
-            Error::refused(&UNKNOWN_PATH, detail)
-        })?;
-    let cache = [(CACHE_CONTROL, "public, max-age=31536000, immutable")];
-    Ok((cache, file.answer(&asked)).into_response())
+    let file = dashboard.files.get(&path).ok_or_else(|| {
+        let detail = "The dashboard has no such file now. Load its page again.";
+        Error::refused(&UNKNOWN_PATH, detail)
+    })?;
+    // While replicas of two versions run, a page may ask the one for the files of the other. Those of its own are as good
+    // as a neighbour's, but are not to be kept under that name.
+    let cache = if version == dashboard.version {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    Ok(([(CACHE_CONTROL, cache)], file.answer(&asked)).into_response())
 }
 
 /// All files at one moment.

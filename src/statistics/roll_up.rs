@@ -18,6 +18,8 @@ use crate::tenants::TenantId;
 const REST: Duration = Duration::from_secs(5);
 /// Numbers of a ledger that one transaction rolls up.
 const PORTION: i32 = 10_000;
+/// How long it stays with a set before it turns to the next.
+const TURN: Duration = Duration::from_secs(1);
 
 pub(crate) fn spawn(database: &Database, tracker: &TaskTracker, shutdown: &CancellationToken) {
     tracker.spawn(work(database.clone(), shutdown.clone()));
@@ -25,8 +27,10 @@ pub(crate) fn spawn(database: &Database, tracker: &TaskTracker, shutdown: &Cance
 
 async fn work(database: Database, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        if let Err(error) = round(&database, &shutdown).await {
-            tell(&error);
+        match round(&database, &shutdown).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tell(&error),
         }
         tokio::select! {
             () = tokio::time::sleep(REST) => {}
@@ -43,20 +47,23 @@ fn tell(error: &sqlx::Error) {
     }
 }
 
-/// One tenant or set that cannot be rolled up now keeps none of the others waiting.
-async fn round(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<()> {
+/// One tenant or set that cannot be rolled up now, or not soon, keeps none of the others waiting. Answers whether there is
+/// more to do.
+async fn round(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<bool> {
+    let mut more = false;
     for tenant in db::tenants(database.system()).await? {
         let set_nos = behind(database, tenant).await.unwrap_or_else(|error| {
             tell(&error);
             Vec::new()
         });
         for set_no in set_nos {
-            if let Err(error) = catch_up(database, tenant, set_no, shutdown).await {
-                tell(&error);
+            match catch_up(database, tenant, set_no, shutdown).await {
+                Ok(left) => more |= left,
+                Err(error) => tell(&error),
             }
         }
     }
-    Ok(())
+    Ok(more)
 }
 
 async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
@@ -66,23 +73,24 @@ async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>>
     Ok(set_nos)
 }
 
-/// Rolls a set up to the end of its ledger. Between portions it rests as long as each took, so that a long ledger leaves
-/// most of the database to those who ask for codes.
+/// Rolls a set up towards the end of its ledger, and answers whether that is still ahead when its turn is over. Between
+/// portions it rests as long as each took, so that a long ledger leaves most of the database to those who ask for codes.
 async fn catch_up(
     database: &Database,
     tenant: TenantId,
     set_no: i32,
     shutdown: &CancellationToken,
-) -> sqlx::Result<()> {
-    while !shutdown.is_cancelled() {
+) -> sqlx::Result<bool> {
+    let begun = Instant::now();
+    while begun.elapsed() < TURN && !shutdown.is_cancelled() {
         let started = Instant::now();
         let mut connection = database.tasks().acquire().await?;
         let done = db::roll_up(&mut connection, tenant, set_no, PORTION).await?;
         drop(connection);
         if done < i64::from(PORTION) {
-            break;
+            return Ok(false);
         }
         tokio::time::sleep(started.elapsed()).await;
     }
-    Ok(())
+    Ok(true)
 }

@@ -199,13 +199,14 @@ pub(super) async fn revoke_api_key(
     Ok(done.rows_affected() > 0)
 }
 
-/// The key that the first start has shown, unless it was revoked.
+/// The key that the first start has shown, unless it was revoked. The demo tenant is the first one that there was.
 pub(super) async fn find_demo_key(pool: &PgPool) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar!(
         "select k.id
            from api_keys k
            join tenants t on t.tenant_id = k.tenant_id
-          where k.name = 'Demo' and k.revoked_at is null and t.name = 'Demo' and t.state = 'active'
+          where t.tenant_id = (select min(tenant_id) from tenants)
+            and k.name = 'Demo' and k.revoked_at is null and t.name = 'Demo' and t.state = 'active'
           order by k.id
           limit 1"
     )

@@ -153,14 +153,22 @@ async fn every_file_that_the_page_names_is_there_and_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn of_another_version_and_of_other_folders_there_are_no_files() {
+async fn what_a_page_of_another_version_names_is_there_but_not_kept() {
+    let app = TestApp::start().await;
+    let path = format!("{PAGE}other/app.js");
+    let answer = app.anyone().get(&path).await.expect(200);
+    assert_eq!(answer.headers[header::CACHE_CONTROL], "no-cache");
+}
+
+#[tokio::test]
+async fn of_other_folders_there_are_no_files() {
     let app = TestApp::start().await;
     let page = app.anyone().get(PAGE).await.expect(200).text;
     let files = files_of(&page);
     let script = files.iter().find(|file| file.ends_with("/app.js"));
     let version = script.unwrap().split('/').next().unwrap();
     for file in [
-        "other/app.js".to_owned(),
+        "other/nothing.js".to_owned(),
         format!("{version}/nothing.js"),
         // A page without its version would be kept for ever.
         format!("{version}/index.html"),
