@@ -53,9 +53,11 @@ export function Statistics({ set, query }) {
         <${Select} label=${t("set.timezone")} hideLabel value=${period.timezone} onChange=${(/** @type {string} */ wanted) => change({ timezone: wanted })}
           options=${zonesFor(set).map((value) => ({ value, title: value.replaceAll("_", " ") }))} />
         ${period.name === "own" && html`<${Days} from=${period.from} to=${period.to} onChange=${change} />`}
-        <span class="filters-end">
-          <${Button} icon="download" href=${addressOf(address, { ...bounds, format: "csv" })}>${t("set.exportPeriod")}<//>
-        </span>
+        ${!period.backwards && html`
+          <span class="filters-end">
+            <${Button} icon="download" href=${addressOf(address, { ...bounds, format: "csv" })}>${t("set.exportPeriod")}<//>
+          </span>
+        `}
       </div>
       <${ProblemBox} problem=${problem} onRetry=${refresh} />
       ${!statistics && loading && html`<div class="charts-wait"><${Loading} label=${t("common.loading")} /></div>`}
