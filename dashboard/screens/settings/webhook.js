@@ -40,6 +40,7 @@ export function WebhookPage({ id, query }) {
   const { value: webhook, problem, refresh } = useGet(path`/v1/webhooks/${id}`);
   usePolling(refresh, REFRESH_MS);
   const [open, setOpen] = useState(/** @type {Opened | null} */ (null));
+  const [replaying, setReplaying] = useState(false);
   const back = { href: "#/settings/webhooks", title: t("settings.tab.webhooks") };
   if (!webhook) {
     return html`
@@ -52,14 +53,16 @@ export function WebhookPage({ id, query }) {
   const [test, ...others] = items;
   const actions = items.length > 0 && html`
     <${Button} onClick=${test.onSelect}>${test.title}<//>
+    <${Button} icon="undo" onClick=${() => setReplaying(true)}>${t("webhooks.replay.period")}<//>
     <${Menu} kind="plain" label=${t("settings.actionsOf", { name: webhook.description ?? webhook.url })} items=${others} />
   `;
   const note = webhook.description && html`<${Code} code=${webhook.url} />`;
   return html`
     <${Page} fill title=${webhook.description ?? webhook.url} note=${note} back=${back} actions=${actions}>
+      <${ProblemBox} problem=${problem} onRetry=${refresh} />
       <${Facts} webhook=${webhook} />
       <${Trouble} webhook=${webhook} onEnable=${() => setOpen({ webhook, dialog: "enable" })} />
-      <${Deliveries} webhook=${webhook} query=${query} />
+      <${Deliveries} ...${{ webhook, query, replaying }} onReplayed=${() => setReplaying(false)} />
       ${open && html`
         <${WebhookDialog} opened=${open} onClose=${() => setOpen(null)} onChanged=${refresh} onDeleted=${() => go("/settings/webhooks")} />
       `}
@@ -91,7 +94,7 @@ function Trouble({ webhook, onEnable }) {
     <div class="notice ${kind}">
       <${Icon} name=${kind === "info" ? "info" : "warning"} />
       <span>
-        ${state !== "disabled" && failingSince && html`<strong>${t("webhooks.failingSince")} <${Time} at=${failingSince} />.</strong> `}
+        ${state !== "disabled" && failingSince && html`<strong>${t("webhooks.trouble.since")} <${Time} at=${failingSince} />.</strong> `}
         ${t(`webhooks.trouble.${state}`)}
       </span>
       ${state !== "enabled" && can("webhooks:write") && html`<${Button} onClick=${onEnable}>${t("webhooks.enable")}<//>`}
@@ -99,14 +102,16 @@ function Trouble({ webhook, onEnable }) {
   `;
 }
 
-/** @param {{ webhook: Webhook, query: Record<string, string> }} props */
-function Deliveries({ webhook, query }) {
+/**
+ * @param {{ webhook: Webhook, query: Record<string, string>, replaying: boolean, onReplayed: () => void }} props `replaying` while it is
+ *   asked which period to send again
+ */
+function Deliveries({ webhook, query, replaying, onReplayed }) {
   const { state, event, since } = query;
   const from = useMemo(() => (Number(since) > 0 ? new Date(Date.now() - 1000 * Number(since)).toISOString() : undefined), [since]);
   const list = useList(path`/v1/webhooks/${webhook.id}/deliveries`, { state, eventType: event, from });
   usePolling(list.refresh, list.rows.length > LONG_LIST ? 4 * REFRESH_MS : REFRESH_MS);
   const [open, setOpen] = useState(/** @type {string | null} */ (null));
-  const [replaying, setReplaying] = useState(false);
   const change = (/** @type {Record<string, string>} */ changed) => replace(path`/settings/webhooks/${webhook.id}`, { ...query, ...changed });
   const opened = list.rows.find((row) => row.id === open);
   const filtered = Boolean(state || event || from);
@@ -126,7 +131,6 @@ function Deliveries({ webhook, query }) {
       <${Select} label=${t("webhooks.period")} hideLabel value=${since ?? ""}
         options=${PERIODS.map((value) => ({ value, title: t(`webhooks.period.${value || "all"}`) }))}
         onChange=${(/** @type {string} */ wanted) => change({ since: wanted })} />
-      ${can("webhooks:write") && html`<${Button} icon="undo" onClick=${() => setReplaying(true)}>${t("webhooks.replay.period")}<//>`}
     </div>
     <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
     <${Table} fill label=${t("webhooks.deliveries")} rows=${list.rows} more=${list.more} loading=${list.loading} onMore=${list.loadMore}
@@ -134,8 +138,6 @@ function Deliveries({ webhook, query }) {
     ${opened && html`
       <${DeliveryDetails} webhook=${webhook} delivery=${opened} onClose=${() => setOpen(null)} onReplayed=${list.refresh} />
     `}
-    ${replaying && html`
-      <${ReplayPeriod} webhook=${webhook} filters=${query} onClose=${() => setReplaying(false)} onReplayed=${list.refresh} />
-    `}
+    ${replaying && html`<${ReplayPeriod} webhook=${webhook} filters=${query} onClose=${onReplayed} onReplayed=${list.refresh} />`}
   `;
 }

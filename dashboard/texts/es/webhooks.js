@@ -1,12 +1,12 @@
 /** Textos de los webhooks y sus entregas. */
 export default {
   one: "Webhook",
-  lead: "Un webhook avisa al momento a una dirección tuya de lo que pasa aquí, para que nadie tenga que estar pendiente.",
+  lead: "Un webhook avisa al momento a tu tienda, tu CRM o un chat de lo que pasa aquí, para que nadie tenga que estar pendiente.",
   create: "Crear webhook",
   "create.action": "Crear",
   createFirst: "Crear el primer webhook",
   none: "Aún no hay webhooks",
-  "none.text": "Haz que tu tienda, tu CRM o un chat sepan cuándo quedan pocos códigos, se entrega alguno o acaba una importación.",
+  "none.text": "Recibe un aviso cuando quedan pocos códigos, se entrega alguno o acaba una importación.",
   edit: "Editar webhook",
   "edit.action": "Editar",
   saved: "Se ha guardado el webhook.",
@@ -40,6 +40,7 @@ export default {
   "state.disabled": "Desactivado",
   "state.failed": "Desactivado por fallos",
   "state.failing": "Con fallos",
+  "trouble.since": "Falla desde el",
   "trouble.enabled": "Cada mensaje se reintenta durante tres días. Tras cinco días sin ningún éxito, el webhook se desactiva.",
   "trouble.disabled": "Este webhook está desactivado: no se avisa de lo que pasa ahora. Lo que ya esperaba se enviará cuando lo actives.",
   "trouble.failed":
@@ -110,9 +111,9 @@ export default {
   nextAttempt: "Próximo intento",
   "ended.delivered": "Entregado",
   "ended.failed": "Abandonado",
-  replay: "Enviar otra vez",
-  "replayed.one": "El mensaje se envía otra vez.",
-  replayed: { one: "{n} mensaje se envía otra vez.", many: "{n} de mensajes se envían otra vez.", other: "{n} mensajes se envían otra vez." },
+  replay: "Reenviar",
+  "replayed.one": "El mensaje se está reenviando.",
+  replayed: { one: "{n} mensaje se está reenviando.", many: "{n} de mensajes se están reenviando.", other: "{n} mensajes se están reenviando." },
   "replay.period": "Reenviar un periodo",
   "replay.text":
     "Se envían los mismos mensajes con los mismos ids, así que un destino que ya los conoce puede descartarlos. Como mucho 100.000 a la vez.",
