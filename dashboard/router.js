@@ -56,7 +56,7 @@ const routes = [
     path: "/import",
     load: () => import("./screens/import.js"),
     texts: ["imports", "import"],
-    styles: ["import"],
+    styles: ["imports", "import"],
     area: "imports",
     scopes: ["imports:write"],
   },

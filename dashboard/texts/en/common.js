@@ -94,6 +94,7 @@ export default {
   "problem.internal-error": "Something went wrong in the service",
   "problem.unavailable": "The service cannot answer right now",
   "problem.overloaded": "The service has too much to do right now",
+  "problem.file-gone": "The file can no longer be read",
   "problem.too-many-imports": "Too many imports are waiting",
   "problem.contact-merged": "The contact was merged before",
   "problem.contact-erased": "The contact was erased",
@@ -111,6 +112,7 @@ export default {
   "todo.internal-error": "Try again. If that does not help, give the request id to the person who runs Couponry.",
   "todo.unavailable": "Try again in a moment.",
   "todo.overloaded": "Try again in a moment.",
+  "todo.file-gone": "It was changed, moved or removed since you chose it. Go back and choose it again.",
   "todo.too-many-imports": "Wait until one of them has ended.",
   "todo.too-many-webhooks": "Delete one that you no longer need.",
 };

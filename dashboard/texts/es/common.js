@@ -94,6 +94,7 @@ export default {
   "problem.internal-error": "Algo ha salido mal en el servicio",
   "problem.unavailable": "El servicio no puede responder ahora",
   "problem.overloaded": "El servicio tiene demasiado trabajo ahora",
+  "problem.file-gone": "El archivo ya no se puede leer",
   "problem.too-many-imports": "Hay demasiadas importaciones en espera",
   "problem.contact-merged": "El contacto ya se fusionó antes",
   "problem.contact-erased": "El contacto se ha borrado",
@@ -111,6 +112,7 @@ export default {
   "todo.internal-error": "Inténtalo de nuevo. Si no ayuda, da el id de la petición a quien administra Couponry.",
   "todo.unavailable": "Inténtalo de nuevo en un momento.",
   "todo.overloaded": "Inténtalo de nuevo en un momento.",
+  "todo.file-gone": "Se ha modificado, movido o borrado desde que lo elegiste. Vuelve atrás y elígelo otra vez.",
   "todo.too-many-imports": "Espera a que termine alguna.",
   "todo.too-many-webhooks": "Elimina uno que ya no necesites.",
 };

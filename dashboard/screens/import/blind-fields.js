@@ -1,0 +1,34 @@
+import { html } from "htm/preact";
+
+import { t } from "../../i18n.js";
+import { Select, TextField } from "../../parts/field.js";
+
+/** @typedef {{ header: string, code: string, expires: string, attributes: string, sheet: string }} Words */
+
+/**
+ * The columns of a workbook that is too large to be looked at, told in words.
+ * @param {{ words: Words, onChange: (words: Words) => void }} props
+ */
+export function BlindFields({ words, onChange }) {
+  const field = (/** @type {"code" | "expires" | "attributes" | "sheet"} */ name) => html`
+    <${TextField} label=${t(`import.blind.${name}`)} hint=${t(`import.blind.${name}.hint`)} value=${words[name]}
+      onChange=${(/** @type {string} */ typed) => onChange({ ...words, [name]: typed })} />
+  `;
+  const headers = ["", "true", "false"].map((value) => ({ value, title: t(`import.blind.header.${value || "detect"}`) }));
+  return html`
+    <section class="card form">
+      <p class="notice">${t("import.blind")}</p>
+      <div class="pair">
+        ${field("code")}
+        <${Select} label=${t("import.blind.header")} value=${words.header} options=${headers}
+          onChange=${(/** @type {string} */ header) => onChange({ ...words, header })} />
+        ${field("expires")} ${field("attributes")} ${field("sheet")}
+      </div>
+    </section>
+  `;
+}
+
+/** @param {Words} words @returns {import("../../api.js").Query} */
+export function optionsOfWords({ header, code, expires, attributes, sheet }) {
+  return { header, codeColumn: code.trim(), expiresAtColumn: expires.trim(), attributeColumns: attributes.trim(), sheet: sheet.trim() };
+}

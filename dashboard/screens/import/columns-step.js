@@ -1,0 +1,126 @@
+import { html } from "htm/preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+
+import { isAbort, problemOf } from "../../api.js";
+import { t } from "../../i18n.js";
+import { Button } from "../../parts/button.js";
+import { Checkbox } from "../../parts/field.js";
+import { ProblemBox } from "../../parts/problem.js";
+import { Loading } from "../../parts/progress.js";
+import { toast } from "../../parts/toast.js";
+import { go, place, replace } from "../../router.js";
+import { BlindFields, optionsOfWords } from "./blind-fields.js";
+import { Columns } from "./columns.js";
+import { FirstRows } from "./first-rows.js";
+import { isBlind, look, optionsOf, typeOf } from "./preview.js";
+import { HowItIsRead } from "./reading.js";
+import { checkOnly, forget, mapping, reading, source } from "./store.js";
+import { upload } from "./uploads.js";
+
+/**
+ * What the columns are. The guess is made; it can be changed by dragging, and by the select that each column has.
+ * @param {{ set: any }} props
+ */
+export function ColumnsStep({ set }) {
+  const from = /** @type {import("./store.js").Source} */ (source.value);
+  const { seen, problem, loading, again } = useLook(from);
+  const [words, setWords] = useState({ header: "", code: "", expires: "", attributes: "", sheet: "" });
+  const [missing, setMissing] = useState(false);
+  const columns = mapping.value;
+  const as = columns?.as ?? "table";
+
+  const send = () => {
+    if (!seen?.blind && !columns?.code) return setMissing(true);
+    const options = seen?.blind ? optionsOfWords(words) : optionsOf(as, reading.peek(), columns);
+    start(set, from, { type: typeOf(as), options });
+  };
+  return html`
+    <h2 class="step-head unseen" tabindex="-1">${t("import.step.columns")}</h2>
+    ${!seen?.preview && html`<p><strong class="file-name">${from.name}</strong></p>`}
+    ${problem && html`<${ProblemBox} problem=${problem} onRetry=${problem.code === "unreadable-file" ? undefined : again} />`}
+    ${!seen && loading && html`<${Loading} label=${t("import.looking")} />`}
+    ${seen?.blind && html`<${BlindFields} words=${words} onChange=${setWords} />`}
+    ${seen?.preview && html`<${HowItIsRead} name=${from.name} preview=${seen.preview} />`}
+    ${seen?.preview && columns && !problem && html`
+      <${Columns} columns=${seen.preview.columns} list=${as === "list"} unsure=${seen.unsure} missing=${missing && !columns.code} busy=${loading} />
+      <${FirstRows} body=${from.body} preview=${seen.preview} columns=${columns} />
+    `}
+    ${seen && !problem && html`
+      <${Checkbox} label=${t("import.checkOnly")} hint=${t("import.checkOnly.hint")} checked=${checkOnly.value}
+        onChange=${(/** @type {boolean} */ checked) => (checkOnly.value = checked)} />
+    `}
+    <div class="actions">
+      ${seen && !problem && html`<${Button} kind="primary" onClick=${send}>${t(checkOnly.value ? "import.check" : "import.import")}<//>`}
+      <${Button} onClick=${() => go("/import", { set: set.id })}>${t("import.back")}<//>
+    </div>
+  `;
+}
+
+/**
+ * @typedef {{ blind: boolean, preview: import("./preview.js").Preview | null, unsure: boolean }} Seen
+ *
+ * What there is to see of it, looked at anew whenever somebody says that it is read otherwise.
+ * @param {import("./store.js").Source} from
+ */
+function useLook(from) {
+  const [state, setState] = useState({
+    seen: /** @type {Seen | null} */ (null),
+    problem: /** @type {import("../../api.js").Problem | null} */ (null),
+    loading: true,
+  });
+  const [turn, setTurn] = useState(0);
+  /** The mapping that what is seen was asked with. */
+  const asked = useRef(/** @type {import("./store.js").Mapping | null} */ (null));
+  const columns = mapping.value;
+  useEffect(() => {
+    // Without a code column the service would guess one again; and what was asked already would be answered the same.
+    if (columns && (!columns.code || columns === asked.current)) return undefined;
+    const stop = new AbortController();
+    const run = async () => {
+      setState((before) => ({ ...before, loading: true }));
+      try {
+        const blind = await isBlind(from);
+        const found = blind ? null : await look(from, reading.value, columns, stop.signal);
+        if (stop.signal.aborted) return;
+        setState({ seen: { blind, preview: found?.preview ?? null, unsure: found?.unsure ?? false }, problem: null, loading: false });
+        asked.current = found?.mapping ?? null;
+        if (found) mapping.value = found.mapping;
+      } catch (failure) {
+        if (isAbort(failure) || stop.signal.aborted) return;
+        asked.current = null;
+        setState((before) => ({ ...before, problem: problemOf(failure), loading: false }));
+      }
+    };
+    void run();
+    return () => {
+      stop.abort();
+      setState((before) => ({ ...before, loading: false }));
+    };
+  }, [from, reading.value, columns, turn]);
+  return { ...state, again: () => setTurn(turn + 1) };
+}
+
+/**
+ * Sends it. Whoever still looks on is led to the import that it becomes; others are told.
+ * @param {any} set
+ * @param {import("./store.js").Source} from
+ * @param {{ type: string, options: import("../../api.js").Query }} how
+ */
+function start(set, from, { type, options }) {
+  const check = checkOnly.peek();
+  const job = { set: { id: set.id, name: set.name }, name: from.name, body: from.body, type, options: { ...options, mode: check ? "validate" : undefined } };
+  void upload(job, (arrived) => follow(job, arrived, () => !check && source.peek() === from && forget()));
+  replace("/import", { set: set.id });
+}
+
+/**
+ * @param {{ set: { id: string, name: string }, name: string }} job
+ * @param {any} arrived
+ * @param {() => void} [then]
+ */
+export function follow({ set, name }, arrived, then) {
+  const { path, query } = place.peek();
+  if (path === "/import" && query.set === set.id) replace("/import", { import: arrived.id });
+  else toast(t("import.arrived", { name, set: set.name }));
+  then?.();
+}

@@ -1,0 +1,122 @@
+import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
+
+import { path } from "../../address.js";
+import { api, problemOf } from "../../api.js";
+import { bytes } from "../../format.js";
+import { t } from "../../i18n.js";
+import { Button } from "../../parts/button.js";
+import { Choice, faultOf, TextArea, TextField } from "../../parts/field.js";
+import { Icon } from "../../parts/icon.js";
+import { ProblemBox } from "../../parts/problem.js";
+import { SetPicker } from "../../parts/set-picker.js";
+import { Tabs } from "../../parts/tabs.js";
+import { go, replace } from "../../router.js";
+import { can } from "../../session.js";
+import { DropZone } from "./drop-zone.js";
+import { choose, chosen, source } from "./store.js";
+
+/** A browser takes many seconds to put more than this into a text area. */
+const LONG = 50_000;
+
+/**
+ * What is long comes in as a file, so that the page does not stand still.
+ * @param {ClipboardEvent} event
+ */
+function pasteLong(event) {
+  const area = /** @type {HTMLTextAreaElement} */ (event.currentTarget);
+  const pasted = event.clipboardData?.getData("text/plain") ?? "";
+  if (pasted.length < LONG || area.selectionEnd - area.selectionStart < area.value.length) return;
+  event.preventDefault();
+  choose({ kind: "file", file: new File([pasted], `${t("import.pasted")}.txt`), text: "" });
+}
+
+/**
+ * Which set, and which codes. Without a set one is chosen or created here.
+ * @param {{ set: any }} props
+ */
+export function FileStep({ set }) {
+  const [target, setTarget] = useState({ kind: can("coupon-sets:write") ? "new" : "known", name: "", id: /** @type {string | null} */ (null) });
+  const [faults, setFaults] = useState(/** @type {{ set?: string, codes?: string }} */ ({}));
+  const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));
+  const [busy, setBusy] = useState(false);
+  const isNew = target.kind === "new";
+
+  useEffect(() => {
+    if (!faults.set && !faults.codes) return;
+    /** @type {HTMLElement | null} */ (document.querySelector("main [aria-invalid=true], .drop.faulty button"))?.focus();
+  }, [faults]);
+  const next = async () => {
+    const missing = set || (isNew ? target.name.trim() : target.id) ? undefined : t(isNew ? "common.required" : "import.set.missing");
+    const found = { set: missing, codes: source.peek() ? undefined : t(`import.missing.${chosen.peek().kind}`) };
+    setFaults(found);
+    setProblem(null);
+    if (found.set || found.codes || busy) return;
+    setBusy(true);
+    try {
+      const id = set?.id ?? (isNew ? (await api.send("POST", "/v1/coupon-sets", { name: target.name.trim(), type: "multiple" })).id : target.id);
+      // Whoever comes back finds the set chosen, and does not create it again.
+      if (!set) replace("/import", { set: id });
+      go("/import", { set: id, step: "columns" });
+    } catch (failure) {
+      setProblem(problemOf(failure));
+      setBusy(false);
+    }
+  };
+  const nameFault = faultOf(problem, "/name") ?? (problem?.code === "name-taken" ? t("common.problem.name-taken") : undefined);
+  const { kind, text } = chosen.value;
+  const tabs = ["file", "text"].map((id) => ({ id, title: t(`import.kind.${id}`) }));
+  return html`
+    <section class="card form" aria-labelledby="import-set">
+      <h2 id="import-set" class="step-head" tabindex="-1">${t("import.set")}</h2>
+      ${set
+        ? html`
+            <div class="chosen">
+              <${Icon} name="sets" />
+              <div><a href=${path`#/coupon-sets/${set.id}`}><strong>${set.name}</strong></a>${set.quantity !== undefined && html`<br /><span class="soft">${t("import.set.holds", { n: set.quantity })}</span>`}</div>
+              <${Button} kind="quiet" onClick=${() => replace("/import")}>${t("import.otherSet")}<//>
+            </div>
+          `
+        : html`<${Target} target=${target} onChange=${setTarget} fault=${faults.set ?? nameFault} />`}
+    </section>
+    <section class="card form" aria-labelledby="import-codes">
+      <h2 id="import-codes">${t("import.codes")}</h2>
+      <${Tabs} label=${t("import.codes")} tabs=${tabs} selected=${kind} onSelect=${(/** @type {"file" | "text"} */ wanted) => choose({ kind: wanted })}>
+        ${kind === "file"
+          ? html`<${DropZone} fault=${faults.codes} onTaken=${() => setFaults({ ...faults, codes: undefined })} />`
+          : html`
+              <${TextArea} label=${t("import.paste")} hint=${t("import.paste.hint")} fault=${faults.codes} value=${text} rows="10" wrap="off" spellcheck=${false}
+                class="pasted" onPaste=${pasteLong} onChange=${(/** @type {string} */ typed) => choose({ text: typed })} />
+              ${text && html`<p class="soft number">${bytes(new Blob([text]).size)}</p>`}
+            `}
+      <//>
+    </section>
+    ${!nameFault && html`<${ProblemBox} problem=${problem} />`}
+    <div class="actions"><${Button} kind="primary" busy=${busy} onClick=${next}>${t("import.next")}<//></div>
+  `;
+}
+
+/**
+ * @param {{
+ *   target: { kind: string, name: string, id: string | null },
+ *   onChange: (target: { kind: string, name: string, id: string | null }) => void,
+ *   fault?: string,
+ * }} props
+ */
+function Target({ target, onChange, fault }) {
+  const picker = html`
+    <${SetPicker} label=${t("import.set.known")} type="multiple" value=${target.id} fault=${fault}
+      onChange=${(/** @type {{ id: string } | null} */ picked) => onChange({ ...target, id: picked?.id ?? null })} />
+  `;
+  if (!can("coupon-sets:write")) return picker;
+  const name = html`
+    <${TextField} label=${t("import.set.name")} hint=${t("import.set.name.hint")} fault=${fault} value=${target.name} maxlength="255"
+      onChange=${(/** @type {string} */ typed) => onChange({ ...target, name: typed })} />
+  `;
+  const options = [
+    { value: "new", title: t("import.set.new"), more: name },
+    { value: "known", title: t("import.set.other"), more: picker },
+  ];
+  return html`<${Choice} label=${t("import.set")} hideLabel value=${target.kind} options=${options}
+    onChange=${(/** @type {string} */ kind) => onChange({ ...target, kind })} />`;
+}

@@ -1,0 +1,106 @@
+/** The first rows of a text, for showing what becomes of them. The service judges them; here they are only cut apart. */
+
+/** Enough for a few rows, even where they are long. */
+const BYTES = 128 * 1024;
+/** The service names so many lines of each fault, so of so many first rows it is known what becomes of each. */
+const SHOWN = 5;
+const FAULTY = 5;
+
+/**
+ * @typedef {{ line: number, cells: string[], fault: string | null }} ShownRow
+ *
+ * The first rows and the first faulty ones. Null where they cannot be read here: in a workbook, or packed.
+ * @param {Blob} body
+ * @param {import("./preview.js").Preview} preview
+ * @param {boolean} header
+ * @returns {Promise<ShownRow[] | null>}
+ */
+export async function firstRows(body, preview, header) {
+  const { format, packing, encoding, delimiter, warnings } = preview;
+  if (format === "xlsx" || packing || !encoding) return null;
+  const text = new TextDecoder(encoding).decode(await body.slice(0, BYTES).arrayBuffer(), { stream: true });
+  const cut = body.size > BYTES;
+  /** @param {number} line @param {boolean} isRepeat */
+  const faultAt = (line, isRepeat) => {
+    const kinds = warnings.filter(({ count, lines }) => count && lines?.includes(line)).map(({ kind }) => kind);
+    // A line of a list may have several codes, only one of which was there before.
+    return kinds.find((kind) => format !== "list" || kind !== "duplicateInFile" || isRepeat) ?? null;
+  };
+  /** @type {ShownRow[]} */
+  const rows = [];
+  const seen = new Set();
+  let count = header ? -1 : 0;
+  let faulty = 0;
+  for (const { line, cells } of format === "list" ? codes(text, cut) : records(text, delimiter, cut)) {
+    count += 1;
+    if (count <= 0) continue;
+    const fault = faultAt(line, seen.has(cells[0]));
+    seen.add(cells[0]);
+    if (count > SHOWN && !(fault && faulty < FAULTY)) continue;
+    if (count > SHOWN) faulty += 1;
+    rows.push({ line, cells, fault });
+  }
+  return rows;
+}
+
+/**
+ * @param {string} text
+ * @param {boolean} cut whether more follows, so that the last code may not be whole
+ */
+function* codes(text, cut) {
+  const lines = text.split(/\r\n|\r|\n/);
+  for (const [i, line] of lines.entries()) {
+    const words = line.split(/[\s,;]+/).filter(Boolean);
+    if (cut && i === lines.length - 1) words.pop();
+    for (const word of words) yield { line: i + 1, cells: [word] };
+  }
+}
+
+/**
+ * The records of a table, without blank lines. A quoted cell may have delimiters and line breaks in it.
+ * @param {string} text
+ * @param {string | null} delimiter
+ * @param {boolean} cut
+ */
+export function* records(text, delimiter, cut) {
+  let line = 1;
+  let start = 1;
+  let at = 0;
+  // A line for Excel that names the delimiter is no row.
+  const declared = /^sep=.(\r\n|\r|\n)/i.exec(text);
+  if (declared) {
+    at = declared[0].length;
+    line = start = 2;
+  }
+  /** @type {string[]} */
+  let cells = [];
+  let cell = "";
+  let quoted = false;
+  let whole = true;
+  for (; at < text.length; at += 1) {
+    const char = text[at];
+    const breaks = char === "\n" || char === "\r";
+    if (breaks && char === "\r" && text[at + 1] === "\n") at += 1;
+    if (breaks) line += 1;
+    whole = false;
+    if (quoted) {
+      if (char !== '"') cell += breaks ? "\n" : char;
+      else if (text[at + 1] === '"') {
+        cell += '"';
+        at += 1;
+      } else quoted = false;
+    } else if (char === '"' && cell === "") quoted = true;
+    else if (char === delimiter) {
+      cells.push(cell);
+      cell = "";
+    } else if (breaks) {
+      cells.push(cell);
+      if (cells.length > 1 || cell.trim() !== "") yield { line: start, cells };
+      cells = [];
+      cell = "";
+      start = line;
+      whole = true;
+    } else cell += char;
+  }
+  if (!cut && !whole && (cells.length > 0 || cell.trim() !== "")) yield { line: start, cells: [...cells, cell] };
+}

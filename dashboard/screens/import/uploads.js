@@ -1,0 +1,161 @@
+/** Uploads that are under way. They go on while somebody looks at other screens, and begin anew by themselves after a lost connection. */
+import { signal } from "@preact/signals";
+
+import { path } from "../../address.js";
+import { api, isAbort, online, Problem, problemOf } from "../../api.js";
+import { t } from "../../i18n.js";
+import { toast } from "../../parts/toast.js";
+import { place } from "../../router.js";
+import { can } from "../../session.js";
+
+/** How often an upload begins anew without being asked to. */
+const MOST_TRIES = 5;
+
+/**
+ * @typedef {object} Job what is uploaded
+ * @property {{ id: string, name: string }} set
+ * @property {string} name of the file
+ * @property {Blob} body sent from where it lies, so that a large file takes no memory
+ * @property {string} type
+ * @property {import("../../api.js").Query} options
+ *
+ * @typedef {Job & {
+ *   key: string,
+ *   state: "sending" | "reading" | "lost" | "failed",
+ *   sent: number,
+ *   problem: Problem | null,
+ *   newest: string,
+ *   stop: AbortController,
+ *   onArrival: (arrived: any) => void,
+ * }} Upload `reading` once all is sent, until the service has stored it
+ */
+
+export const uploads = signal(/** @type {Upload[]} */ ([]));
+
+/** What came before and was not imported again, by the id of the import that it became then. @type {Map<string, Job>} */
+export const repeated = new Map();
+
+/**
+ * @param {Job} job
+ * @param {(arrived: any) => void} onArrival called with the import
+ */
+export async function upload(job, onArrival) {
+  const key = newKey();
+  const stop = new AbortController();
+  uploads.value = [...uploads.peek(), { ...job, key, state: "sending", sent: 0, problem: null, newest: "", stop, onArrival }];
+  put(key, { newest: await newestImport() });
+  await run(key);
+}
+
+/** @param {string} key */
+export function retry(key) {
+  put(key, { state: "sending", sent: 0, problem: null });
+  void run(key);
+}
+
+/** @param {string} key */
+export function cancelUpload(key) {
+  find(key)?.stop.abort();
+  uploads.value = uploads.peek().filter((one) => one.key !== key);
+}
+
+export function cancelUploads() {
+  for (const { key } of uploads.peek()) cancelUpload(key);
+}
+
+/** With the same key the service knows a second try, so that nothing is imported twice. @param {string} key */
+async function run(key) {
+  for (let tries = 1; ; tries += 1) {
+    const one = find(key);
+    if (!one) return;
+    try {
+      return arrive(one, await send(one));
+    } catch (failure) {
+      if (isAbort(failure)) return;
+      const problem = problemOf(failure);
+      const readable = await canBeRead(one.body);
+      if (problem.code !== "offline" || !readable || tries === MOST_TRIES) {
+        if (place.peek().path !== "/import") toast(t("imports.upload.failed", { name: one.name, set: one.set.name }), "bad");
+        return put(key, { state: "failed", problem: readable ? problem : new Problem({ code: "file-gone" }) });
+      }
+      put(key, { state: "lost", sent: 0 });
+      await connection(one.stop.signal);
+      put(key, { state: "sending" });
+    }
+  }
+}
+
+/** @param {Upload} one */
+function send({ set, body, type, options, key, stop }) {
+  return api.upload(path`/v1/coupon-sets/${set.id}/imports`, {
+    body,
+    query: options,
+    headers: { "Content-Type": type, "Idempotency-Key": key },
+    signal: stop.signal,
+    onProgress: (sent) => put(key, { sent, state: sent < body.size ? "sending" : "reading" }),
+  });
+}
+
+/**
+ * @param {Upload} one
+ * @param {any} arrived
+ */
+function arrive(one, arrived) {
+  // Ids ascend with time: an import that is not newer than all before is one that the same file became then.
+  if (one.newest && arrived.id <= one.newest) repeated.set(arrived.id, one);
+  uploads.value = uploads.peek().filter(({ key }) => key !== one.key);
+  one.onArrival(arrived);
+}
+
+async function newestImport() {
+  if (!can("imports:read")) return "";
+  try {
+    const { results } = await api.get("/v1/imports", { query: { limit: 1 } });
+    return results[0]?.id ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** A file may have been changed, moved or unplugged since it was chosen. @param {Blob} body */
+async function canBeRead(body) {
+  try {
+    await body.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Until the service can be reached, or nobody waits for it any more. @param {AbortSignal} signal */
+function connection(signal) {
+  return /** @type {Promise<void>} */ (
+    new Promise((resolve) => {
+      const forget = online.subscribe((is) => is && queueMicrotask(done));
+      signal.addEventListener("abort", done);
+      function done() {
+        forget();
+        resolve();
+      }
+    })
+  );
+}
+
+/** @param {string} key */
+function find(key) {
+  return uploads.peek().find((one) => one.key === key);
+}
+
+/**
+ * @param {string} key
+ * @param {Partial<Upload>} change
+ */
+function put(key, change) {
+  uploads.value = uploads.peek().map((one) => (one.key === key ? { ...one, ...change } : one));
+}
+
+/** Not by randomUUID, which a browser has only behind TLS. */
+function newKey() {
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  return `dashboard-${[...random].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}

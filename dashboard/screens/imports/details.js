@@ -1,0 +1,80 @@
+import { html } from "htm/preact";
+import { useEffect } from "preact/hooks";
+
+import { path } from "../../address.js";
+import { useGet, usePolling } from "../../hooks.js";
+import { t } from "../../i18n.js";
+import { Badge } from "../../parts/badge.js";
+import { Button } from "../../parts/button.js";
+import { Copy } from "../../parts/copy.js";
+import { Dialog } from "../../parts/dialog.js";
+import { ProblemBox } from "../../parts/problem.js";
+import { Loading } from "../../parts/progress.js";
+import { Time } from "../../parts/time.js";
+import { can } from "../../session.js";
+import { Report, RunningReport } from "./report.js";
+import { canBeUndone, isRunning, stateOf } from "./state.js";
+
+const OFTEN_MS = 1_000;
+
+/**
+ * All that is known of an import, and what can be done to it.
+ * @param {{
+ *   id: string,
+ *   changed: number,
+ *   nameOf: (one: any) => string | null | undefined,
+ *   onClose: () => void,
+ *   onAct: (act: "cancel" | "undo" | "delete", one: any) => void,
+ * }} props `changed` is another number each time that something was done to it
+ */
+export function ImportDetails({ id, changed, nameOf, onClose, onAct }) {
+  const { value: one, problem, refresh } = useGet(path`/v1/imports/${id}`);
+  usePolling(refresh, one && isRunning(one) ? OFTEN_MS : null);
+  useEffect(() => {
+    if (changed > 0) void refresh();
+  }, [changed]);
+  const write = can("imports:write");
+  const actions = one && html`
+    ${write && !isRunning(one) && html`<${Button} kind="quiet" icon="delete" onClick=${() => onAct("delete", one)}>${t("imports.delete")}<//>`}
+    ${write && canBeUndone(one) && html`<${Button} icon="undo" onClick=${() => onAct("undo", one)}>${t("imports.undo")}<//>`}
+    ${write && isRunning(one) && html`<${Button} onClick=${() => onAct("cancel", one)}>${t("imports.cancel")}<//>`}
+    <${Button} kind="primary" onClick=${onClose}>${t("common.close")}<//>
+  `;
+  return html`
+    <${Dialog} wide title=${t("imports.details")} onClose=${onClose} actions=${actions}>
+      <${ProblemBox} problem=${problem} onRetry=${refresh} />
+      ${!one && !problem && html`<${Loading} label=${t("common.loading")} />`}
+      ${one && html`<${Content} one=${one} name=${nameOf(one)} />`}
+    <//>
+  `;
+}
+
+/** @param {{ one: any, name: string | null | undefined }} props */
+function Content({ one, name }) {
+  const { word, kind } = stateOf(one);
+  const { options } = one;
+  const set = name === null ? t("imports.deletedSet") : html`<a href=${path`#/coupon-sets/${one.couponSetId}`}>${name ?? one.couponSetId}</a>`;
+  /** @type {[string, any][]} */
+  const facts = [
+    ["set", set],
+    ["origin", t(`imports.origin.${one.origin}`)],
+    ["createdAt", html`<${Time} at=${one.createdAt} />`],
+    ["finishedAt", one.finishedAt && html`<${Time} at=${one.finishedAt} />`],
+    ["cancelledAt", one.cancelledAt && html`<${Time} at=${one.cancelledAt} />`],
+    ["codeColumn", options.codeColumn],
+    ["expiresAtColumn", options.expiresAtColumn],
+    ["attributeColumns", options.attributeColumns],
+    ["delimiter", options.delimiter === "\t" ? t("imports.tab") : options.delimiter],
+    ["header", options.header === null ? null : t(options.header ? "imports.yes" : "imports.no")],
+    ["encoding", options.encoding],
+    ["sheet", options.sheet],
+    ["id", html`<code class="code">${one.id}</code> <${Copy} text=${one.id} />`],
+  ];
+  return html`
+    <p><${Badge} kind=${kind}>${t(`imports.state.${word}`)}<//></p>
+    ${isRunning(one) ? html`<${RunningReport} one=${one} />` : html`<${Report} one=${one} />`}
+    <dl class="facts">
+      ${facts.filter(([, value]) => value).map(([fact, value]) => html`<div key=${fact} class=${fact === "id" ? "wide" : undefined}><dt>${t(`imports.fact.${fact}`)}</dt><dd>${value}</dd></div>`)}
+    </dl>
+  `;
+}
