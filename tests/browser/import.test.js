@@ -1,0 +1,332 @@
+/** Importing codes: by a dropped file with its columns dragged onto the fields, by paste, and what happens when something comes between. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { eventually } from "./support/shop.js";
+
+/** @typedef {import("./harness.js").Page} Page */
+
+const TABLE = [
+  "serial;coupon;valid until;campaign",
+  "1;BD-0001;2027-01-31;spring",
+  "2;BD-0002;2027-01-31;spring",
+  "3;;2027-01-31;spring",
+  "4;BD-0002;2027-01-31;summer",
+  "5;BD-0005;soon;summer",
+  "6;=cmd();;<b>summer</b>",
+  "",
+].join("\r\n");
+
+/** @param {string} text @param {string} [name] */
+const fileOf = (text, name = "birthday.csv") => ({ name, mimeType: "text/csv", buffer: Buffer.from(text) });
+
+/**
+ * Drops a file somewhere on the page, as from a folder.
+ * @param {Page} page
+ * @param {string} text
+ */
+async function drop(page, text) {
+  const data = await page.evaluateHandle((content) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([content], "birthday.csv", { type: "text/csv" }));
+    return transfer;
+  }, text);
+  await page.dispatchEvent("main", "dragover", { dataTransfer: data });
+  await page.dispatchEvent("main", "drop", { dataTransfer: data });
+}
+
+/** @param {Page} page */
+const next = (page) => page.getByRole("button", { name: "Next" }).click();
+/** @param {Page} page */
+const send = (page) => page.getByRole("button", { name: "Import", exact: true }).click();
+/** @param {Page} page @param {string} field */
+const heldBy = (page, field) => page.locator(`[data-field=${field}] .held-name`).allInnerTexts();
+/** @param {Page} page */
+const totals = async (page) => (await page.locator(".totals dd").allInnerTexts()).map(Number);
+/** @param {Page} page @param {string} name */
+const cardOf = (page, name) => page.locator(".column-card").filter({ has: page.getByText(name, { exact: true }) });
+
+/** The middle of an element, in the window. @param {import("playwright-core").Locator} element */
+async function middleOf(element) {
+  await element.evaluate((node) => node.scrollIntoView({ block: "center" }));
+  const box = /** @type {{ x: number, y: number, width: number, height: number }} */ (await element.boundingBox());
+  return { x: box.x + box.width / 2, y: box.y + Math.min(box.height / 2, 40) };
+}
+
+browserTest("a dropped file is imported into a new set by dragging its columns", {}, async ({ page, shop, open, noViolations }) => {
+  await open("#/import");
+  await noViolations("the start of an import");
+  await next(page);
+  await page.getByText("This is needed.").waitFor();
+  await page.getByText("Choose a file, or paste your codes.").waitFor();
+  await noViolations("what is missing at the start of an import");
+
+  await page.getByLabel("Name of the new set").fill("Birthday <script>alert(1)</script>");
+  await drop(page, TABLE);
+  await page.getByText("birthday.csv").waitFor();
+  await next(page);
+
+  await cardOf(page, "coupon").waitFor();
+  assert.deepEqual([await heldBy(page, "code"), await heldBy(page, "expires"), await heldBy(page, "attributes")], [["coupon"], ["valid until"], []]);
+  assert.equal(await page.getByLabel("Separator").inputValue(), ";");
+  await noViolations("the columns of a file");
+
+  // Onto a field that has one already: that one goes free.
+  await drag(page, "serial", "code");
+  assert.deepEqual(await heldBy(page, "code"), ["serial"]);
+  await drag(page, "coupon", "code");
+  assert.deepEqual(await heldBy(page, "code"), ["coupon"]);
+  await drag(page, "campaign", "attributes");
+  assert.deepEqual(await heldBy(page, "attributes"), ["campaign"]);
+
+  const rejected = page.locator(".preview tr.rejected");
+  await page.getByRole("cell", { name: "spring", exact: true }).first().waitFor();
+  assert.deepEqual(await rejected.locator("td:nth-child(2)").allInnerTexts(), ["No code", "Twice in the file", "Unreadable date"]);
+  await send(page);
+
+  await page.getByRole("heading", { name: "3 codes came into Birthday <script>alert(1)</script>" }).waitFor();
+  assert.deepEqual(await totals(page), [6, 3, 3, 1]);
+  await noViolations("the result of an import");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
+  assert.match(download.suggestedFilename(), /\.csv$/);
+
+  await page.getByRole("link", { name: "Back to the list" }).click();
+  await page.getByRole("row", { name: "Birthday <script>" }).getByText("New").waitFor();
+  const { results } = await shop.api("GET", "/v1/imports");
+  assert.equal(results[0].origin, "app");
+  assert.equal(results[0].options.attributeColumns, "campaign");
+});
+
+/** @param {Page} page @param {string} column @param {string} field */
+async function drag(page, column, field) {
+  const from = await middleOf(cardOf(page, column).locator(".column-head strong"));
+  await page.mouse.move(from.x, from.y);
+  await page.mouse.down();
+  await page.mouse.move(from.x + 10, from.y, { steps: 3 });
+  const target = /** @type {{ x: number, y: number }} */ (await page.locator(`[data-field=${field}]`).boundingBox());
+  await page.mouse.move(target.x + 40, target.y + 24, { steps: 5 });
+  await page.locator(`.target.over[data-field=${field}]`).waitFor();
+  await page.mouse.up();
+  await page.locator(".ghost").waitFor({ state: "detached" });
+}
+
+browserTest("a finger drags a column by its grip", { size: "phone", theme: "dark" }, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf(TABLE));
+  await next(page);
+  await cardOf(page, "campaign").waitFor();
+  await noViolations("the columns of a file on a phone");
+
+  const from = await middleOf(cardOf(page, "campaign").locator(".grip"));
+  const target = /** @type {{ x: number, y: number }} */ (await page.locator("[data-field=attributes]").boundingBox());
+  const to = { x: target.x + 30, y: target.y + 24 };
+  const touch = await page.context().newCDPSession(page);
+  await touch.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: [from] });
+  for (let step = 1; step <= 8; step += 1) {
+    const at = { x: from.x + ((to.x - from.x) * step) / 8, y: from.y + ((to.y - from.y) * step) / 8 };
+    await touch.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: [at] });
+  }
+  await touch.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  await page.locator("[data-field=attributes] .held-name").waitFor();
+  assert.deepEqual(await heldBy(page, "attributes"), ["campaign"]);
+  await send(page);
+  await page.getByRole("heading", { name: "3 codes came into Birthday" }).waitFor();
+});
+
+browserTest("keys alone are enough, and the guess can be overruled", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.getByRole("tab", { name: "Upload a file" }).focus();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Tab");
+  await page.keyboard.insertText("valid,name\nA-1,Ann\nB-2,Ben\n");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+
+  await cardOf(page, "name").waitFor();
+  // What the step begins with has the focus.
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Columns");
+  await page.getByLabel("What is “name”?").focus();
+  await page.keyboard.type("Code");
+  assert.deepEqual(await heldBy(page, "code"), ["name"]);
+  await page.getByLabel("What is “name”?").focus();
+  await page.keyboard.press("ArrowUp");
+  await page.getByRole("button", { name: "Import", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText("Say which column holds the codes.").waitFor();
+  await page.getByLabel("What is “valid”?").focus();
+  await page.keyboard.type("Code");
+  await page.getByRole("button", { name: "Import", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "2 codes came into Birthday" }).waitFor();
+  const { results } = await shop.api("GET", `/v1/coupon-sets/${set.id}/coupons`);
+  assert.deepEqual(results.map((/** @type {any} */ one) => one.code).sort(), ["A-1", "B-2"]);
+});
+
+browserTest("a pasted list is only checked first, and then imported", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.getByRole("tab", { name: "Paste codes" }).click();
+  await page.getByRole("textbox", { name: "Codes" }).fill("A-1, A-2\nA-3 A-1");
+  await next(page);
+  await page.getByText("Twice in the file").first().waitFor();
+  assert.equal(await page.getByLabel("Read as").inputValue(), "list");
+  await noViolations("a pasted list");
+  await page.getByLabel("Only check the file").check();
+  await page.getByRole("button", { name: "Check", exact: true }).click();
+  await page.getByRole("heading", { name: "3 codes would come in" }).waitFor();
+  assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).quantity, 0);
+
+  await page.getByRole("button", { name: "Import it now" }).click();
+  await send(page);
+  await page.getByRole("heading", { name: "3 codes came into Birthday" }).waitFor();
+});
+
+browserTest("the same file is not imported again unless somebody means it", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  for (const expected of ["2 codes came into Birthday", "This file was imported before"]) {
+    await open(`#/import?set=${set.id}`);
+    await page.locator("input[type=file]").setInputFiles(fileOf("code\nA-1\nA-2\n"));
+    await next(page);
+    await send(page);
+    await page.getByRole("heading", { name: expected }).waitFor();
+  }
+  await page.getByRole("button", { name: "Import it again anyway" }).click();
+  await page.getByRole("heading", { name: "No code came into Birthday" }).waitFor();
+  await page.getByText("Already in the set").waitFor();
+});
+
+browserTest("looking at other pages loses nothing, neither before nor during the upload", {}, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.getByRole("tab", { name: "Paste codes" }).click();
+  const area = page.getByRole("textbox", { name: "Codes" });
+  await area.fill("A-1 A-2");
+  const imports = page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" });
+  await imports.click();
+  await page.getByText("Your pasted codes are not imported yet.").waitFor();
+  await page.getByRole("link", { name: "Go on with the import" }).click();
+  assert.equal(await area.inputValue(), "A-1 A-2");
+
+  // What is long would make the page stand still, and is shown as a file.
+  await area.selectText();
+  await area.evaluate((field) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", Array.from({ length: 10_000 }, (_, i) => `CODE-${i}`).join("\n"));
+    field.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  });
+  await page.getByText("Pasted codes.txt").waitFor();
+  await next(page);
+  await page.getByRole("button", { name: "Import", exact: true }).waitFor();
+  assert.equal(await page.getByLabel("Read as").inputValue(), "list");
+
+  const network = await page.context().newCDPSession(page);
+  await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 10_000 });
+  await send(page);
+  await page.getByRole("progressbar", { name: "Uploading" }).waitFor();
+  await noViolations("an upload");
+  await imports.click();
+  await page.getByText("is being uploaded for Birthday").waitFor();
+  await noViolations("the history during an upload");
+  await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await page.getByText("is uploaded and is being imported into Birthday.").waitFor();
+  await page.getByRole("row", { name: "Birthday" }).getByText("Finished").waitFor();
+  // Nothing is left that a closed window would lose.
+  assert.equal(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), true);
+});
+
+const lost = { through: "", allowed: [/Failed to load resource/, /ERR_/] };
+browserTest("an upload that loses its connection begins again and imports once", lost, async ({ page, shop, open, proxy }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf(`code\n${Array.from({ length: 60_000 }, (_, i) => `CODE-${i}`).join("\n")}\n`));
+  await next(page);
+  await page.getByRole("button", { name: "Import", exact: true }).waitFor();
+  assert.equal(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), false);
+  const network = await page.context().newCDPSession(page);
+  await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 100_000 });
+  await send(page);
+  await page.getByRole("progressbar", { name: "Uploading" }).waitFor();
+  await proxy.cut();
+  await page.getByText("The upload begins again by itself.").first().waitFor();
+  await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await proxy.restore();
+  await page.getByRole("heading", { name: "60,000 codes came into Birthday" }).waitFor({ timeout: 40_000 });
+  assert.equal((await shop.api("GET", "/v1/imports")).results.length, 1);
+});
+
+browserTest("an upload can be cancelled, and what was chosen is still there", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf(`code\n${Array.from({ length: 60_000 }, (_, i) => `CODE-${i}`).join("\n")}\n`));
+  await next(page);
+  await page.getByRole("button", { name: "Import", exact: true }).waitFor();
+  const network = await page.context().newCDPSession(page);
+  await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 50_000 });
+  await send(page);
+  await page.getByRole("button", { name: "Cancel the upload" }).click();
+  await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await cardOf(page, "code").waitFor();
+  await send(page);
+  await page.getByRole("heading", { name: "60,000 codes came into Birthday" }).waitFor();
+  await eventually("there is one import", async () => (await shop.api("GET", "/v1/imports")).results.length === 1);
+});
+
+browserTest("what cannot be imported is told of", {}, async ({ page, shop, open, noViolations }) => {
+  const single = await shop.newSet({ name: "Welcome", type: "single", code: "HELLO", quantity: null });
+  await open(`#/import?set=${single.id}`);
+  await page.getByText("“Welcome” has one code only").waitFor();
+  await noViolations("an import into a set of one code");
+
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf("{}", "codes.json"));
+  await page.getByText("JSON is for the API.").waitFor();
+  await page.locator("input[type=file]").setInputFiles(fileOf("", "empty.csv"));
+  await page.getByText("This file is empty.").waitFor();
+  await page.locator("input[type=file]").setInputFiles({ name: "broken.xlsx", mimeType: "", buffer: Buffer.from("PK\u0003\u0004 not a workbook") });
+  await next(page);
+  await page.getByRole("alert").waitFor();
+  await noViolations("a file that cannot be read");
+  await page.getByRole("button", { name: "Back", exact: true }).click();
+  await page.getByText("broken.xlsx").waitFor();
+});
+
+browserTest("nobody sees what somebody else has chosen", {}, async ({ page, shop, open }) => {
+  await open("#/import");
+  await page.locator("input[type=file]").setInputFiles(fileOf(TABLE));
+  await page.getByText("birthday.csv").waitFor();
+  await page.getByRole("button", { name: "Flower shop" }).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("API key").fill((await shop.newKey(["*"])).key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByText("Drop a file here").waitFor();
+  assert.equal(await page.getByText("birthday.csv").count(), 0);
+});
+
+browserTest("a key that may not read sets fills one that it knows", { scopes: ["imports:read", "imports:write"] }, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf("code\nA-1\nA-2\n"));
+  await next(page);
+  await send(page);
+  await page.getByText("No row was rejected.").waitFor();
+  assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 2);
+});
+
+browserTest("a workbook too large to be looked at is imported by what is told of it", {}, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  const large = Buffer.concat([Buffer.from("PK\u0003\u0004"), Buffer.alloc(1_100_000)]);
+  await page.locator("input[type=file]").setInputFiles({ name: "large.xlsx", mimeType: "", buffer: large });
+  await next(page);
+  await page.getByLabel("Column of the codes").fill("coupon");
+  await noViolations("a workbook that cannot be looked at");
+  await send(page);
+  // It is no true workbook, and the service says so.
+  await page.getByRole("alert").waitFor();
+  await noViolations("an upload that was refused");
+  await page.getByRole("button", { name: "Back", exact: true }).click();
+  await page.getByLabel("Column of the codes").waitFor();
+});

@@ -1,0 +1,84 @@
+/** The history of imports: what became of each, undoing with its dry run, cancelling, deleting, and what a key may not do. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { eventually } from "./support/shop.js";
+
+/** @param {import("playwright-core").Page} page */
+const totals = async (page) => (await page.locator("dialog .totals").last().locator("dd").allInnerTexts()).map((text) => Number(text.replace(",", "")));
+
+browserTest("an import is undone after a dry run", {}, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.fill(set, ["A-1", "A-2", "A-3", "A-4", "A-1"]);
+  await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId: "ann" });
+  await open("#/imports");
+  const row = page.getByRole("row", { name: "Birthday" });
+  await row.getByText("Partly").waitFor();
+  await noViolations("the history of imports");
+  await row.getByRole("link").click();
+  await page.getByText("Twice in the file").waitFor();
+  assert.deepEqual(await totals(page), [5, 4, 1, 1]);
+  await noViolations("the details of an import");
+
+  await page.getByRole("button", { name: "Undo", exact: true }).click();
+  await page.getByText("Contacts have them").waitFor();
+  assert.deepEqual(await totals(page), [3, 1]);
+  await noViolations("undoing an import");
+  assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 3, "asking withdraws nothing");
+  await page.getByLabel("Reason").fill("The wrong file");
+  await page.getByRole("button", { name: "Withdraw 3 codes" }).click();
+  await page.getByText("It was undone: 3 codes that nobody had were withdrawn.").waitFor();
+  assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 0);
+  await page.getByRole("dialog").getByRole("button", { name: "Close" }).first().click();
+  await row.getByText("Undone").waitFor();
+});
+
+browserTest("a running import shows how far it is, and can be cancelled", { size: "phone", theme: "dark", timeout: 120_000 }, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open("#/imports");
+  await page.getByText("No imports yet").waitFor();
+  await noViolations("a history without imports");
+  const codes = Array.from({ length: 400_000 }, (_, i) => `CODE-${i}`).join("\n");
+  const { id } = await shop.api("POST", `/v1/coupon-sets/${set.id}/imports`, codes);
+  await open(`#/import?import=${id}`);
+  await page.getByRole("heading", { name: "The codes are being imported" }).waitFor();
+  await noViolations("an import that runs");
+  await open("#/imports");
+  await page.getByRole("row", { name: "Birthday" }).getByText("Running").waitFor();
+  await page.getByRole("row", { name: "Birthday" }).getByRole("button").click();
+  await page.getByRole("menuitem", { name: "Cancel the import" }).click();
+  await noViolations("cancelling an import");
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel the import" }).click();
+  // By itself, without the page being loaded anew.
+  await page.getByRole("row", { name: "Birthday" }).getByText("Cancelled").waitFor();
+  assert.equal((await shop.api("GET", `/v1/imports/${id}`)).status, "cancelled");
+});
+
+browserTest("imports are filtered by set and state, and a report is deleted", {}, async ({ page, shop, open }) => {
+  for (const name of ["Birthday", "Welcome"]) await shop.fill(await shop.newSet({ name, type: "multiple" }), ["A-1"]);
+  await open("#/imports");
+  await page.getByRole("row", { name: "Welcome" }).waitFor();
+  await page.getByRole("combobox", { name: "Coupon set" }).click();
+  await page.getByRole("option", { name: "Birthday" }).click();
+  await page.getByRole("row", { name: "Welcome" }).waitFor({ state: "detached" });
+  await page.getByLabel("State").selectOption("error");
+  await page.getByText("No import fits").waitFor();
+  await page.getByRole("button", { name: "Show all imports" }).click();
+  await page.getByRole("row", { name: "Welcome" }).getByRole("button").click();
+  await page.getByRole("menuitem", { name: "Delete the report" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete the report" }).click();
+  await page.getByRole("row", { name: "Welcome" }).waitFor({ state: "detached" });
+  await eventually("the report is gone", async () => (await shop.api("GET", "/v1/imports")).results.length === 1);
+});
+
+browserTest("a key that only reads sees the history, and nothing to do to it", { scopes: ["imports:read"] }, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.fill(set, ["A-1"]);
+  await open("#/imports");
+  await page.locator(".badge", { hasText: "Finished" }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "Import codes" }).count(), 0);
+  assert.equal(await page.getByRole("combobox", { name: "Coupon set" }).count(), 0);
+  await page.locator(".row-link").click();
+  await page.getByText("No row was rejected.").waitFor();
+  assert.deepEqual(await page.getByRole("dialog").getByRole("button").allInnerTexts(), ["", "", "Close"]);
+});
