@@ -1,0 +1,183 @@
+/**
+ * What the browser tests share. Each test has a tenant of its own and a fresh window on it, and fails by itself if the page logs an
+ * error, breaks the Content-Security-Policy, throws, or asks another host for anything:
+ *
+ *     browserTest("a set can be made", { size: "phone", theme: "dark" }, async ({ page, shop, open, noViolations }) => {
+ *       await open("#/coupon-sets");
+ *       …
+ *     });
+ *
+ * The environment says what is tested: `COUPONRY_URL` and `COUPONRY_OPERATOR_TOKEN` of a running service, and `CHROMIUM` if the browser
+ * is not where it usually is. `cargo test --test it dashboard_browser` starts a service and sets them. Where something is missing the
+ * tests are skipped and say why; with `REQUIRE_BROWSER=1` they fail instead.
+ */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+
+import { startProxy } from "./support/proxy.js";
+import { openShop } from "./support/shop.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+/** @typedef {import("./support/shop.js").Shop} Shop */
+/** @typedef {import("./support/proxy.js").Proxy} Proxy */
+
+/**
+ * @typedef {object} Options
+ * @property {"wide" | "phone"} [size] 1280×800, or 390×844 with touch; wide if nothing is said
+ * @property {"light" | "dark"} [theme] light if nothing is said
+ * @property {string} [locale] of the browser; English if nothing is said
+ * @property {string[] | null} [scopes] of the key that is signed in with, `["*"]` if nothing is said; null to sign nobody in
+ * @property {string} [through] the sub-path of a proxy before the service, such as "/shop/coupons"; it can cut the connection
+ * @property {RegExp[]} [allowed] errors in the console that belong to the test
+ * @property {number} [timeout] in milliseconds
+ *
+ * @typedef {object} Scene
+ * @property {Page} page
+ * @property {Shop} shop the tenant, through the API
+ * @property {string} url where the service is for the browser, with a slash at its end
+ * @property {(route?: string) => Promise<void>} open shows a screen, such as "#/coupon-sets", by loading the page anew
+ * @property {(key: string) => Promise<void>} signIn makes the session of another key, without the screen for it
+ * @property {(what?: string) => Promise<void>} noViolations by axe-core, against WCAG 2.2 AA and its best practices
+ * @property {Proxy} proxy
+ */
+
+const sizes = {
+  wide: { viewport: { width: 1280, height: 800 } },
+  phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
+};
+
+const flags = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const pictures = fileURLToPath(new URL("../../target/browser/", import.meta.url));
+
+const program = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => path && existsSync(path));
+
+/** Why no browser test can run, or undefined. */
+export const lacks = whyNot();
+
+function whyNot() {
+  if (!program) return "there is no Chromium: install it, or say where it is by CHROMIUM";
+  for (const name of ["COUPONRY_URL", "COUPONRY_OPERATOR_TOKEN"]) {
+    if (!process.env[name]) return `${name} is not set: cargo test --test it dashboard_browser starts a service and sets it`;
+  }
+  return undefined;
+}
+
+/** @type {Promise<import("playwright-core").Browser> | undefined} */
+let browser;
+after(async () => (await browser)?.close());
+
+/** One browser for all tests of a file, with a profile that is new. */
+export function chromiumOf() {
+  browser ??= chromium.launch({ executablePath: program, args: flags });
+  return browser;
+}
+
+/**
+ * @param {string} name
+ * @param {Options} options
+ * @param {(scene: Scene) => Promise<void>} body
+ */
+export function browserTest(name, options, body) {
+  const skip = process.env.REQUIRE_BROWSER === "1" ? undefined : lacks;
+  test(name, { skip, timeout: options.timeout ?? 60_000 }, async () => {
+    assert.equal(lacks, undefined);
+    const proxy = await startProxy(/** @type {string} */ (process.env.COUPONRY_URL), options.through ?? "");
+    const url = options.through ? proxy.url : `${process.env.COUPONRY_URL}/`;
+    const context = await (await chromiumOf()).newContext({
+      ...sizes[options.size ?? "wide"],
+      colorScheme: options.theme ?? "light",
+      locale: options.locale ?? "en-GB",
+      timezoneId: "Europe/Madrid",
+      reducedMotion: "reduce",
+    });
+    context.setDefaultTimeout(15_000);
+    const page = await context.newPage();
+    const faults = watch(page, url, options.allowed ?? []);
+    const shop = await openShop(options.scopes ?? ["*"]);
+    const signIn = async (/** @type {string} */ key) => {
+      const answer = await context.request.post(`${url}v1/session`, { data: { key } });
+      assert.ok(answer.ok(), `signing in: ${answer.status()} ${await answer.text()}`);
+    };
+    const open = async (route = "") => {
+      // Another route alone would not load the page anew.
+      await page.goto("about:blank");
+      await page.goto(`${url}dashboard/${route}`);
+      await page.locator("h1").waitFor();
+    };
+    try {
+      if (options.scopes !== null) await signIn(shop.key);
+      await body({ page, shop, url, open, signIn, proxy, noViolations: (what) => noViolations(page, what) });
+      assert.deepEqual(faults, [], "the page had faults");
+    } catch (failure) {
+      mkdirSync(pictures, { recursive: true });
+      await page.screenshot({ path: `${pictures}${name.replaceAll(/\W+/g, "-")}.png` }).catch(() => {});
+      if (faults.length > 0) console.error("The page had faults:", faults);
+      throw failure;
+    } finally {
+      await context.close();
+      await proxy.close();
+    }
+  });
+}
+
+/**
+ * Collects what must not happen in any test. That the service refuses something (4xx) is told in the console too, and no fault.
+ * @param {Page} page
+ * @param {string} url
+ * @param {RegExp[]} allowed
+ */
+function watch(page, url, allowed) {
+  /** @type {string[]} */
+  const faults = [];
+  /** @param {string} fault */
+  const note = (fault) => {
+    if (!allowed.some((pattern) => pattern.test(fault))) faults.push(fault);
+  };
+  page.on("pageerror", (error) => note(`thrown: ${error.stack ?? error}`));
+  page.on("console", (message) => {
+    const { url: about } = message.location();
+    const refused = about.startsWith(`${url}v1/`) && /the server responded with a status of 4\d\d/.test(message.text());
+    if (["error", "warning"].includes(message.type()) && !refused) note(`${message.type()}: ${message.text()} (${about})`);
+  });
+  page.on("request", (request) => {
+    const asked = request.url();
+    const page = asked.startsWith(url) || asked === "about:blank";
+    if (!page && !asked.startsWith("data:")) note(`asked elsewhere: ${asked}`);
+  });
+  void page.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) => {
+      console.error(`broke the policy: ${event.effectiveDirective} ${event.blockedURI}`);
+    });
+  });
+  return faults;
+}
+
+/**
+ * @param {Page} page
+ * @param {string} [what]
+ */
+export async function noViolations(page, what = page.url()) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate((runOnly) => /** @type {any} */ (globalThis).axe.run(document, { runOnly }), rules);
+  const told = violations.flatMap((/** @type {any} */ { id, help, nodes }) =>
+    nodes.map((/** @type {any} */ node) => `${id} (${help}): ${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`),
+  );
+  assert.deepEqual(told, [], `axe-core finds violations in ${what}`);
+}

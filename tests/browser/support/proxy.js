@@ -1,0 +1,47 @@
+/** A proxy before the service: it serves it under a sub-path, and its connection can be cut. */
+import { createServer, request } from "node:http";
+
+/**
+ * @typedef {object} Proxy
+ * @property {string} url with the sub-path and a slash at its end
+ * @property {() => Promise<void>} cut nobody answers any more, and what was under way is lost
+ * @property {() => Promise<void>} restore
+ * @property {() => Promise<void>} close
+ */
+
+/**
+ * @param {string} target
+ * @param {string} path such as "/shop/coupons"
+ * @returns {Promise<Proxy>}
+ */
+export async function startProxy(target, path) {
+  const { hostname, port } = new URL(target);
+  const server = createServer((incoming, outgoing) => {
+    const asked = incoming.url ?? "/";
+    if (!asked.startsWith(`${path}/`)) return outgoing.writeHead(404).end();
+    const options = { hostname, port, method: incoming.method, path: asked.slice(path.length), headers: incoming.headers };
+    const forwarded = request(options, (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(outgoing);
+    });
+    forwarded.on("error", () => outgoing.destroy());
+    incoming.on("error", () => forwarded.destroy());
+    outgoing.on("close", () => forwarded.destroy());
+    incoming.pipe(forwarded);
+  });
+  /** @param {number} at */
+  const listen = (at) => new Promise((resolve) => server.listen(at, "127.0.0.1", () => resolve(undefined)));
+  const cut = () =>
+    new Promise((resolve) => {
+      server.close(() => resolve(undefined));
+      server.closeAllConnections();
+    });
+  await listen(0);
+  const { port: own } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  return {
+    url: `http://127.0.0.1:${own}${path}/`,
+    cut,
+    restore: () => listen(own),
+    close: cut,
+  };
+}

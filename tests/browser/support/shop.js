@@ -1,0 +1,68 @@
+/** A tenant of the service, used through the API as an integrator would. */
+import assert from "node:assert/strict";
+import { setTimeout as wait } from "node:timers/promises";
+
+/**
+ * @typedef {object} Shop
+ * @property {string} key what is signed in with
+ * @property {(method: string, path: string, body?: any, headers?: Record<string, string>) => Promise<any>} api
+ *   answers the body; a string is sent as a pasted list, anything else as JSON
+ * @property {(scopes: string[]) => Promise<any>} newKey with its secret
+ * @property {(fields: object) => Promise<any>} newSet
+ * @property {(set: any, codes: string[]) => Promise<any>} fill imports codes and waits for the end
+ */
+
+/**
+ * @param {string[]} scopes of the key to sign in with; `api` may do everything
+ * @returns {Promise<Shop>}
+ */
+export async function openShop(scopes) {
+  const { COUPONRY_URL: url, COUPONRY_OPERATOR_TOKEN: operator } = process.env;
+  /** @type {(bearer: string | undefined) => Shop["api"]} */
+  const as = (bearer) => async (method, path, body, headers) => {
+    const type = typeof body === "string" ? "text/plain" : "application/json";
+    const answer = await fetch(url + path, {
+      method,
+      headers: { Authorization: `Bearer ${bearer}`, ...(body !== undefined && { "Content-Type": type }), ...headers },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+    });
+    const text = await answer.text();
+    assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
+    return text === "" ? null : JSON.parse(text);
+  };
+  const admin = as(operator);
+  const tenant = await admin("POST", "/admin/v1/tenants", { name: "Flower shop" });
+  const newKey = (/** @type {string[]} */ scopes, name = "Marketing") =>
+    admin("POST", `/admin/v1/tenants/${tenant.id}/api-keys`, { name, scopes });
+  const api = as((await newKey(["*"], "Engine")).key);
+  return {
+    key: (await newKey(scopes)).key,
+    api,
+    newKey,
+    newSet: (fields) => api("POST", "/v1/coupon-sets", fields),
+    async fill(set, codes) {
+      const started = await api("POST", `/v1/coupon-sets/${set.id}/imports`, codes.join("\n"));
+      return eventually("the import ends", async () => {
+        const now = await api("GET", `/v1/imports/${started.id}`);
+        return now.finishedAt ? now : null;
+      });
+    },
+  };
+}
+
+/**
+ * Waits until the question is answered with something.
+ * @template T
+ * @param {string} what
+ * @param {() => Promise<T | null | undefined | false>} question
+ * @returns {Promise<T>}
+ */
+export async function eventually(what, question) {
+  const deadline = Date.now() + 30_000;
+  while (Date.now() < deadline) {
+    const answer = await question();
+    if (answer) return answer;
+    await wait(50);
+  }
+  assert.fail(`never happened: ${what}`);
+}
