@@ -32,7 +32,7 @@ import { openShop } from "./support/shop.js";
  * @property {"light" | "dark"} [theme] light if nothing is said
  * @property {string} [locale] of the browser; English if nothing is said
  * @property {string[] | null} [scopes] of the key that is signed in with, `["*"]` if nothing is said; null to sign nobody in
- * @property {string} [through] the sub-path of a proxy before the service, such as "/shop/coupons"; it can cut the connection
+ * @property {string} [through] the sub-path of a proxy before the service, such as "/shop/coupons", or "" for none; it can cut the connection
  * @property {RegExp[]} [allowed] errors in the console that belong to the test
  * @property {number} [timeout] in milliseconds
  *
@@ -99,7 +99,7 @@ export function browserTest(name, options, body) {
   test(name, { skip, timeout: options.timeout ?? 60_000 }, async () => {
     assert.equal(lacks, undefined);
     const proxy = await startProxy(/** @type {string} */ (process.env.COUPONRY_URL), options.through ?? "");
-    const url = options.through ? proxy.url : `${process.env.COUPONRY_URL}/`;
+    const url = options.through !== undefined ? proxy.url : `${process.env.COUPONRY_URL}/`;
     const context = await (await chromiumOf()).newContext({
       ...sizes[options.size ?? "wide"],
       colorScheme: options.theme ?? "light",

@@ -19,7 +19,7 @@ export async function startProxy(target, path) {
   const server = createServer((incoming, outgoing) => {
     const asked = incoming.url ?? "/";
     if (!asked.startsWith(`${path}/`)) return outgoing.writeHead(404).end();
-    const options = { hostname, port, method: incoming.method, path: asked.slice(path.length), headers: incoming.headers };
+    const options = { hostname, port, method: incoming.method, path: asked.slice(path.length), headers: incoming.headers, agent: false };
     const forwarded = request(options, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
