@@ -174,8 +174,14 @@ function watch(page, url, allowed) {
  * @param {string} [what]
  */
 export async function noViolations(page, what = page.url()) {
+  const window = page.viewportSize();
+  assert.ok(window);
+  // The whole page at once: what only lies under the bar at the foot of a phone can be scrolled away from there.
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  if (height > window.height) await page.setViewportSize({ ...window, height: Math.min(height + 80, 8_000) });
   await page.evaluate(axe);
   const { violations } = await page.evaluate((runOnly) => /** @type {any} */ (globalThis).axe.run(document, { runOnly }), rules);
+  await page.setViewportSize(window);
   const told = violations.flatMap((/** @type {any} */ { id, help, nodes }) =>
     nodes.map((/** @type {any} */ node) => `${id} (${help}): ${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`),
   );

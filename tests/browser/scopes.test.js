@@ -13,6 +13,7 @@ browserTest("a key that may only read sets sees no other area and no way to chan
   assert.deepEqual(await areas(page), ["Coupon sets"]);
   for (const name of ["Create coupon set", "Import history"]) assert.equal(await page.getByRole("link", { name }).count(), 0, name);
   await page.getByRole("button", { name: "Actions for Birthday" }).click();
+  await page.getByRole("menuitem").first().waitFor();
   assert.deepEqual(await page.getByRole("menuitem").allInnerTexts(), ["Statistics", "Codes"]);
   for (const [route, scope] of [
     ["coupon-sets/new", "coupon-sets:write"],

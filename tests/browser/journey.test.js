@@ -1,0 +1,277 @@
+/** What a marketer does, from the first set to signing out, as one journey on a wide and on a phone-sized window. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { eventually } from "./support/shop.js";
+
+/** @typedef {import("./harness.js").Scene} Scene */
+/** @typedef {import("playwright-core").Page} Page */
+
+const FILE = "note;voucher;valid until\nspring;BDAY-0001;2031-12-31\nspring;BDAY-0002;\nspring;BDAY-0003;\nspring;BDAY-0002;\n;BDAY-0004;someday\n";
+
+for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", "dark"]])) {
+  browserTest(`the whole journey, ${size} and ${theme}`, { size, theme, scopes: null, timeout: 180_000 }, async (scene) => {
+    const { page } = scene;
+    await signInByHand(scene);
+    const set = await createWithFile(scene, size === "phone");
+    await backInTheList(scene, "Birthday");
+    await pasteMore(scene, set);
+    await watchAssignments(scene, set);
+    await readStatistics(scene, set);
+    await releaseAndWithdraw(scene, set);
+    await findTheCode(scene);
+    await lookUpTheContact(scene);
+    await undoTheImport(scene, set);
+    await page.getByRole("button", { name: "Flower shop" }).click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await heading(scene, "Sign in");
+  });
+}
+
+/** @param {Scene} scene @param {string} name */
+async function heading({ page }, name) {
+  await page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
+}
+
+/** @param {Scene} scene */
+async function signInByHand(scene) {
+  await scene.open();
+  await scene.page.getByLabel("API key").fill(scene.shop.key);
+  await scene.page.getByRole("button", { name: "Sign in" }).click();
+  await heading(scene, "Coupon sets");
+}
+
+/** Creates a set, drops a file, drags its columns, and watches the import to its end. @param {Scene} scene @param {boolean} touch */
+async function createWithFile(scene, touch) {
+  const { page, shop } = scene;
+  await page.getByRole("link", { name: "Create the first coupon set" }).click();
+  await page.getByLabel("Name").fill("Birthday");
+  await page.getByRole("button", { name: "Create and import codes" }).click();
+  await heading(scene, "Import codes");
+  await dropFile(page, ".drop", "birthday.csv", FILE);
+  await page.getByRole("button", { name: "Next" }).click();
+
+  // The guess is right about the code; it is taken back, so that all is dragged.
+  const code = page.locator("[data-field=code]");
+  await code.getByText("voucher").waitFor();
+  await code.getByRole("button", { name: "Take “voucher” out" }).click();
+  await code.getByText("Drop the column with the codes here").waitFor();
+  const move = touch ? dragByTouch : dragByMouse;
+  await move(page, "voucher", "code");
+  await move(page, "valid until", "expires");
+  await move(page, "note", "attributes");
+  assert.deepEqual(await held(page), { code: ["voucher"], expires: ["valid until"], attributes: ["note"] });
+  for (const reason of ["Twice in the file", "Unreadable date"]) {
+    await page.getByRole("listitem").filter({ hasText: reason }).getByText("1 row would be rejected").waitFor();
+  }
+  await scene.noViolations("the columns of a file");
+
+  await page.getByRole("button", { name: "Import", exact: true }).click();
+  await page.getByText("3 codes came into Birthday").waitFor();
+  await scene.noViolations("the result of an import");
+  for (const reason of ["Twice in the file", "Unreadable date"]) await page.getByRole("rowheader", { name: reason }).waitFor();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
+  const report = await text(await download.createReadStream());
+  assert.match(report, /duplicateInFile[^\n]*\n/);
+  assert.equal(report.trim().split("\n").length, 3, report);
+  return (await shop.api("GET", "/v1/coupon-sets")).results[0];
+}
+
+/** @param {Scene} scene @param {string} name */
+async function backInTheList(scene, name) {
+  const { page } = scene;
+  await page.getByRole("link", { name: "Back to the list" }).click();
+  await heading(scene, "Coupon sets");
+  const row = page.getByRole("row").filter({ has: page.getByRole("link", { name, exact: true }) });
+  await row.getByText("New", { exact: true }).waitFor();
+}
+
+/** @param {Scene} scene @param {any} set */
+async function pasteMore(scene, set) {
+  const { page } = scene;
+  await page.getByRole("button", { name: `Actions for ${set.name}` }).click();
+  await page.getByRole("menuitem", { name: "Import codes" }).click();
+  await page.getByRole("tab", { name: "Paste codes" }).click();
+  await page.getByLabel("Codes", { exact: true }).and(page.locator("textarea")).fill("BDAY-0003\nBDAY-0005\nBDAY-0006\n");
+  await page.getByRole("button", { name: "Next" }).click();
+  await page.getByRole("button", { name: "Import", exact: true }).click();
+  await page.getByText("2 codes came into Birthday").waitFor();
+  await page.getByRole("rowheader", { name: "Already in the set" }).waitFor();
+  await page.getByRole("link", { name: "Back to the list" }).click();
+}
+
+/** The list's numbers follow what the engine does, without a hand. @param {Scene} scene @param {any} set */
+async function watchAssignments({ page, shop }, set) {
+  const row = page.getByRole("row").filter({ has: page.getByRole("link", { name: set.name, exact: true }) });
+  const cells = async () => Promise.all(["assigned", "sent", "available"].map((id) => row.locator(`td.${id}`).innerText()));
+  await row.waitFor();
+  assert.deepEqual(await cells(), ["0", "0", "5"]);
+  for (const contactId of ["ann", "bob"]) {
+    const given = await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId }, { "Idempotency-Key": contactId });
+    if (contactId === "ann") await shop.api("POST", `/v1/assignments/${given.id}/sent`, {});
+  }
+  await eventually("the numbers of the list change", async () => (await cells()).join() === "2,1,3");
+}
+
+/** @param {Scene} scene @param {any} set */
+async function readStatistics(scene, set) {
+  const { page } = scene;
+  await page.getByRole("link", { name: set.name, exact: true }).click();
+  await heading(scene, set.name);
+  await page.getByRole("tab", { name: "Statistics" }).waitFor();
+  await page.locator("canvas").first().waitFor();
+  await scene.noViolations("statistics");
+  await page.getByRole("radio", { name: "Table" }).check({ force: true });
+  await page.getByRole("table").first().waitFor();
+  await scene.noViolations("statistics as a table");
+}
+
+/** @param {Scene} scene @param {any} set */
+async function releaseAndWithdraw(scene, set) {
+  const { page, shop } = scene;
+  await page.getByRole("tab", { name: "Assignments" }).click();
+  const row = page.getByRole("row").filter({ has: page.getByRole("link", { name: "bob" }) });
+  await row.getByRole("button").last().click();
+  await page.getByRole("menuitem", { name: "Release" }).click();
+  await page.getByRole("dialog").getByRole("textbox").first().fill("sent by mistake");
+  await scene.noViolations("releasing an assignment");
+  await page.getByRole("dialog").getByRole("button", { name: "Release" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await eventually("the code is free again", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 4);
+  await page.getByRole("tab", { name: "Codes" }).click();
+  await page.getByLabel("Codes that begin with").fill("BDAY-0006");
+  await eventually("one code is left", async () => (await page.locator("tbody tr:not(.space)").count()) === 1);
+  await page.getByRole("checkbox", { name: "Pick BDAY-0006" }).check();
+  await page.getByRole("button", { name: "Withdraw 1 code" }).click();
+  await scene.noViolations("withdrawing codes");
+  await page.getByRole("dialog").getByRole("button", { name: "Withdraw 1 code" }).click();
+  await eventually("the code is withdrawn", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 3);
+}
+
+/** A pasted code leads to its history. @param {Scene} scene */
+async function findTheCode(scene) {
+  const { page } = scene;
+  await scene.open("#/coupon-sets");
+  await page.getByRole("button", { name: "Find a set or a code" }).click();
+  await page.keyboard.insertText("BDAY-0001");
+  await page.getByText("Codes found").waitFor();
+  await page.keyboard.press("Enter");
+  await heading(scene, "BDAY-0001");
+  await page.getByRole("link", { name: "ann" }).first().waitFor();
+  await scene.noViolations("a code");
+}
+
+/** @param {Scene} scene */
+async function lookUpTheContact(scene) {
+  const { page } = scene;
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Contacts" }).click();
+  await heading(scene, "Contacts");
+  await page.getByRole("searchbox").fill("ann");
+  await page.keyboard.press("Enter");
+  await heading(scene, "ann");
+  await page.getByText("BDAY-0001").first().waitFor();
+  await page.getByRole("tab", { name: "Activity" }).click();
+  await page.getByLabel("Activity", { exact: true }).and(page.locator("select")).selectOption({ label: "Assigned coupon" });
+  await page.getByText("BDAY-0001").first().waitFor();
+  await scene.noViolations("a contact");
+}
+
+/** The dry run tells what would be withdrawn, and that happens. @param {Scene} scene @param {any} set */
+async function undoTheImport(scene, set) {
+  const { page, shop } = scene;
+  await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" }).click();
+  await heading(scene, "Imports");
+  await page.getByRole("button", { name: /^Actions for the import into Birthday/ }).last().click();
+  await page.getByRole("menuitem", { name: "Undo" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Withdraw 2 codes" }).waitFor();
+  await scene.noViolations("undoing an import");
+  await dialog.getByRole("button", { name: "Withdraw 2 codes" }).click();
+  await page.getByText("2 codes are withdrawn.").waitFor();
+  assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 1);
+}
+
+/** What stands in each field. @param {Page} page */
+async function held(page) {
+  const fields = await page.locator("[data-field]").all();
+  return Object.fromEntries(await Promise.all(fields.map(async (field) => [await field.getAttribute("data-field"), await field.locator(".held-name").allInnerTexts()])));
+}
+
+/**
+ * Drops a file as the desktop would: nothing but a real data transfer makes the page's own code run.
+ * @param {Page} page
+ * @param {string} target
+ * @param {string} name
+ * @param {string} content
+ */
+async function dropFile(page, target, name, content) {
+  const dataTransfer = await page.evaluateHandle(
+    ([name, content]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([content], name, { type: "text/csv" }));
+      return transfer;
+    },
+    [name, content],
+  );
+  for (const type of ["dragenter", "dragover", "drop"]) await page.dispatchEvent(target, type, { dataTransfer });
+}
+
+/** @typedef {{ x: number, y: number }} Point */
+
+/** @param {Page} page @param {string} column @param {string} field */
+async function dragByMouse(page, column, field) {
+  await drag(page, column, field, {
+    down: async ({ x, y }) => {
+      await page.mouse.move(x, y);
+      await page.mouse.down();
+    },
+    move: ({ x, y }) => page.mouse.move(x, y, { steps: 4 }),
+    up: () => page.mouse.up(),
+  });
+}
+
+/** @param {Page} page @param {string} column @param {string} field */
+async function dragByTouch(page, column, field) {
+  const client = await page.context().newCDPSession(page);
+  /** @param {"touchStart" | "touchMove" | "touchEnd"} type @param {Point[]} touchPoints */
+  const touch = (type, touchPoints) => client.send("Input.dispatchTouchEvent", { type, touchPoints });
+  await drag(page, column, field, {
+    down: (at) => touch("touchStart", [at]),
+    move: (at) => touch("touchMove", [at]),
+    up: () => touch("touchEnd", []),
+  });
+}
+
+/**
+ * From the grip of the card to the field. That may be out of sight: at the edge of the window the page scrolls under the pointer.
+ * @param {Page} page
+ * @param {string} column
+ * @param {string} field
+ * @param {{ down: (at: Point) => Promise<any>, move: (at: Point) => Promise<any>, up: () => Promise<any> }} pointer
+ */
+async function drag(page, column, field, { down, move, up }) {
+  const grip = page.locator(".column-card").filter({ hasText: column }).locator(".grip");
+  const target = page.locator(`[data-field=${field}]`);
+  const middle = async (/** @type {import("playwright-core").Locator} */ place) => {
+    const box = await place.boundingBox();
+    assert.ok(box);
+    return { x: box.x + box.width / 2, y: box.y + Math.min(box.height, 80) / 2 };
+  };
+  await grip.scrollIntoViewIfNeeded();
+  await down(await middle(grip));
+  const bottom = (page.viewportSize()?.height ?? 0) - 5;
+  await eventually(`${column} is over ${field}`, async () => {
+    const { x, y } = await middle(target);
+    await move({ x, y: Math.min(Math.max(y, 5), bottom) });
+    return target.evaluate((element) => element.classList.contains("over"));
+  });
+  await up();
+  await target.getByText(column, { exact: true }).waitFor();
+}
+
+/** @param {import("node:stream").Readable} stream */
+async function text(stream) {
+  let all = "";
+  for await (const part of stream.setEncoding("utf8")) all += part;
+  return all;
+}
