@@ -23,7 +23,7 @@ browserTest("a lost connection is shown, and the list goes on by itself when it 
 browserTest("what was typed is kept when it cannot be sent", lost, async ({ page, open, proxy, noViolations }) => {
   await open("#/coupon-sets/new");
   await page.getByRole("radio", { name: "Individual coupon" }).check({ force: true });
-  await page.getByLabel("Name").fill("Summer");
+  await page.getByLabel("Name", { exact: true }).fill("Summer");
   await page.getByLabel("Code", { exact: true }).fill("SUN");
   await page.getByRole("radio", { name: "Without a limit" }).check({ force: true });
   await proxy.cut();

@@ -185,5 +185,6 @@ export async function noViolations(page, what = page.url()) {
   const told = violations.flatMap((/** @type {any} */ { id, help, nodes }) =>
     nodes.map((/** @type {any} */ node) => `${id} (${help}): ${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`),
   );
+  if (process.env.SOFT_AXE) return void (told.length > 0 && console.error(what, told));
   assert.deepEqual(told, [], `axe-core finds violations in ${what}`);
 }

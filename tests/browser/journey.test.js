@@ -45,7 +45,7 @@ async function signInByHand(scene) {
 async function createWithFile(scene, touch) {
   const { page, shop } = scene;
   await page.getByRole("link", { name: "Create the first coupon set" }).click();
-  await page.getByLabel("Name").fill("Birthday");
+  await page.getByLabel("Name", { exact: true }).fill("Birthday");
   await page.getByRole("button", { name: "Create and import codes" }).click();
   await heading(scene, "Import codes");
   await dropFile(page, ".drop", "birthday.csv", FILE);
@@ -54,7 +54,7 @@ async function createWithFile(scene, touch) {
   // The guess is right about the code; it is taken back, so that all is dragged.
   const code = page.locator("[data-field=code]");
   await code.getByText("voucher").waitFor();
-  await code.getByRole("button", { name: "Take “voucher” out" }).click();
+  await page.getByLabel("What is “voucher”?").selectOption({ label: "Not imported" });
   await code.getByText("Drop the column with the codes here").waitFor();
   const move = touch ? dragByTouch : dragByMouse;
   await move(page, "voucher", "code");
@@ -152,9 +152,9 @@ async function releaseAndWithdraw(scene, set) {
 async function findTheCode(scene) {
   const { page } = scene;
   await scene.open("#/coupon-sets");
-  await page.getByRole("button", { name: "Find a set or a code" }).click();
+  await page.getByRole("banner").getByRole("button", { name: "Search" }).click();
   await page.keyboard.insertText("BDAY-0001");
-  await page.getByText("Codes found").waitFor();
+  await page.getByRole("region", { name: "Codes found" }).waitFor();
   await page.keyboard.press("Enter");
   await heading(scene, "BDAY-0001");
   await page.getByRole("link", { name: "ann" }).first().waitFor();

@@ -15,7 +15,7 @@ browserTest("all of it works under a sub-path, and asks for nothing outside of i
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("link", { name: "Create the first coupon set" }).click();
   await page.getByRole("radio", { name: "Individual coupon" }).check({ force: true });
-  await page.getByLabel("Name").fill("Summer");
+  await page.getByLabel("Name", { exact: true }).fill("Summer");
   await page.getByLabel("Code", { exact: true }).fill("SUN");
   await page.getByRole("radio", { name: "Without a limit" }).check({ force: true });
   await page.getByRole("button", { name: "Create", exact: true }).click();

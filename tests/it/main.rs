@@ -17,6 +17,7 @@ mod coupon_set_lists;
 mod coupon_sets;
 mod coupons;
 mod dashboard;
+mod dashboard_browser;
 mod dealing;
 mod embedded;
 mod embedded_process;

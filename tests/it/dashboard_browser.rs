@@ -1,0 +1,69 @@
+//! The dashboard in a real browser: Node runs `tests/browser` against a service on a database of its own.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::OPERATOR_TOKEN;
+use crate::support::database::TestDatabase;
+use crate::support::process::Process;
+use crate::support::program::command;
+
+const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
+
+/// The first version of Node that can run the tests.
+const OLDEST_NODE: u32 = 20;
+
+#[tokio::test]
+async fn the_dashboard_works_in_a_real_browser() {
+    if let Some(reason) = lack() {
+        assert!(!is_required(), "{reason}");
+        return eprintln!("skipped: {reason}");
+    }
+    let database = TestDatabase::create().await;
+    let service = Process::start_with(&database, &[("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN)]);
+    let mut node = node();
+    node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+        .env("COUPONRY_URL", format!("http://{}", service.address()))
+        .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN);
+    let Output { status, stdout, .. } = node.output().expect("it was there a moment ago");
+    // Also what was measured, and what was skipped for want of a browser.
+    eprintln!("{}", String::from_utf8_lossy(&stdout));
+    assert!(status.success(), "see above");
+}
+
+/// Why not even Node can run the tests. That there is no browser they find out themselves.
+fn lack() -> Option<String> {
+    let told = match node().arg("--version").output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => return Some(format!("Node cannot be started: {error}")),
+    };
+    let major = told.trim_start_matches('v').split('.').next();
+    if major.and_then(|major| major.parse().ok()) < Some(OLDEST_NODE) {
+        return Some(format!("Node is older than {OLDEST_NODE}: {told}"));
+    }
+    let modules = Path::new(TESTS).join("node_modules");
+    (!modules.exists()).then(|| format!("run `npm ci --prefix {TESTS}` first"))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the browser is, for the programs that are run"
+)]
+fn node() -> Command {
+    let mut node = command("node");
+    node.current_dir(TESTS);
+    for name in ["CHROMIUM", "REQUIRE_BROWSER"] {
+        if let Some(value) = std::env::var_os(name) {
+            node.env(name, value);
+        }
+    }
+    node
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of the tests, not of the service"
+)]
+fn is_required() -> bool {
+    std::env::var_os("REQUIRE_BROWSER").is_some_and(|value| value == "1")
+}
