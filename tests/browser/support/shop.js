@@ -6,10 +6,10 @@ import { setTimeout as wait } from "node:timers/promises";
  * @typedef {object} Shop
  * @property {string} key what is signed in with
  * @property {(method: string, path: string, body?: any, headers?: Record<string, string>) => Promise<any>} api
- *   answers the body; a string is sent as a pasted list, anything else as JSON
+ *   answers the body
  * @property {(scopes: string[]) => Promise<any>} newKey with its secret
  * @property {(fields: object) => Promise<any>} newSet
- * @property {(set: any, codes: string[]) => Promise<any>} fill imports codes and waits for the end
+ * @property {(set: any, codes: (string | object)[]) => Promise<any>} fill imports codes and waits for the end
  */
 
 /**
@@ -20,11 +20,10 @@ export async function openShop(scopes) {
   const { COUPONRY_URL: url, COUPONRY_OPERATOR_TOKEN: operator } = process.env;
   /** @type {(bearer: string | undefined) => Shop["api"]} */
   const as = (bearer) => async (method, path, body, headers) => {
-    const type = typeof body === "string" ? "text/plain" : "application/json";
     const answer = await fetch(url + path, {
       method,
-      headers: { Authorization: `Bearer ${bearer}`, ...(body !== undefined && { "Content-Type": type }), ...headers },
-      body: typeof body === "string" ? body : JSON.stringify(body),
+      headers: { Authorization: `Bearer ${bearer}`, ...(body !== undefined && { "Content-Type": "application/json" }), ...headers },
+      body: JSON.stringify(body),
     });
     const text = await answer.text();
     assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
@@ -41,7 +40,7 @@ export async function openShop(scopes) {
     newKey,
     newSet: (fields) => api("POST", "/v1/coupon-sets", fields),
     async fill(set, codes) {
-      const started = await api("POST", `/v1/coupon-sets/${set.id}/imports`, codes.join("\n"));
+      const started = await api("POST", `/v1/coupon-sets/${set.id}/imports`, { codes });
       return eventually("the import ends", async () => {
         const now = await api("GET", `/v1/imports/${started.id}`);
         return now.finishedAt ? now : null;

@@ -1,0 +1,96 @@
+/** Each screen and dialog in both themes, on both sizes of windows: no violations of WCAG 2.2 AA, and nothing wider than the window. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+/** @typedef {import("./harness.js").Scene} Scene */
+
+/**
+ * What there is to be seen, and how to come there. `:set`, `:single`, `:import` and `:webhook` are ids of the shop.
+ * @type {[string, string, ((page: Page) => Promise<unknown>)?][]}
+ */
+const scenes = [
+  ["the list of sets", "#/coupon-sets"],
+  ["a search for nothing", "#/coupon-sets?q=nothing-like-this"],
+  ["a found code", "#/coupon-sets?q=BDAY-0001", (page) => page.getByRole("region", { name: "Codes found" }).waitFor()],
+  ["a row's menu", "#/coupon-sets", (page) => page.getByRole("button", { name: "Actions for Birthday" }).click()],
+  ["editing a set", "#/coupon-sets", (page) => choose(page, "Actions for Birthday", "Edit")],
+  ["deleting a set", "#/coupon-sets", (page) => choose(page, "Actions for Birthday", "Delete")],
+  ["creating a set", "#/coupon-sets/new", (page) => page.getByText("More settings").click()],
+  ["a form with faults", "#/coupon-sets/new", (page) => page.getByRole("button", { name: "Create and import codes" }).click()],
+  ["a set's statistics", "#/coupon-sets/:set", (page) => page.locator("canvas").first().waitFor()],
+  ["a single set's statistics", "#/coupon-sets/:single", (page) => page.locator("canvas").first().waitFor()],
+  ["a set's assignments", "#/coupon-sets/:set/assignments", (page) => page.getByRole("link", { name: "ann" }).first().waitFor()],
+  ["a set's codes", "#/coupon-sets/:set/codes", (page) => page.getByText("BDAY-0001").first().waitFor()],
+  ["a code", "#/codes/BDAY-0001", (page) => page.getByText("ann").first().waitFor()],
+  ["a code that is nowhere", "#/codes/NOWHERE"],
+  ["the contacts", "#/contacts"],
+  ["a contact", "#/contacts/ann", (page) => page.getByText("BDAY-0001").first().waitFor()],
+  ["merging a contact", "#/contacts/ann", (page) => page.getByRole("button", { name: "Merge" }).click()],
+  ["erasing a contact", "#/contacts/ann", (page) => page.getByRole("button", { name: "Erase" }).click()],
+  ["choosing a file", "#/import?set=:set"],
+  ["choosing a set for an import", "#/import", (page) => page.getByRole("tab", { name: "Paste codes" }).click()],
+  ["the result of an import", "#/import?import=:import", (page) => page.getByText("5 codes came into Birthday").waitFor()],
+  ["the history of imports", "#/imports", (page) => page.getByText("Finished").filter({ visible: true }).first().waitFor()],
+  ["undoing an import", "#/imports", (page) => choose(page, /^Actions for the import/, "Undo")],
+  ["keys", "#/settings/keys", (page) => page.getByText("Marketing").first().waitFor()],
+  ["creating a key", "#/settings/keys", (page) => page.getByRole("button", { name: "Create key" }).first().click()],
+  ["webhooks", "#/settings/webhooks", (page) => page.getByText("hooks.example").first().waitFor()],
+  ["a webhook", "#/settings/webhooks/:webhook"],
+  ["workflows", "#/settings/workflows", (page) => page.getByText("Welcome").first().waitFor()],
+  ["an unknown page", "#/nothing"],
+  ["the menu of the session", "#/contacts", (page) => page.getByRole("button", { name: "Flower shop" }).click()],
+];
+
+for (const size of /** @type {const} */ (["wide", "phone"])) {
+  for (const theme of /** @type {const} */ (["light", "dark"])) {
+    browserTest(`no screen and no dialog has violations, ${size} and ${theme}`, { size, theme, timeout: 240_000 }, async (scene) => {
+      scene.page.setDefaultTimeout(6_000);
+      const ids = await furnish(scene.shop);
+      /** @type {string[]} */
+      const wrong = [];
+      for (const [name, route, act] of scenes) {
+        try {
+          await scene.open(route.replace(/:(\w+)/, (_, id) => ids[id]));
+          await scene.page.getByRole("status").filter({ hasText: "Loading…" }).waitFor({ state: "detached" });
+          await act?.(scene.page);
+          await scene.noViolations(name);
+          const over = await scene.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          assert.ok(over <= 0, `it is ${over} pixels wider than the window`);
+        } catch (failure) {
+          wrong.push(`${name}: ${failure}`);
+        }
+      }
+      assert.deepEqual(wrong, []);
+    });
+  }
+}
+
+/** @param {Page} page @param {string | RegExp} menu @param {string} item */
+async function choose(page, menu, item) {
+  await page.getByRole("button", { name: menu }).first().click();
+  await page.getByRole("menuitem", { name: item }).click();
+  await page.getByRole("dialog").getByRole("heading").first().waitFor();
+}
+
+/**
+ * A bit of everything.
+ * @param {import("./harness.js").Shop} shop
+ * @returns {Promise<Record<string, string>>}
+ */
+async function furnish(shop) {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple", lowStockThreshold: 3 });
+  const single = await shop.newSet({ name: "Welcome10", type: "single", code: "WELCOME10", quantity: 100 });
+  await shop.newSet({ name: "Nothing yet", type: "multiple", expiresAt: "2020-01-01" });
+  const imported = await shop.fill(set, ["BDAY-0001", "BDAY-0002", "BDAY-0003", "BDAY-0002", "BDAY-0004", "BDAY-0005"]);
+  await shop.api("PUT", "/v1/workflows/01a2035c-402f-7345-b5a7-d6f26d39bba8", { name: "Welcome", state: "active", couponSetIds: [set.id] });
+  for (const { id } of [set, single]) {
+    for (const contactId of ["ann", "bob"]) {
+      const given = await shop.api("POST", `/v1/coupon-sets/${id}/assignments`, { contactId }, { "Idempotency-Key": contactId });
+      await shop.api("POST", `/v1/assignments/${given.id}/sent`, {});
+    }
+  }
+  const webhook = await shop.api("POST", "/v1/webhooks", { url: "https://hooks.example/couponry", eventTypes: ["import.finished"] });
+  return { set: set.id, single: single.id, import: imported.id, webhook: webhook.id };
+}
