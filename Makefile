@@ -4,16 +4,23 @@
 # The query macros use the committed .sqlx, also where DATABASE_URL names a server that they could ask.
 export SQLX_OFFLINE := true
 
-.PHONY: run test prerequisites prepare bench
+.PHONY: run test check prerequisites prepare bench screenshots
 
 # Arguments for the program: make run ARGS="serve --help"
 run:
 	@scripts/prerequisites run
 	cargo run --release --locked -- $(ARGS)
 
+# The tests of the dashboard in a browser are skipped where it cannot be had, unless REQUIRE_BROWSER=1.
 test:
 	@scripts/prerequisites
+	@scripts/prerequisites browser || [ "$$REQUIRE_BROWSER" != 1 ]
 	cargo test --locked
+
+# The types of the dashboard.
+check:
+	@scripts/prerequisites browser
+	@npm run --silent check --prefix tests/browser
 
 prerequisites:
 	@scripts/prerequisites
@@ -26,3 +33,9 @@ prepare:
 bench:
 	@scripts/prerequisites
 	cargo bench --locked
+
+# Makes the pictures of the README anew.
+screenshots:
+	@scripts/prerequisites browser
+	cargo build --release --locked
+	node tests/browser/screenshots.js target/release/couponry
