@@ -8,7 +8,7 @@ import { Code } from "../../parts/copy.js";
 import { Confirm, Dialog } from "../../parts/dialog.js";
 import { Time } from "../../parts/time.js";
 import { toast } from "../../parts/toast.js";
-import { can, resume, session } from "../../session.js";
+import { can, session } from "../../session.js";
 import { ScopeTable } from "./scopes.js";
 
 /** @typedef {import("./keys.js").Key} Key */
@@ -41,7 +41,7 @@ export function KeyDetails({ apiKey, onClose, onRevoke }) {
 }
 
 /**
- * Asks before a key is revoked. The session that it carries ends with it.
+ * Asks before a key is revoked. The session that it carries ends with it, which whatever is asked next finds out.
  * @param {{ apiKey: Key, onClose: () => void, onRevoked: () => void }} props
  */
 export function RevokeKey({ apiKey, onClose, onRevoked }) {
@@ -49,8 +49,7 @@ export function RevokeKey({ apiKey, onClose, onRevoked }) {
   const confirm = async () => {
     await api.send("DELETE", path`/v1/api-keys/${apiKey.id}`);
     toast(t("settings.keys.isRevoked", { name: apiKey.name }));
-    if (own) await resume();
-    else onRevoked();
+    onRevoked();
   };
   return html`
     <${Confirm} danger title=${t("settings.keys.revoke.title", { name: apiKey.name })} onConfirm=${confirm} onClose=${onClose}
