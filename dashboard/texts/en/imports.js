@@ -61,7 +61,7 @@ export default {
   "reason.attributeTooLong": "Extra data too long",
   "reason.attributeTooLong.why": "A value that is kept with the code has more than 1,000 characters.",
   "reason.duplicateInFile": "Twice in the file",
-  "reason.duplicateInFile.why": "The first of them came in, so nothing is lost.",
+  "reason.duplicateInFile.why": "Only the first of them counts, so nothing is lost.",
   "reason.duplicateInSet": "Already in the set",
   "reason.duplicateInSet.why": "The set has this code from before, so nothing is lost.",
   "reason.duplicateInTenant": "In another set",

@@ -61,7 +61,7 @@ export default {
   "reason.attributeTooLong": "Datos adicionales demasiado largos",
   "reason.attributeTooLong.why": "Un valor que se guarda con el código tiene más de 1000 caracteres.",
   "reason.duplicateInFile": "Repetido en el archivo",
-  "reason.duplicateInFile.why": "El primero sí se ha importado, así que no se pierde nada.",
+  "reason.duplicateInFile.why": "Solo cuenta el primero, así que no se pierde nada.",
   "reason.duplicateInSet": "Ya está en el conjunto",
   "reason.duplicateInSet.why": "El conjunto ya tenía este código, así que no se pierde nada.",
   "reason.duplicateInTenant": "En otro conjunto",
