@@ -13,6 +13,7 @@ import { TextField } from "./field.js";
 import { Menu } from "./menu.js";
 import { Time } from "./time.js";
 import { toast } from "./toast.js";
+import { Until } from "./until.js";
 
 /** @typedef {"release" | "void"} Ending */
 /** @typedef {{ assignment: any, ending: Ending }} Ended */
@@ -62,7 +63,7 @@ export function assignmentColumns({ names, onEnd }) {
     state: column("state", (one) => html`<${Status} status=${one.state} />`),
     assignedAt: column("assignedAt", (one) => html`<${Time} at=${one.assignedAt} />`),
     workflow: column("workflow", (one) => html`<${Asker} assignment=${one} names=${names} />`),
-    expiresAt: column("expiresAt", (one) => html`<${Time} at=${one.expiresAt} as="date" timeZone=${one.timezone} />`),
+    expiresAt: column("expiresAt", (one) => html`<${Until} at=${one.expiresAt} timeZone=${one.timezone} />`),
     menu: { ...column("menu", (one) => html`<${Endings} assignment=${one} onEnd=${onEnd} />`), bare: true },
   };
 }

@@ -15,6 +15,7 @@ import { Page } from "../parts/page.js";
 import { ProblemBox } from "../parts/problem.js";
 import { Loading } from "../parts/progress.js";
 import { Time } from "../parts/time.js";
+import { Until } from "../parts/until.js";
 import { can, session } from "../session.js";
 
 const REFRESH_MS = 5_000;
@@ -62,7 +63,7 @@ function Place({ found, code, names, onEnd }) {
         ${couponSet.deletedAt && html`<${Badge}>${t("code.deletedSet")}<//>`}
         ${coupon ? html`<${Status} status=${coupon.status} />` : html`<${Badge}>${t("common.type.single")}<//>`}
       </header>
-      ${coupon && html`<${Coupon} coupon=${coupon} />`}
+      ${coupon && html`<${Coupon} coupon=${coupon} timeZone=${assignments[0]?.timezone} />`}
       <h3>${t(coupon ? "code.history" : "code.uses")}</h3>
       ${assignments.length === 0 && html`<p class="soft">${t("code.neverAssigned")}</p>`}
       <ul class="lives">
@@ -75,15 +76,17 @@ function Place({ found, code, names, onEnd }) {
   `;
 }
 
-/** @param {{ coupon: any }} props */
-function Coupon({ coupon }) {
+/**
+ * @param {{ coupon: any, timeZone?: string }} props the zone is that of the set, which only the assignments tell
+ */
+function Coupon({ coupon, timeZone }) {
   const { code, contactId, expiresAt, importedAt, importId, attributes } = coupon;
   const imported = html`<${Time} at=${importedAt} />`;
   return html`
     <dl class="details">
       <div><dt>${t("code.written")}</dt><dd><code>${code}</code></dd></div>
       <div><dt>${t("code.holder")}</dt><dd><${Contact} id=${contactId} /></dd></div>
-      <div><dt>${t("code.expiresAt")}</dt><dd>${expiresAt ? html`<${Time} at=${expiresAt} />` : t("code.never")}</dd></div>
+      <div><dt>${t("code.expiresAt")}</dt><dd>${expiresAt ? html`<${Until} at=${expiresAt} timeZone=${timeZone} />` : t("code.never")}</dd></div>
       <div><dt>${t("code.importedAt")}</dt><dd>${importId && can("imports:read") ? html`<a href="#/imports">${imported}</a>` : imported}</dd></div>
       ${Object.entries(attributes ?? {}).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
     </dl>
@@ -107,7 +110,7 @@ function Life({ assignment, names, onEnd }) {
         ${nodeId && html`<li>${t("code.node", { id: nodeId })}</li>`}
         ${executionId && html`<li>${t("code.execution", { id: executionId })}</li>`}
         ${reservedUntil && html`<li>${t("code.reservedUntil")} <${Time} at=${reservedUntil} /></li>`}
-        ${expiresAt && html`<li>${t("code.validUntil")} <${Time} at=${expiresAt} timeZone=${timezone} /></li>`}
+        ${expiresAt && html`<li>${t("code.validUntil")} <${Until} at=${expiresAt} timeZone=${timezone} /></li>`}
       </ul>
       <ol class="events">
         ${events.map((/** @type {any} */ event, /** @type {number} */ i) => html`<${Event} key=${i} event=${event} keys=${names.keys} />`)}

@@ -16,7 +16,7 @@ import { ProblemBox } from "../parts/problem.js";
 import { Loading } from "../parts/progress.js";
 import { StockBar } from "../parts/stock-bar.js";
 import { Tabs } from "../parts/tabs.js";
-import { Time } from "../parts/time.js";
+import { Until } from "../parts/until.js";
 import { go, replace } from "../router.js";
 import { can } from "../session.js";
 import { Assignments } from "./coupon-set/assignments.js";
@@ -83,7 +83,7 @@ function Facts({ set }) {
       ${set.state === "active" && html`<li><${Badge} kind="good">${t("common.state.active")}<//></li>`}
       <li><${StockBar} set=${set} /></li>
       ${set.code !== null && html`<li><${Code} code=${set.code} href=${path`#/codes/${set.code}`} /></li>`}
-      ${set.expiresAt && html`<li>${t("set.validUntil")} <${Time} at=${set.expiresAt} timeZone=${set.timezone} /></li>`}
+      ${set.expiresAt && html`<li>${t("set.validUntil")} <${Until} at=${set.expiresAt} timeZone=${set.timezone} /></li>`}
       ${set.childCouponSetId && html`<li><a href=${path`#/coupon-sets/${set.childCouponSetId}`}>${t("set.fallback")}</a></li>`}
     </ul>
   `;

@@ -14,6 +14,7 @@ import { ProblemBox } from "../../parts/problem.js";
 import { QueryField } from "../../parts/query-field.js";
 import { Table } from "../../parts/table.js";
 import { Time } from "../../parts/time.js";
+import { Until } from "../../parts/until.js";
 import { place, replace } from "../../router.js";
 import { can } from "../../session.js";
 import { Withdraw } from "./withdraw.js";
@@ -62,7 +63,7 @@ export function Codes({ set, query, onChanged }) {
     </div>
     <p class="unseen" role="status">${picked.size > 0 && t("set.withdraw.count", { n: picked.size })}</p>
     <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
-    <${Table} fill label=${t("set.tab.codes")} columns=${columnsOf(write, picked, toggle)} rows=${list.rows}
+    <${Table} fill label=${t("set.tab.codes")} columns=${columnsOf(set, write, picked, toggle)} rows=${list.rows}
       keyOf=${(/** @type {any} */ row) => row.code} more=${list.more} loading=${list.loading} onMore=${list.loadMore}
       empty=${!list.problem && html`<${Nothing} set=${set} filtered=${prefix || status} />`} />
     ${withdrawing && html`<${Withdraw} set=${set} codes=${[...picked]} onClose=${() => setWithdrawing(false)} onDone=${withdrawn} />`}
@@ -80,12 +81,13 @@ function Nothing({ set, filtered }) {
 }
 
 /**
+ * @param {any} set
  * @param {boolean} write
  * @param {ReadonlySet<string>} picked
  * @param {(code: string) => void} toggle
  * @returns {import("../../parts/table.js").Column[]}
  */
-function columnsOf(write, picked, toggle) {
+function columnsOf(set, write, picked, toggle) {
   /** @type {(row: any) => any} */
   const pick = (row) => {
     if (!FREE.includes(row.status)) return null;
@@ -96,7 +98,7 @@ function columnsOf(write, picked, toggle) {
     { id: "code", title: t("set.column.code"), main: true, cell: (row) => html`<${CodeLink} code=${row.code} />` },
     { id: "status", title: t("set.column.status"), cell: (row) => html`<${Status} status=${row.status} />` },
     { id: "holder", title: t("set.column.holder"), cell: (row) => html`<${Contact} id=${row.contactId} />` },
-    { id: "expiresAt", title: t("set.column.expiresAt"), cell: (row) => html`<${Time} at=${row.expiresAt} as="date" />` },
+    { id: "expiresAt", title: t("set.column.expiresAt"), cell: (row) => html`<${Until} at=${row.expiresAt} timeZone=${set.timezone} />` },
     { id: "importedAt", title: t("set.column.importedAt"), cell: (row) => html`<${Time} at=${row.importedAt} as="date" />` },
     { id: "attributes", title: t("set.column.attributes"), cell: (row) => html`<${Attributes} attributes=${row.attributes} />` },
   ];

@@ -1,5 +1,5 @@
 /** Which time the statistics are of. The choice stands in the address; what it means is worked out anew as time goes by. */
-import { local } from "../coupon-sets/moment.js";
+import { local } from "../../moment.js";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

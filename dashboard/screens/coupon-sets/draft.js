@@ -1,6 +1,6 @@
 /** What stands in the form of a set, and how it becomes what the service takes. All of it is text as it was typed. */
 import { t } from "../../i18n.js";
-import { dayAndTime } from "./moment.js";
+import { dayAndTime } from "../../moment.js";
 
 /**
  * @typedef {object} Draft
