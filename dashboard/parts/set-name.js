@@ -41,9 +41,10 @@ async function learn(id) {
  */
 export function SetName({ id }) {
   const readable = can("coupon-sets:read");
+  // Each time that its row is shown anew, so that a name that could not be had is asked for again.
   useEffect(() => {
     if (readable) void learn(id);
-  }, [id, readable]);
+  });
   const name = knownOf(id).name.value;
   if (!readable) return html`<code>${id}</code>`;
   if (name === null) return html`<span class="soft" title=${id}>${t("common.deletedSet")}</span>`;

@@ -1,12 +1,12 @@
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 
-import { path } from "../../address.js";
 import { useList, usePolling } from "../../hooks.js";
 import { t } from "../../i18n.js";
 import { assignmentColumns, EndAssignment } from "../../parts/assignments.js";
-import { useSetNames, useWorkflowNames } from "../../parts/names.js";
+import { useWorkflowNames } from "../../parts/names.js";
 import { ProblemBox } from "../../parts/problem.js";
+import { SetName } from "../../parts/set-name.js";
 import { Table } from "../../parts/table.js";
 
 const REFRESH_MS = 5_000;
@@ -21,10 +21,9 @@ export function AssignmentList({ label, address, query = {}, activity = false, e
   const list = useList(address, query);
   usePolling(list.refresh, list.rows.length > SHORT_LIST ? null : REFRESH_MS);
   const names = useWorkflowNames();
-  const sets = useSetNames(list.rows.map(({ couponSetId }) => couponSetId));
   const [ended, setEnded] = useState(/** @type {import("../../parts/assignments.js").Ended | null} */ (null));
   const columns = assignmentColumns({ names, onEnd: setEnded });
-  const set = { id: "set", title: t("contacts.column.set"), cell: (/** @type {any} */ one) => html`<${SetName} id=${one.couponSetId} name=${sets.get(one.couponSetId)} />` };
+  const set = { id: "set", title: t("contacts.column.set"), cell: (/** @type {any} */ one) => html`<${SetName} id=${one.couponSetId} />` };
   const what = { id: "what", title: t("contacts.column.what"), cell: (/** @type {any} */ one) => t(`contacts.type.${one.type}`) };
   const shown = [columns.code, set, columns.state, columns.assignedAt, columns.workflow, columns.expiresAt, columns.menu];
   return html`
@@ -33,10 +32,4 @@ export function AssignmentList({ label, address, query = {}, activity = false, e
       loading=${list.loading} onMore=${list.loadMore} empty=${!list.problem && empty} />
     ${ended && html`<${EndAssignment} ended=${ended} onClose=${() => setEnded(null)} onDone=${list.refresh} />`}
   `;
-}
-
-/** @param {{ id: string, name: string | null | undefined }} props `name` is null of a set that was deleted, undefined while it is not known */
-function SetName({ id, name }) {
-  if (name) return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name}</a>`;
-  return html`<span class="soft" title=${id}>${name === null ? t("contacts.deletedSet") : `${id.slice(0, 8)}…`}</span>`;
 }

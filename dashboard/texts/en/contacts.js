@@ -23,7 +23,6 @@ export default {
   "type.coupon-assigned": "Assigned coupon",
   "column.what": "Activity",
   "column.set": "Coupon set",
-  deletedSet: "Deleted set",
 
   merge: "Merge",
   "merge.title": "Merge this contact into another one",

@@ -23,7 +23,6 @@ export default {
   "type.coupon-assigned": "Cupón asignado",
   "column.what": "Actividad",
   "column.set": "Conjunto",
-  deletedSet: "Conjunto eliminado",
 
   merge: "Fusionar",
   "merge.title": "Fusionar este contacto con otro",
