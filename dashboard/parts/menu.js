@@ -9,6 +9,7 @@ import { Icon } from "./icon.js";
  * @property {string} title
  * @property {import("./icon.js").IconName} [icon]
  * @property {string} [href]
+ * @property {boolean} [download] the link is to a file, so that a refusal does not take the place of the page
  * @property {() => void} [onSelect]
  * @property {boolean} [danger]
  *
@@ -22,7 +23,11 @@ export function Menu({ label, icon = "more", items, kind = "quiet", children }) 
       ${(/** @type {() => void} */ close) => items.map((item) => {
         const content = html`${item.icon && html`<${Icon} name=${item.icon} />`}<span>${item.title}</span>`;
         const style = item.danger ? "item danger" : "item";
-        if (item.href) return html`<a role="menuitem" tabindex="-1" class=${style} href=${item.href} onClick=${close}>${content}</a>`;
+        if (item.href) {
+          return html`
+            <a role="menuitem" tabindex="-1" class=${style} href=${item.href} download=${item.download ? "" : undefined} onClick=${close}>${content}</a>
+          `;
+        }
         const select = () => {
           close();
           item.onSelect?.();

@@ -95,8 +95,18 @@ function Actions({ set, open }) {
   const here = path`/v1/coupon-sets/${set.id}`;
   /** @type {(import("../parts/menu.js").Item | false)[]} */
   const items = [
-    can("statistics:read") && { title: t("set.exportAssignments"), icon: "download", href: addressOf(`${here}/statistics`, { format: "csv" }) },
-    set.type === "multiple" && { title: t("set.exportCodes"), icon: "download", href: addressOf(`${here}/coupons`, { format: "csv" }) },
+    can("statistics:read") && {
+      title: t("set.exportAssignments"),
+      icon: "download",
+      href: addressOf(`${here}/statistics`, { format: "csv" }),
+      download: true,
+    },
+    set.type === "multiple" && {
+      title: t("set.exportCodes"),
+      icon: "download",
+      href: addressOf(`${here}/coupons`, { format: "csv" }),
+      download: true,
+    },
     write && { title: t("sets.action.delete"), icon: "delete", danger: true, onSelect: () => open("delete") },
   ];
   const more = items.filter((item) => item !== false);

@@ -58,7 +58,7 @@ export function Codes({ set, query, onChanged }) {
           <//>
           ${picked.size > 0 && html`<${Button} kind="quiet" onClick=${() => setPicked(new Set())}>${t("set.withdraw.unpick")}<//>`}
         `}
-        <${Button} icon="download" href=${addressOf(codes, { prefix, status, format: "csv" })}>${t("set.export")}<//>
+        <${Button} icon="download" download="" href=${addressOf(codes, { prefix, status, format: "csv" })}>${t("set.export")}<//>
       </span>
     </div>
     <p class="unseen" role="status">${picked.size > 0 && t("set.withdraw.count", { n: picked.size })}</p>
