@@ -17,7 +17,7 @@ const LENGTHS = /** @type {Record<string, number>} */ ({ week: 7, month: 30, qua
  * @property {string} timezone
  * @property {string} from of the user's own dates, or nothing
  * @property {string} to
- * @property {boolean} backwards whether the own dates end before they begin
+ * @property {string | null} fault why nothing can be asked for the own dates: the key of a text
  * @property {import("../../address.js").Query} ask what the service is asked for
  */
 
@@ -31,15 +31,15 @@ export function periodOf(query, set, now) {
   const name = PERIODS.includes(query.period) ? query.period : "month";
   const timezone = isZone(query.timezone) ? query.timezone : set.timezone;
   const today = local(now, timezone).day;
-  const { from = "", to = "" } = query;
-  const backwards = name === "own" && Boolean(from && to) && to < from;
+  const [from, to] = [dayOf(query.from), dayOf(query.to)];
+  const fault = name === "own" ? faultOf(from, to, today) : null;
   const bounds = boundsOf(name, today, now, set, { from, to });
   const days = ((bounds.to ? Date.parse(bounds.to) + DAY : now.getTime()) - Date.parse(bounds.from)) / DAY;
   /** @type {Period["intervals"]} */
   const intervals = days <= MOST_DAYS_OF_HOURS ? ["hour", "day", "week"] : ["day", "week"];
   const wished = intervals.find((interval) => interval === query.interval);
   const interval = wished ?? (days <= 2 ? "hour" : days <= 200 ? "day" : "week");
-  return { name, interval, intervals, timezone, from, to, backwards, ask: { ...bounds, interval, timezone } };
+  return { name, interval, intervals, timezone, from, to, fault, ask: { ...bounds, interval, timezone } };
 }
 
 /**
@@ -54,8 +54,23 @@ function boundsOf(name, today, now, set, own) {
   // Whole hours, so that the same is asked for until the next one begins.
   if (name === "day") return { from: new Date((Math.floor(now.getTime() / HOUR) - 23) * HOUR).toISOString() };
   if (name === "all") return { from: set.createdAt };
-  if (name === "own") return { from: own.from || daysBefore(today, 29), to: own.to || undefined };
+  if (name === "own") return { from: own.from || daysBefore(own.to || today, 29), to: own.to || undefined };
   return { from: daysBefore(today, LENGTHS[name] - 1) };
+}
+
+/** What stands in the address may be no day. @param {string | undefined} text */
+function dayOf(text) {
+  return text && /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text)) ? text : "";
+}
+
+/**
+ * @param {string} from
+ * @param {string} to
+ * @param {string} today
+ */
+function faultOf(from, to, today) {
+  if (from && to && to < from) return "assignments.days.order";
+  return from > today ? "set.ahead" : null;
 }
 
 /**

@@ -28,7 +28,7 @@ const MANY_POINTS = 200;
 export function Statistics({ set, query }) {
   const period = periodOf(query, set, new Date());
   const address = path`/v1/coupon-sets/${set.id}/statistics`;
-  const { value, loading, problem, refresh } = useGet(period.backwards ? null : address, period.ask);
+  const { value, loading, problem, refresh } = useGet(period.fault ? null : address, period.ask);
   // What was there before stays until another period has come, so that nothing jumps.
   const last = useRef(value);
   if (value) last.current = value;
@@ -52,10 +52,10 @@ export function Statistics({ set, query }) {
           onChange=${(/** @type {string} */ wanted) => change({ interval: wanted })} />
         <${Select} label=${t("set.timezone")} hideLabel value=${period.timezone} onChange=${(/** @type {string} */ wanted) => change({ timezone: wanted })}
           options=${zonesFor(set).map((value) => ({ value, title: value.replaceAll("_", " ") }))} />
-        ${period.name === "own" && html`<${Days} from=${period.from} to=${period.to} onChange=${change} />`}
-        ${!period.backwards && html`
+        ${period.name === "own" && html`<${Days} from=${period.from} to=${period.to} fault=${period.fault && t(period.fault)} onChange=${change} />`}
+        ${!period.fault && html`
           <span class="filters-end">
-            <${Button} icon="download" href=${addressOf(address, { ...bounds, format: "csv" })}>${t("set.exportPeriod")}<//>
+            <${Button} icon="download" download="" href=${addressOf(address, { ...bounds, format: "csv" })}>${t("set.exportPeriod")}<//>
           </span>
         `}
       </div>

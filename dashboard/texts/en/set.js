@@ -44,6 +44,7 @@ export default {
   "period.year": "Last 365 days",
   "period.all": "Since the beginning",
   "period.own": "Own dates",
+  ahead: "These days have not come yet.",
   interval: "By",
   "interval.hour": "Hour",
   "interval.day": "Day",

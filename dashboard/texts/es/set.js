@@ -44,6 +44,7 @@ export default {
   "period.year": "Últimos 365 días",
   "period.all": "Desde el principio",
   "period.own": "Fechas propias",
+  ahead: "Estos días aún no han llegado.",
   interval: "Por",
   "interval.hour": "Hora",
   "interval.day": "Día",
