@@ -40,6 +40,24 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
   });
 }
 
+browserTest("a contact's sets are named once for all rows, also if the first try fails", {
+  allowed: [/status of 503/],
+}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.fill(set, ["BDAY-0", "BDAY-1", "BDAY-2"]);
+  for (let i = 0; i < 3; i += 1) await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId: "ann" });
+  let asked = 0;
+  await page.route(`**/v1/coupon-sets/${set.id}`, async (route) => {
+    asked += 1;
+    if (asked > 1) return route.continue();
+    const problem = { type: "urn:couponry:problem:unavailable", title: "Unavailable", status: 503, code: "unavailable" };
+    return route.fulfill({ status: 503, contentType: "application/problem+json", json: problem });
+  });
+  await open("#/contacts/ann");
+  await page.getByRole("link", { name: "Birthday" }).nth(2).waitFor();
+  assert.equal(asked, 2);
+});
+
 browserTest("a contact is merged into another one", {}, async ({ page, shop, open, noViolations }) => {
   await give(shop, ["visitor-17", "ann"]);
   await open("#/contacts/visitor-17");

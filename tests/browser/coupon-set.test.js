@@ -104,6 +104,15 @@ browserTest("the totals follow what happens, and periods can be chosen", {}, asy
   await page.getByLabel("Time zone").selectOption("UTC");
   await page.getByLabel("To", { exact: true }).fill("2026-02-20");
   await own;
+
+  // A last day alone ends as many days as the service takes if nothing is said.
+  const until = page.waitForRequest((request) => /from=2026-01-22.*to=2026-02-20/.test(request.url()));
+  await page.getByLabel("From", { exact: true }).fill("");
+  await until;
+  await page.getByLabel("To", { exact: true }).fill("");
+  await page.getByLabel("From", { exact: true }).fill(`${new Date().getUTCFullYear() + 1}-02-01`);
+  await page.getByText("These days have not come yet.").waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0, "nothing is asked that would be refused");
 });
 
 browserTest("assignments are filtered, and released with a reason by the keyboard alone", {}, async (scene) => {
@@ -197,4 +206,49 @@ browserTest("what a key may not see of a set is not there", { scopes: ["coupon-s
   await open(`#/coupon-sets/${single.id}/codes`);
   await page.getByText("Nothing assigned yet").waitFor();
   assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["Assignments"]);
+});
+
+for (const size of /** @type {const} */ (["wide", "phone"])) {
+  browserTest(`the last day of validity is told by the set's own zone, ${size}`, { size }, async (scene) => {
+    const { page, open } = scene;
+    const year = new Date().getUTCFullYear() + 1;
+    // The windows of the tests are in Madrid, where this ends on the morning of the day after.
+    const { set } = await birthday(scene, ["ann"], { timezone: "America/New_York", expiresAt: `${year}-12-30` });
+    const told = page.getByRole("time").filter({ hasText: String(year) });
+    const everywhere = async (/** @type {number} */ least) => {
+      await eventually("the days are there", async () => (await told.count()) >= least);
+      assert.deepEqual([...new Set(await told.allInnerTexts())], [`Dec 30, ${year}`]);
+    };
+    await open(`#/coupon-sets/${set.id}`);
+    await everywhere(1);
+    await open(`#/coupon-sets/${set.id}/assignments`);
+    await everywhere(2);
+    await open(`#/coupon-sets/${set.id}/codes?status=assigned`);
+    await everywhere(2);
+    await open("#/codes/BDAY-0000");
+    await everywhere(2);
+    await open("#/contacts/ann");
+    await everywhere(1);
+
+    await scene.shop.api("PATCH", `/v1/coupon-sets/${set.id}`, { expiresAt: `${year}-12-30T18:30` });
+    await open(`#/coupon-sets/${set.id}`);
+    await page.getByText(new RegExp(`^Dec 30, ${year}, 6:30.PM$`)).waitFor();
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
+  });
+}
+
+browserTest("an export after the end of the session leads to signing in, not away from the page", {}, async (scene) => {
+  const { page, open } = scene;
+  const { set } = await birthday(scene, ["ann"]);
+  for (const [tab, role, name] of /** @type {const} */ ([["codes", "link", "Export CSV"], ["assignments", "menuitem", "Export all codes (CSV)"]])) {
+    await open(`#/coupon-sets/${set.id}/${tab}`);
+    if (role === "menuitem") await page.getByRole("button", { name: "Actions for Birthday" }).click();
+    const link = page.getByRole(role, { name });
+    await link.waitFor();
+    const cookies = await page.context().cookies();
+    await page.context().clearCookies();
+    await link.click();
+    await page.getByLabel("API key").waitFor();
+    await page.context().addCookies(cookies);
+  }
 });
