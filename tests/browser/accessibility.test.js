@@ -32,7 +32,7 @@ const scenes = [
   ["choosing a file", "#/import?set=:set"],
   ["choosing a set for an import", "#/import", (page) => page.getByRole("tab", { name: "Paste codes" }).click()],
   ["the result of an import", "#/import?import=:import", (page) => page.getByText("5 codes came into Birthday").waitFor()],
-  ["the history of imports", "#/imports", (page) => page.getByText("Finished").filter({ visible: true }).first().waitFor()],
+  ["the history of imports", "#/imports", (page) => page.getByText("Partly").filter({ visible: true }).first().waitFor()],
   ["undoing an import", "#/imports", (page) => choose(page, /^Actions for the import/, "Undo")],
   ["keys", "#/settings/keys", (page) => page.getByText("Marketing").first().waitFor()],
   ["creating a key", "#/settings/keys", (page) => page.getByRole("button", { name: "Create key" }).first().click()],
