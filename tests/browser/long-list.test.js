@@ -40,7 +40,7 @@ async function serveMany(page, set) {
 }
 
 /**
- * In the page: scrolls down by half a window a frame until no row is left to load, and watches the frames, before that some at rest.
+ * In the page: scrolls down by a window a frame until no row is left to load, and watches the frames, before that some at rest.
  * @param {number} sets
  */
 async function scrollToEnd(sets) {
@@ -63,7 +63,7 @@ async function scrollToEnd(sets) {
   }
   const deadline = performance.now() + 90_000;
   while (performance.now() < deadline) {
-    scroller.scrollTop += scroller.clientHeight / 2;
+    scroller.scrollTop += scroller.clientHeight;
     const now = await frame();
     frames.push(now - before);
     before = now;
@@ -71,7 +71,7 @@ async function scrollToEnd(sets) {
     const all = box.querySelector("table")?.getAttribute("aria-rowcount") === String(sets + 1);
     if (all && scroller.scrollTop + scroller.clientHeight >= scroller.scrollHeight - 1) break;
   }
-  return { rows, frames, tasks };
+  return { rows, idle, frames, tasks };
 }
 
 /**
