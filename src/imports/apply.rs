@@ -140,7 +140,11 @@ impl Applying<'_> {
 
     fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<Placed>> {
         let (database, job) = (self.database.clone(), *self.job);
-        let pause = if self.waiting.is_asked() { PAUSE } else { Duration::ZERO };
+        let pause = if self.waiting.is_asked() {
+            PAUSE
+        } else {
+            Duration::ZERO
+        };
         tokio::spawn(async move {
             let mut transaction = database.task(job.tenant).await?;
             if !pause.is_zero() {
