@@ -54,7 +54,7 @@ browserTest("a contact's sets are named once for all rows, also if the first try
     return route.fulfill({ status: 503, contentType: "application/problem+json", json: problem });
   });
   await open("#/contacts/ann");
-  await page.getByRole("link", { name: "Birthday" }).nth(2).waitFor();
+  await page.getByRole("link", { name: "Birthday" }).nth(2).waitFor({ timeout: 30_000 });
   assert.equal(asked, 2);
 });
 
