@@ -5,13 +5,14 @@ import { t } from "../i18n.js";
 import { TextField } from "./field.js";
 
 /**
- * @param {{ from: string, to: string, onChange: (changed: { from?: string, to?: string }) => void, fault?: string | null }} props
+ * @param {{ from: string, to: string, onChange: (changed: { from?: string, to?: string }) => void, fault?: string | null }} props `fault` is what
+ *   is wrong with the first day
  */
 export function Days({ from, to, onChange, fault }) {
-  const wrong = fault ?? (from && to && to < from ? t("assignments.days.order") : null);
+  const wrong = from && to && to < from ? t("assignments.days.order") : null;
   return html`
     <div class="days">
-      <${TextField} label=${t("assignments.days.from")} type="date" value=${from} max=${to || undefined}
+      <${TextField} label=${t("assignments.days.from")} type="date" value=${from} max=${to || undefined} fault=${fault}
         onChange=${(/** @type {string} */ day) => onChange({ from: day })} />
       <${TextField} label=${t("assignments.days.to")} type="date" value=${to} min=${from || undefined} fault=${wrong}
         onChange=${(/** @type {string} */ day) => onChange({ to: day })} />

@@ -17,7 +17,7 @@ const LENGTHS = /** @type {Record<string, number>} */ ({ week: 7, month: 30, qua
  * @property {string} timezone
  * @property {string} from of the user's own dates, or nothing
  * @property {string} to
- * @property {string | null} fault why nothing can be asked for the own dates: the key of a text
+ * @property {"order" | "ahead" | null} fault why nothing can be asked for the own dates
  * @property {import("../../address.js").Query} ask what the service is asked for
  */
 
@@ -69,8 +69,8 @@ function dayOf(text) {
  * @param {string} today
  */
 function faultOf(from, to, today) {
-  if (from && to && to < from) return "assignments.days.order";
-  return from > today ? "set.ahead" : null;
+  if (from && to && to < from) return "order";
+  return from > today ? "ahead" : null;
 }
 
 /**

@@ -52,7 +52,9 @@ export function Statistics({ set, query }) {
           onChange=${(/** @type {string} */ wanted) => change({ interval: wanted })} />
         <${Select} label=${t("set.timezone")} hideLabel value=${period.timezone} onChange=${(/** @type {string} */ wanted) => change({ timezone: wanted })}
           options=${zonesFor(set).map((value) => ({ value, title: value.replaceAll("_", " ") }))} />
-        ${period.name === "own" && html`<${Days} from=${period.from} to=${period.to} fault=${period.fault && t(period.fault)} onChange=${change} />`}
+        ${period.name === "own" && html`
+          <${Days} from=${period.from} to=${period.to} fault=${period.fault === "ahead" && t("set.ahead")} onChange=${change} />
+        `}
         ${!period.fault && html`
           <span class="filters-end">
             <${Button} icon="download" download="" href=${addressOf(address, { ...bounds, format: "csv" })}>${t("set.exportPeriod")}<//>
