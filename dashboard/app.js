@@ -11,10 +11,17 @@ import { Page } from "./parts/page.js";
 import { ProblemBox } from "./parts/problem.js";
 import { Loading } from "./parts/progress.js";
 import { place, reload, replace, shown } from "./router.js";
-import { SignIn, signInByAddress } from "./screens/sign-in.js";
-import { can, resume, session } from "./session.js";
+import { hasLink, SignIn, signInByAddress } from "./screens/sign-in.js";
+import { can, resume, session, unknownBy } from "./session.js";
 
-/** Nothing is asked before it is known whether somebody is signed in; while the service is away, that is asked again. */
+const AGAIN_MS = 1_000;
+/** After the service has answered that it cannot say. */
+const LATER_MS = 5_000;
+
+/**
+ * Nothing is asked before it is known whether somebody is signed in; while the service is away or out of order, that is asked again.
+ * A refusal, as of a suspended tenant, will be the same each time: another key may be let in.
+ */
 async function start() {
   await loadTexts(["common"]);
   render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
@@ -22,8 +29,13 @@ async function start() {
   while (session.peek() === undefined) {
     try {
       await resume();
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      unknownBy.value = null;
+    } catch (failure) {
+      const problem = problemOf(failure);
+      const lost = problem.code === "offline";
+      unknownBy.value = lost ? null : problem;
+      if (lost || problem.status >= 500) await new Promise((resolve) => setTimeout(resolve, lost ? AGAIN_MS : LATER_MS));
+      else session.value = null;
     }
   }
 }
@@ -31,11 +43,12 @@ async function start() {
 function App() {
   const user = session.value;
   const { path } = place.value;
+  const first = user && areasAllowed()[0];
   useEffect(() => {
-    const first = user && areasAllowed()[0];
     if (first && path === "") replace(first.path);
   }, [user, path]);
   if (!user) return html`<${SignIn} waiting=${user === undefined} />`;
+  if (!first && path === "") return html`<${Frame}><${NotAllowed} scopes=${["coupon-sets:read"]} /><//>`;
   const now = shown.value;
   return html`<${Frame}>${now && path !== "" ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
 }
@@ -69,5 +82,10 @@ function NotAllowed({ scopes }) {
     <//>
   `;
 }
+
+// A link that is pasted where the dashboard is open changes no more than the end of the address, so nothing would be loaded.
+addEventListener("hashchange", () => {
+  if (hasLink()) reload();
+});
 
 void start();

@@ -1,14 +1,16 @@
 /** What stands around every screen: the bar at the top, the navigation, and what is told about the connection. */
 import { html } from "htm/preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 
 import { href } from "./address.js";
 import { online, problemOf } from "./api.js";
 import { t, useLanguage } from "./i18n.js";
 import { Button } from "./parts/button.js";
+import { Confirm } from "./parts/dialog.js";
 import { Choice, Select } from "./parts/field.js";
 import { Icon } from "./parts/icon.js";
 import { Popup } from "./parts/menu.js";
+import { titleOf } from "./parts/problem.js";
 import { Toasts, toast } from "./parts/toast.js";
 import { go, shown } from "./router.js";
 import { can, session, signOut } from "./session.js";
@@ -71,25 +73,38 @@ export function Connection() {
 
 function UserMenu() {
   const user = session.value;
+  const [asked, setAsked] = useState(false);
   if (!user) return null;
-  const leave = async () => {
+  /** @param {() => void} close */
+  const leave = async (close) => {
+    // Whatever asks before the window is closed has something that would be lost here too.
+    const unfinished = !dispatchEvent(new Event("beforeunload", { cancelable: true }));
+    if (unfinished) {
+      close();
+      return setAsked(true);
+    }
     try {
       await signOut();
     } catch (failure) {
-      toast(t("common.notSignedOut", { why: problemOf(failure).title || t("common.offline") }), "bad");
+      toast(t("common.notSignedOut", { why: titleOf(problemOf(failure)) }), "bad");
     }
   };
   const title = html`<span class="who"><${Icon} name="contact" /><span>${user.tenantName}</span><${Icon} name="down" /></span>`;
   return html`
     <${Popup} label=${t("common.user")} title=${title}>
-      ${() => html`
+      ${(/** @type {() => void} */ close) => html`
         <div class="user">
           <p><strong>${user.tenantName}</strong><br /><span class="soft">${t("common.signedInWith", { key: user.keyName })}</span></p>
           <${Preferences} />
-          <${Button} icon="signOut" onClick=${leave}>${t("common.signOut")}<//>
+          <${Button} icon="signOut" onClick=${() => leave(close)}>${t("common.signOut")}<//>
         </div>
       `}
     <//>
+    ${asked && html`
+      <${Confirm} danger title=${t("common.signOut.title")} action=${t("common.signOut")} onConfirm=${signOut} onClose=${() => setAsked(false)}>
+        <p>${t("common.signOut.unfinished")}</p>
+      <//>
+    `}
   `;
 }
 

@@ -11,6 +11,20 @@ export const session = signal(/** @type {Session | null | undefined} */ (undefin
 /** Why nobody is signed in, for the screen that asks for the key. */
 export const signedOutBy = signal(/** @type {"expiry" | "link" | null} */ (null));
 
+/** Why it is not known who is signed in: what the service said when it was asked. */
+export const unknownBy = signal(/** @type {Problem | null} */ (null));
+
+/** All tabs of a browser have one cookie, so who signs in or out in one of them does so in all. Nothing of a key is told here. */
+const tabs = new BroadcastChannel("couponry.session");
+tabs.addEventListener("message", compare);
+// A tab that was asleep, or in a browser that keeps its tabs apart, was told of nothing.
+document.addEventListener("visibilitychange", compare);
+
+function compare() {
+  // What cannot be known now is found out when somebody looks here again.
+  if (!document.hidden && session.peek() !== undefined) resume().catch(() => {});
+}
+
 onUnauthorized(() => {
   if (!session.peek()) return;
   session.value = null;
@@ -26,10 +40,13 @@ export function can(scope) {
   return scopes.includes("*") || scopes.includes(scope);
 }
 
-/** Asks the service who is signed in. */
+/** Asks the service who is signed in. If it is another key than before, nothing of what was loaded with that one stays. */
 export async function resume() {
   try {
-    session.value = await api.get("/v1/session");
+    const now = await api.get("/v1/session");
+    const before = session.peek();
+    if (before?.keyId !== now?.keyId) session.value = now;
+    if (before && before.keyId !== now?.keyId) location.reload();
   } catch (failure) {
     if (failure instanceof Problem && failure.status === 401) session.value = null;
     else throw failure;
@@ -40,10 +57,13 @@ export async function resume() {
 export async function signIn(proof) {
   session.value = await api.send("POST", "/v1/session", proof);
   signedOutBy.value = null;
+  unknownBy.value = null;
+  tabs.postMessage("in");
 }
 
 export async function signOut() {
   await api.send("DELETE", "/v1/session");
   signedOutBy.value = null;
   session.value = null;
+  tabs.postMessage("out");
 }

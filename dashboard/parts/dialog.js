@@ -4,7 +4,8 @@ import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hook
 import { problemOf } from "../api.js";
 import { t } from "../i18n.js";
 import { Button } from "./button.js";
-import { ProblemBox } from "./problem.js";
+import { ProblemBox, titleOf } from "./problem.js";
+import { toast } from "./toast.js";
 
 /**
  * A dialog over the page, open for as long as it is rendered. The browser keeps the focus inside, and gives it back afterwards.
@@ -13,11 +14,13 @@ import { ProblemBox } from "./problem.js";
  *   onClose: () => void,
  *   actions?: any,
  *   wide?: boolean,
+ *   busy?: boolean,
  *   onSubmit?: () => void,
  *   children: any,
- * }} props `actions` stand at its foot; with `onSubmit` the dialog is a form, whose main action is a button of type "submit"
+ * }} props `actions` stand at its foot; with `onSubmit` the dialog is a form, whose main action is a button of type "submit"; while it
+ *   is `busy` with what is told only once it cannot be closed
  */
-export function Dialog({ title, onClose, actions, wide = false, onSubmit, children }) {
+export function Dialog({ title, onClose, actions, wide = false, busy = false, onSubmit, children }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const id = useId();
   useLayoutEffect(() => {
@@ -29,7 +32,7 @@ export function Dialog({ title, onClose, actions, wide = false, onSubmit, childr
     return () => dialog?.close();
   }, []);
   const body = html`
-    <header><h2 id=${id}>${title}</h2><${Button} kind="quiet" icon="close" label=${t("common.close")} onClick=${onClose} /></header>
+    <header><h2 id=${id}>${title}</h2><${Button} kind="quiet" icon="close" label=${t("common.close")} disabled=${busy} onClick=${onClose} /></header>
     <div class="dialog-body">${children}</div>
     ${actions && html`<footer>${actions}</footer>`}
   `;
@@ -37,12 +40,14 @@ export function Dialog({ title, onClose, actions, wide = false, onSubmit, childr
   const cancel = (event) => {
     if (event.target !== element.current) return;
     event.preventDefault();
-    onClose();
+    if (!busy) onClose();
   };
   // A browser lets nobody be held in a dialog: Escape twice closes it unasked.
   /** @param {Event} event */
   const closed = (event) => {
-    if (event.target === element.current) onClose();
+    if (event.target !== element.current) return;
+    if (busy) element.current?.showModal();
+    else onClose();
   };
   /** @param {SubmitEvent} event */
   const submit = (event) => {
@@ -57,7 +62,8 @@ export function Dialog({ title, onClose, actions, wide = false, onSubmit, childr
 }
 
 /**
- * Asks before something is done that cannot be taken back. What fails is told in the dialog, which then stays.
+ * Asks before something is done that cannot be taken back. What fails is told in the dialog, which then stays, or in passing where
+ * somebody has closed it meanwhile.
  * @param {{
  *   title: string,
  *   action: string,
@@ -80,7 +86,9 @@ export function Confirm({ title, action, danger = false, disabled = false, onCon
       await onConfirm();
       if (here.current) onClose();
     } catch (failure) {
-      setProblem(problemOf(failure));
+      const problem = problemOf(failure);
+      if (!here.current) toast(titleOf(problem), "bad");
+      setProblem(problem);
       setBusy(false);
     }
   };

@@ -5,6 +5,11 @@ import { Button } from "./button.js";
 import { Copy } from "./copy.js";
 import { Icon } from "./icon.js";
 
+/** What went wrong, in a few words. @param {import("../api.js").Problem} problem */
+export function titleOf({ code, title }) {
+  return has(`common.problem.${code}`) ? t(`common.problem.${code}`) : title || t("common.problem.other");
+}
+
 /**
  * What went wrong and what can be done, with the request id that finds it in the service's log. Shows nothing for null.
  * @param {{ problem: import("../api.js").Problem | null, onRetry?: () => void }} props
@@ -12,13 +17,12 @@ import { Icon } from "./icon.js";
 export function ProblemBox({ problem, onRetry }) {
   if (!problem) return null;
   const { code, requestId } = problem;
-  const title = has(`common.problem.${code}`) ? t(`common.problem.${code}`) : problem.title || t("common.problem.other");
   const names = [...(problem.more.couponSets ?? []), ...(problem.more.workflows ?? []).map((/** @type {any} */ one) => one.name)];
   return html`
     <div class="problem" role="alert">
       <${Icon} name="warning" />
       <div>
-        <strong>${title}</strong>
+        <strong>${titleOf(problem)}</strong>
         ${problem.detail && problem.errors.length === 0 && html`<p lang="en">${problem.detail}</p>`}
         ${names.length > 0 && html`<ul>${names.map((name) => html`<li>${name}</li>`)}</ul>`}
         ${problem.errors.length > 0 && html`

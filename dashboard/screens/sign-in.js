@@ -9,10 +9,15 @@ import { SecretField } from "../parts/field.js";
 import { ProblemBox } from "../parts/problem.js";
 import { Loading } from "../parts/progress.js";
 import { replace } from "../router.js";
-import { session, signedOutBy, signIn } from "../session.js";
+import { session, signedOutBy, signIn, unknownBy } from "../session.js";
 
 const AGAIN_MS = 1_000;
 const LINK = /^#\/sign-in\/([^/?]+)$/;
+
+/** Whether the address is the link that the start of the demo prints. */
+export function hasLink() {
+  return LINK.test(location.hash);
+}
 
 /** Signs in by the link that the start of the demo prints. The token is taken out of the address before anything else can see it. */
 export async function signInByAddress() {
@@ -44,6 +49,7 @@ export function SignIn({ waiting }) {
   const submit = async (event) => {
     event.preventDefault();
     setProblem(null);
+    unknownBy.value = null;
     if (busy) return;
     if (key.trim() === "") return setFault(t("common.signIn.missing"));
     setFault("");
@@ -56,7 +62,11 @@ export function SignIn({ waiting }) {
       else setProblem(problemOf(failure));
     }
   };
-  if (waiting) return html`<main class="sign-in"><${Connection} /><${Loading} label=${t("common.loading")} /></main>`;
+  if (waiting) {
+    return html`
+      <main class="sign-in"><${Connection} /><${ProblemBox} problem=${unknownBy.value} /><${Loading} label=${t("common.loading")} /></main>
+    `;
+  }
   const notice = signedOutBy.value && session.value === null ? t(`common.signIn.${signedOutBy.value}`) : null;
   return html`
     <main class="sign-in">
@@ -68,7 +78,7 @@ export function SignIn({ waiting }) {
         <form novalidate onSubmit=${submit}>
           <${SecretField} label=${t("common.signIn.key")} hint=${t("common.signIn.hint")} fault=${fault} value=${key} onChange=${setKey}
             autocomplete="current-password" autofocus required placeholder="cpk_…" />
-          <${ProblemBox} problem=${problem} />
+          <${ProblemBox} problem=${problem ?? unknownBy.value} />
           <${Button} kind="primary" type="submit" busy=${busy}>${t("common.signIn.action")}<//>
         </form>
       </div>

@@ -1,0 +1,97 @@
+/** Who is signed in: in all tabs the same, and never unknown for ever. */
+import assert from "node:assert/strict";
+
+import { browserTest } from "./harness.js";
+import { openShop } from "./support/shop.js";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+/** @param {Page} page */
+const areas = (page) => page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts();
+
+browserTest("signing in with another key in one tab is signing in with it in all", {}, async ({ page, shop, url, open }) => {
+  await shop.newSet({ name: "Ours", type: "multiple" });
+  const other = await openShop(["coupon-sets:read"]);
+  await other.newSet({ name: "Theirs", type: "multiple" });
+  await open("#/coupon-sets");
+  await page.getByRole("link", { name: "Ours", exact: true }).waitFor();
+
+  const second = await page.context().newPage();
+  await second.goto(`${url}dashboard/`);
+  await second.getByRole("button", { name: "Flower shop" }).click();
+  await second.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
+  await second.getByLabel("API key").fill(other.key);
+  await second.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("link", { name: "Theirs", exact: true }).waitFor();
+  assert.deepEqual(await areas(page), ["Coupon sets"]);
+});
+
+browserTest("a tab that slept while another key signed in begins anew when it is looked at", {}, async ({ page, shop, open, signIn }) => {
+  await shop.newSet({ name: "Ours", type: "multiple" });
+  const other = await openShop(["coupon-sets:read"]);
+  await other.newSet({ name: "Theirs", type: "multiple" });
+  await open("#/coupon-sets");
+  await page.getByRole("link", { name: "Ours", exact: true }).waitFor();
+  await signIn(other.key);
+  await Promise.all([page.waitForEvent("load"), page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")))]);
+  await page.getByRole("link", { name: "Theirs", exact: true }).waitFor();
+  assert.deepEqual(await areas(page), ["Coupon sets"]);
+});
+
+browserTest("who is refused at the start is told why, and can sign in with another key", {}, async ({ page, shop, open, noViolations }) => {
+  const told = { status: 403, json: { code: "tenant-suspended", status: 403, title: "The tenant is suspended", requestId: "r-1" } };
+  await page.route("**/v1/session", (route) => (route.request().method() === "GET" ? route.fulfill(told) : route.continue()));
+  await open("#/coupon-sets");
+  await page.getByRole("alert").getByText("The account is suspended").waitFor();
+  await page.getByText("r-1").waitFor();
+  await noViolations();
+  await page.getByLabel("API key").fill(shop.key);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
+});
+
+browserTest("a service that is out of order at the start is told of, and asked again", { allowed: [/status of 500/] }, async ({ page, url, noViolations }) => {
+  const told = { status: 500, json: { code: "internal-error", status: 500, requestId: "r-2" } };
+  await page.route("**/v1/session", (route) => route.fulfill(told));
+  await page.goto(`${url}dashboard/`);
+  await page.getByRole("alert").getByText("Something went wrong in the service").waitFor();
+  await noViolations();
+  await page.unroute("**/v1/session");
+  await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
+  assert.equal(await page.getByLabel("API key").count(), 0);
+});
+
+browserTest("a link of the start that is pasted into an open page is followed, and leaves no trace", {}, async ({ page, open }) => {
+  await open("#/coupon-sets");
+  const sent = page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/v1/session"));
+  await page.evaluate(() => void (location.hash = "#/sign-in/once-only"));
+  assert.deepEqual((await sent).postDataJSON(), { link: "once-only" });
+  // The session that there is stays.
+  await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
+  assert.ok(!page.url().includes("once-only"));
+});
+
+browserTest("a key that may see no area is told so", { scopes: ["assignments:write"] }, async ({ page, open, noViolations }) => {
+  await open();
+  await page.getByText("Your key may not see this: it lacks the scope coupon-sets:read.").waitFor();
+  await page.getByRole("button", { name: "Flower shop" }).waitFor();
+  await noViolations();
+});
+
+browserTest("signing out asks first while something is unfinished", {}, async ({ page, open, noViolations }) => {
+  await open("#/coupon-sets");
+  await page.evaluate(() => addEventListener("beforeunload", (event) => event.preventDefault()));
+  const leave = async () => {
+    await page.getByRole("button", { name: "Flower shop" }).click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+  };
+  await leave();
+  const dialog = page.getByRole("dialog", { name: "Sign out?" });
+  await dialog.waitFor();
+  await noViolations();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await leave();
+  await dialog.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
+});
