@@ -279,3 +279,53 @@ browserTest("the settings are there in Spanish", { locale: "es-ES", theme: "dark
     await page.keyboard.press("Escape");
   }
 });
+
+browserTest("a key that is being made is shown, whatever is pressed meanwhile", {}, async ({ page, open, noViolations }) => {
+  await open("#/settings/keys");
+  let answer = () => {};
+  const asked = new Promise((resolve) => (answer = () => resolve(undefined)));
+  await page.route("**/v1/api-keys", async (route) => {
+    if (route.request().method() === "POST") await asked;
+    await route.continue();
+  });
+  await page.getByRole("button", { name: "Create key" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("Shop");
+  await dialog.getByLabel("Read all areas").check();
+  await dialog.getByRole("button", { name: "Create key" }).click();
+  for (const name of ["Close", "Cancel"]) await dialog.getByRole("button", { name, disabled: true }).waitFor();
+  // The browser itself closes a dialog at the second Escape.
+  for (let n = 0; n < 3; n += 1) await page.keyboard.press("Escape");
+  await noViolations("a key that is being made");
+  answer();
+  await page.getByRole("heading", { name: "Key “Shop” is created" }).waitFor();
+});
+
+browserTest("who saves a workflow is told what others have changed meanwhile", {}, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  const mail = { name: "Birthday mail", state: "active", couponSetIds: [] };
+  await shop.api("PUT", "/v1/workflows/mail", mail);
+  await open("#/settings/workflows");
+  await page.getByRole("button", { name: "Birthday mail", exact: true }).click();
+  await shop.api("PUT", "/v1/workflows/mail", { ...mail, couponSetIds: [set.id] });
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("Birthday letter");
+  const save = dialog.getByRole("button", { name: "Save" });
+  await save.click();
+  await dialog.getByText("Somebody has changed this workflow while you had it open.").waitFor();
+  await noViolations();
+  assert.deepEqual((await shop.api("GET", "/v1/workflows/mail")).couponSetIds, [set.id]);
+  await save.click();
+  await dialog.waitFor({ state: "detached" });
+  const { name, couponSetIds } = await shop.api("GET", "/v1/workflows/mail");
+  assert.deepEqual([name, couponSetIds], ["Birthday letter", []]);
+});
+
+browserTest("an address with a period that there is not shows all deliveries", {}, async ({ page, shop, open }) => {
+  const { id } = await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["import.finished"] });
+  for (const since of ["soon", "1e30"]) {
+    await open(`#/settings/webhooks/${id}?since=${since}`);
+    await page.getByRole("button", { name: "Resend a period" }).click();
+    await page.getByRole("dialog").getByLabel("From").waitFor();
+  }
+});

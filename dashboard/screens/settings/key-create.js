@@ -40,12 +40,12 @@ export function CreateKey({ onClose, onCreated }) {
     `;
   }
   const actions = html`
-    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} disabled=${busy} onClick=${onClose}>${t("common.cancel")}<//>
     <${Button} kind="primary" type="submit" busy=${busy}>${t("settings.keys.create")}<//>
   `;
   const extents = ["some", "all"].map((value) => ({ value, title: t(`settings.scopes.${value}`) }));
   return html`
-    <${Dialog} wide title=${t("settings.keys.create")} onClose=${onClose} onSubmit=${create} actions=${actions}>
+    <${Dialog} wide busy=${busy} title=${t("settings.keys.create")} onClose=${onClose} onSubmit=${create} actions=${actions}>
       <div class="form" ref=${body}>
         <${ProblemBox} problem=${problem} />
         <${TextField} label=${t("settings.keys.name")} hint=${t("settings.keys.name.hint")} maxlength="200" value=${name} onChange=${setName}

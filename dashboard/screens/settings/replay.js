@@ -20,7 +20,7 @@ const DAY_S = 86_400;
  *   `filters` are those of the list, which one starts with
  */
 export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
-  const [from, setFrom] = useState(() => typedOf(Date.now() - 1000 * Number(filters.since ?? DAY_S)));
+  const [from, setFrom] = useState(() => typedOf(Date.now() - 1000 * Number(filters.since || DAY_S)));
   const [to, setTo] = useState(() => typedOf(Date.now() + 60_000));
   const [state, setState] = useState(filters.state ?? "failed");
   const [event, setEvent] = useState(filters.event ?? "");

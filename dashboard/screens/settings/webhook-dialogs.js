@@ -103,11 +103,11 @@ function Rotate({ webhook, onClose, onChanged }) {
     onChanged();
   });
   const actions = html`
-    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} disabled=${busy} onClick=${onClose}>${t("common.cancel")}<//>
     <${Button} kind="primary" busy=${busy} onClick=${rotate}>${t("webhooks.rotate.action")}<//>
   `;
   return html`
-    <${Dialog} title=${t("webhooks.rotate.title")} onClose=${onClose} actions=${actions}>
+    <${Dialog} busy=${busy} title=${t("webhooks.rotate.title")} onClose=${onClose} actions=${actions}>
       <p class="breaking soft">${webhook.url}</p>
       <ol class="steps">
         <li>${t("webhooks.rotate.first")}</li>

@@ -73,11 +73,11 @@ function Form({ title, action, initial, send, onClose }) {
     return send({ url: url.trim(), description: description.trim() || null, eventTypes: types });
   });
   const actions = html`
-    <${Button} onClick=${onClose}>${t("common.cancel")}<//>
+    <${Button} disabled=${busy} onClick=${onClose}>${t("common.cancel")}<//>
     <${Button} kind="primary" type="submit" busy=${busy}>${action}<//>
   `;
   return html`
-    <${Dialog} title=${title} onClose=${onClose} onSubmit=${save} actions=${actions}>
+    <${Dialog} busy=${busy} title=${title} onClose=${onClose} onSubmit=${save} actions=${actions}>
       <div class="form" ref=${body}>
         <${ProblemBox} problem=${problem} />
         <${TextField} type="url" label=${t("webhooks.url")} hint=${t("webhooks.url.hint")} placeholder="https://" maxlength="2000" spellcheck=${false}

@@ -107,8 +107,9 @@ function Trouble({ webhook, onEnable }) {
  *   asked which period to send again
  */
 function Deliveries({ webhook, query, replaying, onReplayed }) {
-  const { state, event, since } = query;
-  const from = useMemo(() => (Number(since) > 0 ? new Date(Date.now() - 1000 * Number(since)).toISOString() : undefined), [since]);
+  const { state, event } = query;
+  const since = PERIODS.includes(query.since) ? query.since : "";
+  const from = useMemo(() => (since ? new Date(Date.now() - 1000 * Number(since)).toISOString() : undefined), [since]);
   const list = useList(path`/v1/webhooks/${webhook.id}/deliveries`, { state, eventType: event, from });
   usePolling(list.refresh, list.rows.length > LONG_LIST ? 4 * REFRESH_MS : REFRESH_MS);
   const [open, setOpen] = useState(/** @type {string | null} */ (null));
@@ -128,7 +129,7 @@ function Deliveries({ webhook, query, replaying, onReplayed }) {
         onChange=${(/** @type {string} */ wanted) => change({ state: wanted })} />
       <${Select} label=${t("webhooks.event")} hideLabel value=${event ?? ""} options=${events}
         onChange=${(/** @type {string} */ wanted) => change({ event: wanted })} />
-      <${Select} label=${t("webhooks.period")} hideLabel value=${since ?? ""}
+      <${Select} label=${t("webhooks.period")} hideLabel value=${since}
         options=${PERIODS.map((value) => ({ value, title: t(`webhooks.period.${value || "all"}`) }))}
         onChange=${(/** @type {string} */ wanted) => change({ since: wanted })} />
     </div>
@@ -138,6 +139,6 @@ function Deliveries({ webhook, query, replaying, onReplayed }) {
     ${opened && html`
       <${DeliveryDetails} webhook=${webhook} delivery=${opened} onClose=${() => setOpen(null)} onReplayed=${list.refresh} />
     `}
-    ${replaying && html`<${ReplayPeriod} webhook=${webhook} filters=${query} onClose=${onReplayed} onReplayed=${list.refresh} />`}
+    ${replaying && html`<${ReplayPeriod} webhook=${webhook} filters=${{ ...query, since }} onClose=${onReplayed} onReplayed=${list.refresh} />`}
   `;
 }

@@ -7,6 +7,7 @@ import { t } from "../../i18n.js";
 import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
 import { Select, TextField } from "../../parts/field.js";
+import { Icon } from "../../parts/icon.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { SetName } from "../../parts/set-name.js";
 import { SetPicker } from "../../parts/set-picker.js";
@@ -29,11 +30,21 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
   const [name, setName] = useState(workflow?.name ?? "");
   const [state, setState] = useState(/** @type {string} */ (workflow?.state ?? "active"));
   const [sets, setSets] = useState(workflow?.couponSetIds ?? []);
+  // What the person has seen of it: all of it is replaced, so what others have put there since must not go unseen.
+  const [seen, setSeen] = useState(workflow);
+  const overtaken = workflow && seen && contentOf(seen) !== contentOf(workflow);
   const { busy, body, tried, submit, fault, problem } = useForm(["/name", "/state", "/couponSetIds"]);
   const taken = !workflow && known.some((other) => other.id === id.trim());
   const missing = (/** @type {string} */ typed) => (tried && typed.trim() === "" ? t("common.required") : null);
   const save = () => submit(id.trim() !== "" && name.trim() !== "" && !taken, async () => {
-    const saved = await api.send("PUT", path`/v1/workflows/${id.trim()}`, { name: name.trim(), state, couponSetIds: sets });
+    const wanted = { name: name.trim(), state, couponSetIds: sets };
+    if (seen) {
+      const now = await api.get(path`/v1/workflows/${seen.id}`);
+      setSeen(now);
+      // What is wanted may be there already, where the answer to it was lost.
+      if (![seen, wanted].map(contentOf).includes(contentOf(now))) return onSaved();
+    }
+    const saved = await api.send("PUT", path`/v1/workflows/${id.trim()}`, wanted);
     toast(t("settings.workflows.saved", { name: saved.name }));
     onSaved();
     onClose();
@@ -47,6 +58,9 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
     <${Dialog} title=${t(workflow ? "settings.workflows.edit" : "settings.workflows.create")} onClose=${onClose} onSubmit=${save} actions=${actions}>
       <div class="form" ref=${body}>
         <${ProblemBox} problem=${problem} />
+        ${overtaken && html`
+          <p class="notice warn" role="alert"><${Icon} name="warning" /><span>${t("settings.workflows.overtaken")}</span></p>
+        `}
         <${TextField} label=${t("settings.workflows.name")} maxlength="200" value=${name} onChange=${setName}
           fault=${missing(name) ?? fault("/name")} />
         ${workflow
@@ -62,6 +76,11 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
       </div>
     <//>
   `;
+}
+
+/** @param {{ name: string, state: string, couponSetIds: string[] }} workflow */
+function contentOf({ name, state, couponSetIds }) {
+  return JSON.stringify([name, state, couponSetIds]);
 }
 
 /** @param {{ ids: string[], onChange: (ids: string[]) => void, fault?: string }} props */

@@ -94,6 +94,7 @@ export default {
   "workflows.moreSets": { one: "and {n} more", other: "and {n} more" },
   "workflows.engine": "If an engine reports this workflow too, its next report replaces what you save here.",
   "workflows.saved": "“{name}” is saved.",
+  "workflows.overtaken": "Somebody has changed this workflow while you had it open. Save again to put yours in the place of theirs, or cancel to see it first.",
   "workflows.deleted": "“{name}” is deleted.",
   "workflows.delete.title": "Delete “{name}”?",
   "workflows.delete.text": "Its coupon sets are free to be deleted again. What it has handed out stays readable. The workflow itself goes on in its engine.",

@@ -95,6 +95,7 @@ export default {
   "workflows.moreSets": { one: "y {n} más", many: "y {n} más", other: "y {n} más" },
   "workflows.engine": "Si un motor también informa de este flujo, su próximo aviso sustituirá lo que guardes aquí.",
   "workflows.saved": "Se ha guardado «{name}».",
+  "workflows.overtaken": "Alguien ha cambiado este flujo mientras lo tenías abierto. Guarda de nuevo para sustituir sus cambios por los tuyos, o cancela para verlos antes.",
   "workflows.deleted": "Se ha eliminado «{name}».",
   "workflows.delete.title": "¿Eliminar «{name}»?",
   "workflows.delete.text": "Sus conjuntos se podrán eliminar de nuevo. Lo que ha entregado se puede seguir consultando. El flujo en sí continúa en su motor.",
