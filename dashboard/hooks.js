@@ -77,7 +77,9 @@ export function useList(path, query = {}) {
       const { rows, next } = work.current.state;
       if (!next) return {};
       const page = await pageWithRows(next, signal);
-      return { rows: [...rows, ...page.rows], next: page.next };
+      // In a list that is sorted by what changes, a row may have moved from one page to the next.
+      const known = new Set(rows.map(({ id }) => id));
+      return { rows: [...rows, ...page.rows.filter(({ id }) => id === undefined || !known.has(id))], next: page.next };
     });
   }, []);
 

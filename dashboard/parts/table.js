@@ -45,7 +45,8 @@ export function Table({
   const { from, to, pitch } = useRowsInSight(box, rows.length);
   useEffect(() => {
     if (more && to + SPARE >= rows.length) onMore?.();
-  }, [more, to, rows.length]);
+    // New rows may be as many as before, when those after them could not be loaded.
+  }, [more, to, rows]);
   useFocusKept(box);
   if (rows.length === 0) return loading ? html`<${Loading} label=${t("common.loading")} />` : empty;
   return html`

@@ -111,6 +111,8 @@ function useTyped(query) {
  * @param {Record<string, string>} changed
  */
 function change(changed) {
+  // Somebody may have gone elsewhere meanwhile, where the next screen is still loading.
+  if (place.peek().path !== "/coupon-sets") return;
   const { new: _new, find: _find, ...kept } = place.peek().query;
   const query = { ...kept, ...changed };
   replace("/coupon-sets", { ...query, sort: query.sort === NEWEST ? "" : query.sort });
