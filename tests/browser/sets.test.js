@@ -226,3 +226,17 @@ browserTest("the language is changed at once and kept", { locale: "es-ES" }, asy
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
   assert.equal(await page.locator("html").getAttribute("lang"), "en");
 });
+
+browserTest("who changes a set undoes nothing that others change meanwhile", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/coupon-sets/${set.id}`);
+  await page.getByRole("button", { name: "Edit" }).click();
+  await shop.api("PATCH", `/v1/coupon-sets/${set.id}`, { validForDays: 7, name: "Name day" });
+  await page.getByRole("dialog", { name: /Name day/ }).waitFor();
+  await page.getByText("More settings").click();
+  await page.getByLabel("Warn when so many are left").fill("3");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  const { name, validForDays, lowStockThreshold } = await shop.api("GET", `/v1/coupon-sets/${set.id}`);
+  assert.deepEqual([name, validForDays, lowStockThreshold], ["Name day", 7, 3]);
+});

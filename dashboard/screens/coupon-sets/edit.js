@@ -15,7 +15,9 @@ import { SetFields } from "./fields.js";
  * @param {{ set: any, onClose: () => void, onSaved: (set: any) => void }} props
  */
 export function EditSet({ set, onClose, onSaved }) {
-  const [draft, setDraft] = useState(() => draftOf(set));
+  // The page goes on asking for the set, and what others change meanwhile is no change of this person.
+  const [was] = useState(set);
+  const [draft, setDraft] = useState(() => draftOf(was));
   const [faults, setFaults] = useState(/** @type {Record<string, string>} */ ({}));
   const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));
   const [busy, setBusy] = useState(false);
@@ -24,7 +26,7 @@ export function EditSet({ set, onClose, onSaved }) {
     setFaults(found);
     setProblem(null);
     if (Object.keys(found).length > 0 || busy) return;
-    const patch = patchOf(set, draft);
+    const patch = patchOf(was, draft);
     if (Object.keys(patch).length === 0) return onClose();
     setBusy(true);
     try {
