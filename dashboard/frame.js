@@ -31,6 +31,7 @@ export function areasAllowed() {
 
 /** @param {{ children: any }} props */
 export function Frame({ children }) {
+  const [asked, setAsked] = useState(false);
   useEffect(() => {
     addEventListener("keydown", slash);
     return () => removeEventListener("keydown", slash);
@@ -42,7 +43,7 @@ export function Frame({ children }) {
       ${can("coupon-sets:read") && html`
         <${Button} kind="quiet" icon="search" class="find" onClick=${find}>${t("common.find")}<kbd aria-hidden="true">/</kbd><//>
       `}
-      <${UserMenu} />
+      <${UserMenu} onUnfinished=${() => setAsked(true)} />
     </header>
     <nav class="areas" aria-label=${t("common.navigation")}>
       ${areasAllowed().map(({ area, path, icon }) => html`
@@ -52,6 +53,11 @@ export function Frame({ children }) {
       `)}
     </nav>
     <main id="main" tabindex="-1"><${Connection} />${children}</main>
+    ${asked && html`
+      <${Confirm} danger title=${t("common.signOut.title")} action=${t("common.signOut")} onConfirm=${signOut} onClose=${() => setAsked(false)}>
+        <p>${t("common.signOut.unfinished")}</p>
+      <//>
+    `}
     <${Toasts} />
   `;
 }
@@ -71,9 +77,9 @@ export function Connection() {
   return html`<div class="connection" role="status">${!online.value && html`<${Icon} name="warning" /><span>${t("common.offline")}</span>`}</div>`;
 }
 
-function UserMenu() {
+/** @param {{ onUnfinished: () => void }} props asks before something is lost by signing out */
+function UserMenu({ onUnfinished }) {
   const user = session.value;
-  const [asked, setAsked] = useState(false);
   if (!user) return null;
   /** @param {() => void} close */
   const leave = async (close) => {
@@ -81,7 +87,7 @@ function UserMenu() {
     const unfinished = !dispatchEvent(new Event("beforeunload", { cancelable: true }));
     if (unfinished) {
       close();
-      return setAsked(true);
+      return onUnfinished();
     }
     try {
       await signOut();
@@ -100,11 +106,6 @@ function UserMenu() {
         </div>
       `}
     <//>
-    ${asked && html`
-      <${Confirm} danger title=${t("common.signOut.title")} action=${t("common.signOut")} onConfirm=${signOut} onClose=${() => setAsked(false)}>
-        <p>${t("common.signOut.unfinished")}</p>
-      <//>
-    `}
   `;
 }
 

@@ -64,7 +64,12 @@ export function SignIn({ waiting }) {
   };
   if (waiting) {
     return html`
-      <main class="sign-in"><${Connection} /><${ProblemBox} problem=${unknownBy.value} /><${Loading} label=${t("common.loading")} /></main>
+      <main class="sign-in">
+        <${Connection} />
+        ${unknownBy.value && html`<h1 class="unseen">${t("common.product")}</h1>`}
+        <${ProblemBox} problem=${unknownBy.value} />
+        <${Loading} label=${t("common.loading")} />
+      </main>
     `;
   }
   const notice = signedOutBy.value && session.value === null ? t(`common.signIn.${signedOutBy.value}`) : null;
