@@ -6,7 +6,7 @@ import { setTimeout as wait } from "node:timers/promises";
  * @typedef {object} Shop
  * @property {string} key what is signed in with
  * @property {(method: string, path: string, body?: any, headers?: Record<string, string>) => Promise<any>} api
- *   answers the body
+ *   answers the body; a string is sent as a list of codes, anything else as JSON
  * @property {(scopes: string[]) => Promise<any>} newKey with its secret
  * @property {(fields: object) => Promise<any>} newSet
  * @property {(set: any, codes: (string | object)[]) => Promise<any>} fill imports codes and waits for the end
@@ -20,10 +20,12 @@ export async function openShop(scopes) {
   const { COUPONRY_URL: url, COUPONRY_OPERATOR_TOKEN: operator } = process.env;
   /** @type {(bearer: string | undefined) => Shop["api"]} */
   const as = (bearer) => async (method, path, body, headers) => {
+    const isText = typeof body === "string";
+    const type = isText ? "text/plain" : "application/json";
     const answer = await fetch(url + path, {
       method,
-      headers: { Authorization: `Bearer ${bearer}`, ...(body !== undefined && { "Content-Type": "application/json" }), ...headers },
-      body: JSON.stringify(body),
+      headers: { Authorization: `Bearer ${bearer}`, ...(body !== undefined && { "Content-Type": type }), ...headers },
+      body: isText ? body : JSON.stringify(body),
     });
     const text = await answer.text();
     assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
