@@ -164,6 +164,23 @@ browserTest("keys alone are enough, and the guess can be overruled", {}, async (
   assert.deepEqual(results.map((/** @type {any} */ one) => one.code).sort(), ["A-1", "B-2"]);
 });
 
+browserTest("whoever comes back with no column for the codes sees the columns again", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf(TABLE));
+  await next(page);
+  await page.getByRole("button", { name: "Take “coupon” out" }).click();
+  assert.deepEqual(await heldBy(page, "code"), []);
+  await page.getByRole("button", { name: "Back", exact: true }).click();
+  await next(page);
+  await cardOf(page, "coupon").waitFor();
+  // Nothing was guessed anew.
+  assert.deepEqual([await heldBy(page, "code"), await heldBy(page, "expires")], [[], ["valid until"]]);
+  await page.getByLabel("What is “coupon”?").selectOption("code");
+  await send(page);
+  await page.getByRole("heading", { name: "3 codes came into Birthday" }).waitFor();
+});
+
 browserTest("a pasted list is only checked first, and then imported", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);

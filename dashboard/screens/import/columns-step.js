@@ -69,12 +69,12 @@ function useLook(from) {
     loading: true,
   });
   const [turn, setTurn] = useState(0);
-  /** The mapping that what is seen was asked with. */
+  /** The mapping that what is seen was asked with; null where nothing is seen, as after coming back to this step. */
   const asked = useRef(/** @type {import("./store.js").Mapping | null} */ (null));
   const columns = mapping.value;
   useEffect(() => {
-    // Without a code column the service would guess one again; and what was asked already would be answered the same.
-    if (columns && (!columns.code || columns === asked.current)) return undefined;
+    // Once something is seen: without a code column there is nothing new to judge, and what was asked already would be answered the same.
+    if (columns && asked.current && (!columns.code || columns === asked.current)) return undefined;
     const stop = new AbortController();
     const run = async () => {
       setState((before) => ({ ...before, loading: true }));
