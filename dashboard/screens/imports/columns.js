@@ -64,7 +64,7 @@ function Actions({ one, name, act }) {
   /** @type {(import("../../parts/menu.js").Item | false)[]} */
   const items = [
     { title: t("imports.open"), icon: "info", href: href("/imports", { ...place.value.query, import: one.id }) },
-    one.errorReportFileUrl && { title: t("imports.download"), icon: "download", href: addressOf(one.errorReportFileUrl) },
+    one.errorReportFileUrl && { title: t("imports.download"), icon: "download", href: addressOf(one.errorReportFileUrl), download: true },
     write && running && { title: t("imports.cancel"), icon: "close", onSelect: () => act("cancel", one) },
     write && canBeUndone(one) && { title: t("imports.undo"), icon: "undo", onSelect: () => act("undo", one) },
     write && !running && { title: t("imports.delete"), icon: "delete", danger: true, onSelect: () => act("delete", one) },
