@@ -17,7 +17,6 @@ import { can } from "../session.js";
 import { CancelImport, DeleteImport, UndoImport } from "./imports/actions.js";
 import { columnsOf } from "./imports/columns.js";
 import { ImportDetails } from "./imports/details.js";
-import { useSetNames } from "./imports/set-names.js";
 import { isRunning } from "./imports/state.js";
 import { Waiting } from "./imports/waiting.js";
 
@@ -34,10 +33,8 @@ export default function Imports({ query }) {
   const { import: open, ...filter } = query;
   const list = useList("/v1/imports", { couponSetId: query.set, status: query.status });
   usePolling(list.refresh, list.rows.some(isRunning) ? OFTEN_MS : SELDOM_MS);
-  const names = useSetNames([...new Set(list.rows.map((one) => one.couponSetId))]);
   const [asking, setAsking] = useState(/** @type {{ act: keyof typeof DIALOGS, one: any } | null} */ (null));
   const [changed, setChanged] = useState(0);
-  const nameOf = (/** @type {any} */ one) => (can("coupon-sets:read") ? names.get(one.couponSetId) : one.couponSetId);
   const done = () => {
     setChanged(changed + 1);
     void list.refresh();
@@ -62,11 +59,10 @@ export default function Imports({ query }) {
           onChange=${(/** @type {string} */ status) => replace("/imports", { ...filter, status })} />
       </div>
       <${ProblemBox} problem=${list.problem} onRetry=${list.refresh} />
-      <${Table} fill label=${t("imports.title")} columns=${columnsOf(nameOf, ask)} rows=${list.rows} more=${list.more} loading=${list.loading}
+      <${Table} fill label=${t("imports.title")} columns=${columnsOf(ask)} rows=${list.rows} more=${list.more} loading=${list.loading}
         onMore=${list.loadMore} empty=${!list.problem && nothing} />
       ${open && html`
-        <${ImportDetails} key=${open} id=${open} changed=${changed} nameOf=${nameOf} onAct=${ask}
-          onClose=${() => replace("/imports", filter)} />
+        <${ImportDetails} key=${open} id=${open} changed=${changed} onAct=${ask} onClose=${() => replace("/imports", filter)} />
       `}
       ${asking && Asked && html`<${Asked} one=${asking.one} onClose=${() => setAsking(null)} onDone=${done} />`}
     <//>

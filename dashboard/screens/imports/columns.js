@@ -6,21 +6,21 @@ import { dateTime, number, percent } from "../../format.js";
 import { t } from "../../i18n.js";
 import { Badge } from "../../parts/badge.js";
 import { Menu } from "../../parts/menu.js";
+import { useSetName } from "../../parts/set-name.js";
 import { Time } from "../../parts/time.js";
 import { place } from "../../router.js";
 import { can } from "../../session.js";
 import { canBeUndone, isRunning, stateOf } from "./state.js";
 
 /**
- * @param {(one: any) => string | null | undefined} nameOf
  * @param {(act: "cancel" | "undo" | "delete", one: any) => void} act
  * @returns {import("../../parts/table.js").Column[]}
  */
-export function columnsOf(nameOf, act) {
+export function columnsOf(act) {
   /** @type {(id: string) => import("../../parts/table.js").Column} */
   const count = (id) => ({ id, title: t(`imports.${id}`), align: "end", cell: (one) => (isRunning(one) && id !== "total" ? "–" : number(one[id])) });
   return [
-    { id: "set", title: t("imports.fact.set"), main: true, cell: (one) => html`<${Name} one=${one} name=${nameOf(one)} />` },
+    { id: "set", title: t("imports.fact.set"), main: true, cell: (one) => html`<${Name} one=${one} />` },
     { id: "state", title: t("imports.state"), cell: (one) => html`<${State} one=${one} />` },
     count("total"),
     count("success"),
@@ -28,19 +28,21 @@ export function columnsOf(nameOf, act) {
     count("duplicates"),
     { id: "origin", title: t("imports.fact.origin"), cell: (one) => t(`imports.origin.${one.origin}`) },
     { id: "when", title: t("imports.fact.createdAt"), cell: (one) => html`<${Time} at=${one.createdAt} as="ago" />` },
-    { id: "menu", title: t("imports.actions"), bare: true, cell: (one) => html`<${Actions} one=${one} name=${nameOf(one)} act=${act} />` },
+    { id: "menu", title: t("imports.actions"), bare: true, cell: (one) => html`<${Actions} one=${one} act=${act} />` },
   ];
 }
 
-/** @param {string | null | undefined} name */
-function shown(name) {
-  return name === null ? t("imports.deletedSet") : (name ?? "…");
+/** What the set of an import is called. @param {any} one */
+function useShownName(one) {
+  const name = useSetName(one.couponSetId);
+  return name === null ? t("common.deletedSet") : (name ?? "…");
 }
 
-/** @param {{ one: any, name: string | null | undefined }} props */
-function Name({ one, name }) {
-  const title = t("imports.rowTitle", { name: shown(name), when: dateTime(one.createdAt) });
-  return html`<a class="row-link" href=${href("/imports", { ...place.value.query, import: one.id })} aria-label=${title} title=${title}>${shown(name)}</a>`;
+/** @param {{ one: any }} props */
+function Name({ one }) {
+  const name = useShownName(one);
+  const title = t("imports.rowTitle", { name, when: dateTime(one.createdAt) });
+  return html`<a class="row-link" href=${href("/imports", { ...place.value.query, import: one.id })} aria-label=${title} title=${title}>${name}</a>`;
 }
 
 /** @param {{ one: any }} props */
@@ -57,8 +59,9 @@ function State({ one }) {
   `;
 }
 
-/** @param {{ one: any, name: string | null | undefined, act: (act: "cancel" | "undo" | "delete", one: any) => void }} props */
-function Actions({ one, name, act }) {
+/** @param {{ one: any, act: (act: "cancel" | "undo" | "delete", one: any) => void }} props */
+function Actions({ one, act }) {
+  const name = useShownName(one);
   const write = can("imports:write");
   const running = isRunning(one);
   /** @type {(import("../../parts/menu.js").Item | false)[]} */
@@ -69,5 +72,5 @@ function Actions({ one, name, act }) {
     write && canBeUndone(one) && { title: t("imports.undo"), icon: "undo", onSelect: () => act("undo", one) },
     write && !running && { title: t("imports.delete"), icon: "delete", danger: true, onSelect: () => act("delete", one) },
   ];
-  return html`<span class="row-actions"><${Menu} label=${t("imports.actionsOf", { name: shown(name), when: dateTime(one.createdAt) })} items=${items.filter(Boolean)} /></span>`;
+  return html`<span class="row-actions"><${Menu} label=${t("imports.actionsOf", { name, when: dateTime(one.createdAt) })} items=${items.filter(Boolean)} /></span>`;
 }

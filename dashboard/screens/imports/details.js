@@ -10,6 +10,7 @@ import { Copy } from "../../parts/copy.js";
 import { Dialog } from "../../parts/dialog.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Loading } from "../../parts/progress.js";
+import { SetName } from "../../parts/set-name.js";
 import { Time } from "../../parts/time.js";
 import { can } from "../../session.js";
 import { Report, RunningReport } from "./report.js";
@@ -22,12 +23,11 @@ const OFTEN_MS = 1_000;
  * @param {{
  *   id: string,
  *   changed: number,
- *   nameOf: (one: any) => string | null | undefined,
  *   onClose: () => void,
  *   onAct: (act: "cancel" | "undo" | "delete", one: any) => void,
  * }} props `changed` is another number each time that something was done to it
  */
-export function ImportDetails({ id, changed, nameOf, onClose, onAct }) {
+export function ImportDetails({ id, changed, onClose, onAct }) {
   const { value: one, problem, refresh } = useGet(path`/v1/imports/${id}`);
   usePolling(refresh, one && isRunning(one) ? OFTEN_MS : null);
   useEffect(() => {
@@ -44,19 +44,18 @@ export function ImportDetails({ id, changed, nameOf, onClose, onAct }) {
     <${Dialog} wide title=${t("imports.details")} onClose=${onClose} actions=${actions}>
       <${ProblemBox} problem=${problem} onRetry=${refresh} />
       ${!one && !problem && html`<${Loading} label=${t("common.loading")} />`}
-      ${one && html`<${Content} one=${one} name=${nameOf(one)} />`}
+      ${one && html`<${Content} one=${one} />`}
     <//>
   `;
 }
 
-/** @param {{ one: any, name: string | null | undefined }} props */
-function Content({ one, name }) {
+/** @param {{ one: any }} props */
+function Content({ one }) {
   const { word, kind } = stateOf(one);
   const { options } = one;
-  const set = name === null ? t("imports.deletedSet") : html`<a href=${path`#/coupon-sets/${one.couponSetId}`}>${name ?? one.couponSetId}</a>`;
   /** @type {[string, any][]} */
   const facts = [
-    ["set", set],
+    ["set", html`<${SetName} id=${one.couponSetId} />`],
     ["origin", t(`imports.origin.${one.origin}`)],
     ["createdAt", html`<${Time} at=${one.createdAt} />`],
     ["finishedAt", one.finishedAt && html`<${Time} at=${one.finishedAt} />`],

@@ -25,7 +25,6 @@ export default {
   actionsOf: "Actions for the import into {name}, {when}",
   rowTitle: "{name}, {when}",
   open: "Details",
-  deletedSet: "Deleted set",
   thisSet: "the set",
   "origin.api": "API",
   "origin.app": "Dashboard",

@@ -25,7 +25,6 @@ export default {
   actionsOf: "Acciones para la importación en {name}, {when}",
   rowTitle: "{name}, {when}",
   open: "Detalles",
-  deletedSet: "Conjunto eliminado",
   thisSet: "el conjunto",
   "origin.api": "API",
   "origin.app": "Panel",
