@@ -84,7 +84,7 @@ browserTest("a dropped file is imported into a new set by dragging its columns",
   assert.deepEqual(await rejected.locator("td:nth-child(2)").allInnerTexts(), ["No code", "Twice in the file", "Unreadable date"]);
   await send(page);
 
-  await page.getByRole("heading", { name: "3 codes came into Birthday <script>alert(1)</script>" }).waitFor();
+  await page.getByRole("heading", { name: "3 codes imported into Birthday <script>alert(1)</script>" }).waitFor();
   assert.deepEqual(await totals(page), [6, 3, 3, 1]);
   await noViolations("the result of an import");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
@@ -131,7 +131,7 @@ browserTest("a finger drags a column by its grip", { size: "phone", theme: "dark
   await page.locator("[data-field=attributes] .held-name").waitFor();
   assert.deepEqual(await heldBy(page, "attributes"), ["campaign"]);
   await send(page);
-  await page.getByRole("heading", { name: "3 codes came into Birthday" }).waitFor();
+  await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
 browserTest("keys alone are enough, and the guess can be overruled", {}, async ({ page, shop, open }) => {
@@ -159,7 +159,7 @@ browserTest("keys alone are enough, and the guess can be overruled", {}, async (
   await page.keyboard.type("Code");
   await page.getByRole("button", { name: "Import", exact: true }).focus();
   await page.keyboard.press("Enter");
-  await page.getByRole("heading", { name: "2 codes came into Birthday" }).waitFor();
+  await page.getByRole("heading", { name: "2 codes imported into Birthday" }).waitFor();
   const { results } = await shop.api("GET", `/v1/coupon-sets/${set.id}/coupons`);
   assert.deepEqual(results.map((/** @type {any} */ one) => one.code).sort(), ["A-1", "B-2"]);
 });
@@ -178,7 +178,7 @@ browserTest("whoever comes back with no column for the codes sees the columns ag
   assert.deepEqual([await heldBy(page, "code"), await heldBy(page, "expires")], [[], ["valid until"]]);
   await page.getByLabel("What is “coupon”?").selectOption("code");
   await send(page);
-  await page.getByRole("heading", { name: "3 codes came into Birthday" }).waitFor();
+  await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
 browserTest("a pasted list is only checked first, and then imported", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
@@ -192,17 +192,17 @@ browserTest("a pasted list is only checked first, and then imported", { size: "p
   await noViolations("a pasted list");
   await page.getByLabel("Only check the file").check();
   await page.getByRole("button", { name: "Check", exact: true }).click();
-  await page.getByRole("heading", { name: "3 codes would come in" }).waitFor();
+  await page.getByRole("heading", { name: "3 codes would be imported" }).waitFor();
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).quantity, 0);
 
   await page.getByRole("button", { name: "Import it now" }).click();
   await send(page);
-  await page.getByRole("heading", { name: "3 codes came into Birthday" }).waitFor();
+  await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
 browserTest("the same file is not imported again unless somebody means it", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
-  for (const expected of ["2 codes came into Birthday", "This file was imported before"]) {
+  for (const expected of ["2 codes imported into Birthday", "This file was imported before"]) {
     await open(`#/import?set=${set.id}`);
     await page.locator("input[type=file]").setInputFiles(fileOf("code\nA-1\nA-2\n"));
     await next(page);
@@ -210,7 +210,7 @@ browserTest("the same file is not imported again unless somebody means it", {}, 
     await page.getByRole("heading", { name: expected }).waitFor();
   }
   await page.getByRole("button", { name: "Import it again anyway" }).click();
-  await page.getByRole("heading", { name: "No code came into Birthday" }).waitFor();
+  await page.getByRole("heading", { name: "No code imported into Birthday" }).waitFor();
   await page.getByText("Already in the set").waitFor();
 });
 
@@ -269,7 +269,7 @@ browserTest("an upload that loses its connection begins again and imports once",
   await page.getByText("The upload begins again by itself.").first().waitFor();
   await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   await proxy.restore();
-  await page.getByRole("heading", { name: "60,000 codes came into Birthday" }).waitFor({ timeout: 40_000 });
+  await page.getByRole("heading", { name: "60,000 codes imported into Birthday" }).waitFor({ timeout: 40_000 });
   assert.equal((await shop.api("GET", "/v1/imports")).results.length, 1);
 });
 
@@ -286,7 +286,7 @@ browserTest("an upload can be cancelled, and what was chosen is still there", {}
   await network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
   await cardOf(page, "code").waitFor();
   await send(page);
-  await page.getByRole("heading", { name: "60,000 codes came into Birthday" }).waitFor();
+  await page.getByRole("heading", { name: "60,000 codes imported into Birthday" }).waitFor();
   await eventually("there is one import", async () => (await shop.api("GET", "/v1/imports")).results.length === 1);
 });
 

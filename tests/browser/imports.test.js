@@ -13,7 +13,7 @@ browserTest("an import is undone after a dry run", {}, async ({ page, shop, open
   await shop.api("POST", `/v1/coupon-sets/${set.id}/assignments`, { contactId: "ann" });
   await open("#/imports");
   const row = page.getByRole("row", { name: "Birthday" });
-  await row.getByText("Partly").waitFor();
+  await row.getByText("Finished with rejected rows").waitFor();
   await noViolations("the history of imports");
   await row.getByRole("link").click();
   await page.getByText("Twice in the file").waitFor();

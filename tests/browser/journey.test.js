@@ -67,7 +67,7 @@ async function createWithFile(scene, touch) {
   await scene.noViolations("the columns of a file");
 
   await page.getByRole("button", { name: "Import", exact: true }).click();
-  await page.getByText("3 codes came into Birthday").waitFor();
+  await page.getByText("3 codes imported into Birthday").waitFor();
   await scene.noViolations("the result of an import");
   for (const reason of ["Twice in the file", "Unreadable date"]) await page.getByRole("rowheader", { name: reason }).waitFor();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
@@ -95,7 +95,7 @@ async function pasteMore(scene, set) {
   await page.getByLabel("Codes", { exact: true }).and(page.locator("textarea")).fill("BDAY-0003\nBDAY-0005\nBDAY-0006\n");
   await page.getByRole("button", { name: "Next" }).click();
   await page.getByRole("button", { name: "Import", exact: true }).click();
-  await page.getByText("2 codes came into Birthday").waitFor();
+  await page.getByText("2 codes imported into Birthday").waitFor();
   await page.getByRole("rowheader", { name: "Already in the set" }).waitFor();
   await page.getByRole("link", { name: "Back to the list" }).click();
 }

@@ -9,8 +9,8 @@ export default {
   "state.queued": "En espera",
   "state.inProgress": "En curso",
   "state.finished": "Terminada",
-  "state.partly": "Parcial",
-  "state.none": "No entró nada",
+  "state.partly": "Terminada con filas rechazadas",
+  "state.none": "No se importó nada",
   "state.checked": "Solo comprobada",
   "state.undone": "Deshecha",
   "state.error": "Fallida",
@@ -67,7 +67,7 @@ export default {
   "reason.duplicateInTenant.why": "Otro conjunto tiene este código, y este solo admite códigos que no tenga ningún otro.",
   noErrors: "No se ha rechazado ninguna fila.",
   download: "Descargar las filas rechazadas",
-  "cancelled.text": "Se canceló antes de terminar. No entró ninguno de sus códigos.",
+  "cancelled.text": "Se canceló antes de terminar. No se importó ninguno de sus códigos.",
   "undone.text": {
     one: "Se deshizo: se retiró {n} código que no tenía nadie.",
     many: "Se deshizo: se retiraron {n} de códigos que no tenía nadie.",
@@ -94,7 +94,7 @@ export default {
 
   cancel: "Cancelar la importación",
   "cancel.title": "¿Cancelar esta importación?",
-  "cancel.text": "No entrará ninguno de sus códigos. Podrás volver a importarlos más tarde.",
+  "cancel.text": "No se importará ninguno de sus códigos. Podrás volver a importarlos más tarde.",
   "cancel.done": "La importación se ha cancelado.",
   undo: "Deshacer",
   "undo.title": "¿Deshacer esta importación?",
