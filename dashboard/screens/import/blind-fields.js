@@ -2,17 +2,13 @@ import { html } from "htm/preact";
 
 import { t } from "../../i18n.js";
 import { Select, TextField } from "../../parts/field.js";
+import { words } from "./store.js";
 
-/** @typedef {{ header: string, code: string, expires: string, attributes: string, sheet: string }} Words */
-
-/**
- * The columns of a workbook that is too large to be looked at, told in words.
- * @param {{ words: Words, onChange: (words: Words) => void }} props
- */
-export function BlindFields({ words, onChange }) {
+/** The columns of a workbook that is too large to be looked at, told in words. */
+export function BlindFields() {
   const field = (/** @type {"code" | "expires" | "attributes" | "sheet"} */ name) => html`
-    <${TextField} label=${t(`import.blind.${name}`)} hint=${t(`import.blind.${name}.hint`)} value=${words[name]}
-      onChange=${(/** @type {string} */ typed) => onChange({ ...words, [name]: typed })} />
+    <${TextField} label=${t(`import.blind.${name}`)} hint=${t(`import.blind.${name}.hint`)} value=${words.value[name]}
+      onChange=${(/** @type {string} */ typed) => (words.value = { ...words.peek(), [name]: typed })} />
   `;
   const headers = ["", "true", "false"].map((value) => ({ value, title: t(`import.blind.header.${value || "detect"}`) }));
   return html`
@@ -20,15 +16,15 @@ export function BlindFields({ words, onChange }) {
       <p class="notice">${t("import.blind")}</p>
       <div class="pair">
         ${field("code")}
-        <${Select} label=${t("import.blind.header")} value=${words.header} options=${headers}
-          onChange=${(/** @type {string} */ header) => onChange({ ...words, header })} />
+        <${Select} label=${t("import.blind.header")} value=${words.value.header} options=${headers}
+          onChange=${(/** @type {string} */ header) => (words.value = { ...words.peek(), header })} />
         ${field("expires")} ${field("attributes")} ${field("sheet")}
       </div>
     </section>
   `;
 }
 
-/** @param {Words} words @returns {import("../../api.js").Query} */
+/** @param {typeof words.value} said @returns {import("../../api.js").Query} */
 export function optionsOfWords({ header, code, expires, attributes, sheet }) {
   return { header, codeColumn: code.trim(), expiresAtColumn: expires.trim(), attributeColumns: attributes.trim(), sheet: sheet.trim() };
 }

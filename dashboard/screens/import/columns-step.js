@@ -14,7 +14,7 @@ import { Columns } from "./columns.js";
 import { FirstRows } from "./first-rows.js";
 import { isBlind, look, optionsOf, typeOf } from "./preview.js";
 import { HowItIsRead } from "./reading.js";
-import { checkOnly, forget, mapping, reading, source } from "./store.js";
+import { checkOnly, forget, mapping, reading, source, words } from "./store.js";
 import { upload } from "./uploads.js";
 
 /**
@@ -24,14 +24,13 @@ import { upload } from "./uploads.js";
 export function ColumnsStep({ set }) {
   const from = /** @type {import("./store.js").Source} */ (source.value);
   const { seen, problem, loading, again } = useLook(from);
-  const [words, setWords] = useState({ header: "", code: "", expires: "", attributes: "", sheet: "" });
   const [missing, setMissing] = useState(false);
   const columns = mapping.value;
   const as = columns?.as ?? "table";
 
   const send = () => {
     if (!seen?.blind && !columns?.code) return setMissing(true);
-    const options = seen?.blind ? optionsOfWords(words) : optionsOf(as, reading.peek(), columns);
+    const options = seen?.blind ? optionsOfWords(words.peek()) : optionsOf(as, reading.peek(), columns);
     start(set, from, { type: typeOf(as), options });
   };
   return html`
@@ -39,7 +38,7 @@ export function ColumnsStep({ set }) {
     ${!seen?.preview && html`<p><strong class="file-name">${from.name}</strong></p>`}
     ${problem && html`<${ProblemBox} problem=${problem} onRetry=${problem.code === "unreadable-file" ? undefined : again} />`}
     ${!seen && loading && html`<${Loading} label=${t("import.looking")} />`}
-    ${seen?.blind && html`<${BlindFields} words=${words} onChange=${setWords} />`}
+    ${seen?.blind && html`<${BlindFields} />`}
     ${seen?.preview && html`<${HowItIsRead} name=${from.name} preview=${seen.preview} />`}
     ${seen?.preview && columns && !problem && html`
       <${Columns} columns=${seen.preview.columns} list=${as === "list"} unsure=${seen.unsure} missing=${missing && !columns.code} busy=${loading} />

@@ -14,7 +14,7 @@ import { Tabs } from "../../parts/tabs.js";
 import { go, replace } from "../../router.js";
 import { can } from "../../session.js";
 import { DropZone } from "./drop-zone.js";
-import { choose, chosen, source } from "./store.js";
+import { choose, chosen, source, target } from "./store.js";
 
 /** A browser takes many seconds to put more than this into a text area. */
 const LONG = 50_000;
@@ -36,27 +36,28 @@ function pasteLong(event) {
  * @param {{ set: any }} props
  */
 export function FileStep({ set }) {
-  const [target, setTarget] = useState({ kind: can("coupon-sets:write") ? "new" : "known", name: "", id: /** @type {string | null} */ (null) });
+  const { kind: which, name, id: known } = target.value ?? { kind: can("coupon-sets:write") ? "new" : "known", name: "", id: null };
   const [faults, setFaults] = useState(/** @type {{ set?: string, codes?: string }} */ ({}));
   const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));
   const [busy, setBusy] = useState(false);
-  const isNew = target.kind === "new";
+  const isNew = which === "new";
 
   useEffect(() => {
     if (!faults.set && !faults.codes) return;
     /** @type {HTMLElement | null} */ (document.querySelector("main [aria-invalid=true], .drop.faulty button"))?.focus();
   }, [faults]);
   const next = async () => {
-    const missing = set || (isNew ? target.name.trim() : target.id) ? undefined : t(isNew ? "common.required" : "import.set.missing");
+    const missing = set || (isNew ? name.trim() : known) ? undefined : t(isNew ? "common.required" : "import.set.missing");
     const found = { set: missing, codes: source.peek() ? undefined : t(`import.missing.${chosen.peek().kind}`) };
     setFaults(found);
     setProblem(null);
     if (found.set || found.codes || busy) return;
     setBusy(true);
     try {
-      const id = set?.id ?? (isNew ? (await api.send("POST", "/v1/coupon-sets", { name: target.name.trim(), type: "multiple" })).id : target.id);
+      const id = set?.id ?? (isNew ? (await api.send("POST", "/v1/coupon-sets", { name: name.trim(), type: "multiple" })).id : known);
       // Whoever comes back finds the set chosen, and does not create it again.
       if (!set) replace("/import", { set: id });
+      target.value = null;
       go("/import", { set: id, step: "columns" });
     } catch (failure) {
       setProblem(problemOf(failure));
@@ -77,7 +78,7 @@ export function FileStep({ set }) {
               <${Button} kind="quiet" onClick=${() => replace("/import")}>${t("import.otherSet")}<//>
             </div>
           `
-        : html`<${Target} target=${target} onChange=${setTarget} fault=${faults.set ?? nameFault} />`}
+        : html`<${Target} kind=${which} name=${name} id=${known} fault=${faults.set ?? nameFault} />`}
     </section>
     <section class="card form" aria-labelledby="import-codes">
       <h2 id="import-codes">${t("import.codes")}</h2>
@@ -96,27 +97,22 @@ export function FileStep({ set }) {
   `;
 }
 
-/**
- * @param {{
- *   target: { kind: string, name: string, id: string | null },
- *   onChange: (target: { kind: string, name: string, id: string | null }) => void,
- *   fault?: string,
- * }} props
- */
-function Target({ target, onChange, fault }) {
+/** @param {{ kind: string, name: string, id: string | null, fault?: string }} props */
+function Target({ kind, name, id, fault }) {
+  const change = (/** @type {Partial<NonNullable<typeof target.value>>} */ to) => (target.value = { kind, name, id, ...to });
   const picker = html`
-    <${SetPicker} label=${t("import.set.known")} type="multiple" value=${target.id} fault=${fault}
-      onChange=${(/** @type {{ id: string } | null} */ picked) => onChange({ ...target, id: picked?.id ?? null })} />
+    <${SetPicker} label=${t("import.set.known")} type="multiple" value=${id} fault=${fault}
+      onChange=${(/** @type {{ id: string } | null} */ picked) => change({ id: picked?.id ?? null })} />
   `;
   if (!can("coupon-sets:write")) return picker;
-  const name = html`
-    <${TextField} label=${t("import.set.name")} hint=${t("import.set.name.hint")} fault=${fault} value=${target.name} maxlength="255"
-      onChange=${(/** @type {string} */ typed) => onChange({ ...target, name: typed })} />
+  const field = html`
+    <${TextField} label=${t("import.set.name")} hint=${t("import.set.name.hint")} fault=${fault} value=${name} maxlength="255"
+      onChange=${(/** @type {string} */ typed) => change({ name: typed })} />
   `;
   const options = [
-    { value: "new", title: t("import.set.new"), more: name },
+    { value: "new", title: t("import.set.new"), more: field },
     { value: "known", title: t("import.set.other"), more: picker },
   ];
-  return html`<${Choice} label=${t("import.set")} hideLabel value=${target.kind} options=${options}
-    onChange=${(/** @type {string} */ kind) => onChange({ ...target, kind })} />`;
+  return html`<${Choice} label=${t("import.set")} hideLabel value=${kind} options=${options}
+    onChange=${(/** @type {string} */ wanted) => change({ kind: wanted })} />`;
 }

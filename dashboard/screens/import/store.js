@@ -34,6 +34,11 @@ export const reading = signal(/** @type {Reading} */ ({}));
 /** Null until the columns were looked at. */
 export const mapping = signal(/** @type {Mapping | null} */ (null));
 export const checkOnly = signal(false);
+/** What is said of the columns of a workbook that is too large to be looked at. */
+const SAID_NOTHING = { header: "", code: "", expires: "", attributes: "", sheet: "" };
+export const words = signal(SAID_NOTHING);
+/** Which set, as long as that is not in the address; null until somebody says it. */
+export const target = signal(/** @type {{ kind: string, name: string, id: string | null } | null} */ (null));
 /** Where the wizard was left. */
 export const whereabouts = signal("#/import");
 
@@ -52,6 +57,7 @@ export function choose(change) {
   chosen.value = { ...chosen.peek(), ...change };
   reading.value = {};
   mapping.value = null;
+  words.value = SAID_NOTHING;
 }
 
 /** Says that something is read otherwise; its columns may then be others. @param {Reading} change */
@@ -64,6 +70,7 @@ export function read(change) {
 export function forget() {
   choose({ file: null, text: "" });
   checkOnly.value = false;
+  target.value = null;
 }
 
 /** Nobody gets to see what somebody else has chosen. */
