@@ -15,6 +15,7 @@ import { ProblemBox } from "../parts/problem.js";
 import { Loading } from "../parts/progress.js";
 import { can } from "../session.js";
 import { ColumnsStep } from "./import/columns-step.js";
+import { useNoDrop } from "./import/drop-zone.js";
 import { FileStep } from "./import/file-step.js";
 import { FollowStep } from "./import/follow-step.js";
 import { source, whereabouts } from "./import/store.js";
@@ -38,6 +39,7 @@ export default function Import({ query }) {
   useEffect(() => {
     if (!query.import) whereabouts.value = href("/import", query);
   }, [query]);
+  useNoDrop();
   const note = target && step !== "file" && t("import.into", { name: target.name });
   const content = () => {
     if (query.import) return html`<${FollowStep} known=${known} set=${target} />`;

@@ -181,6 +181,22 @@ browserTest("whoever comes back with no column for the codes sees the columns ag
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
+browserTest("a file can be dropped everywhere, and never replaces the page", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.getByRole("tab", { name: "Paste codes" }).click();
+  await drop(page, TABLE);
+  await page.getByText("birthday.csv").waitFor();
+  await next(page);
+  await cardOf(page, "coupon").waitFor();
+  const opened = await page.locator("main").evaluate((main) => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(["A-1"], "other.csv"));
+    return main.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+  });
+  assert.equal(opened, false, "the browser would open the file");
+});
+
 browserTest("a pasted list is only checked first, and then imported", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);

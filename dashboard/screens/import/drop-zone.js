@@ -11,35 +11,21 @@ const TYPES = ".csv,.tsv,.txt,.xlsx,.gz,.zip,text/csv,text/plain";
 
 /**
  * Takes one file, dropped anywhere on the page or chosen.
- * @param {{ fault?: string, onTaken: () => void }} props
+ * @param {{ over: boolean, fault: string, onFiles: (files: FileList | undefined) => Promise<void> }} props `over` while one is held over it
  */
-export function DropZone({ fault, onTaken }) {
+export function DropZone({ over, fault, onFiles }) {
   const id = useId();
-  const [over, setOver] = useState(false);
-  const [refusal, setRefusal] = useState("");
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const { file } = chosen.value;
 
-  /** @param {FileList | undefined} files */
-  const take = async (files) => {
-    const [first] = files ?? [];
-    if (!first) return;
-    const reason = files && files.length > 1 ? "many" : await refusalOf(first);
-    setRefusal(reason && t(`import.file.${reason}`));
-    if (reason) return;
-    choose({ file: first });
-    onTaken();
-  };
   /** @param {any} event */
   const picked = async ({ currentTarget }) => {
-    await take(currentTarget.files);
+    await onFiles(currentTarget.files);
     // So that the same file can be chosen again after it was removed or mended.
     currentTarget.value = "";
   };
-  useDrop(setOver, take);
-  const said = refusal || fault;
   return html`
-    <div class=${["drop", over && "over", said && "faulty"].filter(Boolean).join(" ")}>
+    <div class=${["drop", over && "over", fault && "faulty"].filter(Boolean).join(" ")}>
       <${Icon} name=${file ? "file" : "import"} />
       ${file
         ? html`<p><strong class="file-name">${file.name}</strong><br /><span class="soft number">${bytes(file.size)}</span></p>`
@@ -47,13 +33,38 @@ export function DropZone({ fault, onTaken }) {
       <div class="actions">
         <input ref=${input} type="file" id=${id} class="unseen" accept=${TYPES} tabindex="-1" aria-label=${t("import.choose")}
           onChange=${picked} />
-        <${Button} kind=${file ? "plain" : "primary"} aria-describedby=${[said && `${id}-fault`, !file && `${id}-hint`].filter(Boolean).join(" ") || undefined}
+        <${Button} kind=${file ? "plain" : "primary"} aria-describedby=${[fault && `${id}-fault`, !file && `${id}-hint`].filter(Boolean).join(" ") || undefined}
           onClick=${() => input.current?.click()}>${t(file ? "import.chooseOther" : "import.choose")}<//>
         ${file && html`<${Button} kind="quiet" onClick=${() => choose({ file: null })}>${t("import.remove")}<//>`}
       </div>
-      <div role="status">${said && html`<p class="fault" id="${id}-fault"><${Icon} name="warning" /><span>${said}</span></p>`}</div>
+      <div role="status">${fault && html`<p class="fault" id="${id}-fault"><${Icon} name="warning" /><span>${fault}</span></p>`}</div>
     </div>
   `;
+}
+
+/**
+ * Takes the file that was dropped or chosen, also while codes could be pasted.
+ * @param {() => void} onTaken
+ */
+export function useFile(onTaken) {
+  const [over, setOver] = useState(false);
+  const [refusal, setRefusal] = useState("");
+  /** @param {FileList | undefined} files */
+  const take = async (files) => {
+    const [first] = files ?? [];
+    if (!first) return;
+    const reason = files && files.length > 1 ? "many" : await refusalOf(first);
+    setRefusal(reason && t(`import.file.${reason}`));
+    // Where it is refused, that is told where files are chosen.
+    if (reason) {
+      if (chosen.peek().kind !== "file") choose({ kind: "file" });
+      return;
+    }
+    choose({ kind: "file", file: first });
+    onTaken();
+  };
+  useDrop(setOver, take);
+  return { over, refusal, take };
 }
 
 /** Why a file cannot be taken, or nothing. @param {File} file */
@@ -67,8 +78,27 @@ async function refusalOf(file) {
   return file.size === 0 ? "empty" : "";
 }
 
+/** A file that is dropped where none is taken would be opened by the browser, and the page with all that was chosen would be gone. */
+export function useNoDrop() {
+  useEffect(() => {
+    /** @param {DragEvent} event */
+    const refuse = (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "none";
+    };
+    // Before all others, so that whoever takes it can say so.
+    addEventListener("dragover", refuse, true);
+    addEventListener("drop", refuse, true);
+    return () => {
+      removeEventListener("dragover", refuse, true);
+      removeEventListener("drop", refuse, true);
+    };
+  }, []);
+}
+
 /**
- * A file that is dropped beside the field is meant for it as well; the browser would open it, and the page would be gone.
+ * A file that is dropped beside the field is meant for it as well.
  * @param {(over: boolean) => void} setOver
  * @param {(files: FileList | undefined) => void} take
  */
@@ -79,7 +109,7 @@ function useDrop(setOver, take) {
     /** @param {DragEvent} event */
     const over = (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
+      event.dataTransfer.dropEffect = "copy";
       setOver(true);
     };
     /** @param {DragEvent} event */
@@ -87,7 +117,6 @@ function useDrop(setOver, take) {
     /** @param {DragEvent} event */
     const drop = (event) => {
       if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
       setOver(false);
       latest.current(event.dataTransfer.files);
     };

@@ -13,7 +13,7 @@ import { SetPicker } from "../../parts/set-picker.js";
 import { Tabs } from "../../parts/tabs.js";
 import { go, replace } from "../../router.js";
 import { can } from "../../session.js";
-import { DropZone } from "./drop-zone.js";
+import { DropZone, useFile } from "./drop-zone.js";
 import { choose, chosen, source, target } from "./store.js";
 
 /** A browser takes many seconds to put more than this into a text area. */
@@ -66,6 +66,7 @@ export function FileStep({ set }) {
   };
   const nameFault = faultOf(problem, "/name") ?? (problem?.code === "name-taken" ? t("common.problem.name-taken") : undefined);
   const { kind, text } = chosen.value;
+  const { over, refusal, take } = useFile(() => setFaults({ ...faults, codes: undefined }));
   const tabs = ["file", "text"].map((id) => ({ id, title: t(`import.kind.${id}`) }));
   return html`
     <section class="card form" aria-labelledby="import-set">
@@ -84,7 +85,7 @@ export function FileStep({ set }) {
       <h2 id="import-codes">${t("import.codes")}</h2>
       <${Tabs} label=${t("import.codes")} tabs=${tabs} selected=${kind} onSelect=${(/** @type {"file" | "text"} */ wanted) => choose({ kind: wanted })}>
         ${kind === "file"
-          ? html`<${DropZone} fault=${faults.codes} onTaken=${() => setFaults({ ...faults, codes: undefined })} />`
+          ? html`<${DropZone} over=${over} fault=${refusal || (faults.codes ?? "")} onFiles=${take} />`
           : html`
               <${TextArea} label=${t("import.paste")} hint=${t("import.paste.hint")} fault=${faults.codes} value=${text} rows="10" wrap="off" spellcheck=${false}
                 class="pasted" onPaste=${pasteLong} onChange=${(/** @type {string} */ typed) => choose({ text: typed })} />
