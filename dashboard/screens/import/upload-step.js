@@ -5,6 +5,7 @@ import { t } from "../../i18n.js";
 import { Button } from "../../parts/button.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Progress } from "../../parts/progress.js";
+import { toast } from "../../parts/toast.js";
 import { go } from "../../router.js";
 import { cancelUpload, retry } from "./uploads.js";
 
@@ -16,6 +17,8 @@ export function UploadStep({ one }) {
   const { key, name, body, state, sent, problem, set } = one;
   const share = body.size ? Math.min(sent / body.size, 1) : 1;
   const cancel = () => {
+    // Nobody can tell then whether the service had it all.
+    if (state === "reading") toast(t("import.upload.late"));
     cancelUpload(key);
     go("/import", { set: set.id, step: "columns" });
   };
@@ -32,7 +35,7 @@ export function UploadStep({ one }) {
       <p class="hint">${t("import.upload.hint")}</p>
       <div class="actions">
         ${state === "failed" && problem?.code !== "file-gone" && html`<${Button} kind="primary" onClick=${() => retry(key)}>${t("import.upload.retry")}<//>`}
-        ${state !== "reading" && html`<${Button} onClick=${cancel}>${t(state === "failed" ? "import.back" : "import.upload.cancel")}<//>`}
+        <${Button} onClick=${cancel}>${t(state === "failed" ? "import.back" : "import.upload.cancel")}<//>
       </div>
     </section>
   `;

@@ -126,6 +126,7 @@ export default {
   "upload.bytes": "{sent} of {total}",
   "upload.hint": "You can look at other pages meanwhile; only keep this window open.",
   "upload.cancel": "Cancel the upload",
+  "upload.late": "The service may have read the file already. If so, you find it among the imports.",
   "upload.retry": "Try again",
   arrived: "“{name}” is uploaded and is being imported into {set}.",
 

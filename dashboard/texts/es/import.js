@@ -126,6 +126,7 @@ export default {
   "upload.bytes": "{sent} de {total}",
   "upload.hint": "Mientras tanto puedes ver otras páginas; solo mantén abierta esta ventana.",
   "upload.cancel": "Cancelar la subida",
+  "upload.late": "Puede que el servicio ya haya leído el archivo. En ese caso, lo encontrarás entre las importaciones.",
   "upload.retry": "Reintentar",
   arrived: "«{name}» se ha subido y se está importando en {set}.",
 
