@@ -27,7 +27,8 @@ const OFTEN_MS = 700;
 
 /** @param {{ query: Record<string, string> }} props */
 export default function Import({ query }) {
-  const known = useGet(query.import ? path`/v1/imports/${query.import}` : null);
+  const unseen = query.import && !can("imports:read");
+  const known = useGet(query.import && !unseen ? path`/v1/imports/${query.import}` : null);
   const running = known.value !== null && isRunning(known.value);
   usePolling(known.refresh, running ? OFTEN_MS : null);
   const setId = query.import ? known.value?.couponSetId : query.set;
@@ -42,6 +43,7 @@ export default function Import({ query }) {
   useNoDrop();
   const note = target && step !== "file" && t("import.into", { name: target.name });
   const content = () => {
+    if (unseen) return html`<${Unseen} />`;
     if (query.import) return html`<${FollowStep} known=${known} set=${target} />`;
     if (sending) return html`<${UploadStep} one=${sending} />`;
     if (set.problem) return html`<${ProblemBox} problem=${set.problem} /><div class="actions"><${OtherSet} /></div>`;
@@ -82,6 +84,17 @@ function Steps({ current }) {
         </li>
       `)}
     </ol>
+  `;
+}
+
+/** All there is to say of an upload that has arrived to a key that may not read imports. */
+function Unseen() {
+  return html`
+    <section class="card form">
+      <h2 class="step-head" tabindex="-1">${t("import.unseen")}</h2>
+      <p>${t("import.unseen.text")}</p>
+      <div class="actions"><${Button} kind="primary" href="#/import">${t("import.another")}<//></div>
+    </section>
   `;
 }
 

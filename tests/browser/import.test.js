@@ -348,6 +348,18 @@ browserTest("a key that may not read sets fills one that it knows", { scopes: ["
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 2);
 });
 
+browserTest("a key that may not read imports is told that its codes have arrived", { scopes: ["imports:write", "coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await page.locator("input[type=file]").setInputFiles(fileOf("code\nA-1\nA-2\n"));
+  await next(page);
+  await send(page);
+  await page.getByRole("heading", { name: "The service has your codes" }).waitFor();
+  assert.equal(await page.getByRole("alert").count(), 0);
+  await noViolations("an upload by a key that may not read imports");
+  await eventually("they are imported", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 2);
+});
+
 browserTest("a workbook too large to be looked at is imported by what is told of it", {}, async ({ page, open, noViolations }) => {
   const leaveAndReturn = async () => {
     await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" }).click();

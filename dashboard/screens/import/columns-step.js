@@ -9,6 +9,7 @@ import { ProblemBox } from "../../parts/problem.js";
 import { Loading } from "../../parts/progress.js";
 import { toast } from "../../parts/toast.js";
 import { go, place, replace } from "../../router.js";
+import { can } from "../../session.js";
 import { BlindFields, optionsOfWords } from "./blind-fields.js";
 import { Columns } from "./columns.js";
 import { FirstRows } from "./first-rows.js";
@@ -44,7 +45,7 @@ export function ColumnsStep({ set }) {
       <${Columns} columns=${seen.preview.columns} list=${as === "list"} unsure=${seen.unsure} missing=${missing && !columns.code} busy=${loading} />
       <${FirstRows} body=${from.body} preview=${seen.preview} columns=${columns} />
     `}
-    ${seen && !problem && html`
+    ${seen && !problem && can("imports:read") && html`
       <${Checkbox} label=${t("import.checkOnly")} hint=${t("import.checkOnly.hint")} checked=${checkOnly.value}
         onChange=${(/** @type {boolean} */ checked) => (checkOnly.value = checked)} />
     `}

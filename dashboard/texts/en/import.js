@@ -133,6 +133,8 @@ export default {
   importing: "The codes are being imported",
   checking: "The file is being checked",
   "running.hint": "You can leave this page or close the window: the import goes on. All codes arrive at once when it is finished.",
+  unseen: "The service has your codes",
+  "unseen.text": "It imports them now. Your key may not read imports, so what becomes of each row cannot be shown here.",
   toHistory: "All imports",
   "result.finished": { one: "{n} code imported into {name}", other: "{n} codes imported into {name}" },
   "result.none": "No code imported into {name}",

@@ -133,6 +133,8 @@ export default {
   importing: "Se están importando los códigos",
   checking: "Se está comprobando el archivo",
   "running.hint": "Puedes salir de esta página o cerrar la ventana: la importación sigue. Todos los códigos llegan a la vez cuando termina.",
+  unseen: "El servicio tiene tus códigos",
+  "unseen.text": "Los está importando. Tu clave no puede leer importaciones, así que aquí no se puede mostrar qué pasa con cada fila.",
   toHistory: "Todas las importaciones",
   "result.finished": { one: "Se ha importado {n} código en {name}", many: "Se han importado {n} de códigos en {name}", other: "Se han importado {n} códigos en {name}" },
   "result.none": "No se ha importado ningún código en {name}",
