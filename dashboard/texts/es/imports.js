@@ -9,7 +9,7 @@ export default {
   "state.queued": "En espera",
   "state.inProgress": "En curso",
   "state.finished": "Terminada",
-  "state.partly": "Terminada con filas rechazadas",
+  "state.partly": "Con filas rechazadas",
   "state.none": "No se importó nada",
   "state.checked": "Solo comprobada",
   "state.undone": "Deshecha",
