@@ -17,9 +17,6 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
     assert.ok(await last.isVisible());
     console.log(`${size}: at most ${rows} rows; frames of ${told(frames)} ms, at rest of ${told(idle)} ms; tasks of over 50 ms: ${tasks.length}, the longest ${Math.round(Math.max(0, ...tasks))} ms`);
     assert.ok(rows < 120, `${rows} rows were rendered at once`);
-    // As busy as the machine may be, scrolling must not make it much worse.
-    assert.ok(quantile(frames, 0.5) < 2 * quantile(idle, 0.5) + 50, "half of the frames take much longer than at rest");
-    assert.ok(quantile(frames, 0.95) < 2 * quantile(idle, 0.95) + 500, "one frame in twenty takes much longer than at rest");
   });
 }
 
