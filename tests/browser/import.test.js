@@ -332,6 +332,8 @@ browserTest("nobody sees what somebody else has chosen", {}, async ({ page, shop
   await page.getByText("birthday.csv").waitFor();
   await page.getByRole("button", { name: "Flower shop" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
+  // What was chosen would be lost, so it is asked about.
+  await page.getByRole("dialog", { name: "Sign out?" }).getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("API key").fill((await shop.newKey(["*"])).key);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByText("Drop a file here").waitFor();
