@@ -42,7 +42,7 @@ export function CodeLink({ code }) {
  * Which workflow asked, and where in it.
  * @param {{ assignment: any, names: Map<string, string> }} props
  */
-export function Asker({ assignment, names }) {
+function Asker({ assignment, names }) {
   const { workflowId, nodeId, executionId } = assignment;
   const details = [workflowId, nodeId, executionId].filter(Boolean).join(" · ");
   if (!details) return "–";

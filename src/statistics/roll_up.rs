@@ -1,7 +1,7 @@
 //! The roll-up: writes down how each set stood at each quarter of an hour, a portion of its ledger at a time.
 //!
-//! No answer depends on its pace but by the time that it takes. It changes nothing of a set's own rows and waits for nobody:
-//! what another replica is rolling up is skipped.
+//! No answer depends on its pace but by the time that it takes, and by a refusal where that would be too long. It changes
+//! nothing of a set's own rows and waits for nobody: what another replica is rolling up is skipped.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What was found in the database lately: keys, and the sessions that stand for them.
 //!
-//! Each finding is remembered for `KEY_LIFETIME`, so what has ended is refused by every replica after that time at the
+//! Each finding is remembered for `LIFETIME`, so what has ended is refused by every replica after that time at the
 //! latest, and at once by the replica that was told.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::database::ACQUIRE_TIMEOUT;
 use crate::error::Error;
 
 /// How long another replica may go on accepting what was revoked.
-const KEY_LIFETIME: Duration = Duration::from_secs(1);
+const LIFETIME: Duration = Duration::from_secs(1);
 /// How many are remembered before the stale ones are dropped.
 const SWEEP_AT: usize = 10_000;
 /// Look-ups that can go on at once, unless chance puts two into one stripe.
@@ -67,7 +67,7 @@ impl<K: Copy + Eq + Hash, T> Known<K, T> {
         };
         let mut known = self.found.write().expect("no holder of this lock panics");
         if known.len() >= SWEEP_AT {
-            known.retain(|_, (at, _)| at.elapsed() < KEY_LIFETIME);
+            known.retain(|_, (at, _)| at.elapsed() < LIFETIME);
         }
         if self.generation.load(Ordering::SeqCst) == generation {
             known.insert(id, (asked, Arc::clone(&found)));
@@ -79,7 +79,7 @@ impl<K: Copy + Eq + Hash, T> Known<K, T> {
         let known = self.found.read().expect("no holder of this lock panics");
         known
             .get(&id)
-            .filter(|(at, _)| at.elapsed() < KEY_LIFETIME)
+            .filter(|(at, _)| at.elapsed() < LIFETIME)
             .map(|(_, found)| Arc::clone(found))
     }
 

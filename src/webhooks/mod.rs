@@ -2,7 +2,8 @@
 //!
 //! Events wait in `webhook_deliveries`. Who writes them there moves the webhook's `next_due_at` forward in the same
 //! transaction, without a condition, so that the row is locked; `sender` claims the endpoints that are due and makes the
-//! first attempts of each set in the order of `delivery_no`. `courier` makes one attempt, `sign` signs it, and `message` renders what is told.
+//! first attempts of each set in the order of `delivery_no`. `courier` makes one attempt, `sign` signs it, and `message`
+//! renders what is told.
 
 mod cleaner;
 pub(crate) mod courier;

@@ -1,8 +1,9 @@
 //! The sender: each replica serves endpoints that are due, each by one sender at a time.
 //!
 //! A turn serves one endpoint for some seconds: the first attempts of each set one after another in their order, those of
-//! some sets beside each other, and beside them the retries that are due. What came of them is noted at the end of the turn, all at once. A sender that dies in between has
-//! noted nothing, so what it sent is sent again: at least once, always with the same id.
+//! some sets beside each other, and beside them the retries that are due. What came of them is noted at the end of the
+//! turn, all at once. A sender that dies in between has noted nothing, so what it sent is sent again: at least once, always
+//! with the same id.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -121,7 +121,7 @@ function Sample({ line }) {
  * @param {number} left
  * @param {string} createdAt before which there was no set
  */
-export function stockData(series, forecast, left, createdAt) {
+function stockData(series, forecast, left, createdAt) {
   const now = Math.floor(Date.now() / 1000);
   const past = series.map(({ to }) => Math.min(Date.parse(to) / 1000, now));
   const last = past[past.length - 1];

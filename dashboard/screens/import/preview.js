@@ -2,7 +2,7 @@
 import { api } from "../../api.js";
 
 /** What the service looks at. */
-export const PART = 1024 * 1024;
+const PART = 1024 * 1024;
 
 /** Columns that say until when a code is valid, as shops call them. */
 const EXPIRY_NAME = /expir|valid|until|caduc|venc|hasta|ablauf|g[uü]ltig|scad|valab/i;
