@@ -16,7 +16,9 @@ export const online = signal(true);
 
 /** After this time an answer is not waited for any longer: the service itself gives up sooner. */
 const PATIENCE_MS = 45_000;
+/** How often is asked whether a lost service is back, and how long each answer is waited for, which a slow connection takes. */
 const ASK_AGAIN_MS = 2_000;
+const ANSWER_MS = 10_000;
 
 /** Proves that a change does not come from a form of another site, which could not send a header. */
 const PROOF = { "X-Couponry-Session": "dashboard" };
@@ -183,7 +185,7 @@ async function watch() {
   while (!online.peek()) {
     await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
     try {
-      const answer = await fetch("../healthz", { cache: "no-store", signal: AbortSignal.timeout(ASK_AGAIN_MS) });
+      const answer = await fetch("../healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
       online.value = answer.ok;
     } catch {
       // It is still away.
