@@ -30,6 +30,8 @@ export default function Import({ query }) {
   const unseen = query.import && !can("imports:read");
   const known = useGet(query.import && !unseen ? path`/v1/imports/${query.import}` : null);
   const running = known.value !== null && isRunning(known.value);
+  // As long as nothing is known of it: it would lead to the result, which takes the focus, before there is one.
+  const ended = known.value !== null && !running;
   usePolling(known.refresh, running ? OFTEN_MS : null);
   const setId = query.import ? known.value?.couponSetId : query.set;
   const set = useGet(setId && can("coupon-sets:read") ? path`/v1/coupon-sets/${setId}` : null);
@@ -56,7 +58,7 @@ export default function Import({ query }) {
   };
   return html`
     <${Page} title=${t("import.title")} note=${note} back=${{ href: "#/imports", title: t("imports.title") }}>
-      <${Steps} current=${step === "upload" || running ? "import" : step} />
+      <${Steps} current=${step === "upload" || (step === "result" && !unseen && !ended) ? "import" : step} />
       ${content()}
     <//>
   `;
