@@ -4,8 +4,8 @@ import { createServer, request } from "node:http";
 /**
  * @typedef {object} Proxy
  * @property {string} url with the sub-path and a slash at its end
- * @property {() => Promise<void>} cut nobody answers any more, and what was under way is lost
- * @property {() => Promise<void>} restore
+ * @property {() => void} cut nobody answers any more, and what was under way is lost
+ * @property {() => void} restore
  * @property {() => Promise<void>} close
  */
 
@@ -29,19 +29,24 @@ export async function startProxy(target, path) {
     outgoing.on("close", () => forwarded.destroy());
     incoming.pipe(forwarded);
   });
-  /** @param {number} at */
-  const listen = (at) => new Promise((resolve) => server.listen(at, "127.0.0.1", () => resolve(undefined)));
-  const cut = () =>
-    new Promise((resolve) => {
-      server.close(() => resolve(undefined));
-      server.closeAllConnections();
-    });
-  await listen(0);
+  let isCut = false;
+  // The port is kept meanwhile: somebody else could have it when the connection comes back.
+  server.on("connection", (socket) => isCut && socket.destroy());
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
   const { port: own } = /** @type {import("node:net").AddressInfo} */ (server.address());
   return {
     url: `http://127.0.0.1:${own}${path}/`,
-    cut,
-    restore: () => listen(own),
-    close: cut,
+    cut() {
+      isCut = true;
+      server.closeAllConnections();
+    },
+    restore() {
+      isCut = false;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve(undefined));
+        server.closeAllConnections();
+      }),
   };
 }
