@@ -15,13 +15,16 @@ import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { after, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { isDeepStrictEqual } from "node:util";
 
 import { launch, program, sizes } from "./support/chromium.js";
 import { startProxy } from "./support/proxy.js";
-import { openShop } from "./support/shop.js";
+import { openShop, PATIENCE_MS } from "./support/shop.js";
 
 /** @typedef {import("playwright-core").Page} Page */
+/** @typedef {import("playwright-core").Locator} Locator */
 /** @typedef {import("./support/shop.js").Shop} Shop */
 /** @typedef {import("./support/proxy.js").Proxy} Proxy */
 
@@ -33,7 +36,8 @@ import { openShop } from "./support/shop.js";
  * @property {string[] | null} [scopes] of the key that is signed in with, `["*"]` if nothing is said; null to sign nobody in
  * @property {string} [through] the sub-path of a proxy before the service, such as "/shop/coupons", or "" for none; it can cut the connection
  * @property {RegExp[]} [allowed] errors in the console that belong to the test
- * @property {number} [timeout] in milliseconds
+ * @property {boolean} [unseen] nobody looks at the page, so that it asks for nothing again by itself
+ * @property {number} [timeout] in milliseconds, five minutes if nothing is said: it is there to end what hangs
  *
  * @typedef {object} Scene
  * @property {Page} page
@@ -41,6 +45,7 @@ import { openShop } from "./support/shop.js";
  * @property {string} url where the service is for the browser, with a slash at its end
  * @property {(route?: string) => Promise<void>} open shows a screen, such as "#/coupon-sets", by loading the page anew
  * @property {(key: string) => Promise<void>} signIn makes the session of another key, without the screen for it
+ * @property {(text: string) => Promise<unknown>} said waits until this was said in passing, be it gone again by now
  * @property {(what?: string) => Promise<void>} noViolations by axe-core, against WCAG 2.2 AA and its best practices
  * @property {Proxy} proxy
  */
@@ -77,7 +82,7 @@ export function chromiumOf() {
  */
 export function browserTest(name, options, body) {
   const skip = process.env.REQUIRE_BROWSER === "1" ? undefined : lacks;
-  test(name, { skip, timeout: options.timeout ?? 60_000 }, async () => {
+  test(name, { skip, timeout: options.timeout ?? 300_000 }, async () => {
     assert.equal(lacks, undefined);
     const proxy = await startProxy(/** @type {string} */ (process.env.COUPONRY_URL), options.through ?? "");
     const url = options.through !== undefined ? proxy.url : `${process.env.COUPONRY_URL}/`;
@@ -88,9 +93,11 @@ export function browserTest(name, options, body) {
       timezoneId: "Europe/Madrid",
       reducedMotion: "reduce",
     });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(PATIENCE_MS);
     const page = await context.newPage();
     const faults = watch(page, url, options.allowed ?? []);
+    await page.addInitScript(listen);
+    if (options.unseen) await page.addInitScript(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
     const shop = await openShop(options.scopes ?? ["*"]);
     const signIn = async (/** @type {string} */ key) => {
       const answer = await context.request.post(`${url}v1/session`, { data: { key } });
@@ -102,9 +109,11 @@ export function browserTest(name, options, body) {
       await page.goto(`${url}dashboard/${route}`);
       await page.locator("h1").waitFor();
     };
+    const said = (/** @type {string} */ text) =>
+      page.waitForFunction((text) => /** @type {any} */ (globalThis).said.some((/** @type {string} */ one) => one.includes(text)), text);
     try {
       if (options.scopes !== null) await signIn(shop.key);
-      await body({ page, shop, url, open, signIn, proxy, noViolations: (what) => noViolations(page, what) });
+      await body({ page, shop, url, open, signIn, proxy, said, noViolations: (what) => noViolations(page, what) });
       assert.deepEqual(faults, [], "the page had faults");
     } catch (failure) {
       mkdirSync(pictures, { recursive: true });
@@ -148,6 +157,44 @@ function watch(page, url, allowed) {
     });
   });
   return faults;
+}
+
+/** In the page: remembers each toast that could be seen. */
+function listen() {
+  /** @type {string[]} */
+  const said = (/** @type {any} */ (globalThis).said = []);
+  new MutationObserver((records) => {
+    for (const node of records.flatMap(({ addedNodes }) => [...addedNodes])) {
+      if (node instanceof Element && node.matches(".toast") && node.checkVisibility()) said.push(node.textContent ?? "");
+    }
+  }).observe(document, { childList: true, subtree: true });
+}
+
+/**
+ * Asks the page until the answer is the wanted one: what follows from an action comes about a moment later.
+ * @template T
+ * @param {() => Promise<T>} question
+ * @param {T} wanted
+ * @param {string} [why]
+ */
+export async function comesTo(question, wanted, why) {
+  const deadline = Date.now() + PATIENCE_MS;
+  let answer = await question();
+  while (!isDeepStrictEqual(answer, wanted) && Date.now() < deadline) {
+    await wait(50);
+    answer = await question();
+  }
+  assert.deepEqual(answer, wanted, why);
+}
+
+/** Waits until something has the focus, before which no key would reach it. @param {Locator} target */
+export async function hasFocus(target) {
+  await target.and(target.page().locator(":focus")).waitFor();
+}
+
+/** Waits until nothing says any more that it loads. @param {Page} page */
+export async function loaded(page) {
+  await comesTo(() => page.getByRole("status").filter({ hasText: "Loading…" }).count(), 0);
 }
 
 /**

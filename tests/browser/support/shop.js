@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 
+/** After this time nothing is waited for any longer: far more than a machine takes that has other work too. */
+export const PATIENCE_MS = 60_000;
+
 /**
  * @typedef {object} Shop
  * @property {string} key what is signed in with
@@ -59,7 +62,7 @@ export async function openShop(scopes) {
  * @returns {Promise<T>}
  */
 export async function eventually(what, question) {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + PATIENCE_MS;
   while (Date.now() < deadline) {
     const answer = await question();
     if (answer) return answer;
