@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { launch, sizes } from "./support/chromium.js";
+import { chooseFile } from "./support/hands.js";
 import { eventually, openShop } from "./support/shop.js";
 
 const target = fileURLToPath(new URL("../../docs/screenshots/", import.meta.url));
@@ -61,11 +62,12 @@ try {
     return series.filter((/** @type {any} */ one) => one.assigned > 0).length > 20;
   });
   mkdirSync(target, { recursive: true });
-  await picture("sets", shop, "wide", "light", "#/coupon-sets");
-  await picture("sets-dark", shop, "wide", "dark", "#/coupon-sets");
+  const listed = (/** @type {import("playwright-core").Page} */ page) => page.getByRole("link", { name: "Birthday 2026", exact: true }).waitFor();
+  await picture("sets", shop, "wide", "light", "#/coupon-sets", listed);
+  await picture("sets-dark", shop, "wide", "dark", "#/coupon-sets", listed);
   await picture("statistics", shop, "wide", "light", `#/coupon-sets/${set.id}`, (page) => page.locator("canvas").first().waitFor());
   await picture("columns", shop, "wide", "light", `#/import?set=${set.id}`, toColumns);
-  await picture("phone", shop, "phone", "dark", "#/coupon-sets");
+  await picture("phone", shop, "phone", "dark", "#/coupon-sets", listed);
 } finally {
   await browser.close();
   service.kill();
@@ -122,9 +124,10 @@ function codes(start, count) {
 
 /** @param {import("playwright-core").Page} page */
 async function toColumns(page) {
-  await page.locator("input[type=file]").setInputFiles({ name: "spring.csv", mimeType: "text/csv", buffer: Buffer.from(FILE) });
+  await chooseFile(page, { name: "spring.csv", mimeType: "text/csv", buffer: Buffer.from(FILE) });
   await page.getByRole("button", { name: "Next" }).click();
   await page.locator("[data-field=code]").getByText("voucher").waitFor();
+  await page.locator(".preview").waitFor();
 }
 
 /**
@@ -133,7 +136,7 @@ async function toColumns(page) {
  * @param {"wide" | "phone"} size
  * @param {"light" | "dark"} theme
  * @param {string} route
- * @param {(page: import("playwright-core").Page) => Promise<unknown>} [act]
+ * @param {(page: import("playwright-core").Page) => Promise<unknown>} act waits until all is there that shall be seen
  */
 async function picture(name, shop, size, theme, route, act) {
   const url = process.env.COUPONRY_URL;
@@ -143,8 +146,7 @@ async function picture(name, shop, size, theme, route, act) {
   await page.goto(`${url}/dashboard/${route}`);
   await page.locator("h1").waitFor();
   await page.waitForLoadState("networkidle");
-  await act?.(page);
-  await page.waitForLoadState("networkidle");
+  await act(page);
   await page.screenshot({ path: `${target}${name}.png` });
   await context.close();
 }
