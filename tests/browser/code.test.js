@@ -23,8 +23,10 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "
 
     await spring.getByRole("button", { name: /^Actions for HELLO\/1 of bob/ }).click();
     await page.getByRole("menuitem", { name: "Void" }).click();
+    const confirm = page.getByRole("dialog").getByRole("button", { name: "Void" });
+    await confirm.waitFor();
     await noViolations("voiding");
-    await page.getByRole("dialog").getByRole("button", { name: "Void" }).click();
+    await confirm.click();
     await spring.locator(".event.void").waitFor();
     await spring.getByRole("link", { name: "ann@example.com" }).click();
     await page.getByRole("heading", { level: 1, name: "ann@example.com" }).waitFor();

@@ -1,7 +1,7 @@
 /** A set's page: statistics, assignments and codes. */
 import assert from "node:assert/strict";
 
-import { browserTest } from "./harness.js";
+import { browserTest, comesTo, hasFocus } from "./harness.js";
 import { eventually } from "./support/shop.js";
 
 /** @typedef {import("./harness.js").Scene} Scene */
@@ -128,13 +128,14 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
 
   await rows.getByRole("button", { name: /^Actions for/ }).focus();
   await page.keyboard.press("Enter");
-  await page.getByRole("menuitem", { name: "Release" }).waitFor();
+  await hasFocus(page.getByRole("menuitem", { name: "Release" }));
   await page.keyboard.press("Enter");
-  await page.getByRole("dialog").waitFor();
+  await hasFocus(page.getByRole("dialog").getByRole("textbox"));
   await page.keyboard.type("The mail bounced");
   await noViolations("releasing");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
+  await hasFocus(page.getByRole("dialog").getByRole("button", { name: "Release" }));
   await page.keyboard.press("Enter");
   await rows.getByText("Released", { exact: true }).waitFor();
   const bob = assignments.find((/** @type {any} */ one) => one.contactId === "bob");
@@ -162,7 +163,9 @@ browserTest("codes are found by their beginning, and withdrawn from a pasted lis
   assert.match(file.text, /^code,.*\r\n'=cmd\(\),available,/);
   assert.equal(file.text.trim().split("\n").length, 2, "only what the list shows");
   await page.getByLabel("Codes that begin with").fill("");
+  await comesTo(() => rows.count(), 22);
   await page.getByLabel("Status").selectOption({ label: "Assigned" });
+  await comesTo(() => rows.count(), 1);
   await rows.getByRole("link", { name: "ann" }).waitFor();
   assert.equal(await rows.getByRole("checkbox").count(), 0, "what somebody has cannot be picked");
 
@@ -237,7 +240,7 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
   });
 }
 
-browserTest("an export after the end of the session leads to signing in, not away from the page", {}, async (scene) => {
+browserTest("an export after the end of the session leads to signing in, not away from the page", { unseen: true }, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   for (const [tab, role, name] of /** @type {const} */ ([["codes", "link", "Export CSV"], ["assignments", "menuitem", "Export all codes (CSV)"]])) {
@@ -245,9 +248,15 @@ browserTest("an export after the end of the session leads to signing in, not awa
     if (role === "menuitem") await page.getByRole("button", { name: "Actions for Birthday" }).click();
     const link = page.getByRole(role, { name });
     await link.waitFor();
+    await page.getByRole("link", { name: "BDAY-0000" }).waitFor();
     const cookies = await page.context().cookies();
     await page.context().clearCookies();
     await link.click();
+    // Only now the page asks for something again, else it could find out before the click.
+    await page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: false });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
     await page.getByLabel("API key").waitFor();
     await page.context().addCookies(cookies);
   }

@@ -7,7 +7,7 @@ const MOST_BYTES = 100_000;
 /** Asking who is signed in, then for the sets, the imports under way, and the codes of a search. */
 const MOST_QUESTIONS = 4;
 
-browserTest("the first screen comes in one round of small files", {}, async ({ page, shop, url, open }) => {
+browserTest("the first screen comes in one round of small files", { unseen: true }, async ({ page, shop, url, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.fill(set, ["A", "B", "C"]);
   const client = await page.context().newCDPSession(page);

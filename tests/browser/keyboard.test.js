@@ -1,12 +1,12 @@
 /** Everything by keys alone, with the focus in sight at every step. */
 import assert from "node:assert/strict";
 
-import { browserTest } from "./harness.js";
+import { browserTest, comesTo, hasFocus } from "./harness.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 /** @typedef {import("playwright-core").Locator} Locator */
 
-browserTest("a set is made, filled, searched for and deleted without a mouse", { scopes: null, timeout: 120_000 }, async ({ page, shop, open }) => {
+browserTest("a set is made, filled, searched for and deleted without a mouse", { scopes: null }, async ({ page, shop, open, said }) => {
   const { keyboard } = page;
   await open();
   await tabTo(page, page.getByLabel("API key"));
@@ -29,10 +29,10 @@ browserTest("a set is made, filled, searched for and deleted without a mouse", {
   await keyboard.press("Enter");
   await tabTo(page, page.getByLabel("What is “note”?"));
   await keyboard.press("E");
-  assert.equal(await page.locator("[data-field=attributes], [data-field=expires]").getByText("note", { exact: true }).count(), 1);
+  await comesTo(() => page.locator("[data-field=attributes], [data-field=expires]").getByText("note", { exact: true }).count(), 1);
   await tabTo(page, page.getByRole("button", { name: "Import", exact: true }));
   await keyboard.press("Enter");
-  await page.getByRole("link", { name: "Back to the list" }).waitFor();
+  await hasFocus(page.getByRole("heading", { name: "2 codes imported into Birthday" }));
   await tabTo(page, page.getByRole("link", { name: "Back to the list" }));
   await keyboard.press("Enter");
 
@@ -52,11 +52,13 @@ browserTest("a set is made, filled, searched for and deleted without a mouse", {
   await page.getByRole("dialog").waitFor({ state: "detached" });
   await hasFocus(actions);
   await keyboard.press("Enter");
+  await hasFocus(page.getByRole("menuitem").first());
   await keyboard.press("ArrowUp");
+  await hasFocus(page.getByRole("menuitem", { name: "Delete" }));
   await keyboard.press("Enter");
   await tabTo(page, page.getByRole("dialog").getByRole("button", { name: "Delete" }));
   await keyboard.press("Enter");
-  await page.getByText("“Birthday” is deleted.").waitFor();
+  await said("“Birthday” is deleted.");
 });
 
 browserTest("the first tab leads past the navigation to the content", {}, async ({ page, open }) => {
@@ -97,9 +99,4 @@ async function tabTo(page, target) {
 /** @param {Locator} target */
 function isFocused(target) {
   return target.evaluate((element) => element === document.activeElement);
-}
-
-/** @param {Locator} target */
-async function hasFocus(target) {
-  await target.and(target.page().locator(":focus")).waitFor();
 }

@@ -76,7 +76,7 @@ browserTest("revoking the key ends the session where it is used, and signing in 
   const { results } = await shop.api("GET", "/v1/api-keys");
   const key = results.find((/** @type {any} */ one) => one.name === "Marketing");
   await shop.api("DELETE", `/v1/api-keys/${key.id}`);
-  await page.getByText("Your session has ended. Sign in again to go on where you were.").waitFor({ timeout: 30_000 });
+  await page.getByText("Your session has ended. Sign in again to go on where you were.").waitFor();
   await noViolations();
   await page.getByLabel("API key").fill((await shop.newKey(["*"])).key);
   await page.getByRole("button", { name: "Sign in" }).click();

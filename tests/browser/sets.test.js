@@ -1,7 +1,7 @@
 /** The list of coupon sets, and creating, changing and deleting one. */
 import assert from "node:assert/strict";
 
-import { browserTest } from "./harness.js";
+import { browserTest, comesTo, hasFocus } from "./harness.js";
 
 const phone = /** @type {const} */ ({ size: "phone", theme: "dark" });
 
@@ -25,12 +25,13 @@ async function choose(page, name, action) {
 }
 
 for (const look of [{}, phone]) {
-  browserTest(`an individual coupon is created, marked, changed and deleted, ${look.size ?? "wide"}`, look, async ({ page, shop, open, noViolations }) => {
+  browserTest(`an individual coupon is created, marked, changed and deleted, ${look.size ?? "wide"}`, look, async ({ page, shop, open, said, noViolations }) => {
     await open("#/coupon-sets/new");
     await page.getByText("Individual coupon").click();
     await page.getByRole("button", { name: "Create", exact: true }).click();
-    assert.deepEqual(await page.locator(".fault").allInnerTexts(), ["This is needed.", "This is needed.", "This is needed."]);
-    assert.ok(await page.getByLabel("Name").evaluate((field) => field === document.activeElement), "the first fault has the focus");
+    await comesTo(() => page.locator(".fault").allInnerTexts(), ["This is needed.", "This is needed.", "This is needed."]);
+    // The first fault.
+    await hasFocus(page.getByLabel("Name"));
     await noViolations("faults");
     await page.getByLabel("Name").fill("Welcome popup");
     await page.getByLabel("Code", { exact: true }).fill("WELCOME15");
@@ -60,12 +61,14 @@ for (const look of [{}, phone]) {
     await noViolations("editing");
     await page.getByLabel("Number of uses").fill("300");
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("“Welcome popup” is saved.").waitFor();
+    await said("“Welcome popup” is saved.");
     await row.getByText("300 uses").waitFor();
 
     await choose(page, "Welcome popup", "Delete");
+    const confirm = page.getByRole("dialog").getByRole("button", { name: "Delete" });
+    await confirm.waitFor();
     await noViolations("deleting");
-    await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+    await confirm.click();
     await page.getByText("No coupon sets yet").waitFor();
   });
 }
@@ -92,11 +95,14 @@ browserTest("typing searches sets, and a pasted code leads to its history", {}, 
   await shop.newSet({ name: "Winter", type: "multiple" });
   await shop.fill(birthday, ["BDAY-1", "BDAY-2"]);
   await open("#/coupon-sets");
+  // What is loaded is shown after the page has begun to listen for the key.
+  await rowOf(page, "Birthday").waitFor();
   await page.keyboard.press("/");
+  await hasFocus(page.getByRole("searchbox"));
   await page.keyboard.type("wint");
+  await page.waitForURL("**/dashboard/#/coupon-sets?q=wint");
   await rowOf(page, "Birthday").waitFor({ state: "detached" });
   await rowOf(page, "Winter").waitFor();
-  assert.ok(page.url().endsWith("?q=wint"));
 
   await page.getByRole("searchbox").fill(" BDAY-2 ");
   const found = page.getByRole("region", { name: "Codes found" });
@@ -119,15 +125,15 @@ browserTest("filters and the order stand in the address", {}, async ({ page, sho
   await page.waitForURL("**?type=single&sort=name");
   await page.reload();
   await rowOf(page, "Beta").waitFor();
-  assert.deepEqual(await names.allInnerTexts(), ["Alpha", "Beta"]);
+  await comesTo(() => names.allInnerTexts(), ["Alpha", "Beta"]);
   assert.equal(await page.getByRole("columnheader", { name: "Name" }).getAttribute("aria-sort"), "ascending");
   await page.getByLabel("State").selectOption("Expired");
   await page.getByText("No coupon set fits").waitFor();
   await noViolations();
   await page.getByRole("button", { name: "Show all sets" }).click();
+  await comesTo(() => names.allInnerTexts(), ["Gamma", "Beta", "Alpha"]);
   await page.getByLabel("State").selectOption("Expired");
-  await rowOf(page, "Gamma").waitFor();
-  assert.equal(await names.count(), 1);
+  await comesTo(() => names.allInnerTexts(), ["Gamma"]);
   await open(`#/coupon-sets?new=${id}`);
   await rowOf(page, "Gamma").getByText("New").waitFor();
 });
@@ -157,32 +163,31 @@ browserTest("menus and dialogs work by the keyboard and give the focus back", {}
   await shop.newSet({ name: "Birthday", type: "multiple" });
   await open("#/coupon-sets");
   const button = page.getByRole("button", { name: "Actions for Birthday" });
-  const focused = (/** @type {import("playwright-core").Locator} */ one) => one.evaluate((element) => element === document.activeElement);
   await button.focus();
   await page.keyboard.press("Enter");
-  await page.getByRole("menuitem", { name: "Statistics" }).waitFor();
-  await page.waitForFunction(() => document.activeElement?.getAttribute("role") === "menuitem");
+  await hasFocus(page.getByRole("menuitem", { name: "Statistics" }));
   await page.keyboard.press("ArrowUp");
-  assert.ok(await focused(page.getByRole("menuitem", { name: "Delete" })), "up from the first is the last");
+  // Up from the first is the last.
+  await hasFocus(page.getByRole("menuitem", { name: "Delete" }));
   await page.keyboard.press("Enter");
   const cancel = page.getByRole("dialog").getByRole("button", { name: "Cancel" });
-  await cancel.waitFor();
-  assert.ok(await focused(cancel), "the harmless action comes first");
+  // The harmless action comes first.
+  await hasFocus(cancel);
   await page.keyboard.press("Escape");
   await cancel.waitFor({ state: "detached" });
-  assert.ok(await focused(button));
+  await hasFocus(button);
   await page.keyboard.press("Enter");
-  await page.getByRole("menuitem", { name: "Statistics" }).waitFor();
+  await hasFocus(page.getByRole("menuitem", { name: "Statistics" }));
   await page.keyboard.press("Escape");
   await page.getByRole("menuitem", { name: "Statistics" }).waitFor({ state: "hidden" });
-  assert.ok(await focused(button));
+  await hasFocus(button);
 });
 
 browserTest("what a key may not do is not offered", { scopes: ["coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
   await shop.newSet({ name: "Birthday", type: "multiple" });
   await open("#/coupon-sets");
   await page.getByRole("button", { name: "Actions for Birthday" }).click();
-  assert.deepEqual(await page.getByRole("menuitem").allInnerTexts(), ["Statistics", "Codes"]);
+  await comesTo(() => page.getByRole("menuitem").allInnerTexts(), ["Statistics", "Codes"]);
   assert.equal(await page.getByText("Create coupon set").count(), 0);
   assert.deepEqual(await page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts(), ["Coupon sets"]);
   await open("#/coupon-sets/new");
@@ -195,18 +200,21 @@ browserTest("a fault in what is folded away opens it", { theme: "dark" }, async 
   await open("#/coupon-sets/new");
   await page.getByLabel("Name").fill("Winter");
   await page.getByText("More settings").click();
+  // Only what was found for all letters is taken by the key.
+  const found = page.waitForResponse((answer) => /\/coupon-sets\?.*q=fall/.test(answer.url()));
   await page.getByLabel("Fallback set").fill("fall");
+  await found;
   await page.getByRole("option", { name: "Fallback" }).waitFor();
   await noViolations("choosing a set");
   await page.keyboard.press("Enter");
+  await comesTo(() => page.getByLabel("Fallback set").inputValue(), "Fallback");
   await page.getByLabel("Time zone").fill("Europe/Nowhere");
   await page.getByText("More settings").click();
   await page.getByRole("button", { name: "Create without codes" }).click();
-  const zone = page.getByLabel("Time zone");
-  await zone.waitFor();
-  await page.waitForFunction(() => document.activeElement?.getAttribute("aria-invalid") === "true");
+  const zone = page.getByLabel("Time zone").and(page.locator("[aria-invalid=true]"));
+  await hasFocus(zone);
   await noViolations();
-  await zone.fill("Europe/Madrid");
+  await page.getByLabel("Time zone").fill("Europe/Madrid");
   await page.getByRole("button", { name: "Create without codes" }).click();
   await rowOf(page, "Winter").waitFor();
   const { results } = await shop.api("GET", "/v1/coupon-sets?q=winter");

@@ -1,7 +1,7 @@
 /** Settings: keys, webhooks with their deliveries, and workflows. */
 import assert from "node:assert/strict";
 
-import { browserTest } from "./harness.js";
+import { browserTest, comesTo, hasFocus } from "./harness.js";
 import { eventually } from "./support/shop.js";
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -18,6 +18,7 @@ const NOWHERE = "https://couponry.invalid/hook";
 async function choose(page, of, action) {
   await page.getByRole("button", { name: `Actions for ${of}` }).click();
   await page.getByRole("menuitem", { name: action, exact: true }).click();
+  await page.getByRole("dialog").getByRole("heading").first().waitFor();
 }
 
 /** @param {string} key @param {string} method @param {string} path @param {object} [body] */
@@ -26,7 +27,7 @@ async function statusOf(key, method, path, body) {
   return (await fetch(process.env.COUPONRY_URL + path, { method, headers, body: body && JSON.stringify(body) })).status;
 }
 
-browserTest("a key is made with what was chosen, shown once, and revoked", {}, async ({ page, open, noViolations }) => {
+browserTest("a key is made with what was chosen, shown once, and revoked", {}, async ({ page, open, said, noViolations }) => {
   await open("#/settings");
   await page.getByText("You use this one").waitFor();
   await noViolations("keys");
@@ -36,7 +37,8 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
   await dialog.getByText("This is needed.").waitFor();
   await dialog.getByText("Choose at least one permission.").waitFor();
   await noViolations("a key without a name");
-  assert.ok(await dialog.getByLabel("Name").evaluate((field) => field === document.activeElement), "the faulty field has the focus");
+  // The faulty field.
+  await hasFocus(dialog.getByLabel("Name"));
 
   await dialog.getByLabel("Name").fill("Import <b>script</b>");
   await dialog.getByLabel("Read all areas").check();
@@ -51,7 +53,7 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
   await dialog.getByText("You have not copied it yet.").waitFor();
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
   await dialog.getByRole("button", { name: "Copy key" }).click();
-  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+  await comesTo(() => page.evaluate(() => navigator.clipboard.readText()), key);
   await dialog.getByRole("button", { name: "Done" }).click();
   await dialog.waitFor({ state: "detached" });
   assert.ok(!(await page.content()).includes(key.slice(-64)), "the key is gone from the page");
@@ -67,7 +69,7 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
   await page.getByRole("heading", { name: "Revoke “Import <b>script</b>”?" }).waitFor();
   await noViolations("revoking a key");
   await dialog.getByRole("button", { name: "Revoke" }).click();
-  await page.getByText("“Import <b>script</b>” is revoked.").waitFor();
+  await said("“Import <b>script</b>” is revoked.");
   assert.equal(await statusOf(key, "GET", "/v1/imports"), 401);
   await page.getByLabel("Show 1 revoked key").check();
   await page.getByRole("row", { name: /script.*Revoked/ }).waitFor();
@@ -79,12 +81,14 @@ browserTest("who revokes the own key is told and signed out, by the keys of a ke
   const row = page.getByRole("row", { name: /You use this one/ });
   await row.getByRole("button", { name: /^Actions for/ }).focus();
   await page.keyboard.press("Enter");
-  await page.locator("[role=menuitem]:focus").waitFor();
+  await hasFocus(page.getByRole("menuitem").first());
   await page.keyboard.press("End");
+  await hasFocus(page.getByRole("menuitem", { name: "Revoke" }));
   await page.keyboard.press("Enter");
   await page.getByText("You are signed in with this key, so you will be signed out.").waitFor();
   await noViolations();
   await page.keyboard.press("Tab");
+  await hasFocus(page.getByRole("dialog").getByRole("button", { name: "Revoke" }));
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
 });
@@ -122,7 +126,7 @@ browserTest("a key that only reads sees no way to change settings", { scopes: ["
   assert.equal(await page.getByRole("button", { name: /Send|Resend/ }).count(), 0);
 });
 
-browserTest("a webhook is made, tested, changed, turned off and deleted", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("a webhook is made, tested, changed, turned off and deleted", {}, async ({ page, shop, open, said, noViolations }) => {
   await open("#/settings/webhooks");
   await page.getByText("No webhooks yet").waitFor();
   await noViolations("no webhooks");
@@ -163,6 +167,7 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   await dialog.getByText("The secret so far is valid too, until").waitFor();
   assert.notEqual(await dialog.locator(".secret").innerText(), first);
   await dialog.getByRole("button", { name: "Copy secret" }).click();
+  await said("Copied");
   await dialog.getByRole("button", { name: "Done" }).click();
   await page.getByText("Previous secret").waitFor();
 
@@ -181,7 +186,7 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   assert.equal((await shop.api("GET", "/v1/webhooks")).results.length, 0);
 });
 
-browserTest("deliveries are found, looked into and sent again", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("deliveries are found, looked into and sent again", {}, async ({ page, shop, open, said, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   const { id } = await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["coupon.assigned", "import.finished"], description: "CRM" });
   await shop.fill(set, ["A-1", "A-2"]);
@@ -203,7 +208,7 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   await noViolations("one delivery");
   const attempts = await dialog.getByRole("listitem").count();
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await page.getByText("The message is being resent.").waitFor();
+  await said("The message is being resent.");
   await dialog.getByRole("listitem").nth(attempts).waitFor();
   await dialog.locator("footer").getByRole("button", { name: "Close" }).click();
 
@@ -213,6 +218,7 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   await page.getByRole("button", { name: "Show all deliveries" }).click();
   await page.getByRole("row", { name: /An import ends/ }).waitFor();
   await page.getByRole("button", { name: "Resend a period" }).click();
+  await dialog.getByLabel("From").waitFor();
   await noViolations("sending a period again");
   await dialog.getByLabel("From").fill("");
   await dialog.getByRole("button", { name: "Resend" }).click();
@@ -220,10 +226,10 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   await dialog.getByLabel("From").fill("2026-01-01T00:00");
   await dialog.getByRole("combobox", { name: "State" }).selectOption("");
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await page.getByText("2 messages are being resent.").waitFor();
+  await said("2 messages are being resent.");
 });
 
-browserTest("a workflow is added with its sets, changed and deleted", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
+browserTest("a workflow is added with its sets, changed and deleted", { size: "phone" }, async ({ page, shop, open, said, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.newSet({ name: "Welcome", type: "single", code: "HELLO", quantity: null });
   await open("#/settings/workflows");
@@ -245,7 +251,7 @@ browserTest("a workflow is added with its sets, changed and deleted", { size: "p
   await dialog.getByRole("link", { name: "Welcome" }).waitFor();
   await noViolations("a new workflow");
   await dialog.getByRole("button", { name: "Add", exact: true }).click();
-  await page.getByText("“Birthday mail” is saved.").waitFor();
+  await said("“Birthday mail” is saved.");
   await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
   await noViolations("workflows");
   const saved = await shop.api("GET", "/v1/workflows/mail%2Fbirthday");

@@ -1,7 +1,7 @@
 /** Behind a proxy that serves it under a path of its own. */
 import assert from "node:assert/strict";
 
-import { browserTest } from "./harness.js";
+import { browserTest, loaded } from "./harness.js";
 
 const proxied = { through: "/shop/coupons", scopes: null };
 
@@ -23,6 +23,7 @@ browserTest("all of it works under a sub-path, and asks for nothing outside of i
   await page.getByRole("heading", { level: 1, name: "Summer" }).waitFor();
   for (const route of ["#/imports", "#/contacts", "#/settings", "#/import"]) {
     await open(route);
+    await loaded(page);
     assert.equal(await page.getByRole("alert").count(), 0, route);
   }
 });
