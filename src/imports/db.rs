@@ -15,6 +15,8 @@ pub(super) struct NewImport<'a> {
     pub id: Uuid,
     pub upload: &'a Upload<'a>,
     pub origin: Origin,
+    /// The id of the API key.
+    pub caller: Uuid,
     pub options: &'a Options,
 }
 
@@ -54,13 +56,14 @@ pub(super) async fn create(
     let reasons = serde_json::to_value(&totals.reasons).expect("counts are plain data");
     sqlx::query!(
         "insert into imports (
-           tenant_id, id, set_no, origin, options, mode, fingerprint, idempotency_key, total, errors, errors_by_reason,
-           chunks, unsorted)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+           tenant_id, id, set_no, origin, key_id, options, mode, fingerprint, idempotency_key, total, errors,
+           errors_by_reason, chunks, unsorted)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         tenant as TenantId,
         new.id,
         upload.set_no,
         new.origin.as_str(),
+        new.caller,
         new.options(),
         upload.mode.as_str(),
         upload.fingerprint,
@@ -86,13 +89,14 @@ pub(super) async fn create_failed(
     let upload = new.upload;
     sqlx::query!(
         "insert into imports (
-           tenant_id, id, set_no, origin, options, mode, fingerprint, idempotency_key, total, chunks, status, failure,
-           finished_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 'error', $9, now())",
+           tenant_id, id, set_no, origin, key_id, options, mode, fingerprint, idempotency_key, total, chunks, status,
+           failure, finished_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0, 'error', $10, now())",
         tenant as TenantId,
         new.id,
         upload.set_no,
         new.origin.as_str(),
+        new.caller,
         new.options(),
         upload.mode.as_str(),
         upload.fingerprint,
@@ -164,8 +168,11 @@ pub(super) async fn store_refused(
 struct Row {
     id: Uuid,
     coupon_set_id: Uuid,
+    coupon_set_name: String,
     status: String,
     origin: String,
+    api_key_id: Option<Uuid>,
+    api_key_name: Option<String>,
     mode: String,
     total: i32,
     success: i32,
@@ -204,8 +211,11 @@ impl From<Row> for Import {
             id: row.id,
             kind: "coupons",
             coupon_set_id: row.coupon_set_id,
+            coupon_set_name: row.coupon_set_name,
             status: row.status,
             origin: row.origin,
+            api_key_id: row.api_key_id,
+            api_key_name: row.api_key_name,
             mode: row.mode,
             total,
             success,
@@ -231,11 +241,12 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Import>> {
     let row = sqlx::query_as!(
         Row,
-        r#"select i.id, s.id as coupon_set_id, i.status, i.origin, i.mode, i.total, i.success, i.errors, i.duplicates,
-                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
+        r#"select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status, i.origin, i.key_id as api_key_id,
+                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
                   i.undone_at, i.withdrawn, i.options, clock_timestamp() as "now!"
              from imports i
              join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
+             left join api_keys k on k.tenant_id = i.tenant_id and k.id = i.key_id
             where i.tenant_id = $1 and i.id = $2 and i.deleted_at is null"#,
         tenant as TenantId,
         id
@@ -277,12 +288,13 @@ pub(super) async fn list(
                order by id
                limit $5)
            )
-           select i.id, s.id as coupon_set_id, i.status, i.origin, i.mode, i.total, i.success, i.errors, i.duplicates,
-                  i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
+           select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status, i.origin, i.key_id as api_key_id,
+                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
                   i.undone_at, i.withdrawn, i.options, clock_timestamp() as "now!"
              from page
              join imports i on i.tenant_id = $1 and i.id = page.id
              join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no
+             left join api_keys k on k.tenant_id = $1 and k.id = i.key_id
             order by case when $4 then i.id end, i.id desc"#,
         tenant as TenantId,
         filter.set_no,

@@ -44,9 +44,13 @@ pub(crate) struct Import {
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub coupon_set_id: Uuid,
+    pub coupon_set_name: String,
     /// `queued`, `inProgress`, `finished`, `error` or `cancelled`.
     pub status: String,
     pub origin: String,
+    /// The key that made it; unknown of imports from before this was noted.
+    pub api_key_id: Option<Uuid>,
+    pub api_key_name: Option<String>,
     /// `import` or `validate`.
     pub mode: String,
     /// Rows of the file that are not blank; once nothing more comes in of them, `success` + `errors`.

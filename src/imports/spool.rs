@@ -97,6 +97,8 @@ pub(super) struct Delivery {
     /// The hash of the `Idempotency-Key`, if there is one.
     pub key: Option<Uuid>,
     pub origin: Origin,
+    /// The id of the API key.
+    pub caller: Uuid,
 }
 
 /// An import, and whether this upload created it.
@@ -172,6 +174,7 @@ pub(super) async fn store(
         id,
         upload: &upload,
         origin: delivery.origin,
+        caller: delivery.caller,
         options: &delivery.options,
     };
     match outcome {

@@ -126,8 +126,8 @@ async fn an_import_tells_its_whole_story() {
         .map(String::as_str)
         .collect();
     names.sort_unstable();
-    let expected = "cancelledAt couponSetId createdAt duplicates errorReportFileUrl errors errorsByReason failure \
-        finishedAt id mode options origin progress startedAt status success total type undoneAt withdrawn";
+    let expected = "apiKeyId apiKeyName cancelledAt couponSetId couponSetName createdAt duplicates errorReportFileUrl errors \
+        errorsByReason failure finishedAt id mode options origin progress startedAt status success total type undoneAt withdrawn";
     assert_eq!(names.join(" "), expected);
     assert_eq!(import["type"], "coupons");
     assert_eq!(import["couponSetId"], set.id);

@@ -29,6 +29,7 @@ mod import_command;
 mod imports;
 mod imports_again;
 mod imports_cancel;
+mod imports_creators;
 mod imports_expiry;
 mod imports_failing;
 mod imports_formats;

@@ -95,6 +95,7 @@ async fn a_file_is_fetched_by_https_and_imported() {
     let import = pull(&set, &files.url("localhost", "/codes.csv"))
         .await
         .expect(201);
+    assert_eq!(import.str("apiKeyName"), "all");
     let import = set.ended(import.str("id")).await;
     assert_eq!(
         (&import["total"], &import["success"], &import["duplicates"]),
