@@ -63,7 +63,7 @@ function Place({ found, code, names, onEnd }) {
         ${couponSet.deletedAt && html`<${Badge}>${t("code.deletedSet")}<//>`}
         ${coupon ? html`<${Status} status=${coupon.status} />` : html`<${Badge}>${t("common.type.single")}<//>`}
       </header>
-      ${coupon && html`<${Coupon} coupon=${coupon} timeZone=${assignments[0]?.timezone} />`}
+      ${coupon && html`<${Coupon} coupon=${coupon} timeZone=${couponSet.timezone} />`}
       <h3>${t(coupon ? "code.history" : "code.uses")}</h3>
       ${assignments.length === 0 && html`<p class="soft">${t("code.neverAssigned")}</p>`}
       <ul class="lives">
@@ -76,9 +76,7 @@ function Place({ found, code, names, onEnd }) {
   `;
 }
 
-/**
- * @param {{ coupon: any, timeZone?: string }} props the zone is that of the set, which only the assignments tell
- */
+/** @param {{ coupon: any, timeZone: string }} props the zone is that of the set */
 function Coupon({ coupon, timeZone }) {
   const { code, contactId, expiresAt, importedAt, importId, attributes } = coupon;
   const imported = html`<${Time} at=${importedAt} />`;

@@ -209,7 +209,7 @@ pub(super) async fn find_holdings(
               order by place
               limit $8
            )
-           select p.set_no as "set_no!", s.id, s.name, s.type as kind, s.deleted_at,
+           select p.set_no as "set_no!", s.id, s.name, s.type as kind, s.timezone, s.deleted_at,
                   coupon_set_state(s.expires_at, n.available) as "state!",
                   c.code as "code?", c.status as "status?", c.contact_id, c.number, c.assigned_at, c.import_id,
                   c.imported_at, c.expires_at, c.attributes,
@@ -254,6 +254,7 @@ pub(super) async fn find_holdings(
                 name: row.name,
                 kind: row.kind,
                 state: row.state,
+                timezone: row.timezone,
                 deleted_at: row.deleted_at,
             },
             numbers: row.numbers,

@@ -65,6 +65,7 @@ pub(super) struct SetName {
     #[serde(rename = "type")]
     pub kind: String,
     pub state: String,
+    pub timezone: String,
     pub deleted_at: Option<DateTime<Utc>>,
 }
 

@@ -92,7 +92,7 @@ async fn every_set_that_has_the_code_is_found_with_its_holder_and_its_history() 
     assert_eq!(
         found[1],
         json!({
-            "couponSet": {"id": single.id, "name": "single", "type": "single", "state": "active", "deletedAt": null},
+            "couponSet": {"id": single.id, "name": "single", "type": "single", "state": "active", "timezone": "UTC", "deletedAt": null},
             "coupon": null,
             "assignments": [
                 single.assignment(two.str("id")).await,
