@@ -39,27 +39,17 @@ async function learn(id) {
 }
 
 /**
- * The name of a set of which only the id is known, or the id where the key may not read sets. Null is a set that was deleted, undefined
- * one whose name is not known yet.
- * @param {string} id
+ * The name of a set of which only the id is known, as a link to its page; the id where the key may not read sets.
+ * @param {{ id: string }} props
  */
-export function useSetName(id) {
+export function SetName({ id }) {
   const readable = can("coupon-sets:read");
   const name = knownOf(id).name.value;
   useEffect(() => {
     if (readable) void learn(id);
   }, [id, readable]);
   usePolling(() => learn(id), readable && name === undefined ? RETRY_MS : null);
-  return readable ? name : id;
-}
-
-/**
- * The name of a set of which only the id is known, as a link to its page.
- * @param {{ id: string }} props
- */
-export function SetName({ id }) {
-  const name = useSetName(id);
-  if (!can("coupon-sets:read")) return html`<code title=${id}>${id}</code>`;
+  if (!readable) return html`<code title=${id}>${id}</code>`;
   if (name === null) return html`<span class="soft" title=${id}>${t("common.deletedSet")}</span>`;
   if (name === undefined) return html`<span class="soft">…</span>`;
   return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name}</a>`;

@@ -57,6 +57,25 @@ browserTest("a running import shows how far it is, and can be cancelled", { size
   assert.equal((await shop.api("GET", `/v1/imports/${id}`)).status, "cancelled");
 });
 
+for (const size of /** @type {const} */ (["wide", "phone"])) {
+  browserTest(`imports tell who made them, ${size}`, { size, scopes: ["imports:read"] }, async ({ page, shop, open, noViolations }) => {
+    const name = "The agency that sends the codes of our partners each night";
+    const { key } = await shop.newKey(["*"], name);
+    const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+    await shop.api("POST", `/v1/coupon-sets/${set.id}/imports`, "A-1", { Authorization: `Bearer ${key}` });
+    await open("#/imports");
+    const row = page.getByRole("row", { name: "Birthday" });
+    await row.getByText("API", { exact: true }).waitFor();
+    await row.getByText(name).waitFor();
+    await noViolations("the history of imports with a long name");
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
+    await row.getByRole("link").click();
+    const facts = page.getByRole("dialog").locator(".facts");
+    await facts.getByText(name).waitFor();
+    assert.equal(await facts.getByText("Birthday", { exact: true }).count(), 1);
+  });
+}
+
 browserTest("imports are filtered by set and state, and a report is deleted", {}, async ({ page, shop, open }) => {
   for (const name of ["Birthday", "Welcome"]) await shop.fill(await shop.newSet({ name, type: "multiple" }), ["A-1"]);
   await open("#/imports");

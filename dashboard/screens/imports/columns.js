@@ -6,7 +6,6 @@ import { dateTime, number, percent } from "../../format.js";
 import { t } from "../../i18n.js";
 import { Badge } from "../../parts/badge.js";
 import { Menu } from "../../parts/menu.js";
-import { useSetName } from "../../parts/set-name.js";
 import { Time } from "../../parts/time.js";
 import { place } from "../../router.js";
 import { can } from "../../session.js";
@@ -26,21 +25,15 @@ export function columnsOf(act) {
     count("success"),
     count("errors"),
     count("duplicates"),
-    { id: "origin", title: t("imports.fact.origin"), cell: (one) => t(`imports.origin.${one.origin}`) },
+    { id: "origin", title: t("imports.fact.origin"), cell: (one) => html`<${Origin} one=${one} />` },
     { id: "when", title: t("imports.fact.createdAt"), cell: (one) => html`<${Time} at=${one.createdAt} as="ago" />` },
     { id: "menu", title: t("imports.actions"), bare: true, cell: (one) => html`<${Actions} one=${one} act=${act} />` },
   ];
 }
 
-/** What the set of an import is called. @param {any} one */
-function useShownName(one) {
-  const name = useSetName(one.couponSetId);
-  return name === null ? t("common.deletedSet") : (name ?? "…");
-}
-
 /** @param {{ one: any }} props */
 function Name({ one }) {
-  const name = useShownName(one);
+  const name = one.couponSetName;
   const title = t("imports.rowTitle", { name, when: dateTime(one.createdAt) });
   return html`<a class="row-link" href=${href("/imports", { ...place.value.query, import: one.id })} aria-label=${title} title=${title}>${name}</a>`;
 }
@@ -59,9 +52,18 @@ function State({ one }) {
   `;
 }
 
+/** Whence an import came, and with whose key. @param {{ one: any }} props */
+function Origin({ one }) {
+  return html`
+    <span class="lines">
+      <span>${t(`imports.origin.${one.origin}`)}</span>
+      <span class="soft" title=${one.apiKeyName}>${one.apiKeyName ?? "–"}</span>
+    </span>
+  `;
+}
+
 /** @param {{ one: any, act: (act: "cancel" | "undo" | "delete", one: any) => void }} props */
 function Actions({ one, act }) {
-  const name = useShownName(one);
   const write = can("imports:write");
   const running = isRunning(one);
   /** @type {(import("../../parts/menu.js").Item | false)[]} */
@@ -72,5 +74,5 @@ function Actions({ one, act }) {
     write && canBeUndone(one) && { title: t("imports.undo"), icon: "undo", onSelect: () => act("undo", one) },
     write && !running && { title: t("imports.delete"), icon: "delete", danger: true, onSelect: () => act("delete", one) },
   ];
-  return html`<span class="row-actions"><${Menu} label=${t("imports.actionsOf", { name, when: dateTime(one.createdAt) })} items=${items.filter(Boolean)} /></span>`;
+  return html`<span class="row-actions"><${Menu} label=${t("imports.actionsOf", { name: one.couponSetName, when: dateTime(one.createdAt) })} items=${items.filter(Boolean)} /></span>`;
 }

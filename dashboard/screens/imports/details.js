@@ -55,8 +55,9 @@ function Content({ one }) {
   const { options } = one;
   /** @type {[string, any][]} */
   const facts = [
-    ["set", html`<${SetName} id=${one.couponSetId} />`],
+    ["set", can("coupon-sets:read") ? html`<${SetName} id=${one.couponSetId} />` : one.couponSetName],
     ["origin", t(`imports.origin.${one.origin}`)],
+    ["key", one.apiKeyName],
     ["createdAt", html`<${Time} at=${one.createdAt} />`],
     ["finishedAt", one.finishedAt && html`<${Time} at=${one.finishedAt} />`],
     ["cancelledAt", one.cancelledAt && html`<${Time} at=${one.cancelledAt} />`],

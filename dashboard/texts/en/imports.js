@@ -76,6 +76,7 @@ export default {
   details: "Import",
   "fact.set": "Coupon set",
   "fact.origin": "From",
+  "fact.key": "By the key",
   "fact.createdAt": "When",
   "fact.finishedAt": "Finished",
   "fact.cancelledAt": "Cancelled",

@@ -77,6 +77,7 @@ export default {
   details: "Importación",
   "fact.set": "Conjunto de cupones",
   "fact.origin": "Desde",
+  "fact.key": "Con la clave",
   "fact.createdAt": "Cuándo",
   "fact.finishedAt": "Terminada",
   "fact.cancelledAt": "Cancelada",

@@ -10,7 +10,7 @@ export const PATIENCE_MS = 60_000;
  * @property {string} key what is signed in with
  * @property {(method: string, path: string, body?: any, headers?: Record<string, string>) => Promise<any>} api
  *   answers the body; a string is sent as a list of codes, anything else as JSON
- * @property {(scopes: string[]) => Promise<any>} newKey with its secret
+ * @property {(scopes: string[], name?: string) => Promise<any>} newKey with its secret
  * @property {(fields: object) => Promise<any>} newSet
  * @property {(set: any, codes: (string | object)[]) => Promise<any>} fill imports codes and waits for the end
  */
