@@ -83,6 +83,26 @@ async function scrollTo(page, what) {
   await page.locator(what).first().evaluate((element) => scrollTo(0, element.getBoundingClientRect().top + scrollY - 80));
 }
 
+browserTest("a forecast that is sure of its day names it once", {}, async (scene) => {
+  const { page, open } = scene;
+  const { set } = await birthday(scene, ["ann"]);
+  const day = new Date(Date.now() + 9 * DAY).toISOString().slice(0, 10);
+  const forecast = { runsOutOn: day, earliest: day, latest: day };
+  await page.route("**/v1/coupon-sets/*/statistics?*", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, json: { ...withPast(await response.json(), 30), forecast } });
+  });
+  await page.route("**/v1/coupon-sets?*", async (route) => {
+    const response = await route.fetch();
+    const told = await response.json();
+    await route.fulfill({ response, json: { ...told, results: told.results.map((/** @type {any} */ one) => ({ ...one, forecast })) } });
+  });
+  await open(`#/coupon-sets/${set.id}`);
+  await page.getByText(/^Likely on \w/).waitFor();
+  await open("#/coupon-sets");
+  await page.getByTitle(/^Most likely on \w/).waitFor();
+});
+
 browserTest("the totals follow what happens, and periods can be chosen", {}, async (scene) => {
   const { page, shop, open } = scene;
   const { set, assignments } = await birthday(scene, ["ann"]);

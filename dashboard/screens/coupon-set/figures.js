@@ -61,5 +61,7 @@ function Forecast({ forecast, totals }) {
 function forecastRemark(forecast) {
   if (!forecast) return t("set.forecast.none");
   const { earliest, latest } = forecast;
-  return latest ? t("set.forecast.between", { earliest: date(earliest), latest: date(latest) }) : t("set.forecast.after", { earliest: date(earliest) });
+  if (latest === null) return t("set.forecast.after", { earliest: date(earliest) });
+  if (latest === earliest) return t("set.forecast.on", { day: date(earliest) });
+  return t("set.forecast.between", { earliest: date(earliest), latest: date(latest) });
 }

@@ -59,11 +59,14 @@ function Codes({ set }) {
 /** @param {{ forecast: { runsOutOn: string, earliest: string, latest: string | null } | null }} props */
 function Forecast({ forecast }) {
   if (!forecast) return "–";
-  const { runsOutOn, earliest, latest } = forecast;
-  const range = latest
-    ? t("sets.forecast.between", { earliest: date(earliest), latest: date(latest) })
-    : t("sets.forecast.after", { earliest: date(earliest) });
-  return html`<time datetime=${runsOutOn} title=${range}>${shortDate(runsOutOn)}</time>`;
+  return html`<time datetime=${forecast.runsOutOn} title=${rangeOf(forecast)}>${shortDate(forecast.runsOutOn)}</time>`;
+}
+
+/** @param {{ earliest: string, latest: string | null }} forecast */
+function rangeOf({ earliest, latest }) {
+  if (latest === null) return t("sets.forecast.after", { earliest: date(earliest) });
+  if (latest === earliest) return t("sets.forecast.on", { day: date(earliest) });
+  return t("sets.forecast.between", { earliest: date(earliest), latest: date(latest) });
 }
 
 /** @param {{ workflows: { id: string, name: string, state: string }[] }} props */

@@ -30,6 +30,7 @@ export default {
   "share.ofAssigned": "{share} of the assigned ones",
   "forecast.none": "Too little is known yet",
   "forecast.between": "Likely between {earliest} and {latest}",
+  "forecast.on": "Likely on {day}",
   "forecast.after": "Likely after {earliest}",
 
   overTime: "Over time",

@@ -47,6 +47,7 @@ export default {
   "workflow.paused": "paused",
   "workflow.finished": "finished",
   "forecast.between": "Most likely between {earliest} and {latest}",
+  "forecast.on": "Most likely on {day}",
   "forecast.after": "Most likely after {earliest}",
 
   statisticsOf: "Statistics of {name}",

@@ -30,6 +30,7 @@ export default {
   "share.ofAssigned": "{share} de los asignados",
   "forecast.none": "Aún se sabe demasiado poco",
   "forecast.between": "Probablemente entre el {earliest} y el {latest}",
+  "forecast.on": "Probablemente el {day}",
   "forecast.after": "Probablemente después del {earliest}",
 
   overTime: "Evolución",

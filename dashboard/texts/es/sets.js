@@ -47,6 +47,7 @@ export default {
   "workflow.paused": "en pausa",
   "workflow.finished": "terminado",
   "forecast.between": "Lo más probable es que sea entre el {earliest} y el {latest}",
+  "forecast.on": "Lo más probable es que sea el {day}",
   "forecast.after": "Lo más probable es que sea después del {earliest}",
 
   statisticsOf: "Estadísticas de {name}",
