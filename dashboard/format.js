@@ -1,5 +1,13 @@
-/** Numbers, dates and sizes as the chosen language writes them. */
+/** Numbers, dates and sizes as the chosen language writes them, in the way of the reader's country. */
+import { computed } from "@preact/signals";
+
 import { language } from "./settings.js";
+
+/**
+ * The browser's own kind of the language, as British English, which writes dates in another order than American does. Some browsers tell
+ * what is no language at all, as `en-US@posix`.
+ */
+const locale = computed(() => navigator.languages.find((tag) => new RegExp(`^${language.value}(-\\w+)*$`).test(tag)) ?? language.value);
 
 /** Building a formatter takes longer than using it a thousand times. @type {Map<string, any>} */
 const formatters = new Map();
@@ -11,9 +19,9 @@ const formatters = new Map();
  * @returns {T}
  */
 function formatter(Kind, options = {}) {
-  const key = `${language.value} ${Kind.name} ${JSON.stringify(options)}`;
+  const key = `${locale.value} ${Kind.name} ${JSON.stringify(options)}`;
   let made = formatters.get(key);
-  if (!made) formatters.set(key, (made = new Kind(language.value, options)));
+  if (!made) formatters.set(key, (made = new Kind(locale.value, options)));
   return made;
 }
 

@@ -33,6 +33,17 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "
   });
 }
 
+for (const [locale, day] of /** @type {const} */ ([["en-US", "Dec 30, 2099"], ["en-GB", "30 Dec 2099"], ["es-ES", "30 dic 2099"]])) {
+  browserTest(`the last day of a code that nobody has is told by the zone of its set, as in ${locale}`, { locale }, async ({ page, shop, open }) => {
+    // The windows of the tests are in Madrid, where this ends on the morning of the day after.
+    const set = await shop.newSet({ name: "Spring", type: "multiple", timezone: "America/New_York" });
+    await shop.fill(set, [{ code: "A-1", expiresAt: "2099-12-30" }]);
+    await open("#/codes/A-1");
+    const place = page.getByRole("region", { name: "Spring" });
+    await place.getByText(day, { exact: true }).waitFor();
+  });
+}
+
 browserTest("a code that no set has leads back to the search", {}, async ({ page, open, noViolations }) => {
   await open("#/codes/NOPE");
   await page.getByText("No coupon set has this code").waitFor();
