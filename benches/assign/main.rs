@@ -66,6 +66,8 @@ pub struct Plan {
     pub exhausted: Span,
     pub insert: Span,
     pub cold: Span,
+    /// How often in a round the cold sets are asked alone, and then beside a hot one.
+    pub turns: usize,
     /// Codes that Redis pops.
     pub redis: u64,
 }
@@ -88,6 +90,7 @@ const FULL: Plan = Plan {
     exhausted: span(1, 5),
     insert: span(1, 5),
     cold: span(2, 15),
+    turns: 3,
     redis: 100_000,
 };
 
@@ -102,6 +105,7 @@ const QUICK: Plan = Plan {
     exhausted: span(1, 2),
     insert: span(1, 2),
     cold: span(1, 5),
+    turns: 1,
     redis: 20_000,
 };
 
@@ -122,10 +126,10 @@ pub struct Round {
     /// Single-row inserts on one connection, each a commit.
     pub insert: Outcome,
     /// The cold sets alone, and beside a hot one.
-    pub cold: Outcome,
-    pub cold_beside_hot: Outcome,
+    pub cold: Vec<Outcome>,
+    pub cold_beside_hot: Vec<Outcome>,
     /// The hot set meanwhile.
-    pub hot: Outcome,
+    pub hot: Vec<Outcome>,
     pub redis: Option<Outcome>,
 }
 
@@ -370,14 +374,19 @@ impl Bench {
             codes: false,
             ..self.assign(hot, Items::One)
         };
-        round.cold = self.cold(&cold)?.await?;
-        told("cold sets", COLD_CLIENTS, &round.cold);
         let hot = self.assign(hot, Items::One);
-        let (hot, cold) = tokio::join!(self.closed(&hot, BAR, self.plan.cold), self.cold(&cold)?);
-        round.hot = hot?;
-        told("hot set", BAR, &round.hot);
-        round.cold_beside_hot = cold?;
-        told("cold sets beside", COLD_CLIENTS, &round.cold_beside_hot);
+        for _ in 0..self.plan.turns {
+            let alone = self.cold(&cold)?.await?;
+            told("cold sets", COLD_CLIENTS, &alone);
+            let (hot, beside) =
+                tokio::join!(self.closed(&hot, BAR, self.plan.cold), self.cold(&cold)?);
+            let (hot, beside) = (hot?, beside?);
+            told("hot set", BAR, &hot);
+            told("cold sets beside", COLD_CLIENTS, &beside);
+            round.cold.push(alone);
+            round.cold_beside_hot.push(beside);
+            round.hot.push(hot);
+        }
         Ok(())
     }
 

@@ -14,9 +14,13 @@ struct Figures<'a> {
 
 impl Figures<'_> {
     fn median(&self, of: impl Fn(&Round) -> &Outcome) -> Outcome {
-        let median = |figure: &dyn Fn(&Outcome) -> f64| {
-            median(self.rounds.iter().map(|round| figure(of(round))))
-        };
+        self.median_of_all(|round| std::slice::from_ref(of(round)))
+    }
+
+    /// Of what is run several times in each round.
+    fn median_of_all(&self, of: impl Fn(&Round) -> &[Outcome]) -> Outcome {
+        let median =
+            |figure: &dyn Fn(&Outcome) -> f64| median(self.rounds.iter().flat_map(&of).map(figure));
         Outcome {
             rate: median(&|outcome| outcome.rate),
             p50: median(&|outcome| outcome.p50),
@@ -108,19 +112,19 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     );
     let insert = figures.median(|round| &round.insert);
     row("insert of a row, committed, no HTTP", 1, &insert, None);
-    let cold = figures.median(|round| &round.cold);
+    let cold = figures.median_of_all(|round| &round.cold);
     row(
         &format!("{COLD_SETS} cold sets, open loop"),
         BAR,
         &cold,
         None,
     );
-    let beside = figures.median(|round| &round.cold_beside_hot);
+    let beside = figures.median_of_all(|round| &round.cold_beside_hot);
     row("the same beside a hot set", BAR, &beside, None);
     row(
         "the hot set meanwhile",
         BAR,
-        &figures.median(|round| &round.hot),
+        &figures.median_of_all(|round| &round.hot),
         None,
     );
     let redis = figures.redis();
@@ -144,8 +148,8 @@ fn ratios(figures: &Figures<'_>) -> String {
     let single = figures.median(|round| &round.assign[bar]);
     let textbook = figures.median(|round| &round.textbook);
     let insert = figures.median(|round| &round.insert);
-    let cold = figures.median(|round| &round.cold);
-    let beside = figures.median(|round| &round.cold_beside_hot);
+    let cold = figures.median_of_all(|round| &round.cold);
+    let beside = figures.median_of_all(|round| &round.cold_beside_hot);
     let mut text = String::new();
     let compared = |what: &str, ratio: f64| format!("{what}: {} times.\n", times(ratio));
     text.push_str(&compared(
@@ -202,13 +206,14 @@ fn ratios(figures: &Figures<'_>) -> String {
 fn settings(plan: &Plan) -> String {
     let seconds = |span: crate::support::load::Span| span.measured.as_secs();
     format!(
-        "\nMedians of {} rounds, in each of which everything was run once, one after the other, on fresh tables and sets \
-         of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \
+        "\nMedians of {} rounds, in each of which everything was run once, and the cold sets {} times without and with the hot \
+         one by turns, one after the other, on fresh tables and sets of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \
          exhausted {}, insert {}, cold sets {}. The service ran in the process of the clients, on a runtime of its own; the clients are one thread \
          that shares the processors. Every contact is a new one, every answer was checked, and no code came twice. \
          Rates of batches count codes, their times are of whole requests. The open loop counts latency from when a \
          request was due.\n",
         plan.rounds,
+        plan.turns,
         whole(float(plan.codes)),
         seconds(plan.textbook),
         seconds(plan.assign),
