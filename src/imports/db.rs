@@ -242,8 +242,9 @@ pub(super) async fn find(
     let row = sqlx::query_as!(
         Row,
         r#"select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status, i.origin, i.key_id as api_key_id,
-                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
-                  i.undone_at, i.withdrawn, i.options, clock_timestamp() as "now!"
+                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
+                  i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
+                  i.options, clock_timestamp() as "now!"
              from imports i
              join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
              left join api_keys k on k.tenant_id = i.tenant_id and k.id = i.key_id
@@ -289,8 +290,9 @@ pub(super) async fn list(
                limit $5)
            )
            select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status, i.origin, i.key_id as api_key_id,
-                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason, i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at,
-                  i.undone_at, i.withdrawn, i.options, clock_timestamp() as "now!"
+                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
+                  i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
+                  i.options, clock_timestamp() as "now!"
              from page
              join imports i on i.tenant_id = $1 and i.id = page.id
              join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no
