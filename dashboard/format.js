@@ -30,6 +30,11 @@ export function number(n) {
   return formatter(Intl.NumberFormat).format(n);
 }
 
+/** Which form of a text goes with a number. @param {number} n */
+export function pluralForm(n) {
+  return formatter(Intl.PluralRules).select(n);
+}
+
 /** Of a share between 0 and 1. @param {number} share */
 export function percent(share) {
   return formatter(Intl.NumberFormat, { style: "percent", maximumFractionDigits: 0 }).format(share);

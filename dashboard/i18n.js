@@ -5,7 +5,7 @@
  * A text may have `{names}`, which are replaced by the values of `t`; numbers are written as the language writes them. A text that
  * counts is an object of plural forms, chosen by the value `n`.
  */
-import { number } from "./format.js";
+import { number, pluralForm } from "./format.js";
 import { keep, language } from "./settings.js";
 
 /** @typedef {import("./settings.js").Language} Language */
@@ -77,8 +77,7 @@ function find(key) {
  */
 function formOf(text, n) {
   if (typeof text === "string") return text;
-  const rules = new Intl.PluralRules(language.value);
-  return text[rules.select(Number(n))] ?? text.other;
+  return text[pluralForm(Number(n))] ?? text.other;
 }
 
 /** @param {string | number | undefined} value */

@@ -115,7 +115,8 @@ function Space({ height, columns }) {
  * @param {number} count
  */
 function useRowsInSight(box, count) {
-  const [sight, setSight] = useState({ from: 0, to: 4 * SPARE, pitch: USUAL_HEIGHT });
+  // As many as may fill the window: the first picture need not wait for those that it does not show.
+  const [sight, setSight] = useState(() => ({ from: 0, to: Math.ceil(innerHeight / USUAL_HEIGHT), pitch: USUAL_HEIGHT }));
   const look = useRef(() => {});
   look.current = () => {
     const body = box.current?.querySelector("tbody");
@@ -130,7 +131,7 @@ function useRowsInSight(box, count) {
     const to = Math.max(Math.ceil(last / SPARE) * SPARE, from + SPARE);
     if (from !== sight.from || to !== sight.to || Math.abs(pitch - sight.pitch) > 0.5) setSight({ from, to, pitch });
   };
-  useLayoutEffect(() => look.current(), [count]);
+  useEffect(() => look.current(), [count]);
   useEffect(() => {
     let frame = 0;
     const scrolled = () => {

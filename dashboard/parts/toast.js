@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
+import { useEffect, useRef } from "preact/hooks";
 
 import { t } from "../i18n.js";
 import { Button } from "./button.js";
@@ -30,8 +31,14 @@ function dismiss(id) {
 
 /** Where toasts show up, for the frame. The region is there from the start, else the first one would not be read out. */
 export function Toasts() {
+  const region = useRef(/** @type {HTMLElement | null} */ (null));
+  // A popover stands above dialogs that were opened before; each message puts it on top anew.
+  useEffect(() => messages.subscribe(() => {
+    region.current?.hidePopover();
+    region.current?.showPopover();
+  }), []);
   return html`
-    <div class="toasts" role="status" aria-live="polite" popover="manual" ref=${onTop}>
+    <div class="toasts" role="status" aria-live="polite" popover="manual" ref=${region}>
       ${messages.value.map(({ id, text, kind }) => html`
         <div class="toast ${kind}" key=${id}>
           <${Icon} name=${kind === "good" ? "check" : "warning"} />
@@ -41,13 +48,4 @@ export function Toasts() {
       `)}
     </div>
   `;
-}
-
-/** A popover stands above dialogs that were opened before; each message puts it on top anew. @param {HTMLElement | null} element */
-function onTop(element) {
-  if (!element) return undefined;
-  return messages.subscribe(() => {
-    element.hidePopover();
-    element.showPopover();
-  });
 }
