@@ -7,6 +7,7 @@
 import { signal } from "@preact/signals";
 
 import { withQuery } from "./address.js";
+import { answerAhead, answerOf } from "./ahead.js";
 
 /** @typedef {import("./address.js").Query} Query */
 /** @typedef {{ pointer: string, detail: string }} Fault */
@@ -14,8 +15,6 @@ import { withQuery } from "./address.js";
 /** Whether the service can be reached. Set here alone. */
 export const online = signal(true);
 
-/** After this time an answer is not waited for any longer: the service itself gives up sooner. */
-const PATIENCE_MS = 45_000;
 /** How often is asked whether a lost service is back, and how long each answer is waited for, which a slow connection takes. */
 const ASK_AGAIN_MS = 2_000;
 const ANSWER_MS = 10_000;
@@ -63,7 +62,8 @@ export const api = {
    * @returns {Promise<any>}
    */
   get(path, { query, signal } = {}) {
-    return ask(addressOf(path, query), { signal });
+    const address = addressOf(path, query);
+    return read(answerAhead(address) ?? answerOf(address, { signal }), signal);
   },
 
   /**
@@ -75,12 +75,13 @@ export const api = {
    */
   send(method, path, body, { query, headers, signal } = {}) {
     const json = body !== undefined && { "Content-Type": "application/json" };
-    return ask(addressOf(path, query), {
+    const answer = answerOf(addressOf(path, query), {
       method,
       signal,
       headers: { ...PROOF, ...json, ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
+    return read(answer, signal);
   },
 
   /**
@@ -96,9 +97,10 @@ export const api = {
       for (const [name, value] of Object.entries({ ...PROOF, ...headers })) request.setRequestHeader(name, value);
       if (onProgress) request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
       request.onload = () => {
-        const answer = read(request.status, request.responseText, request.getResponseHeader("X-Request-Id"));
-        if (answer instanceof Problem) reject(answer);
-        else resolve(answer);
+        const { status, responseText: text } = request;
+        const content = contentOf({ status, text, requestId: request.getResponseHeader("X-Request-Id") });
+        if (content instanceof Problem) reject(content);
+        else resolve(content);
       };
       request.onerror = () => reject(lost());
       request.onabort = () => reject(new DOMException("The upload was cancelled.", "AbortError"));
@@ -127,32 +129,27 @@ export function problemOf(failure) {
 }
 
 /**
- * @param {string} address
- * @param {RequestInit} init
+ * @param {Promise<import("./ahead.js").Answer>} asked
+ * @param {AbortSignal} [signal]
  */
-async function ask(address, init) {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const signal = init.signal ? AbortSignal.any([init.signal, patience]) : patience;
-  let response, text;
+async function read(asked, signal) {
+  let answer;
   try {
-    response = await fetch(address, { ...init, signal, credentials: "same-origin" });
-    text = await response.text();
+    answer = await asked;
   } catch (failure) {
-    if (init.signal?.aborted) throw new DOMException("Nobody waits for it any more.", "AbortError");
+    if (signal?.aborted) throw new DOMException("Nobody waits for it any more.", "AbortError");
     throw lost();
   }
-  const answer = read(response.status, text, response.headers.get("X-Request-Id"));
-  if (answer instanceof Problem) throw answer;
-  return answer;
+  const content = contentOf(answer);
+  if (content instanceof Problem) throw content;
+  return content;
 }
 
 /**
- * The answer, or the problem that it tells. A proxy's own error page is no document of ours.
- * @param {number} status
- * @param {string} text
- * @param {string | null} requestId
+ * What was answered, or the problem that it tells. A proxy's own error page is no document of ours.
+ * @param {import("./ahead.js").Answer} answer
  */
-function read(status, text, requestId) {
+function contentOf({ status, text, requestId }) {
   const document = parsed(text);
   if (status < 400) return document ?? null;
   if (typeof document?.code === "string") {

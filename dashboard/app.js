@@ -1,6 +1,7 @@
 /** Starts the dashboard. */
 import { html, render } from "htm/preact";
-import { useEffect, useErrorBoundary } from "preact/hooks";
+import { effect } from "@preact/signals";
+import { useErrorBoundary } from "preact/hooks";
 
 import { problemOf } from "./api.js";
 import { areasAllowed, Frame } from "./frame.js";
@@ -14,17 +15,23 @@ import { place, reload, replace, shown } from "./router.js";
 import { hasLink, SignIn, signInByAddress } from "./screens/sign-in.js";
 import { can, resume, session, unknownBy } from "./session.js";
 
+/** What takes no longer is not waited for in sight: the first picture is the whole one. */
+const SOON_MS = 300;
 const AGAIN_MS = 1_000;
 /** After the service has answered that it cannot say. */
 const LATER_MS = 5_000;
 
-/**
- * Nothing is asked before it is known whether somebody is signed in; while the service is away or out of order, that is asked again.
- * A refusal, as of a suspended tenant, will be the same each time: another key may be let in.
- */
 async function start() {
-  await loadTexts(["common"]);
+  void identify();
+  await Promise.all([loadTexts(["common"]), Promise.race([whole(), passed(SOON_MS)])]);
   render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
+}
+
+/**
+ * Finds out who is signed in; while the service is away or out of order, that is asked again. A refusal, as of a suspended tenant, will
+ * be the same each time: another key may be let in.
+ */
+async function identify() {
   await signInByAddress();
   while (session.peek() === undefined) {
     try {
@@ -34,23 +41,32 @@ async function start() {
       const problem = problemOf(failure);
       const lost = problem.code === "offline";
       unknownBy.value = lost ? null : problem;
-      if (lost || problem.status >= 500) await new Promise((resolve) => setTimeout(resolve, lost ? AGAIN_MS : LATER_MS));
+      if (lost || problem.status >= 500) await passed(lost ? AGAIN_MS : LATER_MS);
       else session.value = null;
     }
   }
 }
 
+/** @param {number} ms */
+function passed(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Waits until there is more to show than that something loads. */
+function whole() {
+  return new Promise((resolve) => {
+    effect(() => {
+      if (session.value === null || (session.value && (shown.value || areasAllowed().length === 0))) resolve(undefined);
+    });
+  });
+}
+
 function App() {
   const user = session.value;
-  const { path } = place.value;
-  const first = user && areasAllowed()[0];
-  useEffect(() => {
-    if (first && path === "") replace(first.path);
-  }, [user, path]);
   if (!user) return html`<${SignIn} waiting=${user === undefined} />`;
-  if (!first && path === "") return html`<${Frame}><${NotAllowed} scopes=${["coupon-sets:read"]} /><//>`;
+  if (areasAllowed().length === 0 && place.value.path === "") return html`<${Frame}><${NotAllowed} scopes=${["coupon-sets:read"]} /><//>`;
   const now = shown.value;
-  return html`<${Frame}>${now && path !== "" ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
+  return html`<${Frame}>${now ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
 }
 
 /** A screen that breaks is told of in its place, and the way to the others stays open. @param {{ now: import("./router.js").Shown }} props */
@@ -82,6 +98,12 @@ function NotAllowed({ scopes }) {
     <//>
   `;
 }
+
+// Without a path one starts in the first area.
+effect(() => {
+  const [first] = session.value ? areasAllowed() : [];
+  if (first && place.value.path === "") replace(first.path);
+});
 
 // A link that is pasted where the dashboard is open changes no more than the end of the address, so nothing would be loaded.
 addEventListener("hashchange", () => {

@@ -1,5 +1,5 @@
 /** How screens get their data. */
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { withQuery } from "./address.js";
 import { api, isAbort, online, Problem, problemOf } from "./api.js";
@@ -60,7 +60,8 @@ export function useList(path, query = {}) {
     return work.current.turn;
   }, []);
 
-  useEffect(() => {
+  // Before the browser paints: an answer that came ahead is in the first picture.
+  useLayoutEffect(() => {
     const stop = new AbortController();
     work.current.stop = stop;
     work.current.waiting = new Set();

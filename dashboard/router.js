@@ -178,7 +178,8 @@ function decoded(part) {
 async function show(wanted) {
   const { route } = wanted;
   if (!route) {
-    shown.value = { id: wanted.path, place: wanted, Screen: null };
+    // Without a path nothing is wanted: the first area is, as soon as it is known which one that is.
+    shown.value = wanted.path === "" ? null : { id: wanted.path, place: wanted, Screen: null };
     return;
   }
   // A tab is the same screen: its tabs keep the focus, and what they loaded.
