@@ -13,7 +13,7 @@ import { loadTexts } from "./i18n.js";
  * @property {string} path `:name` is a parameter, `:name?` one that may be missing
  * @property {() => Promise<{ default: (props: any) => any }>} load
  * @property {string[]} texts sections of texts/<language>/
- * @property {string[]} [styles] files of style/ without their ending
+ * @property {string[]} [styles] files of style/ without their ending, those aside that the page itself names
  * @property {string} area what the navigation marks
  * @property {string[]} scopes one of these is needed
  *
@@ -32,7 +32,6 @@ const routes = [
     path: "/coupon-sets",
     load: () => import("./screens/coupon-sets.js"),
     texts: ["sets"],
-    styles: ["coupon-sets"],
     area: "coupon-sets",
     scopes: ["coupon-sets:read"],
   },
@@ -40,7 +39,6 @@ const routes = [
     path: "/coupon-sets/new",
     load: () => import("./screens/coupon-sets/create.js"),
     texts: ["sets"],
-    styles: ["coupon-sets"],
     area: "coupon-sets",
     scopes: ["coupon-sets:write"],
   },

@@ -129,7 +129,14 @@ impl Dashboard {
         }
         let version = short(hash);
         let page = files.remove(PAGE).unwrap_or_default();
-        let page = Page::new(&String::from_utf8_lossy(&page).replace(PLACE, &version));
+        let html = String::from_utf8_lossy(&page);
+        for path in html.split('"').filter_map(|part| part.strip_prefix(PLACE)) {
+            let path = path.trim_start_matches('/');
+            if let Some(sheet) = joined(&files, path) {
+                files.insert(path.to_owned(), sheet);
+            }
+        }
+        let page = Page::new(&html.replace(PLACE, &version));
         let files = files.into_iter().map(|(path, content)| {
             let file = File::new(content_type(&path), content);
             (path, file)
@@ -151,6 +158,21 @@ fn contents<Folder: RustEmbed>() -> BTreeMap<String, Bytes> {
         Some((path.into_owned(), content))
     };
     Folder::iter().filter_map(read).collect()
+}
+
+/// What the page names `style/base+table.css` is both sheets, one after the other: to a browser each file of its own costs more than
+/// what is in it.
+fn joined(files: &BTreeMap<String, Bytes>, path: &str) -> Option<Bytes> {
+    let (folder, names) = path.strip_suffix(".css")?.rsplit_once('/')?;
+    let sheets = names
+        .split('+')
+        .map(|name| {
+            files
+                .get(&format!("{folder}/{name}.css"))
+                .map(AsRef::as_ref)
+        })
+        .collect::<Option<Vec<&[u8]>>>()?;
+    Some(sheets.concat().into())
 }
 
 /// The beginning of a hash, which is long enough to tell versions apart.
@@ -273,6 +295,17 @@ mod tests {
                 "{path} is {hash}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_that_joins_sheets_is_all_of_them_in_its_order() {
+        let files = [("style/base.css", "a{}\n"), ("style/table.css", "b{}\n")]
+            .map(|(path, sheet)| (path.to_owned(), Bytes::from_static(sheet.as_bytes())));
+        let files = BTreeMap::from(files);
+        let both = joined(&files, "style/table+base.css");
+        assert_eq!(both.as_deref(), Some(b"b{}\na{}\n".as_slice()));
+        assert_eq!(joined(&files, "style/table+other.css"), None);
+        assert_eq!(joined(&files, "app.js"), None);
     }
 
     #[test]

@@ -15,6 +15,11 @@ function fileOf(address) {
   return new URL(path.startsWith("vendor/") ? `../${path}` : path, dashboard);
 }
 
+/** The sheets that a name such as `style/base+table.css` stands for. @param {string} address */
+function eachOf(address) {
+  return address.split("+").map((part, i, { length }) => (i > 0 ? "%VERSION%/style/" : "") + part + (i < length - 1 ? ".css" : ""));
+}
+
 /**
  * What a module imports, and what that imports, but not what it loads only when it is wanted.
  * @param {URL} module
@@ -37,7 +42,7 @@ test("the page names exactly the modules of the frame, of signing in and of the 
 });
 
 test("every file that the page names exists", () => {
-  const named = [...page.matchAll(/"((?:\.\/)?%VERSION%\/[^"]+)"/g)].map(([, address]) => address);
+  const named = [...page.matchAll(/"((?:\.\/)?%VERSION%\/[^"]+)"/g)].flatMap(([, address]) => eachOf(address));
   assert.ok(named.length > 20);
   assert.deepEqual(named.filter((address) => !existsSync(fileOf(address))), []);
 });
