@@ -6,15 +6,17 @@ import { href } from "./address.js";
 import { online, problemOf } from "./api.js";
 import { t, useLanguage } from "./i18n.js";
 import { Button } from "./parts/button.js";
-import { Confirm } from "./parts/dialog.js";
 import { Choice, Select } from "./parts/field.js";
 import { Icon } from "./parts/icon.js";
+import { later } from "./parts/later.js";
 import { Popup } from "./parts/menu.js";
 import { titleOf } from "./parts/problem.js";
 import { Toasts, toast } from "./parts/toast.js";
 import { go, shown } from "./router.js";
 import { can, session, signOut } from "./session.js";
 import { chooseTheme, language, languages, theme } from "./settings.js";
+
+const Confirm = later(async () => (await import("./parts/dialog.js")).Confirm);
 
 /** @type {{ area: string, path: string, icon: import("./parts/icon.js").IconName, scopes: string[] }[]} */
 const areas = [

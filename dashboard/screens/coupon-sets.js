@@ -7,6 +7,7 @@ import { t } from "../i18n.js";
 import { Button } from "../parts/button.js";
 import { Empty } from "../parts/empty.js";
 import { Choice, SearchField, Select } from "../parts/field.js";
+import { later } from "../parts/later.js";
 import { Page } from "../parts/page.js";
 import { ProblemBox } from "../parts/problem.js";
 import { Table } from "../parts/table.js";
@@ -14,10 +15,11 @@ import { go, place, replace } from "../router.js";
 import { can, session } from "../session.js";
 import { language } from "../settings.js";
 import { columnsOf } from "./coupon-sets/columns.js";
-import { DeleteSet } from "./coupon-sets/delete.js";
-import { EditSet } from "./coupon-sets/edit.js";
 import { FoundCodes, historyOf } from "./coupon-sets/found-codes.js";
 import { ImportsUnderWay } from "./coupon-sets/under-way.js";
+
+const EditSet = later(async () => (await import("./coupon-sets/edit.js")).EditSet);
+const DeleteSet = later(async () => (await import("./coupon-sets/delete.js")).DeleteSet);
 
 const NEWEST = "-createdAt";
 const SORTS = ["createdAt", "name", "type", "available", "assigned", "sent", "used"].flatMap((key) => [`-${key}`, key]);
