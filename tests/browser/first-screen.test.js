@@ -4,10 +4,8 @@ import assert from "node:assert/strict";
 import { browserTest } from "./harness.js";
 
 const MOST_BYTES = 100_000;
-/** Asking who is signed in, then for the sets, the imports under way, and the codes of a search. */
-const MOST_QUESTIONS = 4;
 
-browserTest("the first screen comes in one round of small files", { unseen: true }, async ({ page, shop, url, open }) => {
+browserTest("the first screen comes in one round of small files, and as a whole", { unseen: true }, async ({ page, shop, url }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.fill(set, ["A", "B", "C"]);
   const client = await page.context().newCDPSession(page);
@@ -22,32 +20,52 @@ browserTest("the first screen comes in one round of small files", { unseen: true
     const one = loaded.get(requestId);
     if (one) one.bytes = encodedDataLength;
   });
+  // Looking for the list again and again would slow down what is measured.
+  await client.send("Runtime.enable");
+  await client.send("Runtime.addBinding", { name: "usable" });
+  const usable = new Promise((resolve) => void client.once("Runtime.bindingCalled", resolve));
   await page.addInitScript(() => {
+    const here = /** @type {any} */ (globalThis);
+    here.shifted = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) here.shifted += /** @type {any} */ (entry).value;
+    }).observe({ type: "layout-shift", buffered: true });
     new MutationObserver((_, observer) => {
       if (!document.querySelector("main table a")) return;
       observer.disconnect();
-      performance.mark("usable");
+      // In the frame after the one that paints it.
+      requestAnimationFrame(() => setTimeout(() => {
+        performance.mark("usable");
+        here.usable("");
+      }));
     }).observe(document, { childList: true, subtree: true });
   });
-  await open();
+  const lastQuestion = page.waitForRequest(/\/v1\/imports/);
+  await page.goto(`${url}dashboard/`, { waitUntil: "commit" });
+  await Promise.all([usable, lastQuestion]);
+  // What is loaded and asked from now on is no part of the first screen.
+  const first = [...loaded.values()];
   await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
   const timings = await page.evaluate(() => ({
     painted: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
     usable: performance.getEntriesByName("usable")[0]?.startTime,
+    shifted: /** @type {any} */ (globalThis).shifted,
     preloaded: [...document.querySelectorAll("link[rel=modulepreload], link[rel=stylesheet], script[src]")].map(
       (element) => element.getAttribute("href") ?? element.getAttribute("src"),
     ),
   }));
 
-  const all = [...loaded.values()].filter(({ address }) => address.startsWith(`${url}dashboard/`));
-  const questions = [...loaded.values()].filter(({ address }) => address.startsWith(`${url}v1/`));
+  const all = first.filter(({ address }) => address.startsWith(`${url}dashboard/`));
+  const questions = first.filter(({ address }) => address.startsWith(`${url}v1/`));
   const bytes = all.reduce((sum, one) => sum + one.bytes, 0);
   console.log(
     `${all.length} files of ${bytes} bytes with their heads, ${questions.length} questions;`,
     `processor slowed down 4 times: painted after ${Math.round(timings.painted)} ms, usable after ${Math.round(timings.usable)} ms`,
   );
   assert.ok(bytes < MOST_BYTES, `${bytes} bytes`);
-  assert.ok(questions.length <= MOST_QUESTIONS, questions.map(({ address }) => address).join());
+  // What was asked ahead is not asked again: who is signed in, the sets, and the imports under way.
+  assert.deepEqual(questions.map(({ address }) => new URL(address).pathname).sort(), ["/v1/coupon-sets", "/v1/imports", "/v1/session"]);
+  assert.equal(timings.shifted, 0, "something jumped");
   const named = new Set(timings.preloaded.map((address) => new URL(address ?? "", `${url}dashboard/`).href));
   const late = all.map(({ address }) => address).filter((address) => !named.has(address) && !/\/dashboard\/$|icon\.svg$/.test(address));
   assert.deepEqual(late, [], "files that the page itself does not name come a round later");
