@@ -14,8 +14,10 @@ export function later(load) {
   const start = async () => {
     loaded.value ??= await load();
   };
-  // If that fails it is told when somebody wants the component.
-  setTimeout(() => void start().catch(() => {}), AFTERWARDS_MS);
+  setTimeout(() => {
+    // If that fails it is told when somebody wants the component.
+    if (!document.hidden) start().catch(() => {});
+  }, AFTERWARDS_MS);
 
   return function Later(/** @type {any} */ props) {
     const [failure, setFailure] = useState(/** @type {unknown} */ (null));
