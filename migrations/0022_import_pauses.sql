@@ -5,8 +5,8 @@
 drop function place_import_chunk(integer, uuid, integer, integer, integer);
 
 -- Writes the cards of a chunk behind the first `p_base` of the lot, with a pause of `p_pause` seconds after each 500.
--- Answers how many, or null if they have to be judged: then nothing was written. The weakest lock holds off other workers, who skip what is locked at all, but neither a
--- cancellation nor the settling of the chunk before.
+-- Answers how many, or null if they have to be judged: then nothing was written. The weakest lock holds off other workers,
+-- who skip what is locked at all, but neither a cancellation nor the settling of the chunk before.
 create function place_import_chunk(
   p_tenant integer, p_import uuid, p_epoch integer, p_chunk integer, p_base integer, p_pause double precision default 0)
 returns integer
