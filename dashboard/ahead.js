@@ -10,7 +10,7 @@ const PATIENCE_MS = 45_000;
 /** What was asked and not yet been taken. @type {Map<string, Promise<Answer>>} */
 const asked = new Map();
 // Whoever goes elsewhere wants to know what is so then.
-addEventListener("hashchange", () => asked.clear());
+addEventListener("hashchange", forgetAhead);
 
 /**
  * Asks the service, and waits for the whole answer.
@@ -28,20 +28,33 @@ export async function answerOf(address, init = {}) {
 /**
  * The answer to what was asked ahead, once: who asks again wants a new one.
  * @param {string} address
+ * @param {AbortSignal} [signal] ends the waiting for it
  */
-export function answerAhead(address) {
+export function answerAhead(address, signal) {
   const answer = asked.get(address);
   asked.delete(address);
-  return answer;
+  return answer && signal ? Promise.race([answer, failureOf(signal)]) : answer;
+}
+
+/** Lets all be asked anew: it may be otherwise by now. */
+export function forgetAhead() {
+  asked.clear();
+}
+
+/** @param {AbortSignal} signal @returns {Promise<never>} */
+function failureOf(signal) {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason));
+  });
 }
 
 /** @param {string} address */
 function askAhead(address) {
   const answer = answerOf(address);
   asked.set(address, answer);
-  // What was refused may be allowed by the time it is wanted: somebody signs in meanwhile.
-  const kept = answer.then(({ status }) => status < 400 || asked.delete(address));
-  kept.catch(() => {});
+  // What was refused or lost may be had by the time it is wanted, and who asks then may be somebody else.
+  answer.then(({ status }) => status < 400 || forgetAhead(), forgetAhead);
 }
 
 // A link signs in first, and by that it is known who is signed in.

@@ -7,7 +7,7 @@
 import { signal } from "@preact/signals";
 
 import { withQuery } from "./address.js";
-import { answerAhead, answerOf } from "./ahead.js";
+import { answerAhead, answerOf, forgetAhead } from "./ahead.js";
 
 /** @typedef {import("./address.js").Query} Query */
 /** @typedef {{ pointer: string, detail: string }} Fault */
@@ -63,7 +63,7 @@ export const api = {
    */
   get(path, { query, signal } = {}) {
     const address = addressOf(path, query);
-    return read(answerAhead(address) ?? answerOf(address, { signal }), signal);
+    return read(answerAhead(address, signal) ?? answerOf(address, { signal }), signal);
   },
 
   /**
@@ -74,6 +74,7 @@ export const api = {
    * @returns {Promise<any>}
    */
   send(method, path, body, { query, headers, signal } = {}) {
+    forgetAhead();
     const json = body !== undefined && { "Content-Type": "application/json" };
     const answer = answerOf(addressOf(path, query), {
       method,
