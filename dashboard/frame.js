@@ -1,6 +1,6 @@
 /** What stands around every screen: the bar at the top, the navigation, and what is told about the connection. */
 import { html } from "htm/preact";
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 import { href } from "./address.js";
 import { online, problemOf } from "./api.js";
@@ -34,7 +34,8 @@ export function areasAllowed() {
 /** @param {{ children: any }} props */
 export function Frame({ children }) {
   const [asked, setAsked] = useState(false);
-  useEffect(() => {
+  // With the first picture, so that no key that is pressed then is lost.
+  useLayoutEffect(() => {
     addEventListener("keydown", slash);
     return () => removeEventListener("keydown", slash);
   }, []);

@@ -1,12 +1,16 @@
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
+
+import { t } from "../i18n.js";
+import { toast } from "./toast.js";
 
 /** By then even a slow laptop shows the screen. */
 const AFTERWARDS_MS = 3_000;
 
 /**
- * A component that no screen shows at first, such as a dialog. So its module is loaded after those that a screen begins with.
+ * A dialog, or another component that no screen shows at first. So its module is loaded after those that a screen begins with; where it
+ * cannot be had that is said, and `onClose` of the component is called.
  * @param {() => Promise<(props: any) => any>} load
  */
 export function later(load) {
@@ -20,9 +24,12 @@ export function later(load) {
   }, AFTERWARDS_MS);
 
   return function Later(/** @type {any} */ props) {
-    const [failure, setFailure] = useState(/** @type {unknown} */ (null));
-    useEffect(() => void start().catch(setFailure), []);
-    if (failure) throw failure;
+    useEffect(() => {
+      start().catch(() => {
+        toast(t("common.problem.offline"), "bad");
+        props.onClose();
+      });
+    }, []);
     return loaded.value && html`<${loaded.value} ...${props} />`;
   };
 }
