@@ -5,7 +5,7 @@
 //! relative, so that they hold behind a proxy under a sub-path too.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -80,13 +80,22 @@ async fn file(
     asked: HeaderMap,
 ) -> Result<Response, Error> {
     let dashboard = Dashboard::current();
-    let file = dashboard.files.get(&path).ok_or_else(|| {
-        let detail = "The dashboard has no such file now. Load its page again.";
-        Error::refused(&UNKNOWN_PATH, detail)
-    })?;
+    let elsewhere;
+    let file = if let Some(file) = dashboard.files.get(&path) {
+        file
+    } else {
+        // The page of another version may join its sheets otherwise.
+        let sheet = joined(&path, |path| Some(&dashboard.files.get(path)?.content));
+        let sheet = sheet.ok_or_else(|| {
+            let detail = "The dashboard has no such file now. Load its page again.";
+            Error::refused(&UNKNOWN_PATH, detail)
+        })?;
+        elsewhere = File::new(content_type(&path), sheet);
+        &elsewhere
+    };
     // While replicas of two versions run, a page may ask the one for the files of the other. Those of its own are as good
     // as a neighbour's, but are not to be kept under that name.
-    let cache = if version == dashboard.version {
+    let cache = if version == dashboard.version && dashboard.files.contains_key(&path) {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
@@ -132,7 +141,7 @@ impl Dashboard {
         let html = String::from_utf8_lossy(&page);
         for path in html.split('"').filter_map(|part| part.strip_prefix(PLACE)) {
             let path = path.trim_start_matches('/');
-            if let Some(sheet) = joined(&files, path) {
+            if let Some(sheet) = joined(path, |path| files.get(path)) {
                 files.insert(path.to_owned(), sheet);
             }
         }
@@ -161,16 +170,16 @@ fn contents<Folder: RustEmbed>() -> BTreeMap<String, Bytes> {
 }
 
 /// What the page names `style/base+table.css` is both sheets, one after the other: to a browser each file of its own costs more than
-/// what is in it.
-fn joined(files: &BTreeMap<String, Bytes>, path: &str) -> Option<Bytes> {
+/// what is in it. `None` if there is no such sheet, or one comes twice.
+fn joined<'a>(path: &str, find: impl Fn(&str) -> Option<&'a Bytes>) -> Option<Bytes> {
     let (folder, names) = path.strip_suffix(".css")?.rsplit_once('/')?;
+    let names: Vec<&str> = names.split('+').collect();
+    if names.iter().collect::<HashSet<_>>().len() < names.len() {
+        return None;
+    }
     let sheets = names
-        .split('+')
-        .map(|name| {
-            files
-                .get(&format!("{folder}/{name}.css"))
-                .map(AsRef::as_ref)
-        })
+        .iter()
+        .map(|name| find(&format!("{folder}/{name}.css")).map(AsRef::as_ref))
         .collect::<Option<Vec<&[u8]>>>()?;
     Some(sheets.concat().into())
 }
@@ -302,10 +311,12 @@ mod tests {
         let files = [("style/base.css", "a{}\n"), ("style/table.css", "b{}\n")]
             .map(|(path, sheet)| (path.to_owned(), Bytes::from_static(sheet.as_bytes())));
         let files = BTreeMap::from(files);
-        let both = joined(&files, "style/table+base.css");
+        let joined = |path| joined(path, |path| files.get(path));
+        let both = joined("style/table+base.css");
         assert_eq!(both.as_deref(), Some(b"b{}\na{}\n".as_slice()));
-        assert_eq!(joined(&files, "style/table+other.css"), None);
-        assert_eq!(joined(&files, "app.js"), None);
+        assert_eq!(joined("style/table+other.css"), None);
+        assert_eq!(joined("style/table+table.css"), None);
+        assert_eq!(joined("app.js"), None);
     }
 
     #[test]

@@ -155,9 +155,11 @@ async fn every_file_that_the_page_names_is_there_and_kept_for_ever() {
 #[tokio::test]
 async fn what_a_page_of_another_version_names_is_there_but_not_kept() {
     let app = TestApp::start().await;
-    let path = format!("{PAGE}other/app.js");
-    let answer = app.anyone().get(&path).await.expect(200);
-    assert_eq!(answer.headers[header::CACHE_CONTROL], "no-cache");
+    for file in ["app.js", "style/base+tokens.css"] {
+        let path = format!("{PAGE}other/{file}");
+        let answer = app.anyone().get(&path).await.expect(200);
+        assert_eq!(answer.headers[header::CACHE_CONTROL], "no-cache", "{file}");
+    }
 }
 
 #[tokio::test]
