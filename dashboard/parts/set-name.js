@@ -39,18 +39,18 @@ async function learn(id) {
 }
 
 /**
- * The name of a set of which only the id is known, as a link to its page; the id where the key may not read sets.
- * @param {{ id: string }} props
+ * The name of a set as a link to its page, where the key may read sets and it was not deleted.
+ * @param {{ id: string, told?: string }} props `told` is its name, if that is known already
  */
-export function SetName({ id }) {
+export function SetName({ id, told }) {
   const readable = can("coupon-sets:read");
   const name = knownOf(id).name.value;
   useEffect(() => {
     if (readable) void learn(id);
   }, [id, readable]);
   usePolling(() => learn(id), readable && name === undefined ? RETRY_MS : null);
-  if (!readable) return html`<code title=${id}>${id}</code>`;
-  if (name === null) return html`<span class="soft" title=${id}>${t("common.deletedSet")}</span>`;
-  if (name === undefined) return html`<span class="soft">…</span>`;
+  if (!readable) return told ?? html`<code title=${id}>${id}</code>`;
+  if (name === null) return html`<span title=${id}>${told} <span class="soft">${t("common.deletedSet")}</span></span>`;
+  if (name === undefined) return told ?? html`<span class="soft">…</span>`;
   return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name}</a>`;
 }

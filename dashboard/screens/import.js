@@ -36,7 +36,7 @@ export default function Import({ query }) {
   const setId = query.import ? known.value?.couponSetId : query.set;
   const set = useGet(setId && can("coupon-sets:read") ? path`/v1/coupon-sets/${setId}` : null);
   // A key that may not read sets still fills them.
-  const target = set.value ?? (setId && !can("coupon-sets:read") ? { id: setId, name: setId } : null);
+  const target = set.value ?? (setId && !can("coupon-sets:read") ? { id: setId, name: known.value?.couponSetName ?? setId } : null);
   const sending = query.import ? undefined : uploads.value.findLast((one) => one.set.id === query.set);
   const step = query.import ? "result" : sending ? "upload" : query.step === "columns" && source.value && target ? "columns" : "file";
   useEffect(() => {

@@ -55,7 +55,7 @@ function Content({ one }) {
   const { options } = one;
   /** @type {[string, any][]} */
   const facts = [
-    ["set", can("coupon-sets:read") ? html`<${SetName} id=${one.couponSetId} />` : one.couponSetName],
+    ["set", html`<${SetName} id=${one.couponSetId} told=${one.couponSetName} />`],
     ["origin", t(`imports.origin.${one.origin}`)],
     ["key", one.apiKeyName],
     ["createdAt", html`<${Time} at=${one.createdAt} />`],
