@@ -10,7 +10,7 @@ use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually, sql};
 
 /// Waits until a statement of this database waits for a lock.
-async fn someone_waits(app: &TestApp) {
+pub(super) async fn someone_waits(app: &TestApp) {
     eventually("a statement waits for a lock", async || {
         let waiting = "select exists (select 1 from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock')";
@@ -30,7 +30,7 @@ fn refused_by(constraint: &str, outcome: sqlx::Result<()>) {
 }
 
 /// A connection that holds the lock of every set.
-async fn holding_the_sets(app: &TestApp) -> PgConnection {
+pub(super) async fn holding_the_sets(app: &TestApp) -> PgConnection {
     let mut connection = PgConnection::connect_with(&app.database.options)
         .await
         .unwrap();
