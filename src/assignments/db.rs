@@ -276,22 +276,12 @@ pub(crate) async fn find(
     let numbers: Vec<i64> = places.iter().map(|place| place.number).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"select a.set_no as "set_no!", a.number as "number!", coalesce(card.code, served.code) as "code!",
-                  served.id as set_id, requested.id as requested_set_id,
-                  coalesce(root.contact_id, contact.contact_id) as "contact_id!",
-                  a.assigned_at as "assigned_at!",
-                  assignment_state(a.last_event, a.reserved_until, now()) as "state!", a.reserved_until,
-                  a.valid_until as expires_at, served.timezone, a.workflow_id, a.node_id, a.execution_id,
-                  card.attributes
-             from unnest($2::integer[], $3::bigint[]) with ordinality as p (set_no, number, place)
-             join assignment_lives a on a.tenant_id = $1 and a.set_no = p.set_no and a.number = p.number
-             join coupon_sets served on served.tenant_id = $1 and served.set_no = a.set_no
-             join coupon_sets requested on requested.tenant_id = $1 and requested.set_no = a.requested_set_no
-             join contacts contact on contact.tenant_id = $1 and contact.contact_no = a.contact_no
-             left join contacts root on root.tenant_id = $1 and root.contact_no = contact.merged_into
-             left join cards card on card.tenant_id = $1 and card.set_no = a.set_no and card.lot_no = a.lot_no
-                                 and card.ordinal = a.ordinal
-            order by p.place"#,
+        r#"select set_no as "set_no!", number as "number!", code as "code!", set_id as "set_id!",
+                  requested_set_id as "requested_set_id!", contact_id as "contact_id!",
+                  assigned_at as "assigned_at!", state as "state!", reserved_until, expires_at,
+                  timezone as "timezone!", workflow_id, node_id, execution_id, attributes
+             from assignments_at($1, $2, $3)
+            order by place"#,
         tenant as TenantId,
         &set_nos,
         &numbers

@@ -1,10 +1,13 @@
 //! Finding assignments: by id, and in lists by set, contact, code, workflow and time, newest first.
 
 use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 
-use crate::support::TestApp;
 use crate::support::client::Client;
+use crate::support::database::TestDatabase;
 use crate::support::shop::Shop;
+use crate::support::{TestApp, sql};
 
 /// A history over two `multiple` sets, a `single` one and three workflows. Its assignments, oldest first.
 async fn history(shop: &Shop) -> Vec<Value> {
@@ -208,4 +211,54 @@ async fn a_question_that_makes_no_sense_is_refused() {
         .get("/v1/assignments?couponSetId=01890000-0000-7000-8000-000000000000")
         .await;
     assert_eq!(unknown.refusal(), "404 not-found");
+}
+
+/// Assignments of the set, each to a contact of its own.
+fn grow(from: i64, to: i64) -> String {
+    format!(
+        "insert into contacts (tenant_id, contact_no, contact_id) overriding system value
+         select 1, n, 'contact ' || n from generate_series({from}, {to}) n;
+         insert into cards (tenant_id, set_no, lot_no, ordinal, line, code)
+         select 1, 1, 1, n, n, 'CODE-' || n from generate_series({from}, {to}) n;
+         insert into assignments (
+           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at)
+         select 1, 1, n, 1, 1, n, n, 1, gen_random_uuid(), clock_timestamp() from generate_series({from}, {to}) n"
+    )
+}
+
+#[tokio::test]
+async fn a_page_of_a_large_set_is_found_by_a_few_pages_of_memory_for_each_whatever_the_planner_knows()
+ {
+    const MOST: i64 = 40;
+    let found = "assignments_at(1, array_fill(1, array[100]), array(select n from generate_series(19901::bigint, 20000) n))";
+    for analyzed in [false, true] {
+        let database = TestDatabase::create().await;
+        let begin = "insert into tenants (id, name) values (gen_random_uuid(), 'shop');
+            insert into coupon_sets (tenant_id, set_no, id, name, name_key, type)
+            values (1, 1, gen_random_uuid(), 'set', 'set', 'multiple');
+            insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
+            values (1, 1, 1, gen_random_uuid(), 20000, 'open')";
+        database.execute(begin).await;
+        database.execute(&grow(1, 10)).await;
+        if analyzed {
+            database.execute("vacuum analyze").await;
+        }
+        let mut reader = PgConnection::connect_with(&database.options).await.unwrap();
+        let role = "set role couponry_app; set jit = off; set couponry.tenant_id = '1'";
+        sql::run(&mut reader, role).await.unwrap();
+        let few = format!("select count(*) from {found}");
+        assert_eq!(sql::value::<i64>(&mut reader, few).await, 0);
+        database.execute(&grow(11, 20_000)).await;
+        let explain = format!("explain (analyze, buffers, format json) select * from {found}");
+        let explained: Value = sql::value(&mut reader, explain).await;
+        let plan = &explained[0]["Plan"];
+        assert_eq!(plan["Actual Rows"], 100);
+        let blocks = |name: &str| plan[name].as_i64().unwrap();
+        let pages = (blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")) / 100;
+        println!("{pages} pages for an assignment, analyzed: {analyzed}");
+        assert!(
+            pages <= MOST,
+            "{pages} pages for an assignment, analyzed: {analyzed}"
+        );
+    }
 }
