@@ -226,11 +226,43 @@ fn grow(from: i64, to: i64) -> String {
     )
 }
 
+/// A statement of the service, as it prepares it.
+fn statement(function: &str) -> &'static str {
+    let source = include_str!("../../src/assignments/lists.rs");
+    let source = source.split(function).nth(1).unwrap();
+    let begin = source.split("r#\"").nth(1).unwrap();
+    begin.split("\"#").next().unwrap()
+}
+
+/// Pages of memory that a query touches for each of the rows that it must find.
+async fn pages(reader: &mut PgConnection, query: &str, rows: i64) -> i64 {
+    let explain = format!("explain (analyze, buffers, format json) {query}");
+    let explained: Value = sql::value(reader, explain).await;
+    let plan = &explained[0]["Plan"];
+    assert_eq!(plan["Actual Rows"], rows, "{query}");
+    let blocks = |name: &str| plan[name].as_i64().unwrap();
+    (blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")) / rows
+}
+
 #[tokio::test]
-async fn a_page_of_a_large_set_is_found_by_a_few_pages_of_memory_for_each_whatever_the_planner_knows()
- {
+async fn assignments_are_found_by_a_few_pages_of_memory_each_whatever_the_planner_knows() {
     const MOST: i64 = 40;
-    let found = "assignments_at(1, array_fill(1, array[100]), array(select n from generate_series(19901::bigint, 20000) n))";
+    let places = "select * from assignments_at(
+        1, array_fill(1, array[100]), array(select n from generate_series(19901::bigint, 20000) n))";
+    let by_contact = "execute by_contact (
+        1, 'contact 19999', null, null, null, null, false, null, null, null, 21, true)";
+    let by_code = "execute by_code (
+        1, 'CODE-19999', null, null, null, null, false, null, null, null, 21, null)";
+    let prepare = format!(
+        "prepare by_contact (
+           integer, text, integer, text, timestamptz, timestamptz, boolean, timestamptz, integer, bigint, bigint,
+           boolean) as {};
+         prepare by_code (
+           integer, text, integer, text, timestamptz, timestamptz, boolean, timestamptz, integer, bigint, bigint,
+           text) as {}",
+        statement("fn list_by_contact("),
+        statement("fn list_by_code(")
+    );
     for analyzed in [false, true] {
         let database = TestDatabase::create().await;
         let begin = "insert into tenants (id, name) values (gen_random_uuid(), 'shop');
@@ -244,21 +276,21 @@ async fn a_page_of_a_large_set_is_found_by_a_few_pages_of_memory_for_each_whatev
             database.execute("vacuum analyze").await;
         }
         let mut reader = PgConnection::connect_with(&database.options).await.unwrap();
-        let role = "set role couponry_app; set jit = off; set couponry.tenant_id = '1'";
-        sql::run(&mut reader, role).await.unwrap();
-        let few = format!("select count(*) from {found}");
-        assert_eq!(sql::value::<i64>(&mut reader, few).await, 0);
-        database.execute(&grow(11, 20_000)).await;
-        let explain = format!("explain (analyze, buffers, format json) select * from {found}");
-        let explained: Value = sql::value(&mut reader, explain).await;
-        let plan = &explained[0]["Plan"];
-        assert_eq!(plan["Actual Rows"], 100);
-        let blocks = |name: &str| plan[name].as_i64().unwrap();
-        let pages = (blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")) / 100;
-        println!("{pages} pages for an assignment, analyzed: {analyzed}");
-        assert!(
-            pages <= MOST,
-            "{pages} pages for an assignment, analyzed: {analyzed}"
+        let role = format!(
+            "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan;
+             set couponry.tenant_id = '1'; {prepare}"
         );
+        sql::run(&mut reader, role).await.unwrap();
+        for query in [places, by_contact, by_code] {
+            sql::run(&mut reader, query).await.unwrap();
+        }
+        database.execute(&grow(11, 20_000)).await;
+        for (query, rows) in [(places, 100), (by_contact, 1), (by_code, 1)] {
+            let pages = pages(&mut reader, query, rows).await;
+            assert!(
+                pages <= MOST,
+                "{pages} pages, analyzed: {analyzed}, for each of {query}"
+            );
+        }
     }
 }
