@@ -4,6 +4,7 @@
 //! axum refused on its own.
 
 use std::convert::Infallible;
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,14 +56,17 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What the handlers work with. Cloning is cheap.
+/// What the handlers work with. It is cloned several times in each request, which counts one reference.
 #[derive(Clone)]
-pub struct App {
-    pub(crate) config: Arc<Config>,
+pub struct App(Arc<Shared>);
+
+/// What an `App` consists of.
+pub struct Shared {
+    pub(crate) config: Config,
     pub(crate) database: Database,
-    pub(crate) keys: Arc<Keys>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) link: Arc<OneTimeLink>,
+    pub(crate) keys: Keys,
+    pub(crate) sessions: Sessions,
+    pub(crate) link: OneTimeLink,
     pub(crate) dealer: Dealer,
     pub(crate) recorder: Recorder,
     pub(crate) bell: Bell,
@@ -73,6 +77,14 @@ pub struct App {
     pub(crate) courier: Courier,
     tracker: TaskTracker,
     shutdown: CancellationToken,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl App {
@@ -107,13 +119,13 @@ impl App {
         let private = config.webhook_private;
         let courier = Courier::new(Outbound::new(&authorities, private, private), private);
         sender::spawn(&database, &courier, &tracker, &shutdown);
-        Self {
+        Self(Arc::new(Shared {
             uploads: Uploads::new(&config),
-            config: Arc::new(config),
+            config,
             database,
-            keys: Arc::default(),
-            sessions: Arc::default(),
-            link: Arc::default(),
+            keys: Keys::default(),
+            sessions: Sessions::default(),
+            link: OneTimeLink::default(),
             dealer,
             recorder,
             bell,
@@ -123,7 +135,7 @@ impl App {
             courier,
             tracker,
             shutdown,
-        }
+        }))
     }
 
     /// The pools, for what is done beside the requests.

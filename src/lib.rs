@@ -45,3 +45,7 @@ pub mod tenants;
 mod time_zone;
 mod webhooks;
 mod workflows;
+
+/// Requests make and drop many small things on all threads, which this one does in less time than that of the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

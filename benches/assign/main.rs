@@ -34,7 +34,7 @@ use support::cpu::{DRIVER, SERVICE};
 use support::load::{self, Items, Outcome, Span, Work};
 
 /// Clients at a time, each with a connection of its own.
-pub const CLIENTS: [usize; 4] = [1, 8, 64, 256];
+pub const CLIENTS: [usize; 4] = [1, 4, 64, 256];
 /// The number of clients at which others are compared.
 pub const BAR: usize = 64;
 /// Connections of the textbook statement.

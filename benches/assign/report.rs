@@ -159,15 +159,18 @@ fn ratios(figures: &Figures<'_>) -> String {
     let alone = figures.median(|round| &round.assign[0]);
     for (index, (items, clients)) in BATCHES.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.batches[index]);
-        let (others, single) = if clients == 1 {
-            (1, &alone)
-        } else {
-            (BAR, &single)
-        };
-        text.push_str(&compared(
-            &format!("Batches of {items} by {clients} clients over single assignments by {others}"),
-            outcome.rate / single.rate,
-        ));
+        // By as many clients, and by those whose requests share calls.
+        for (place, others) in CLIENTS.into_iter().enumerate() {
+            if others == clients || others == BAR && clients > 1 {
+                let single = figures.median(|round| &round.assign[place]);
+                text.push_str(&compared(
+                    &format!(
+                        "Batches of {items} by {clients} clients over single assignments by {others}"
+                    ),
+                    outcome.rate / single.rate,
+                ));
+            }
+        }
     }
     text.push_str(&compared(
         "Time of an assignment at 1 client over that of an insert",

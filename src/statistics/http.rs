@@ -32,7 +32,7 @@ async fn of_set(
     if asks_for_csv(&headers, query.format) {
         let scope = Scope::of_set(&mut snapshot, caller.tenant, set, &query).await?;
         snapshot.commit().await?;
-        return Ok(export::stream(app.database, caller.tenant, scope));
+        return Ok(export::stream(app.database.clone(), caller.tenant, scope));
     }
     let statistics = super::of_set(&mut snapshot, caller.tenant, set, &query).await?;
     snapshot.commit().await?;
@@ -49,7 +49,7 @@ async fn of_tenant(
     if asks_for_csv(&headers, query.format) {
         let scope = Scope::of_tenant(&mut snapshot, caller.tenant, &query).await?;
         snapshot.commit().await?;
-        return Ok(export::stream(app.database, caller.tenant, scope));
+        return Ok(export::stream(app.database.clone(), caller.tenant, scope));
     }
     let statistics = super::of_tenant(&mut snapshot, caller.tenant, &query).await?;
     snapshot.commit().await?;
