@@ -73,7 +73,12 @@ async fn list(
             let detail = "As text/csv the list is one whole: leave out `limit` and `cursor`.";
             return Err(Error::malformed(detail));
         }
-        return Ok(export::stream(app.database.clone(), caller.tenant, set, filter));
+        return Ok(export::stream(
+            app.database.clone(),
+            caller.tenant,
+            set,
+            filter,
+        ));
     }
     let after = match paging.key() {
         Some(spot) if !filter.fits(spot) => {
