@@ -35,7 +35,7 @@ pub(super) struct Slice {
 }
 
 /// A contact holds few assignments, with those that were merged into it too: they are read and sorted. `usable`: only what
-/// it can still use. Only the right indexes have the orders of the inner queries, also before any statistics.
+/// it can still use.
 pub(super) async fn list_by_contact(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -48,24 +48,11 @@ pub(super) async fn list_by_contact(
         Spot,
         r#"with found as (
               select a.assigned_at, a.set_no, a.number
-                from unnest((select contact_family($1, $2))::bigint[]) f (contact_no)
-               cross join lateral (
-                 select a.assigned_at, a.set_no, a.number
-                   from assignments a
-                  where a.tenant_id = $1 and a.contact_no between f.contact_no and f.contact_no
-                    and ($3::integer is null or a.set_no = $3)
-                    and ($4::text is null or a.workflow_id = $4)
-                    and ($5::timestamptz is null or a.assigned_at >= $5)
-                    and ($6::timestamptz is null or a.assigned_at < $6)
-                  order by a.contact_no, a.requested_set_no, a.nth
-               ) a
-               where not $12
-                  or (select assignment_state(l.last_event, l.reserved_until, now()) in ('reserved', 'assigned', 'sent')
-                             and (l.valid_until is null or l.valid_until > now())
-                        from assignment_lives l
-                       where l.tenant_id = $1 and l.set_no = a.set_no and l.number between a.number and a.number
-                       order by l.number
-                       limit 1)
+                from contact_assignments($1, $2, $12) a
+               where ($3::integer is null or a.set_no = $3)
+                 and ($4::text is null or a.workflow_id = $4)
+                 and ($5::timestamptz is null or a.assigned_at >= $5)
+                 and ($6::timestamptz is null or a.assigned_at < $6)
            ), ranked as (
               select f.*,
                      row_number() over (order by f.assigned_at, f.set_no, f.number)
@@ -98,8 +85,7 @@ pub(super) async fn list_by_contact(
     .await
 }
 
-/// Cards of this code, and uses of the `single` sets that have it. Only the right indexes have the orders of the inner
-/// queries, also before any statistics.
+/// Cards of this code, and uses of the `single` sets that have it.
 pub(super) async fn list_by_code(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -112,22 +98,8 @@ pub(super) async fn list_by_code(
         Spot,
         r#"with found as (
               select a.assigned_at, a.set_no, a.number
-                from (
-                  select c.set_no, c.lot_no, c.ordinal
-                    from cards c
-                   where c.tenant_id = $1 and c.code = $2
-                   order by c.set_no, c.turn
-                ) c
-               cross join lateral (
-                 select a.*
-                   from assignments a
-                  where a.tenant_id = $1 and a.set_no = c.set_no and a.lot_no = c.lot_no
-                    and a.ordinal between c.ordinal and c.ordinal
-                  order by a.lot_no, a.ordinal
-                  limit 1
-               ) a
-               where ($3::integer is null or a.set_no = $3)
-                 and ($4::text is null or a.workflow_id = $4)
+                from card_assignments($1, $2, $3) a
+               where ($4::text is null or a.workflow_id = $4)
                  and ($5::timestamptz is null or a.assigned_at >= $5)
                  and ($6::timestamptz is null or a.assigned_at < $6)
                  and ($12::text is null or a.contact_no = any ((select contact_family($1, $12))::bigint[]))
