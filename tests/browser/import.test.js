@@ -152,6 +152,38 @@ browserTest("whoever comes back with no column for the codes sees the columns ag
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
+browserTest("what is chosen while the answer to an earlier choice comes is not undone by it", {}, async ({ page, shop, open }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await open(`#/import?set=${set.id}`);
+  await chooseFile(page, fileOf("note,code\nspring,A-1\nautumn,B-2\n"));
+  await next(page);
+  await cardOf(page, "note").waitFor();
+  await comesTo(() => heldBy(page, "code"), ["code"]);
+  // The answer to the first choice is held back until the second was made, and then comes at once.
+  await page.evaluate(() => {
+    const { send } = XMLHttpRequest.prototype;
+    XMLHttpRequest.prototype.send = function (body) {
+      XMLHttpRequest.prototype.send = send;
+      const { onload } = this;
+      this.onload = (event) => (/** @type {any} */ (globalThis).answer = () => onload?.call(this, event));
+      send.call(this, body);
+    };
+  });
+  const select = page.getByLabel("What is “note”?");
+  await select.selectOption("expires");
+  await comesTo(() => heldBy(page, "expires"), ["note"]);
+  await comesTo(() => page.evaluate(() => typeof (/** @type {any} */ (globalThis).answer)), "function");
+  await select.evaluate((one) => {
+    /** @type {HTMLSelectElement} */ (one).value = "attributes";
+    one.dispatchEvent(new Event("change", { bubbles: true }));
+    /** @type {any} */ (globalThis).answer();
+  });
+  await comesTo(() => page.locator(".mapping").getAttribute("aria-busy"), "false");
+  await comesTo(() => heldBy(page, "attributes"), ["note"]);
+  await send(page);
+  await page.getByRole("heading", { name: "2 codes imported into Birthday" }).waitFor();
+});
+
 browserTest("a file can be dropped everywhere, and never replaces the page", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);

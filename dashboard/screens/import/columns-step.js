@@ -76,17 +76,20 @@ function useLook(from) {
     // Once something is seen: without a code column there is nothing new to judge, and what was asked already would be answered the same.
     if (columns && asked.current && (!columns.code || columns === asked.current)) return undefined;
     const stop = new AbortController();
+    const how = reading.value;
+    /** An answer may come between a change and the effect that follows from it: what was chosen meanwhile must not be undone. */
+    const isPast = () => stop.signal.aborted || mapping.peek() !== columns || reading.peek() !== how;
     const run = async () => {
       setState((before) => ({ ...before, loading: true }));
       try {
         const blind = await isBlind(from);
-        const found = blind ? null : await look(from, reading.value, columns, stop.signal);
-        if (stop.signal.aborted) return;
+        const found = blind ? null : await look(from, how, columns, stop.signal);
+        if (isPast()) return;
         setState({ seen: { blind, preview: found?.preview ?? null, unsure: found?.unsure ?? false }, problem: null, loading: false });
         asked.current = found?.mapping ?? null;
         if (found) mapping.value = found.mapping;
       } catch (failure) {
-        if (isAbort(failure) || stop.signal.aborted) return;
+        if (isAbort(failure) || isPast()) return;
         asked.current = null;
         setState((before) => ({ ...before, problem: problemOf(failure), loading: false }));
       }
