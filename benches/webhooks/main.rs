@@ -259,8 +259,8 @@ fn render(data: &Path, rounds: &[Round]) -> String {
     format!(
         "\n`cargo bench --bench webhooks` on {}; fsync on.\n\n{table}\n\
          Each assignment is told once, and p50 is {} times, p99 {} times and the processor time, with what it takes to send, \
-         {} times that without a webhook. From an assignment to its message it takes {:.0} ms (p50) and {:.0} ms (p99), and the last message of a round comes {:.1} s after its \
-         last answer. Open loop, {CLIENTS} clients, medians of {} rounds, alternated.",
+         {} times that without a webhook. From an assignment to its message it takes {:.0} ms (p50) and {:.0} ms (p99), \
+         and the last message of a round comes {:.1} s after its last answer. Open loop, {CLIENTS} clients, medians of {} rounds, alternated.",
         machine::describe(data),
         times(told.0 / silent.0),
         times(told.1 / silent.1),
