@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::app::{App, starting_router};
 use crate::config::Config;
 use crate::database::{self, embedded};
-use crate::error::is_unavailable;
+use crate::error::{Chain, is_unavailable};
 use crate::server::{serve, serve_while};
 use crate::tenants;
 
@@ -37,7 +37,7 @@ pub enum Error {
     #[error(transparent)]
     Embedded(#[from] embedded::Error),
     #[error("the database cannot be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] database::MigrateError),
     #[error("cannot listen on {0}; choose another address with COUPONRY_LISTEN")]
     Listen(SocketAddr, #[source] std::io::Error),
     #[error("the demo tenant cannot be created")]
@@ -128,10 +128,10 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
     let deadline = Instant::now() + DATABASE_LIMIT;
     loop {
         match database::migrate(options).await {
-            Err(sqlx::migrate::MigrateError::Execute(error))
-                if is_unavailable(&error) && Instant::now() < deadline =>
+            Err(error)
+                if error.statement().is_some_and(is_unavailable) && Instant::now() < deadline =>
             {
-                tracing::warn!(%error, "waiting for PostgreSQL");
+                tracing::warn!(error = %Chain(&error), "waiting for PostgreSQL");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             done => return Ok(done?),

@@ -3,16 +3,17 @@
 //! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
 
 pub mod embedded;
+pub mod functions;
+mod migrate;
 
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Postgres, Transaction};
+
+pub use migrate::{MIGRATIONS, MigrateError, migrate};
 
 use crate::tenants::TenantId;
-
-/// The schema of this version.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// How long a request waits for a connection before it is told to come again.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -146,14 +147,4 @@ fn pool(options: &PgConnectOptions, role: &'static str, max: u32, test: bool) ->
             Box::pin(async move { connection.execute(role).await.map(|_| ()) })
         })
         .connect_lazy_with(options.clone().disable_statement_logging())
-}
-
-/// Brings the schema up to this version. Replicas that start at once wait for each other.
-pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
-    use sqlx::Connection;
-
-    let mut connection = PgConnection::connect_with(options).await?;
-    MIGRATIONS.run(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
 }

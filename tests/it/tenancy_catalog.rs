@@ -66,7 +66,7 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
         "select i.indexrelid::regclass || ': a unique index that does not begin with tenant_id'
            from pg_index i
            join pg_class c on c.oid = i.indrelid and c.relnamespace = 'public'::regnamespace
-                and c.relname <> '_sqlx_migrations' and c.relkind in ('r', 'p')
+                and c.relname not in ('_sqlx_migrations', 'applied_functions') and c.relkind in ('r', 'p')
            left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
           where i.indisunique and a.attname is distinct from 'tenant_id'"
             .to_owned(),

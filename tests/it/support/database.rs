@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use couponry::database::embedded::{self, Embedded};
+use couponry::database::functions;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::sync::OnceCell;
@@ -90,11 +91,13 @@ async fn template() -> &'static str {
                 )
                 .await;
             }
-            // Named by the migrations, so that a changed one makes a new template.
-            let migrations = couponry::database::MIGRATIONS
+            // Named by the migrations and the functions, so that a changed one makes a new template.
+            let functions = functions::checksum();
+            let schema = couponry::database::MIGRATIONS
                 .iter()
-                .flat_map(|migration| migration.checksum.iter());
-            let hash = migrations.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                .flat_map(|migration| migration.checksum.iter())
+                .chain(&functions);
+            let hash = schema.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
             let name = format!("template_{hash:x}");

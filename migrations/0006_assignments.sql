@@ -1,0 +1,128 @@
+-- Assignments and their life: an append-only log of the codes that contacts were given, and a ledger of what became of
+-- them. Both share the numbers of a set: dense from 1, in the order of commits and of time.
+
+-- `set_no` is the set that served, `requested_set_no` the one that was requested: they differ when a child set served.
+-- (lot_no, ordinal) is the card; a `single` set has no cards: lot 0, and the ordinal counts its uses. `nth` counts the
+-- assignments of the contact in the requested set. `key_hash` is the idempotency key as 128 bits: the time-ordered UUID of a
+-- key that the service made, else the SHA-256 of the key, marked as UUID version 8. `key_id` is the API key of the caller.
+-- `expires_at` is the end of the code's validity: the earliest of those that the set, the code and `valid_for_days` name;
+-- for a reservation the days count from the confirmation and are not included here.
+--
+-- The unique constraints are the last line of defence: the lock of the set keeps them from ever firing. No foreign keys:
+-- each insert would lock the hot row of the set. The widest columns come first, so that nothing is lost to padding.
+create table assignments (
+  number           bigint not null,
+  contact_no       bigint not null,
+  assigned_at      timestamptz not null,
+  key_hash         uuid not null,
+  tenant_id        integer not null,
+  set_no           integer not null,
+  requested_set_no integer not null,
+  lot_no           integer not null,
+  ordinal          integer not null,
+  nth              integer not null,
+  workflow_id      text collate "C",
+  node_id          text,
+  execution_id     text,
+  key_id           uuid,
+  expires_at       timestamptz,
+  constraint assignments_pkey primary key (tenant_id, set_no, number),
+  constraint assignments_card_key unique (tenant_id, set_no, lot_no, ordinal),
+  constraint assignments_idempotency_key unique (tenant_id, requested_set_no, key_hash),
+  constraint assignments_contact_key unique (tenant_id, contact_no, requested_set_no, nth)
+) with (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_freeze_min_age = 0);
+
+-- Serves the list by workflow and, workflow by workflow, the list of a whole tenant by time.
+create index assignments_workflow_idx on assignments (tenant_id, workflow_id, assigned_at);
+
+-- Append-only, except for the texts that callers sent: erasing a contact rewrites them (trigger `forbid_rewriting`).
+select protect_tenant_rows('assignments');
+grant select, insert on assignments to couponry_app;
+grant update (workflow_id, node_id, execution_id) on assignments to couponry_app;
+
+-- Idempotency keys that were answered with an assignment made for another key ("already assigned"), so that a retry gets the
+-- same answer whatever happened since. An assignment itself answers its own key, also when a child set served.
+create table assignment_answers (
+  tenant_id        integer not null,
+  requested_set_no integer not null,
+  key_hash         uuid not null,
+  set_no           integer not null,
+  number           bigint not null,
+  constraint assignment_answers_pkey primary key (tenant_id, requested_set_no, key_hash)
+);
+
+select protect_tenant_rows('assignment_answers');
+grant select, insert on assignment_answers to couponry_app;
+
+-- Later events of assignments, and withdrawals of codes. An assignment without an entry is `assigned`, from the start.
+--
+-- `step` is the stage of its life that the event brings an assignment to. Each is reached once, so an assignment ends once.
+-- `key_id` is the API key of the caller, null if the service acted by itself. `occurred_at` is the time that the caller
+-- reported. `expires_at` is the end of the reservation (event `reserved`), else that of the code.
+--
+-- `withdrawn` entries belong to no assignment but to a number of `codes`; `import_id` is the import that was undone.
+--
+-- `entries`, `reserved`, `released`, `void`, `sent`, `used` and `withdrawn` are running totals of the set, this entry
+-- included, so that the last entry has them all: `reserved` is a level, `released` includes expired reservations.
+create table ledger_entries (
+  number            bigint not null,
+  assignment_number bigint,
+  recorded_at       timestamptz not null,
+  entries           bigint not null,
+  reserved          bigint not null,
+  released          bigint not null,
+  void              bigint not null,
+  sent              bigint not null,
+  used              bigint not null,
+  withdrawn         bigint not null default 0,
+  occurred_at       timestamptz,
+  expires_at        timestamptz,
+  key_id            uuid,
+  tenant_id         integer not null,
+  set_no            integer not null,
+  codes             integer,
+  step              smallint not null generated always as (
+    case event
+      when 'reserved' then 0
+      when 'confirmed' then 1
+      when 'sent' then 2
+      else 3
+    end) stored,
+  event             text not null,
+  reason            text,
+  import_id         uuid,
+  constraint ledger_entries_pkey primary key (tenant_id, set_no, number),
+  constraint ledger_entries_step_key unique (tenant_id, set_no, assignment_number, step),
+  constraint ledger_entries_event_check check (
+    event in ('reserved', 'confirmed', 'sent', 'used', 'released', 'void', 'expired', 'withdrawn')),
+  constraint ledger_entries_withdrawn_check check (
+    case event
+      when 'withdrawn' then assignment_number is null and codes is not null
+      else assignment_number is not null and codes is null and import_id is null
+    end)
+) with (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_freeze_min_age = 0);
+
+-- Append-only, except for the reason, a text that callers sent.
+select protect_tenant_rows('ledger_entries');
+grant select, insert on ledger_entries to couponry_app;
+grant update (reason) on ledger_entries to couponry_app;
+
+-- Reservations that are neither confirmed nor released yet: the work list of the sweeper. `code_expires_at` is that of the
+-- card; from then on the code can go to no other contact either.
+create table reservations (
+  tenant_id       integer not null,
+  set_no          integer not null,
+  number          bigint not null,
+  expires_at      timestamptz not null,
+  code_expires_at timestamptz,
+  constraint reservations_pkey primary key (tenant_id, set_no, number)
+);
+
+create index reservations_due_idx on reservations (tenant_id, set_no, expires_at);
+create index reservations_sweep_idx on reservations (expires_at);
+
+-- The system role finds the sets that have something to sweep.
+select protect_tenant_rows('reservations');
+create policy system_rows on reservations for select to couponry_system using (true);
+grant select, insert, delete on reservations to couponry_app;
+grant select on reservations to couponry_system;

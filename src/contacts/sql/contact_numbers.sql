@@ -1,0 +1,49 @@
+-- Gives a number to each contact that has none in `p_known`, and answers all their numbers. They are drawn before they are
+-- written, so that they need not be read back, unless another batch was faster with one of them or one occurs twice.
+--
+-- What is new since 0008: numbers that are known are answered as they are, for a contact may have been erased meanwhile
+-- and have another id. So may one that another batch was faster with: then it is a new contact.
+create or replace function contact_numbers(p_tenant integer, p_contacts text[], p_known bigint[])
+returns bigint[]
+language plpgsql
+as $$
+declare
+  v_numbers bigint[] := p_known;
+  v_drawn   bigint[];
+  v_new     integer;
+  v_written integer;
+begin
+  loop
+    v_new := cardinality(v_numbers) - cardinality(array_remove(v_numbers, null));
+    if v_new = 0 then
+      return v_numbers;
+    end if;
+    v_drawn := array(
+      select coalesce(v_numbers[i], nextval('contacts_contact_no_seq'))
+        from generate_series(1, cardinality(p_contacts)) i
+       order by i);
+    -- In one order everywhere: two batches that bring the same new contacts must not wait for each other.
+    insert into contacts (tenant_id, contact_no, contact_id) overriding system value
+    select p_tenant, v_drawn[i], p_contacts[i]
+      from generate_series(1, cardinality(p_contacts)) i
+     where v_numbers[i] is null
+     order by p_contacts[i] collate "C"
+    on conflict (tenant_id, contact_id) do nothing;
+    get diagnostics v_written = row_count;
+    if v_written = v_new then
+      return v_drawn;
+    end if;
+    -- What a batch of another set inserted meanwhile is visible to this statement.
+    v_numbers := array(
+      select coalesce(v_numbers[i], c.contact_no)
+        from generate_series(1, cardinality(p_contacts)) i
+        left join lateral (
+          select c.contact_no
+            from contacts c
+           where c.tenant_id = p_tenant and c.contact_id between p_contacts[i] and p_contacts[i]
+           order by c.contact_id
+           limit 1
+        ) c on true
+       order by i);
+  end loop;
+end $$;

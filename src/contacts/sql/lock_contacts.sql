@@ -1,0 +1,7 @@
+-- Holds off others who merge or erase contacts of the tenant, until the end of the transaction.
+create or replace function lock_contacts(p_tenant integer)
+returns void
+language sql
+as $$
+  select pg_advisory_xact_lock('contacts'::regclass::oid::integer, p_tenant);
+$$;

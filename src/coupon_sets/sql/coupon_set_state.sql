@@ -1,0 +1,12 @@
+-- A set that expired stays `expired` when its last code goes; without a limit there is always something available.
+create or replace function coupon_set_state(p_expires_at timestamptz, p_available bigint)
+returns text
+language sql
+stable
+as $$
+  select case
+           when p_expires_at <= statement_timestamp() then 'expired'
+           when p_available = 0 then 'exhausted'
+           else 'active'
+         end;
+$$;

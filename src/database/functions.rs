@@ -1,0 +1,84 @@
+//! The functions and views of the database: source code, one object per file in `src/<feature>/sql`, edited in place.
+//!
+//! They are applied after the migrations, under the same lock, when the stored checksum is not that of the embedded files:
+//! all of them in one transaction, so that no caller sees a mixture. A release never replaces the texts of a later one: an
+//! older replica that starts during a rolling upgrade leaves them alone.
+
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, Executor, PgConnection};
+
+/// An embedded file: one function with its triggers, or one view with its grants.
+#[derive(Debug, Clone, Copy)]
+pub struct File {
+    /// From the root of the repository: `src/<feature>/sql/<name>.sql`.
+    pub path: &'static str,
+    pub text: &'static str,
+}
+
+/// In the order in which they are applied.
+pub static FILES: &[File] = &include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
+
+/// SHA-256 of all texts.
+#[must_use]
+pub fn checksum() -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for file in FILES {
+        // The lengths keep two different sets of files from having one concatenation.
+        hash.update(file.text.len().to_le_bytes());
+        hash.update(file.text);
+    }
+    hash.finalize().into()
+}
+
+/// Major, minor and patch number of this program, which order releases.
+fn release() -> Vec<i32> {
+    [
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        env!("CARGO_PKG_VERSION_MINOR"),
+        env!("CARGO_PKG_VERSION_PATCH"),
+    ]
+    .map(|number| number.parse().expect("cargo checks the version"))
+    .to_vec()
+}
+
+/// Applies the files unless these texts, or those of a later release, were applied before. The caller holds the lock of the
+/// migrations.
+pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let checksum = checksum();
+    let release = release();
+    let applied = sqlx::query!("select checksum, release from applied_functions")
+        .fetch_optional(&mut *connection)
+        .await?;
+    if let Some(applied) = applied {
+        if applied.checksum == checksum {
+            return Ok(());
+        }
+        if applied.release > release {
+            tracing::warn!(
+                applied = ?applied.release,
+                "the functions in the database are those of a later release and stay as they are"
+            );
+            return Ok(());
+        }
+    }
+
+    let mut transaction = connection.begin().await?;
+    // Functions may name each other and views in any order.
+    transaction
+        .execute("set local check_function_bodies = off")
+        .await?;
+    for file in FILES {
+        transaction.execute(file.text).await?;
+    }
+    sqlx::query!(
+        "insert into applied_functions (checksum, release)
+         values ($1, $2)
+         on conflict (only_row) do update
+            set checksum = excluded.checksum, release = excluded.release, applied_at = now()",
+        &checksum[..],
+        &release,
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await
+}

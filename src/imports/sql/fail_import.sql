@@ -1,0 +1,29 @@
+-- Notes a try that failed on our side: after so many of them the import ends, and before that it rests for so many
+-- seconds. Answers whether it ended by this.
+create or replace function fail_import(p_tenant integer, p_import uuid, p_epoch integer, p_tries integer, p_rest double precision)
+returns boolean
+language plpgsql
+as $$
+declare
+  v_import imports;
+begin
+  perform set_config('couponry.tenant_id', p_tenant::text, true);
+
+  select * into v_import
+    from imports i
+   where i.tenant_id = p_tenant and i.id = p_import
+     for no key update;
+  if v_import.epoch is distinct from p_epoch or v_import.status <> 'inProgress' then
+    return false;
+  end if;
+  update imports i
+     set failures = i.failures + 1, lease_until = clock_timestamp() + make_interval(secs => p_rest)
+   where i.tenant_id = p_tenant and i.id = p_import;
+  if v_import.failures + 1 < p_tries then
+    return false;
+  end if;
+  perform end_import(
+    p_tenant, p_import, 'error',
+    format('It failed on our side %s times, which was logged. No code was taken in; send the file again.', p_tries));
+  return true;
+end $$;

@@ -1,0 +1,24 @@
+create or replace function forbid_loss_of_cards()
+returns trigger
+language plpgsql
+as $$
+begin
+  if exists (
+    select 1
+      from gone g
+     where not exists (
+       select 1
+         from lots l
+        where l.tenant_id = g.tenant_id and l.set_no = g.set_no and l.lot_no = g.lot_no and l.state = 'cancelled'))
+  then
+    raise exception 'permission denied: only cards of cancelled lots may be deleted'
+      using errcode = 'insufficient_privilege';
+  end if;
+  return null;
+end $$;
+
+create or replace trigger forbid_loss
+  after delete on cards
+  referencing old table as gone
+  for each statement
+  execute function forbid_loss_of_cards();

@@ -1,0 +1,27 @@
+-- A raised quantity is the refill of a `single` set. Whoever changes it holds the set's lock.
+create or replace function tell_quantity()
+returns trigger
+language plpgsql
+as $$
+begin
+  insert into webhook_events (tenant_id, set_no, number, event_type, payload)
+  select s.tenant_id, s.set_no, s.number, 'coupon-set.refilled',
+         jsonb_build_object(
+           'couponSetId', s.id,
+           'importId', null,
+           'added', new.quantity - old.quantity,
+           'available', s.available)
+    from coupon_set_stocks s
+   where s.tenant_id = new.tenant_id and s.set_no = new.set_no
+     and exists (
+           select 1
+             from webhooks w
+            where w.tenant_id = new.tenant_id and w.state = 'enabled');
+  return null;
+end $$;
+
+create or replace trigger tell_quantity
+  after update of quantity on coupon_sets
+  for each row
+  when (new.quantity > old.quantity or new.quantity is null and old.quantity is not null)
+  execute function tell_quantity();

@@ -1,0 +1,23 @@
+create or replace function note_terms()
+returns trigger
+language plpgsql
+as $$
+begin
+  insert into coupon_set_terms (tenant_id, set_no, since, quantity, expires_at)
+  select new.tenant_id, new.set_no, greatest(clock_timestamp(), t.at), new.quantity, new.expires_at
+    from ledger_tail(new.tenant_id, new.set_no) t
+  on conflict (tenant_id, set_no, since) do update
+     set quantity = excluded.quantity, expires_at = excluded.expires_at;
+  return null;
+end $$;
+
+create or replace trigger note_first_terms
+  after insert on coupon_sets
+  for each row
+  execute function note_terms();
+
+create or replace trigger note_terms
+  after update on coupon_sets
+  for each row
+  when ((old.quantity, old.expires_at) is distinct from (new.quantity, new.expires_at))
+  execute function note_terms();

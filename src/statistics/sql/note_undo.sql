@@ -1,0 +1,16 @@
+create or replace function note_undo()
+returns trigger
+language plpgsql
+as $$
+begin
+  update lots l
+     set undone_at = new.undone_at
+   where l.tenant_id = new.tenant_id and l.set_no = new.set_no and l.lot_no = new.lot_no;
+  return null;
+end $$;
+
+create or replace trigger note_undo
+  after update on imports
+  for each row
+  when (old.undone_at is distinct from new.undone_at)
+  execute function note_undo();

@@ -1,0 +1,135 @@
+-- Rolls up a set, by at most so many numbers of its ledger, and answers by how many; 0 also if another replica is at it.
+create or replace function roll_up_statistics(p_tenant integer, p_set_no integer, p_most integer)
+returns bigint
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+  v_from bigint;
+  v_upto bigint;
+  v_last integer;
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception 'roll_up_statistics needs read committed' using errcode = 'feature_not_supported';
+  end if;
+  perform set_config('couponry.tenant_id', p_tenant::text, true);
+
+  insert into statistics_progress (tenant_id, set_no, number)
+  values (p_tenant, p_set_no, 0)
+  on conflict (tenant_id, set_no) do nothing;
+  select p.number into v_from
+    from statistics_progress p
+   where p.tenant_id = p_tenant and p.set_no = p_set_no
+     for no key update skip locked;
+  if v_from is null then
+    return 0;
+  end if;
+  select least(v_from + p_most, t.number) into v_upto
+    from statistics_tails t
+   where t.tenant_id = p_tenant and t.set_no = p_set_no;
+  if v_upto is null or v_upto = v_from then
+    return 0;
+  end if;
+
+  select s.source_no into v_last
+    from statistics_sources s
+   where s.tenant_id = p_tenant and s.set_no = p_set_no
+   order by s.source_no desc
+   limit 1;
+  insert into statistics_sources (tenant_id, set_no, source_no, lot_no, workflow_id, node_id)
+  select p_tenant, p_set_no, coalesce(v_last, 0) + row_number() over (), n.lot_no, n.workflow_id, n.node_id
+    from (
+      select f.workflow_id, f.node_id, f.lot_no
+        from ledger_flows(p_tenant, p_set_no, v_from, v_upto) f
+       where f.workflow_id is not null
+       group by f.workflow_id, f.node_id, f.lot_no
+    ) n
+   where not exists (
+     select 1
+       from statistics_sources s
+      where s.tenant_id = p_tenant and s.set_no = p_set_no
+        and s.workflow_id = n.workflow_id and s.node_id = n.node_id and s.lot_no = n.lot_no);
+
+  with flows as materialized (
+    select f.*, statistics_bucket(f.at) as bucket
+      from ledger_flows(p_tenant, p_set_no, v_from, v_upto) f
+  ), marked as (
+    insert into statistics_marks (
+      tenant_id, set_no, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)
+    select p_tenant, p_set_no, b.bucket,
+           coalesce(m.assigned, 0) + sum(b.assigned) over so_far,
+           coalesce(m.reserved, 0) + sum(b.reserved) over so_far,
+           coalesce(m.released, 0) + sum(b.released) over so_far,
+           coalesce(m.void, 0) + sum(b.void) over so_far,
+           coalesce(m.sent, 0) + sum(b.sent) over so_far,
+           coalesce(m.used, 0) + sum(b.used) over so_far,
+           coalesce(m.withdrawn, 0) + sum(b.withdrawn) over so_far,
+           coalesce(m.for_others, 0) + sum(b.for_others) over so_far
+      from (
+        select f.bucket, sum(f.assigned) as assigned, sum(f.reserved) as reserved, sum(f.released) as released,
+               sum(f.void) as void, sum(f.sent) as sent, sum(f.used) as used, sum(f.withdrawn) as withdrawn,
+               sum(f.for_others) as for_others
+          from flows f
+         group by f.bucket
+      ) b
+      left join lateral (
+        select m.*
+          from statistics_marks m
+         where m.tenant_id = p_tenant and m.set_no = p_set_no
+         order by m.bucket desc
+         limit 1
+      ) m on true
+    window so_far as (order by b.bucket)
+    on conflict (tenant_id, set_no, bucket) do update
+       set assigned = excluded.assigned, reserved = excluded.reserved, released = excluded.released,
+           void = excluded.void, sent = excluded.sent, used = excluded.used, withdrawn = excluded.withdrawn,
+           for_others = excluded.for_others
+  ), shared as (
+    insert into statistics_shares (tenant_id, set_no, source_no, bucket, assigned, released, void, sent, used)
+    select p_tenant, p_set_no, b.source_no, b.bucket,
+           coalesce(m.assigned, 0) + sum(b.assigned) over so_far,
+           coalesce(m.released, 0) + sum(b.released) over so_far,
+           coalesce(m.void, 0) + sum(b.void) over so_far,
+           coalesce(m.sent, 0) + sum(b.sent) over so_far,
+           coalesce(m.used, 0) + sum(b.used) over so_far
+      from (
+        select s.source_no, f.bucket, f.assigned, f.released, f.void, f.sent, f.used
+          from (
+            select f.workflow_id, f.node_id, f.lot_no, f.bucket, sum(f.assigned) as assigned,
+                   sum(f.released) as released, sum(f.void) as void, sum(f.sent) as sent, sum(f.used) as used
+              from flows f
+             where f.workflow_id is not null
+             group by f.workflow_id, f.node_id, f.lot_no, f.bucket
+          ) f
+          join statistics_sources s
+            on s.tenant_id = p_tenant and s.set_no = p_set_no
+               and s.workflow_id = f.workflow_id and s.node_id = f.node_id and s.lot_no = f.lot_no
+      ) b
+      left join lateral (
+        select m.assigned, m.released, m.void, m.sent, m.used
+          from statistics_shares m
+         where m.tenant_id = p_tenant and m.set_no = p_set_no and m.source_no = b.source_no
+         order by m.bucket desc
+         limit 1
+      ) m on true
+    window so_far as (partition by b.source_no order by b.bucket)
+    on conflict (tenant_id, set_no, source_no, bucket) do update
+       set assigned = excluded.assigned, released = excluded.released, void = excluded.void, sent = excluded.sent,
+           used = excluded.used
+  )
+  insert into statistics_expiries as x (tenant_id, set_no, lot_no, bucket, codes)
+  select p_tenant, p_set_no, f.lot_no, statistics_bucket(f.expired_from), sum(f.expired)
+    from flows f
+   where f.expired_from is not null and f.expired <> 0
+   group by f.lot_no, statistics_bucket(f.expired_from)
+  on conflict (tenant_id, set_no, lot_no, bucket) do update
+     set codes = x.codes + excluded.codes;
+
+  update statistics_progress p
+     set number = v_upto
+   where p.tenant_id = p_tenant and p.set_no = p_set_no;
+  return v_upto - v_from;
+end $$;
