@@ -11,7 +11,8 @@
 --                    to find the next job
 --
 -- Roles belong to the cluster, not to the database, and several databases may be migrated at once. A user that may not
--- create roles needs them created and granted by an administrator. A superuser needs no grant.
+-- create roles needs them created and granted by an administrator. A superuser needs no grant. The roles may log in, so that
+-- a connection can start as one of them instead of switching to it; they have no password until an administrator sets one.
 
 do $$
 declare
@@ -20,9 +21,15 @@ begin
   foreach v_role in array array['couponry_app', 'couponry_system'] loop
     if not exists (select 1 from pg_roles where rolname = v_role) then
       begin
-        execute format('create role %I nologin noinherit nobypassrls', v_role);
+        execute format('create role %I login noinherit nobypassrls', v_role);
       exception
         when duplicate_object or unique_violation then null;
+      end;
+    elsif not (select rolcanlogin from pg_roles where rolname = v_role) then
+      begin
+        execute format('alter role %I login', v_role);
+      exception
+        when insufficient_privilege then null;
       end;
     end if;
     if not (select rolsuper from pg_roles where rolname = current_user) then
@@ -36,8 +43,9 @@ begin
   end loop;
 end $$;
 
--- Puts a table under the policy of its tenant. `(select …)` makes the setting a constant of the statement, so that index
--- plans stay as they are. A setting that was local to a transaction comes back as '', hence nullif.
+-- Puts a table under the policy of its tenant. The setting is read by a stable function, so the policy can be the condition of
+-- an index scan; without a sub-select it costs no plan node of its own, and it is accepted on distributed tables. A setting
+-- that was local to a transaction comes back as '', hence nullif.
 create function protect_tenant_rows(p_table regclass)
 returns void
 language plpgsql
@@ -47,8 +55,8 @@ begin
   execute format('alter table %s force row level security', p_table);
   execute format(
     'create policy tenant_rows on %s to couponry_app
-       using (tenant_id = (select nullif(current_setting(''couponry.tenant_id'', true), '''')::integer))
-       with check (tenant_id = (select nullif(current_setting(''couponry.tenant_id'', true), '''')::integer))',
+       using (tenant_id = nullif(current_setting(''couponry.tenant_id'', true), '''')::integer)
+       with check (tenant_id = nullif(current_setting(''couponry.tenant_id'', true), '''')::integer)',
     p_table);
 end $$;
 

@@ -130,7 +130,7 @@ select protect_tenant_rows('lots');
 grant select, insert, update on lots to couponry_app;
 
 -- `ordinal` is dense from 1 within its lot and is the order of dealing: cards that expire sooner come first, then the order of
--- the file, so that expired cards are a prefix of their lot. `line` is the line of the file. `turn` counts how often this
+-- the file, so that expired cards are a prefix of their lot. `line` is the line of the file. `occurrence` counts how often this
 -- code came into the set: one that comes back is a new card.
 --
 -- `folded` is the code without regard to case, folded by the service, so that it does not depend on the locale of the
@@ -143,7 +143,7 @@ create table cards (
   lot_no     integer not null,
   ordinal    integer not null,
   line       integer not null,
-  turn       integer not null default 0,
+  occurrence integer not null default 0,
   code       text collate "C" not null,
   expires_at timestamptz,
   folded     text collate "C",
@@ -153,10 +153,10 @@ create table cards (
 ) with (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_freeze_min_age = 0);
 
 -- In this order one index serves the lookup of a code, its duplicates in a set, and those in the tenant.
-create unique index cards_code_key on cards (tenant_id, code, set_no, turn);
-create unique index cards_folded_key on cards (tenant_id, folded, set_no, turn) where folded is not null;
+create unique index cards_code_key on cards (tenant_id, code, set_no, occurrence);
+create unique index cards_folded_key on cards (tenant_id, folded, set_no, occurrence) where folded is not null;
 
--- Only cards of cancelled lots may be deleted (trigger `forbid_loss`). Erasing a contact rewrites attributes.
+-- Only cards of cancelled lots may be deleted (trigger `forbid_card_loss`). Erasing a contact rewrites attributes.
 select protect_tenant_rows('cards');
 grant select, insert, delete on cards to couponry_app;
 grant update (attributes) on cards to couponry_app;

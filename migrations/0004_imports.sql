@@ -14,7 +14,7 @@
 --
 -- `epoch` rises at each claim and is the fencing token: a worker that was considered dead and wakes up is turned away.
 -- `claimed_at` is the last claim. `unsorted`: some row expires sooner than one before it, and the chunks are still in the
--- order of the file. `litter`: chunks or cards are left to be cleaned up. `deleted_at`: no longer visible.
+-- order of the file. `needs_cleanup`: chunks or cards are left to be cleaned up. `deleted_at`: no longer visible.
 --
 -- `fingerprint` is that of the file and of the options by which it is read. `idempotency_key` is a hash. `withdrawn` and
 -- `kept` count codes at the moment of the undo. `key_id` is the API key that made the import; imports are few, so that a
@@ -39,7 +39,7 @@ create table imports (
   chunks           integer not null,
   next_chunk       integer not null default 0,
   unsorted         boolean not null default false,
-  litter           boolean not null default false,
+  needs_cleanup           boolean not null default false,
   lot_no           integer,
   epoch            integer not null default 0,
   failures         integer not null default 0,
@@ -68,7 +68,7 @@ create unique index imports_running_key on imports (tenant_id, set_no) where sta
 create unique index imports_idempotency_key on imports (tenant_id, idempotency_key) where idempotency_key is not null;
 create index imports_queue_idx on imports (created_at) where status in ('queued', 'inProgress');
 create index imports_claimed_idx on imports (tenant_id, claimed_at) where claimed_at is not null;
-create index imports_litter_idx on imports (tenant_id, id) where litter;
+create index imports_cleanup_idx on imports (tenant_id, id) where needs_cleanup;
 create index imports_fingerprint_idx on imports (tenant_id, set_no, fingerprint) where fingerprint is not null;
 create index imports_set_idx on imports (tenant_id, set_no, id);
 -- The history is often filtered by status. The few that are queued or running have `imports_queue_idx`, and a page of the

@@ -36,7 +36,7 @@ grant usage on sequence contacts_contact_no_seq to couponry_app;
 -- `contact_ids`: of the contact, and of those that were merged into it; null when they have been replaced everywhere.
 -- `stage`: `waiting` for the next search, or the table that the search is at; `at_…` is its place there, in the order of the
 -- table's key. In `own`, which goes contact by contact, `at_number` is the contact, and (`at_set`, `at_lot`) are the
--- requested set and the `nth` of the last assignment that was searched. `changed_sets`: where texts of the contact's own
+-- requested set and the `contact_seq` of the last assignment that was searched. `changed_sets`: where texts of the contact's own
 -- were replaced, so that the statistics of the set are to be rolled up anew.
 create table erasures (
   tenant_id    integer not null,

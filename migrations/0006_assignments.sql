@@ -2,7 +2,7 @@
 -- them. Both share the numbers of a set: dense from 1, in the order of commits and of time.
 
 -- `set_no` is the set that served, `requested_set_no` the one that was requested: they differ when a child set served.
--- (lot_no, ordinal) is the card; a `single` set has no cards: lot 0, and the ordinal counts its uses. `nth` counts the
+-- (lot_no, ordinal) is the card; a `single` set has no cards: lot 0, and the ordinal counts its uses. `contact_seq` counts the
 -- assignments of the contact in the requested set. `key_hash` is the idempotency key as 128 bits: the time-ordered UUID of a
 -- key that the service made, else the SHA-256 of the key, marked as UUID version 8. `key_id` is the API key of the caller.
 -- `expires_at` is the end of the code's validity: the earliest of those that the set, the code and `valid_for_days` name;
@@ -20,7 +20,7 @@ create table assignments (
   requested_set_no integer not null,
   lot_no           integer not null,
   ordinal          integer not null,
-  nth              integer not null,
+  contact_seq      integer not null,
   workflow_id      text collate "C",
   node_id          text,
   execution_id     text,
@@ -29,7 +29,7 @@ create table assignments (
   constraint assignments_pkey primary key (tenant_id, set_no, number),
   constraint assignments_card_key unique (tenant_id, set_no, lot_no, ordinal),
   constraint assignments_idempotency_key unique (tenant_id, requested_set_no, key_hash),
-  constraint assignments_contact_key unique (tenant_id, contact_no, requested_set_no, nth)
+  constraint assignments_contact_key unique (tenant_id, contact_no, requested_set_no, contact_seq)
 ) with (autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_freeze_min_age = 0);
 
 -- Serves the list by workflow and, workflow by workflow, the list of a whole tenant by time.
@@ -56,7 +56,7 @@ grant select, insert on assignment_answers to couponry_app;
 
 -- Later events of assignments, and withdrawals of codes. An assignment without an entry is `assigned`, from the start.
 --
--- `step` is the stage of its life that the event brings an assignment to. Each is reached once, so an assignment ends once.
+-- `stage` is the stage of its life that the event brings an assignment to. Each is reached once, so an assignment ends once.
 -- `key_id` is the API key of the caller, null if the service acted by itself. `occurred_at` is the time that the caller
 -- reported. `expires_at` is the end of the reservation (event `reserved`), else that of the code.
 --
@@ -81,7 +81,7 @@ create table ledger_entries (
   tenant_id         integer not null,
   set_no            integer not null,
   codes             integer,
-  step              smallint not null generated always as (
+  stage             smallint not null generated always as (
     case event
       when 'reserved' then 0
       when 'confirmed' then 1
@@ -92,7 +92,7 @@ create table ledger_entries (
   reason            text,
   import_id         uuid,
   constraint ledger_entries_pkey primary key (tenant_id, set_no, number),
-  constraint ledger_entries_step_key unique (tenant_id, set_no, assignment_number, step),
+  constraint ledger_entries_stage_key unique (tenant_id, set_no, assignment_number, stage),
   constraint ledger_entries_event_check check (
     event in ('reserved', 'confirmed', 'sent', 'used', 'released', 'void', 'expired', 'withdrawn')),
   constraint ledger_entries_withdrawn_check check (

@@ -25,7 +25,7 @@ grant select, insert, update, delete on statistics_progress to couponry_app;
 -- Totals of a set from its beginning to the end of the quarter of an hour that begins at `bucket`, as far as it was rolled
 -- up. A quarter without events has no row. `assigned` and `reserved` are levels at that time; the others only grow.
 -- `for_others` counts assignments served as the child of another set.
-create table statistics_marks (
+create table statistics_checkpoints (
   bucket     timestamptz not null,
   assigned   bigint not null,
   reserved   bigint not null,
@@ -37,11 +37,11 @@ create table statistics_marks (
   for_others bigint not null,
   tenant_id  integer not null,
   set_no     integer not null,
-  constraint statistics_marks_pkey primary key (tenant_id, set_no, bucket)
+  constraint statistics_checkpoints_pkey primary key (tenant_id, set_no, bucket)
 ) with (fillfactor = 80);
 
-select protect_tenant_rows('statistics_marks');
-grant select, insert, update, delete on statistics_marks to couponry_app;
+select protect_tenant_rows('statistics_checkpoints');
+grant select, insert, update, delete on statistics_checkpoints to couponry_app;
 
 -- Sources: the workflow and node that requested codes, and the lot of the import that brought them, also for codes that came
 -- back; lot 0 in a `single` set. An assignment without a workflow or a node has the empty text, which no id is.

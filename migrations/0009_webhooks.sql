@@ -107,19 +107,19 @@ create index webhook_deliveries_rare_idx on webhook_deliveries (tenant_id, webho
 select protect_tenant_rows('webhook_deliveries');
 grant select, insert, update, delete on webhook_deliveries to couponry_app;
 
--- The ledger number up to which the events of a set were delivered. `alert_step` is the lowest level of the stock that was
--- announced since the last refill, evaluated by this `threshold` at `judged_at`. The reader holds the row while it moves
+-- The ledger number up to which the events of a set were delivered. `alert_level` is the lowest level of the stock that was
+-- announced since the last refill, evaluated by this `threshold` at `evaluated_at`. The reader holds the row while it moves
 -- it, so no two readers deliver one set at a time.
 create table webhook_cursors (
   tenant_id  integer not null,
   set_no     integer not null,
   number     bigint not null,
-  alert_step smallint not null,
+  alert_level smallint not null,
   threshold  integer,
-  judged_at  timestamptz not null default '-infinity',
+  evaluated_at  timestamptz not null default '-infinity',
   constraint webhook_cursors_pkey primary key (tenant_id, set_no),
   constraint webhook_cursors_set_fkey foreign key (tenant_id, set_no) references coupon_sets (tenant_id, set_no),
-  constraint webhook_cursors_alert_step_check check (alert_step between 0 and 5)
+  constraint webhook_cursors_alert_level_check check (alert_level between 0 and 5)
 ) with (fillfactor = 50);
 
 select protect_tenant_rows('webhook_cursors');

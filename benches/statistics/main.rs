@@ -146,7 +146,7 @@ async fn live(admin: &mut PgConnection, set_no: i32, ledger: u64) -> Result<()> 
          insert into lots (tenant_id, set_no, lot_no, import_id, size, state, published_at)
          values (1, {set_no}, 1, gen_random_uuid(), 2 * {ledger}, 'open', now() - interval '366 days');
          insert into assignments (
-           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at,
+           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at,
            workflow_id, node_id)
          select 1, {set_no}, n, {set_no}, 1, n - n / 10, n, 1, gen_random_uuid(), {at}, 'workflow ' || n % 5, 'node ' || n % 2
            from generate_series(1, {ledger}) n

@@ -167,7 +167,7 @@ pub(super) async fn list_entries(
               (select l.number, l.event, l.recorded_at, l.occurred_at, l.key_id, l.reason
                  from ledger_entries l
                 where l.tenant_id = $1 and l.set_no = p.set_no and l.assignment_number = p.number
-                order by l.step
+                order by l.stage
                 limit 4)
             ) e
             order by p.set_no, p.number, e.number"#,
@@ -227,7 +227,7 @@ pub(super) async fn find_by_codes(
                    limit 1
                 ) a
                 where c.tenant_id = $1 and c.code = q.code and c.set_no = s.set_no
-                order by c.turn desc
+                order by c.occurrence desc
                 limit 1
              ) found on true"#,
         tenant as TenantId,

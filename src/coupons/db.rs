@@ -68,7 +68,7 @@ pub(super) async fn list_by_code(
     most: i32,
 ) -> sqlx::Result<Vec<Card>> {
     let rows = sqlx::query!(
-        r#"select code as "code!", set_no as "set_no!", turn as "turn!", lot_no as "lot_no!", ordinal as "ordinal!"
+        r#"select code as "code!", set_no as "set_no!", occurrence as "occurrence!", lot_no as "lot_no!", ordinal as "ordinal!"
              from coupon_places_by_code($1, $2, $3, $4, $5, $6, $7)"#,
         tenant as TenantId,
         prefix,

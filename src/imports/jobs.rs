@@ -117,7 +117,7 @@ pub(super) async fn find_litter(pool: &PgPool) -> sqlx::Result<Option<(TenantId,
     let found = sqlx::query!(
         r#"select tenant_id as "tenant: TenantId", id
              from imports
-            where litter
+            where needs_cleanup
             limit 1
               for update skip locked"#
     )

@@ -38,7 +38,7 @@ pub(super) async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> R
     let mut transaction = database.tenant(tenant).await?;
     let deleted = sqlx::query!(
         "update imports
-            set deleted_at = now(), litter = true, idempotency_key = null
+            set deleted_at = now(), needs_cleanup = true, idempotency_key = null
           where tenant_id = $1 and id = $2 and deleted_at is null and status not in ('queued', 'inProgress')",
         tenant as TenantId,
         id

@@ -57,12 +57,12 @@ pub(super) async fn behind(
              left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             where s.tenant_id = $1
               and (c.threshold is distinct from s.low_stock_threshold and c.set_no is not null
-                   or s.updated_at > c.judged_at - interval '1 minute'
+                   or s.updated_at > c.evaluated_at - interval '1 minute'
                    or exists (
                         select 1
                           from lots l
                          where l.tenant_id = s.tenant_id and l.set_no = s.set_no
-                           and l.first_expires_at <= now() and l.last_expires_at > c.judged_at - interval '1 minute')
+                           and l.first_expires_at <= now() and l.last_expires_at > c.evaluated_at - interval '1 minute')
                    or greatest(
                         (select a.number
                            from assignments a
@@ -85,7 +85,7 @@ pub(super) struct Told {
     pub more: bool,
     /// The endpoints that got something.
     pub webhook_nos: Vec<i32>,
-    alert_step: Option<i16>,
+    alert_level: Option<i16>,
     number: Option<i64>,
     set_id: Option<Uuid>,
     available: Option<i64>,
@@ -96,7 +96,7 @@ impl Told {
     /// The step of the stock that is to be told.
     pub(super) fn alert(&self) -> Option<Alert> {
         Some(Alert {
-            step: match self.alert_step? {
+            step: match self.alert_level? {
                 1 => Some("threshold"),
                 2 => Some("half"),
                 3 => Some("quarter"),
@@ -112,15 +112,15 @@ impl Told {
     }
 }
 
-pub(super) async fn tell_ledger(
+pub(super) async fn publish_ledger(
     connection: &mut PgConnection,
     ledger: Ledger,
     rows: i32,
 ) -> sqlx::Result<Told> {
     sqlx::query_as!(
         Told,
-        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_step, number, set_id, available, threshold
-             from tell_ledger($1, $2, $3)"#,
+        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_level, number, set_id, available, threshold
+             from publish_ledger($1, $2, $3)"#,
         ledger.tenant as TenantId,
         ledger.set_no,
         rows
@@ -161,7 +161,7 @@ pub(super) async fn wake(
     webhook_nos: &[i32],
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "select wake_webhooks($1, $2)",
+        "select mark_webhooks_due($1, $2)",
         tenant as TenantId,
         webhook_nos
     )

@@ -174,7 +174,7 @@ fn log_failure(error: &sqlx::Error) {
 /// Tells a portion of a set's ledger, and how low its stock is. Answers whether there may be more.
 async fn tell(database: &Database, ledger: Ledger) -> sqlx::Result<bool> {
     let mut transaction = database.task(ledger.tenant).await?;
-    let mut told = db::tell_ledger(&mut transaction, ledger, PORTION).await?;
+    let mut told = db::publish_ledger(&mut transaction, ledger, PORTION).await?;
     if let Some(mut alert) = told.alert() {
         alert.forecast = forecast(database, ledger).await;
         let webhook_nos = db::tell_alert(&mut transaction, ledger, &alert).await?;

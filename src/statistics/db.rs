@@ -85,7 +85,7 @@ pub(super) async fn marks(
             cross join unnest($3::timestamptz[]) with ordinality as q (at, place)
              left join lateral (
                select m.*
-                 from statistics_marks m
+                 from statistics_checkpoints m
                 where m.tenant_id = $1 and m.set_no = s.set_no and m.bucket < q.at
                 order by m.bucket desc
                 limit 1

@@ -157,7 +157,7 @@ pub(crate) async fn forecasts(
              from unnest($2::integer[], $3::timestamptz[]) with ordinality as q (set_no, at, place)
              left join lateral (
                select m.assigned, m.reserved, m.void
-                 from statistics_marks m
+                 from statistics_checkpoints m
                 where m.tenant_id = $1 and m.set_no = q.set_no and m.bucket < q.at
                 order by m.bucket desc
                 limit 1

@@ -151,7 +151,7 @@ pub(super) async fn end(
     patience: f64,
 ) -> sqlx::Result<End> {
     let given_up = sqlx::query_scalar!(
-        "select end_webhook_turn($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "select end_webhook_lease($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         turn.tenant as TenantId,
         turn.webhook_no,
         turn.epoch,

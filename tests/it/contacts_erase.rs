@@ -344,7 +344,7 @@ async fn what_is_on_its_way_when_a_contact_is_erased_is_found_and_a_stop_resumes
     let given = format!(
         "select from coupon_sets for no key update;
          insert into assignments (number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no,
-                                  ordinal, nth, execution_id)
+                                  ordinal, contact_seq, execution_id)
          select 2, contact_no, now(), gen_random_uuid(), tenant_id, set_no, set_no, 1, 2, 2, 'of {ANN}'
            from assignments"
     );
@@ -384,7 +384,7 @@ async fn each_row_of_tables_that_take_many_portions_is_looked_at() {
            from coupon_sets, generate_series(2, 50001) n;
          update lots set size = 50001;
          insert into assignments (number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no,
-                                  ordinal, nth, node_id)
+                                  ordinal, contact_seq, node_id)
          select n, contact_no, now(), gen_random_uuid(), tenant_id, set_no, set_no, 1, n, n,
                 case when n % 9999 = 0 then '{ANN}' end
            from assignments, generate_series(2, 50000) n;

@@ -117,7 +117,7 @@ async fn a_contact_with_many_assignments_is_rewritten_in_portions_that_a_crash_u
     app.database
         .execute(
             "insert into assignments (
-               number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, nth,
+               number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, contact_seq,
                workflow_id)
              select n, contact_no, now(), gen_random_uuid(), 1, 1, 1, 0, n, n, 'of ann'
                from contacts, generate_series(2, 5001) n",

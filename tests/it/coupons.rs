@@ -89,7 +89,7 @@ pub async fn colourful(app: &TestApp) -> (CouponSet, BTreeMap<String, Value>) {
     // Nothing of an import that is not finished.
     let filling = "insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
                    values (1, 1, 99, gen_random_uuid(), 1, 'filling');
-                   insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code)
+                   insert into cards (tenant_id, set_no, lot_no, ordinal, line, occurrence, code)
                    values (1, 1, 99, 1, 1, 0, 'FILLING'), (1, 1, 99, 2, 2, 1, 'GONE')";
     app.database.execute(filling).await;
     (set, given)
@@ -423,7 +423,7 @@ async fn a_page_of_a_large_set_is_look_ups_also_by_plans_made_while_it_was_small
         app.database.execute(&statement).await;
         let assign = format!(
             "insert into assignments (number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no,
-                                      lot_no, ordinal, nth)
+                                      lot_no, ordinal, contact_seq)
              select n, c.contact_no, now(), md5(n::text)::uuid, 1, 1, 1, 1, n, 1
                from generate_series({from}, {to}) n
                join contacts c on c.tenant_id = 1 and c.contact_id = 'c' || n"

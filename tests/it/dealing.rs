@@ -284,15 +284,15 @@ async fn the_database_itself_forbids_to_give_a_code_twice_to_end_it_twice_or_to_
     let new_key = r#""key_hash": "01890000-0000-8000-8000-000000000000""#;
     for (change, constraint) in [
         (
-            format!(r#"{{"ordinal": 2, "nth": 2, {new_key}}}"#),
+            format!(r#"{{"ordinal": 2, "contact_seq": 2, {new_key}}}"#),
             "assignments_pkey",
         ),
         (
-            format!(r#"{{"number": 2, "nth": 2, {new_key}}}"#),
+            format!(r#"{{"number": 2, "contact_seq": 2, {new_key}}}"#),
             "assignments_card_key",
         ),
         (
-            r#"{"number": 2, "ordinal": 2, "nth": 2}"#.to_owned(),
+            r#"{"number": 2, "ordinal": 2, "contact_seq": 2}"#.to_owned(),
             "assignments_idempotency_key",
         ),
         (
@@ -321,7 +321,7 @@ async fn the_database_itself_forbids_to_give_a_code_twice_to_end_it_twice_or_to_
     };
     for again in ["sent", "used", "released", "void", "expired"] {
         let added = sql::run(&mut owner, entry(4, 1, again)).await;
-        refused_by("ledger_entries_step_key", added);
+        refused_by("ledger_entries_stage_key", added);
     }
     let added = sql::run(&mut owner, entry(3, 2, "used")).await;
     refused_by("ledger_entries_pkey", added);

@@ -427,11 +427,11 @@ async fn codes_that_come_back_while_others_ask_are_with_one_contact_at_a_time() 
           from cards c
           join assignments a using (tenant_id, set_no, lot_no, ordinal)
           left join cards b on b.tenant_id = c.tenant_id and b.set_no = c.set_no and b.code = c.code
-                           and b.turn = c.turn - 1
+                           and b.occurrence = c.occurrence - 1
           left join assignments p on p.tenant_id = b.tenant_id and p.set_no = b.set_no and p.lot_no = b.lot_no
                                  and p.ordinal = b.ordinal
           left join ledger_entries e on e.tenant_id = p.tenant_id and e.set_no = p.set_no
                                     and e.assignment_number = p.number and e.event = 'released'
-         where c.turn > 0 and (e.number is null or e.number > a.number)";
+         where c.occurrence > 0 and (e.number is null or e.number > a.number)";
     assert_eq!(app.database.ask_one(query).await, 0);
 }

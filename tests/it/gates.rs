@@ -53,7 +53,7 @@ async fn fill(app: &TestApp, set: &CouponSet, cards: i64, dealt: i64) {
              select 1, '{set_no}-' || lpad(n::text, 9, '0')
                from generate_series(1, {dealt}) n;
              insert into assignments (number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no,
-                                      lot_no, ordinal, nth, workflow_id)
+                                      lot_no, ordinal, contact_seq, workflow_id)
              select n, c.contact_no, now(), md5('{set_no}-' || n)::uuid, 1, {set_no}, {set_no}, 1, n, 1, 'w'
                from generate_series(1, {dealt}) n
                join contacts c on c.tenant_id = 1 and c.contact_id = '{set_no}-' || lpad(n::text, 9, '0')"

@@ -113,8 +113,8 @@ pub(super) async fn waiting_chunks(app: &TestApp) -> Value {
 /// Waits until nothing is left of imports that ended without being published, and no chunk of any.
 pub(super) async fn all_is_cleaned_up(app: &TestApp) {
     eventually("all is cleaned up", async || {
-        let litter = "select count(*) from imports where litter";
-        (app.database.ask_one(litter).await == 0).then_some(())
+        let needs_cleanup = "select count(*) from imports where needs_cleanup";
+        (app.database.ask_one(needs_cleanup).await == 0).then_some(())
     })
     .await;
     assert_eq!(waiting_chunks(app).await, 0);

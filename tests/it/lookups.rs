@@ -221,7 +221,7 @@ fn grow(tenant: i32, from: i64, to: i64) -> String {
          insert into cards (tenant_id, set_no, lot_no, ordinal, line, code)
          select {tenant}, 1, 1, n, n, 'CODE-' || n from generate_series({from}, {to}) n;
          insert into assignments (
-           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at)
+           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at)
          select {tenant}, 1, n, 1, 1, n, n, 1, gen_random_uuid(), clock_timestamp()
            from generate_series({from}, {to}) n"
     )

@@ -103,7 +103,7 @@ async fn cut_readers(app: &TestApp) {
     .unwrap();
     let readers = "from pg_stat_activity
                   where datname = current_database() and wait_event_type = 'Lock'
-                    and query like '%wake_webhooks%' and state = 'active'";
+                    and query like '%mark_webhooks_due%' and state = 'active'";
     eventually("a reader waits", async || {
         let waiting = format!("select count(*) {readers}");
         (app.database.ask_one(&waiting).await.as_i64() > Some(0)).then_some(())

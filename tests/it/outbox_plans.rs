@@ -16,7 +16,7 @@ const PORTION: i64 = 1000;
 fn grow(from: i64, count: i64) -> String {
     format!(
         "insert into assignments (
-           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at)
+           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at)
          select 1, s, 3 * n - 2, s, 1, n, n, 1, gen_random_uuid(), clock_timestamp()
            from generate_series(1, 2) s, generate_series({from}, {from} + {count} - 1) n;
          insert into ledger_entries (
@@ -31,7 +31,7 @@ async fn portion(reader: &mut PgConnection) -> i64 {
     let explained: Value = sql::value(
         reader,
         format!(
-            "explain (analyze, buffers, format json) select * from tell_ledger(1, 1, {PORTION})"
+            "explain (analyze, buffers, format json) select * from publish_ledger(1, 1, {PORTION})"
         ),
     )
     .await;

@@ -339,7 +339,7 @@ async fn stock_that_falls_without_an_assignment_is_told_too_but_a_set_past_its_e
         .await;
     }
     // Nobody has told it, and nobody would now.
-    let alert = "select alert_step from tell_ledger(1, 3, 1000)";
+    let alert = "select alert_level from publish_ledger(1, 3, 1000)";
     assert_eq!(app.database.ask_one(alert).await, Value::Null);
     assert!(stock(&app, &shop, webhook, &sets[2]).await.is_empty());
 }

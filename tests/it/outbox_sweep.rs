@@ -30,7 +30,7 @@ async fn only_sets_that_may_have_changed_are_looked_at_and_expiries_are_among_th
     let statements = [
         "update coupon_sets set updated_at = now() - interval '1 hour' where set_no <> 4;",
         "update coupon_sets set updated_at = now() where set_no = 4;",
-        "update webhook_cursors set judged_at = now() - interval '30 minutes';",
+        "update webhook_cursors set evaluated_at = now() - interval '30 minutes';",
         &expiry(1, "now() - interval '1 second'"),
         &expiry(3, "now() - interval '1 hour'"),
     ];
@@ -46,7 +46,7 @@ async fn only_sets_that_may_have_changed_are_looked_at_and_expiries_are_among_th
     all_is_told(&app).await;
     let judged = "select json_agg(set_no order by set_no)
                     from webhook_cursors
-                   where judged_at > now() - interval '10 minutes'";
+                   where evaluated_at > now() - interval '10 minutes'";
     assert_eq!(app.database.ask_one(judged).await, json!([1, 4, 5]));
 }
 

@@ -20,7 +20,7 @@ fn history(set: &CouponSet) -> String {
     format!(
         "insert into contacts (tenant_id, contact_id) values (1, 'ann');
          insert into assignments (
-           number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, nth)
+           number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, contact_seq)
          select case when n = 41 then {BEHIND} else n end, c.contact_no,
                 date_trunc('day', now()) - make_interval(days => 5 - (n + 8) / 10),
                 gen_random_uuid(), s.tenant_id, s.set_no, s.set_no, 0, n, n

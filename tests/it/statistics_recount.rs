@@ -64,7 +64,7 @@ const RECOUNT: &str = "
         join lots l on l.set_no = c.set_no and l.lot_no = c.lot_no
         left join assignments dealt
           on dealt.set_no = c.set_no and dealt.lot_no = c.lot_no and dealt.ordinal = c.ordinal
-        left join cards before on before.set_no = c.set_no and before.code = c.code and before.turn = c.turn - 1
+        left join cards before on before.set_no = c.set_no and before.code = c.code and before.occurrence = c.occurrence - 1
         left join assignments a
           on a.set_no = c.set_no and a.lot_no = before.lot_no and a.ordinal = before.ordinal
         left join ledger_entries back
@@ -223,7 +223,7 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
 
 /// What a roll-up leaves.
 pub const RESET: &str =
-    "delete from statistics_progress; delete from statistics_marks; delete from statistics_shares;
+    "delete from statistics_progress; delete from statistics_checkpoints; delete from statistics_shares;
     delete from statistics_sources; delete from statistics_expiries;";
 
 fn whose(share: &Value, names: &[&str]) -> String {

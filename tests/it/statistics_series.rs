@@ -326,7 +326,7 @@ async fn replicas_roll_up_at_once_and_nothing_counts_twice() {
         (app.database.ask_one(left).await == 0).then_some(())
     })
     .await;
-    let marked = "select assigned from statistics_marks order by bucket desc limit 1";
+    let marked = "select assigned from statistics_checkpoints order by bucket desc limit 1";
     assert_eq!(app.database.ask_one(marked).await, 400);
     let answer = statistics(&shop.client, &uri).await;
     assert_eq!(sum(&answer["series"], "assigned"), 400);
@@ -364,7 +364,7 @@ async fn a_number_that_is_rolled_up_costs_a_few_pages_however_long_the_ledger_is
          insert into cards (tenant_id, set_no, lot_no, ordinal, line, code, expires_at)
          select 1, 1, 1, n, n, 'CODE ' || n, now() - interval '10 days' + n * interval '1 minute' from generate_series(1, 20000) n;
          insert into assignments (
-           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at, workflow_id)
+           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at, workflow_id)
          select 1, 1, n, 1, 1, n, n, 1, gen_random_uuid(), now() - interval '30 days' + n * interval '1 minute', n % 5
            from generate_series(1, 20000) n where n % 10 <> 0;
          insert into ledger_entries (

@@ -18,7 +18,7 @@ pub async fn write_history(app: &TestApp, set: &CouponSet, daily: i32) {
         "insert into contacts (tenant_id, contact_id)
          select tenant_id, 'history of ' || id from coupon_sets where id = '{id}';
          insert into assignments (
-           number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, nth)
+           number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, contact_seq)
          select n, c.contact_no, date_trunc('day', now()) - make_interval(days => 5 - (n + {daily} - 2) / {daily}),
                 gen_random_uuid(), s.tenant_id, s.set_no, s.set_no, 0, n, n
            from coupon_sets s

@@ -53,7 +53,7 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
     sql::run(&mut task, role).await.unwrap();
     let task = Mutex::new(task);
     let due = format!("due_deliveries(1, 1, {TURN})");
-    let end = "end_webhook_turn(
+    let end = "end_webhook_lease(
         1, 1, 0,
         (select array_agg(delivery_no) from due_deliveries(1, 1, 100)),
         array_fill('waiting'::text, array[100]), array_fill(60::double precision, array[100]),

@@ -164,7 +164,7 @@ async fn a_code_that_came_in_several_times_is_told_once_with_all_that_happened()
     let kept = set.assign("dan").await.expect(201);
     let others = "insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
                   values (1, 1, 98, gen_random_uuid(), 1, 'cancelled'), (1, 1, 99, gen_random_uuid(), 1, 'filling');
-                  insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code)
+                  insert into cards (tenant_id, set_no, lot_no, ordinal, line, occurrence, code)
                   values (1, 1, 98, 1, 1, 98, 'X'), (1, 1, 99, 1, 1, 99, 'X')";
     app.database.execute(others).await;
     let found = shop.find_code("X").await;
@@ -345,7 +345,7 @@ async fn a_code_is_found_without_reading_the_sets_also_before_any_statistics() {
           from generate_series(1, 3) s, generate_series(1, 30000) n;
         insert into contacts (tenant_id, contact_id) values (1, 'ann');
         insert into assignments (
-          number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, nth)
+          number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, contact_seq)
         select n, 1, now(), gen_random_uuid(), 1, s, s, 1, n, s * 100000 + n
           from generate_series(1, 3) s, generate_series(1, 15000) n";
     app.database.execute(fill).await;

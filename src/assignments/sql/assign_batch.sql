@@ -83,7 +83,7 @@ declare
   v_valid      timestamptz;
   -- What the log knows of each item: its contact, and what has its key.
   s_contact_no bigint[];
-  s_nth        integer[];
+  s_seqs       integer[];
   -- Of those that were merged: the numbers of all that are one, and the id of the one that they were merged into.
   s_family     text[];
   s_root       text[];
@@ -102,7 +102,7 @@ declare
   f_key        uuid[];
   f_contact    text[];
   f_contact_no bigint[];
-  f_nth        integer[];
+  f_seqs       integer[];
   f_workflow   text[];
   f_node       text[];
   f_execution  text[];
@@ -179,16 +179,16 @@ begin
   -- `order by … limit 1` keeps each look-up a probe of the index that it names, whatever was known of the tables when it
   -- was planned; it cannot become a hash join of the whole log. Subscripts, because an `unnest` of many arrays would copy
   -- each of them into a store of its own.
-  select array_agg(c.contact_no), array_agg(coalesce(latest.nth, 0)),
+  select array_agg(c.contact_no), array_agg(coalesce(latest.contact_seq, 0)),
          array_agg(family.members), array_agg(family.id),
          array_agg(own.set_no), array_agg(own.number), array_agg(own.contact_no),
-         count(own.number) = 0 and not (v_holds and count(latest.nth) > 0) and count(c.merged_into) = 0,
+         count(own.number) = 0 and not (v_holds and count(latest.contact_seq) > 0) and count(c.merged_into) = 0,
          -- Most sets never have one.
          exists (
            select 1
              from assignment_answers n
             where n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no)
-    into s_contact_no, s_nth, s_family, s_root, s_set, s_number, s_holder, v_plain, v_answers
+    into s_contact_no, s_seqs, s_family, s_root, s_set, s_number, s_holder, v_plain, v_answers
     from generate_series(1, cardinality(p_keys)) i
     left join lateral (
       select coalesce(c.merged_into, c.contact_no) as contact_no, c.merged_into
@@ -216,10 +216,10 @@ begin
        limit 1
     ) own on true
     left join lateral (
-      select a.nth
+      select a.contact_seq
         from assignments a
        where a.tenant_id = p_tenant and a.contact_no = c.contact_no and a.requested_set_no = v_requested.set_no
-       order by a.nth desc
+       order by a.contact_seq desc
        limit 1
     ) latest on true;
 
@@ -230,7 +230,7 @@ begin
     f_key := p_keys;
     f_contact := p_contacts;
     f_contact_no := s_contact_no;
-    f_nth := array(select q.nth + 1 from unnest(s_nth) with ordinality as q (nth, place) order by q.place);
+    f_seqs := array(select q.contact_seq + 1 from unnest(s_seqs) with ordinality as q (contact_seq, place) order by q.place);
     f_workflow := p_workflows;
     f_node := p_nodes;
     f_execution := p_executions;
@@ -241,7 +241,7 @@ begin
     with seen as (
       select i as item, p_keys[i] as key, coalesce(s_root[i], p_contacts[i]) as contact, p_workflows[i] as workflow,
              p_nodes[i] as node, p_executions[i] as execution, p_reserve[i] as reserve, p_callers[i] as caller,
-             s_contact_no[i] as contact_no, s_nth[i] as nth, family.members,
+             s_contact_no[i] as contact_no, s_seqs[i] as contact_seq, family.members,
              coalesce(s_set[i], other.set_no) as key_set_no,
              coalesce(s_number[i], other.number) as key_number,
              coalesce(s_holder[i], other.contact_no) as key_contact_no,
@@ -267,13 +267,13 @@ begin
         -- What the contact holds, and the latest of it that its set gives again. What several hold is in the order of time.
         left join lateral (
           select count(*)::integer as count,
-                 (array_agg(h.set_no order by h.given_at desc, h.by_child desc, h.given_no desc, h.nth desc)
+                 (array_agg(h.set_no order by h.given_at desc, h.by_child desc, h.given_no desc, h.contact_seq desc)
                    filter (where h.again))[1] as set_no,
-                 (array_agg(h.number order by h.given_at desc, h.by_child desc, h.given_no desc, h.nth desc)
+                 (array_agg(h.number order by h.given_at desc, h.by_child desc, h.given_no desc, h.contact_seq desc)
                    filter (where h.again))[1] as number
             from unnest(family.members) m (contact_no)
            cross join lateral (
-              select l.set_no, l.number, l.nth, case when s_family[i] is not null then l.assigned_at end as given_at,
+              select l.set_no, l.number, l.contact_seq, case when s_family[i] is not null then l.assigned_at end as given_at,
                      -- Of one batch: its requested set serves before a child does.
                      case when s_family[i] is not null then l.set_no <> v_requested.set_no end as by_child,
                      case when s_family[i] is not null then l.number end as given_no,
@@ -283,15 +283,15 @@ begin
                            and (v_requested.same_code_until = 'expired' or l.last_event is distinct from 'used'))
                        as again
                 from assignment_lives l
-               where v_holds and (s_nth[i] > 0 or s_family[i] is not null)
+               where v_holds and (s_seqs[i] > 0 or s_family[i] is not null)
                  and l.tenant_id = p_tenant and l.contact_no = m.contact_no
                  and l.requested_set_no = v_requested.set_no
                  and assignment_state(l.last_event, l.reserved_until, v_now) not in ('released', 'void', 'expired')
-               order by l.nth
+               order by l.contact_seq
             ) h
         ) held on true
     ), judged as materialized (
-      select s.item, s.key, s.contact, s.workflow, s.node, s.execution, s.reserve, s.caller, s.contact_no, s.nth,
+      select s.item, s.key, s.contact, s.workflow, s.node, s.execution, s.reserve, s.caller, s.contact_no, s.contact_seq,
              case
                when s.key_number is not null and s.key_contact_no = any (s.members) then 'replayed'
                when s.key_number is not null then 'keyReused'
@@ -310,7 +310,7 @@ begin
              coalesce(s.key_number, s.held_number) as number
         from seen s
     ), unserved as materialized (
-      select j.item, j.key, j.contact, j.workflow, j.node, j.execution, j.reserve, j.caller, j.contact_no, j.nth,
+      select j.item, j.key, j.contact, j.workflow, j.node, j.execution, j.reserve, j.caller, j.contact_no, j.contact_seq,
              j.allowance,
              row_number() over of_contact as place,
              nth_value(j.item, j.allowance) over of_contact as leader
@@ -327,7 +327,7 @@ begin
              array_agg(u.key order by u.item) as keys,
              array_agg(u.contact order by u.item) as contacts,
              array_agg(u.contact_no order by u.item) as contact_nos,
-             array_agg((u.nth + u.place)::integer order by u.item) as nths,
+             array_agg((u.contact_seq + u.place)::integer order by u.item) as seqs,
              array_agg(u.workflow order by u.item) as workflows,
              array_agg(u.node order by u.item) as nodes,
              array_agg(u.execution order by u.item) as executions,
@@ -341,11 +341,11 @@ begin
        where u.place > u.allowance
     )
     select known.items, known.keys, known.outcomes, known.sets, known.numbers,
-           served.items, served.keys, served.contacts, served.contact_nos, served.nths,
+           served.items, served.keys, served.contacts, served.contact_nos, served.seqs,
            served.workflows, served.nodes, served.executions, served.reserves, served.callers,
            waiting.items, waiting.leaders
       into k_item, k_key, k_outcome, k_set, k_number,
-           f_item, f_key, f_contact, f_contact_no, f_nth,
+           f_item, f_key, f_contact, f_contact_no, f_seqs,
            f_workflow, f_node, f_execution, f_reserve, f_caller,
            w_item, w_leader
       from known, served, waiting;
@@ -469,10 +469,10 @@ begin
     v_expiries := v_run.expiries;
     v_told := v_run.attributes;
     insert into assignments (
-      tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at,
+      tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at,
       expires_at, key_id, workflow_id, node_id, execution_id)
     select p_tenant, v_set.set_no, v_run.number + i, v_requested.set_no, v_run.lot_no, v_run.ordinal + i,
-           f_contact_no[v_done + i], f_nth[v_done + i], f_key[v_done + i], v_now,
+           f_contact_no[v_done + i], f_seqs[v_done + i], f_key[v_done + i], v_now,
            least(v_expiries[i], v_set.expires_at, case when f_reserve[v_done + i] is null then v_valid end),
            f_caller[v_done + i], f_workflow[v_done + i], f_node[v_done + i], f_execution[v_done + i]
       from generate_series(1, v_run.size) i;

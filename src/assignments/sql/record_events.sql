@@ -69,7 +69,7 @@ begin
              else 'wrongState'
            end as outcome
       from (
-        select u.*, case u.event when 'confirmed' then 1 when 'sent' then 2 else 3 end as step
+        select u.*, case u.event when 'confirmed' then 1 when 'sent' then 2 else 3 end as stage
           from unnest(p_assignments, p_millis, p_events, p_occurred, p_callers, p_reasons)
                  with ordinality as u (assignment, millis, event, occurred, caller, reason, item)
       ) q
@@ -85,8 +85,8 @@ begin
         select e.event
           from ledger_entries e
          where e.tenant_id = p_tenant and e.set_no = p_set_no and e.assignment_number = l.number
-           and e.step between q.step and q.step
-         order by e.step
+           and e.stage between q.stage and q.stage
+         order by e.stage
          limit 1
       ) before on before.event = q.event
      cross join lateral (

@@ -25,7 +25,7 @@ declare
   v_count    integer;
   v_at       timestamptz;
 begin
-  select array_agg(c.code), array_agg(c.line), array_agg(c.turn), array_agg(c.expires_at), array_agg(l.origin),
+  select array_agg(c.code), array_agg(c.line), array_agg(c.occurrence), array_agg(c.expires_at), array_agg(l.origin),
          array_agg(c.attributes)
     into v_codes, v_lines, v_turns, v_expiries, v_origins, v_told
     from unnest(p_assignments) as q (number)
@@ -37,7 +37,7 @@ begin
       limit 1
    ) a
    cross join lateral (
-     select c.code, c.line, c.turn, c.expires_at, c.attributes
+     select c.code, c.line, c.occurrence, c.expires_at, c.attributes
        from cards c
       where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = a.lot_no
         and c.ordinal between a.ordinal and a.ordinal
@@ -89,11 +89,11 @@ begin
      where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = v_lot_no
      order by c.ordinal desc
      limit 1;
-    insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code, expires_at, attributes)
-    select p_tenant, p_set_no, v_lot_no, coalesce(v_last, 0) + row_number() over (), q.line, q.turn + 1, q.code,
+    insert into cards (tenant_id, set_no, lot_no, ordinal, line, occurrence, code, expires_at, attributes)
+    select p_tenant, p_set_no, v_lot_no, coalesce(v_last, 0) + row_number() over (), q.line, q.occurrence + 1, q.code,
            v_pile.expiry, q.told
       from unnest(v_codes, v_lines, v_turns, v_expiries, v_origins, v_told)
-             as q (code, line, turn, expiry, origin, told)
+             as q (code, line, occurrence, expiry, origin, told)
      where q.origin = v_pile.origin and q.expiry is not distinct from v_pile.expiry;
     get diagnostics v_count = row_count;
 

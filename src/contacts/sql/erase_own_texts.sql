@@ -24,16 +24,16 @@ begin
       p_at.at_lot := 0;
     end if;
     for v_own in
-      select a.ctid as place, a.requested_set_no, a.nth, a.set_no, a.number, a.lot_no, a.ordinal
+      select a.ctid as place, a.requested_set_no, a.contact_seq, a.set_no, a.number, a.lot_no, a.ordinal
         from assignments a
        where a.tenant_id = p_at.tenant_id and a.contact_no = v_contact
-         and (a.requested_set_no, a.nth) > (p_at.at_set, p_at.at_lot)
-       order by a.requested_set_no, a.nth
+         and (a.requested_set_no, a.contact_seq) > (p_at.at_set, p_at.at_lot)
+       order by a.requested_set_no, a.contact_seq
        limit v_left
     loop
       v_left := v_left - 1;
       p_at.at_set := v_own.requested_set_no;
-      p_at.at_lot := v_own.nth;
+      p_at.at_lot := v_own.contact_seq;
       update assignments a
          set workflow_id = erased_text(a.workflow_id, p_ids, p_pseudonyms),
              node_id = erased_text(a.node_id, p_ids, p_pseudonyms),
@@ -48,7 +48,7 @@ begin
           from ledger_entries e
          where e.tenant_id = p_at.tenant_id and e.set_no = v_own.set_no and e.assignment_number = v_own.number
            and e.reason ~ v_pattern
-         order by e.step
+         order by e.stage
       loop
         update ledger_entries e
            set reason = erased_text(e.reason, p_ids, p_pseudonyms)
@@ -80,7 +80,7 @@ begin
   if p_at.changed_sets = '{}' then
     p_at.stage := 'imports';
   else
-    perform forget_statistics(p_at.tenant_id, p_at.changed_sets[1], v_pattern);
+    perform reset_statistics(p_at.tenant_id, p_at.changed_sets[1], v_pattern);
     p_at.changed_sets := p_at.changed_sets[2:];
   end if;
   return p_at;

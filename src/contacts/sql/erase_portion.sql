@@ -229,7 +229,7 @@ begin
        order by s.set_no
        limit 1;
       if found then
-        perform forget_statistics(p_tenant, v_set, v_plain);
+        perform reset_statistics(p_tenant, v_set, v_plain);
         v_at.at_set := v_set;
       else
         v_next := 'entries';

@@ -29,7 +29,7 @@ begin
   end if;
   return array(
     select a.number
-      from unnest(code_writings(p_tenant, p_set_no, p_code, p_folded)) as w (code)
+      from unnest(code_spellings(p_tenant, p_set_no, p_code, p_folded)) as w (code)
      cross join lateral (
        select a.number
          from cards c
@@ -42,7 +42,7 @@ begin
            limit 1
         ) a
         where c.tenant_id = p_tenant and c.code = w.code collate "C" and c.set_no = p_set_no
-        order by c.turn desc
+        order by c.occurrence desc
         limit p_most
      ) a
      order by a.number desc

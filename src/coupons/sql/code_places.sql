@@ -31,12 +31,12 @@ begin
       (select c.set_no
          from cards c
         where c.tenant_id = p_tenant and c.code = p_code collate "C" and c.set_no < v_set_no
-        order by c.set_no desc, c.turn desc
+        order by c.set_no desc, c.occurrence desc
         limit 1),
       (select c.set_no
          from cards c
         where c.tenant_id = p_tenant and c.folded = p_folded collate "C" and c.set_no < v_set_no
-        order by c.set_no desc, c.turn desc
+        order by c.set_no desc, c.occurrence desc
         limit 1),
       (select s.set_no
          from coupon_sets s
@@ -52,17 +52,17 @@ begin
     v_ordinal := null;
     if not v_single then
       select c.lot_no, c.ordinal into v_lot_no, v_ordinal
-        from unnest(code_writings(p_tenant, v_set_no, p_code, p_folded)) as w (code)
+        from unnest(code_spellings(p_tenant, v_set_no, p_code, p_folded)) as w (code)
        cross join lateral (
-         select c.lot_no, c.ordinal, c.turn
+         select c.lot_no, c.ordinal, c.occurrence
            from cards c
            join lots l on l.tenant_id = c.tenant_id and l.set_no = c.set_no and l.lot_no = c.lot_no
           where c.tenant_id = p_tenant and c.code = w.code collate "C" and c.set_no = v_set_no
             and l.state not in ('filling', 'cancelled')
-          order by c.turn desc
+          order by c.occurrence desc
           limit 1
        ) c
-       order by c.turn desc
+       order by c.occurrence desc
        limit 1;
       continue when v_lot_no is null;
     end if;

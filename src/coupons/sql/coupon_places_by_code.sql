@@ -1,8 +1,8 @@
 -- The same by code: cards whose code begins with `p_prefix`, after a place in that order. Cards of other sets lie between
 -- those of this one and count as much: the index is one for the tenant.
 create or replace function coupon_places_by_code(
-  p_tenant integer, p_prefix text, p_code text, p_set_no integer, p_turn integer, p_back boolean, p_most integer)
-returns table (code text, set_no integer, turn integer, lot_no integer, ordinal integer)
+  p_tenant integer, p_prefix text, p_code text, p_set_no integer, p_occurrence integer, p_back boolean, p_most integer)
+returns table (code text, set_no integer, occurrence integer, lot_no integer, ordinal integer)
 language plpgsql
 stable
 set plan_cache_mode = force_generic_plan
@@ -18,19 +18,19 @@ declare
 begin
   if p_back then
     return query
-      select c.code, c.set_no, c.turn, c.lot_no, c.ordinal
+      select c.code, c.set_no, c.occurrence, c.lot_no, c.ordinal
         from cards c
        where c.tenant_id = p_tenant and c.code >= p_prefix collate "C"
-         and (c.code, c.set_no, c.turn) < (p_code collate "C", p_set_no, p_turn)
-       order by c.code desc, c.set_no desc, c.turn desc
+         and (c.code, c.set_no, c.occurrence) < (p_code collate "C", p_set_no, p_turn)
+       order by c.code desc, c.set_no desc, c.occurrence desc
        limit p_most;
   else
     return query
-      select c.code, c.set_no, c.turn, c.lot_no, c.ordinal
+      select c.code, c.set_no, c.occurrence, c.lot_no, c.ordinal
         from cards c
        where c.tenant_id = p_tenant and c.code <= v_end
-         and (c.code, c.set_no, c.turn) > (p_code collate "C", p_set_no, p_turn)
-       order by c.code, c.set_no, c.turn
+         and (c.code, c.set_no, c.occurrence) > (p_code collate "C", p_set_no, p_turn)
+       order by c.code, c.set_no, c.occurrence
        limit p_most;
   end if;
 end $$;

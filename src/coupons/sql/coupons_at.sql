@@ -33,7 +33,7 @@ begin
            case when a.number is null then c.expires_at else a.valid_until end, c.attributes
       from unnest(p_lots, p_ordinals) with ordinality as q (lot_no, ordinal, place)
      cross join lateral (
-       select c.code, c.turn, c.expires_at, c.attributes
+       select c.code, c.occurrence, c.expires_at, c.attributes
          from cards c
         where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = q.lot_no
           and c.ordinal between q.ordinal and q.ordinal
@@ -50,11 +50,11 @@ begin
         limit 1
      ) l
       left join lateral (
-        select n.turn
+        select n.occurrence
           from cards n
           join lots m on m.tenant_id = n.tenant_id and m.set_no = n.set_no and m.lot_no = n.lot_no
          -- `+ 0` keeps the primary key out, which reads the whole set.
-         where n.tenant_id = p_tenant and n.code = c.code and n.set_no + 0 = p_set_no and n.turn > c.turn
+         where n.tenant_id = p_tenant and n.code = c.code and n.set_no + 0 = p_set_no and n.occurrence > c.occurrence
            and m.state not in ('filling', 'cancelled')
          limit 1
       ) newer on true
@@ -97,7 +97,7 @@ begin
          where p.tenant_id = p_tenant and p.contact_no = a.contact_no
          limit 1
       ) p on true
-     where l.state not in ('filling', 'cancelled') and newer.turn is null
+     where l.state not in ('filling', 'cancelled') and newer.occurrence is null
        and (p_status is null or f.status = p_status)
      order by q.place
      limit p_rows;

@@ -64,7 +64,7 @@ begin
        ) o
        -- `+ 0` keeps the primary key out, which reads the whole set.
        where c.tenant_id = p_tenant and c.code = p_codes[i] and c.set_no + 0 = p_set_no and o.state not in ('filling', 'cancelled')
-       order by c.turn desc
+       order by c.occurrence desc
        limit 1
     ) c on true
     left join lateral (

@@ -88,7 +88,7 @@ begin
     window of_code as (partition by coalesce(u.fold, u.code) collate "C" order by u.row_no)
   ), judged as materialized (
     select n.row_no, n.line, n.code, n.expires_at, n.attributes, n.fold,
-           held.code as held_code, held.turn + 1 as turn, elsewhere.set_no as other_set_no, elsewhere.came_in_at,
+           held.code as held_code, held.occurrence + 1 as occurrence, elsewhere.set_no as other_set_no, elsewhere.came_in_at,
            case
              when n.first_line is not null then 'duplicateInFile'
              when held.lot_no = v_import.lot_no then 'duplicateInFile'
@@ -106,12 +106,12 @@ begin
           from cards c
          where n.fold is not null and c.tenant_id = p_tenant and c.folded = n.fold
            and c.set_no + 0 = v_import.set_no
-         order by c.turn desc
+         order by c.occurrence desc
          limit 1
       ) known on true
       -- The newest card of the code. One that does not count leaves room for another turn.
       left join lateral (
-        select c.lot_no, c.line, c.code, c.turn,
+        select c.lot_no, c.line, c.code, c.occurrence,
                c.lot_no <> all (v_cancelled)
                  and not (v_withdrawn and is_withdrawn(p_tenant, c.set_no, c.lot_no, c.ordinal)) as counts
           from cards c
@@ -120,7 +120,7 @@ begin
          -- trusts it with nothing.
          where c.tenant_id = p_tenant and c.set_no + 0 = v_import.set_no
            and c.code = case when known.code is null then n.code else known.code end
-         order by c.turn desc
+         order by c.occurrence desc
          limit 1
       ) held on true
       left join lateral (
@@ -131,7 +131,7 @@ begin
                 select distinct on (c.set_no) c.set_no, c.lot_no, c.ordinal
                   from cards c
                  where v_unique and c.tenant_id = p_tenant and c.code = n.code
-                 order by c.set_no, c.turn desc
+                 order by c.set_no, c.occurrence desc
               ) c
              -- Each by its primary key, in whose order they are asked for.
              cross join lateral (
@@ -158,11 +158,11 @@ begin
          limit 1
       ) elsewhere on true
   ), accepted as (
-    insert into cards (tenant_id, set_no, lot_no, ordinal, line, turn, code, folded, attributes, expires_at)
-    select p_tenant, v_import.set_no, v_import.lot_no, v_size + f.nth, f.line, coalesce(f.turn, 0), f.code, f.fold,
+    insert into cards (tenant_id, set_no, lot_no, ordinal, line, occurrence, code, folded, attributes, expires_at)
+    select p_tenant, v_import.set_no, v_import.lot_no, v_size + f.place, f.line, coalesce(f.occurrence, 0), f.code, f.fold,
            f.attributes::jsonb, f.expires_at
       from (
-        select j.*, row_number() over (order by j.expires_at, j.row_no) as nth
+        select j.*, row_number() over (order by j.expires_at, j.row_no) as place
           from judged j
          where j.reason is null
       ) f
@@ -187,7 +187,7 @@ begin
                 ) l
                 where c.tenant_id = p_tenant and c.code = j.held_code and c.set_no + 0 = v_import.set_no
                   and l.published_at is not null
-                order by c.turn desc
+                order by c.occurrence desc
                 limit 1)
              when 'duplicateInTenant' then j.came_in_at
            end,

@@ -1,5 +1,5 @@
 -- Cleans up a portion of what an import has left: its chunks, then the cards of its cancelled lot from the last one down,
--- then, if it was deleted, its report and itself. `litter` stays until there is no more.
+-- then, if it was deleted, its report and itself. `needs_cleanup` stays until there is no more.
 --
 -- Who works on the import, if only as one who was thought dead, holds its lock: it is left alone until then.
 create or replace function clean_import(p_tenant integer, p_import uuid)
@@ -17,7 +17,7 @@ begin
 
   select * into v_import
     from imports i
-   where i.tenant_id = p_tenant and i.id = p_import and i.litter
+   where i.tenant_id = p_tenant and i.id = p_import and i.needs_cleanup
      for update skip locked;
   if v_import.id is null then
     return;
@@ -51,7 +51,7 @@ begin
 
   if v_import.deleted_at is null then
     update imports i
-       set litter = false
+       set needs_cleanup = false
      where i.tenant_id = p_tenant and i.id = p_import;
     return;
   end if;

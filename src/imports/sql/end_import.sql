@@ -4,7 +4,7 @@ returns void
 language sql
 as $$
   update imports i
-     set status = p_status, failure = p_failure, lease_until = null, litter = true,
+     set status = p_status, failure = p_failure, lease_until = null, needs_cleanup = true,
          cancelled_at = case when p_status = 'cancelled' then clock_timestamp() end,
          finished_at = case when p_status = 'error' then clock_timestamp() end
    where i.tenant_id = p_tenant and i.id = p_import;

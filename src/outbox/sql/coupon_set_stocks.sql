@@ -26,7 +26,7 @@ select s.tenant_id, s.set_no, s.id, s.low_stock_threshold as threshold, c.quanti
          when c.available * 2 <= s.low_stock_threshold then 2
          when c.available <= s.low_stock_threshold then 1
          else 0
-       end::smallint as step
+       end::smallint as alert_level
   from coupon_sets s
   join coupon_set_counters c on c.tenant_id = s.tenant_id and c.set_no = s.set_no;
 

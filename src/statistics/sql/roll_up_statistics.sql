@@ -57,7 +57,7 @@ begin
     select f.*, statistics_bucket(f.at) as bucket
       from ledger_flows(p_tenant, p_set_no, v_from, v_upto) f
   ), marked as (
-    insert into statistics_marks (
+    insert into statistics_checkpoints (
       tenant_id, set_no, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)
     select p_tenant, p_set_no, b.bucket,
            coalesce(m.assigned, 0) + sum(b.assigned) over so_far,
@@ -77,7 +77,7 @@ begin
       ) b
       left join lateral (
         select m.*
-          from statistics_marks m
+          from statistics_checkpoints m
          where m.tenant_id = p_tenant and m.set_no = p_set_no
          order by m.bucket desc
          limit 1

@@ -116,9 +116,9 @@ const RULES: [(&str, &str); 14] = [
         "a code comes back exactly when its last turn was released or ran out, and not before",
         "select t.*
            from (
-             select c.tenant_id, c.set_no, c.code, c.turn, l.import_id, l.first_expires_at, c.expires_at, c.is_withdrawn,
+             select c.tenant_id, c.set_no, c.code, c.occurrence, l.import_id, l.first_expires_at, c.expires_at, c.is_withdrawn,
                     lag(c.is_withdrawn) over turns as withdrawn_before, lead(l.import_id) over turns as next_import_id,
-                    lead(c.turn) over turns as next_turn, lag(c.turn) over turns as last_turn,
+                    lead(c.occurrence) over turns as next_turn, lag(c.occurrence) over turns as last_turn,
                     lag(a.number) over turns as number_before, a.number, ended.event
                from piles c
                join lots l on l.tenant_id = c.tenant_id and l.set_no = c.set_no and l.lot_no = c.lot_no
@@ -127,9 +127,9 @@ const RULES: [(&str, &str); 14] = [
                left join ledger_entries ended
                  on ended.tenant_id = a.tenant_id and ended.set_no = a.set_no and ended.assignment_number = a.number
                     and ended.event in ('released', 'expired')
-             window turns as (partition by c.tenant_id, c.set_no, c.code order by c.turn)
+             window turns as (partition by c.tenant_id, c.set_no, c.code order by c.occurrence)
            ) t
-          where t.turn <> coalesce(t.last_turn + 1, 0)
+          where t.occurrence <> coalesce(t.last_turn + 1, 0)
              or coalesce(t.withdrawn_before, true) <> (t.import_id is not null)
              or (t.import_id is null and t.first_expires_at is distinct from t.expires_at)
              or (t.next_turn is not null and t.next_import_id is null) <> (t.event is not null)
@@ -160,10 +160,10 @@ const RULES: [(&str, &str); 14] = [
     ),
     (
         "a contact's assignments of a set are numbered from 1",
-        "select tenant_id, contact_no, requested_set_no, count(*), max(nth)
+        "select tenant_id, contact_no, requested_set_no, count(*), max(contact_seq)
            from assignments
           group by tenant_id, contact_no, requested_set_no
-         having count(*) <> max(nth) or count(distinct nth) <> max(nth)",
+         having count(*) <> max(contact_seq) or count(distinct contact_seq) <> max(contact_seq)",
     ),
     (
         "a key has one answer",

@@ -4,7 +4,7 @@
 -- turn is another sender's by now.
 --
 -- Who writes deliveries locks the webhook's row too, so what is seen with the lock is all that waits.
-create or replace function end_webhook_turn(
+create or replace function end_webhook_lease(
   p_tenant integer, p_webhook_no integer, p_epoch integer, p_delivery_nos bigint[], p_states text[],
   p_delays double precision[], p_attempts jsonb[], p_succeeded boolean, p_patience double precision)
 returns boolean

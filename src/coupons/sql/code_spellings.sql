@@ -1,6 +1,6 @@
 -- How a code is written in a set. In one that ignores case (`p_folded` is the code without it) it may have come in, been
 -- withdrawn and come in again in another case: so in several ways, over time.
-create or replace function code_writings(p_tenant integer, p_set_no integer, p_code text, p_folded text)
+create or replace function code_spellings(p_tenant integer, p_set_no integer, p_code text, p_folded text)
 returns text[]
 language sql
 stable
@@ -14,7 +14,7 @@ as $$
         from cards c
        where c.tenant_id = p_tenant and c.folded = p_folded collate "C" and c.set_no = p_set_no
        -- In this order only the index on folded codes has them.
-       order by c.turn
+       order by c.occurrence
        limit 1000
     ) w;
 $$;

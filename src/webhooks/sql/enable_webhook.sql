@@ -1,7 +1,7 @@
 -- A tenant that is told nothing has no cursors that move. Its first endpoint that is enabled puts them at the ends of the
 -- ledgers: what is low already is known, and what waited for an endpoint that was disabled waits no more. The order is
 -- that of the numbers, for who does the same at once. What is new since 0019: that is when their stock is judged.
-create or replace function begin_webhook()
+create or replace function enable_webhook()
 returns trigger
 language plpgsql
 as $$
@@ -18,27 +18,27 @@ begin
   end if;
   delete from webhook_events e
    where e.tenant_id = new.tenant_id;
-  insert into webhook_cursors (tenant_id, set_no, number, alert_step, threshold, judged_at)
-  select s.tenant_id, s.set_no, s.number, coalesce(s.step, 0), s.threshold, now()
+  insert into webhook_cursors (tenant_id, set_no, number, alert_level, threshold, evaluated_at)
+  select s.tenant_id, s.set_no, s.number, coalesce(s.alert_level, 0), s.threshold, now()
     from coupon_set_stocks s
    where s.tenant_id = new.tenant_id
    order by s.set_no
   on conflict (tenant_id, set_no) do update
      set number = greatest(webhook_cursors.number, excluded.number),
-         alert_step = excluded.alert_step,
+         alert_level = excluded.alert_level,
          threshold = excluded.threshold,
-         judged_at = excluded.judged_at;
+         evaluated_at = excluded.evaluated_at;
   return new;
 end $$;
 
-create or replace trigger begin_new
+create or replace trigger enable_new
   before insert on webhooks
   for each row
   when (new.state = 'enabled')
-  execute function begin_webhook();
+  execute function enable_webhook();
 
-create or replace trigger begin_again
+create or replace trigger enable_again
   before update of state on webhooks
   for each row
   when (new.state = 'enabled' and old.state <> 'enabled')
-  execute function begin_webhook();
+  execute function enable_webhook();

@@ -1,4 +1,4 @@
-create or replace function forbid_loss_of_cards()
+create or replace function forbid_card_loss()
 returns trigger
 language plpgsql
 as $$
@@ -17,8 +17,8 @@ begin
   return null;
 end $$;
 
-create or replace trigger forbid_loss
+create or replace trigger forbid_card_loss
   after delete on cards
   referencing old table as gone
   for each statement
-  execute function forbid_loss_of_cards();
+  execute function forbid_card_loss();

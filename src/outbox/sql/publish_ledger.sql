@@ -8,9 +8,9 @@
 -- What is new since 0019: when the stock was judged is noted, though not more often than it is of use.
 --
 -- The settings keep each look-up an index probe whatever the plan was made for.
-create or replace function tell_ledger(
+create or replace function publish_ledger(
   p_tenant integer, p_set_no integer, p_rows integer,
-  out more boolean, out webhook_nos integer[], out alert_step smallint,
+  out more boolean, out webhook_nos integer[], out alert_level smallint,
   out number bigint, out set_id uuid, out available bigint, out threshold integer)
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -28,7 +28,7 @@ declare
   v_types    text[];
   v_assigned boolean;
   v_refilled boolean;
-  v_step     smallint;
+  v_level     smallint;
 begin
   perform set_config('couponry.tenant_id', p_tenant::text, true);
   more := false;
@@ -48,7 +48,7 @@ begin
      for update skip locked;
   if v_cursor.set_no is null then
     -- Of a set that is younger than the endpoint: one that never had a code has not run out of them.
-    insert into webhook_cursors (tenant_id, set_no, number, alert_step, threshold)
+    insert into webhook_cursors (tenant_id, set_no, number, alert_level, threshold)
     select p_tenant, p_set_no, 0, case when s.quantity = 0 then 5 else 0 end, s.threshold
       from coupon_set_stocks s
      where s.tenant_id = p_tenant and s.set_no = p_set_no
@@ -61,7 +61,7 @@ begin
   end if;
 
   -- One statement, so that the stock, the end of the ledger and what waits beside it are of one moment.
-  select s.number, s.id, s.available, s.threshold, s.step,
+  select s.number, s.id, s.available, s.threshold, s.alert_level,
          array(
            select e.event_no
              from webhook_events e
@@ -83,7 +83,7 @@ begin
   with taken as (
     delete from webhook_events e
      where e.tenant_id = p_tenant and e.set_no = p_set_no and e.event_no = any (v_stock.event_nos)
-       and e.number <= tell_ledger.number
+       and e.number <= publish_ledger.number
     returning e.event_no, e.number, e.event_type, e.occurred_at, e.payload
   ), happened as (
     select a.number, 0::bigint as event_no, 'coupon.assigned' as event_type, a.assigned_at as occurred_at,
@@ -93,18 +93,18 @@ begin
         select e.number
           from ledger_entries e
          where e.tenant_id = p_tenant and e.set_no = p_set_no and e.assignment_number = a.number
-           and e.step between 0 and 0
-         order by e.step
+           and e.stage between 0 and 0
+         order by e.stage
          limit 1
       ) reserved on true
      where v_assigned and a.tenant_id = p_tenant and a.set_no = p_set_no
-       and a.number > v_cursor.number and a.number <= tell_ledger.number
+       and a.number > v_cursor.number and a.number <= publish_ledger.number
        and reserved.number is null
     union all
     select e.number, 0, 'coupon.assigned', e.recorded_at, null
       from ledger_entries e
      where v_assigned and e.tenant_id = p_tenant and e.set_no = p_set_no
-       and e.number > v_cursor.number and e.number <= tell_ledger.number
+       and e.number > v_cursor.number and e.number <= publish_ledger.number
        and e.event = 'confirmed'
     union all
     -- What did not hold the set's lock may come a little late; its number is then that of the place where it is told.
@@ -128,24 +128,24 @@ begin
          exists (select 1 from taken t where t.event_type = 'coupon-set.refilled')
     into webhook_nos, v_refilled;
 
-  v_step := case when v_refilled then 0 else v_cursor.alert_step end;
+  v_level := case when v_refilled then 0 else v_cursor.alert_level end;
   if v_stock.threshold is distinct from v_cursor.threshold then
-    v_step := least(v_step, v_stock.step);
+    v_level := least(v_level, v_stock.alert_level);
   end if;
-  if number = v_stock.number and v_stock.step > v_step then
-    v_step := v_stock.step;
-    if (case v_step when 5 then 'coupon-set.exhausted' else 'coupon-set.low-stock' end) = any (v_types) then
-      alert_step := v_step;
+  if number = v_stock.number and v_stock.alert_level > v_level then
+    v_level := v_stock.alert_level;
+    if (case v_level when 5 then 'coupon-set.exhausted' else 'coupon-set.low-stock' end) = any (v_types) then
+      alert_level := v_level;
       set_id := v_stock.id;
       available := v_stock.available;
       threshold := v_stock.threshold;
     end if;
   end if;
   update webhook_cursors c
-     set number = tell_ledger.number, alert_step = v_step, threshold = v_stock.threshold,
-         judged_at = case when tell_ledger.number = v_stock.number then now() else c.judged_at end
+     set number = publish_ledger.number, alert_level = v_level, threshold = v_stock.threshold,
+         evaluated_at = case when publish_ledger.number = v_stock.number then now() else c.evaluated_at end
    where c.tenant_id = p_tenant and c.set_no = p_set_no
-     and ((c.number, c.alert_step, c.threshold) is distinct from (tell_ledger.number, v_step, v_stock.threshold)
-          or c.judged_at < now() - interval '10 seconds');
+     and ((c.number, c.alert_level, c.threshold) is distinct from (publish_ledger.number, v_level, v_stock.threshold)
+          or c.evaluated_at < now() - interval '10 seconds');
   more := number < v_stock.number or cardinality(v_stock.event_nos) = p_rows;
 end $$;

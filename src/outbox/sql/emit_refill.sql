@@ -1,5 +1,5 @@
 -- A raised quantity is the refill of a `single` set. Whoever changes it holds the set's lock.
-create or replace function tell_quantity()
+create or replace function emit_refill()
 returns trigger
 language plpgsql
 as $$
@@ -20,8 +20,8 @@ begin
   return null;
 end $$;
 
-create or replace trigger tell_quantity
+create or replace trigger emit_refill
   after update of quantity on coupon_sets
   for each row
   when (new.quantity > old.quantity or new.quantity is null and old.quantity is not null)
-  execute function tell_quantity();
+  execute function emit_refill();

@@ -1,4 +1,4 @@
-create or replace function note_undo()
+create or replace function record_undo()
 returns trigger
 language plpgsql
 as $$
@@ -9,8 +9,8 @@ begin
   return null;
 end $$;
 
-create or replace trigger note_undo
+create or replace trigger record_undo
   after update on imports
   for each row
   when (old.undone_at is distinct from new.undone_at)
-  execute function note_undo();
+  execute function record_undo();

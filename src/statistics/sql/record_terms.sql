@@ -1,4 +1,4 @@
-create or replace function note_terms()
+create or replace function record_terms()
 returns trigger
 language plpgsql
 as $$
@@ -11,13 +11,13 @@ begin
   return null;
 end $$;
 
-create or replace trigger note_first_terms
+create or replace trigger record_first_terms
   after insert on coupon_sets
   for each row
-  execute function note_terms();
+  execute function record_terms();
 
-create or replace trigger note_terms
+create or replace trigger record_terms
   after update on coupon_sets
   for each row
   when ((old.quantity, old.expires_at) is distinct from (new.quantity, new.expires_at))
-  execute function note_terms();
+  execute function record_terms();

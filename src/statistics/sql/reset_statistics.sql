@@ -1,6 +1,6 @@
 -- Forgets what was rolled up of a set if the pattern finds a workflow or a node in it. Whoever rolls up holds the row of the
 -- progress, so it is either done before or begins anew. Answers stay exact: what is not rolled up is read from the ledger.
-create or replace function forget_statistics(p_tenant integer, p_set_no integer, p_pattern text)
+create or replace function reset_statistics(p_tenant integer, p_set_no integer, p_pattern text)
 returns void
 language plpgsql
 as $$
@@ -20,7 +20,7 @@ begin
   then
     return;
   end if;
-  delete from statistics_marks where tenant_id = p_tenant and set_no = p_set_no;
+  delete from statistics_checkpoints where tenant_id = p_tenant and set_no = p_set_no;
   delete from statistics_shares where tenant_id = p_tenant and set_no = p_set_no;
   delete from statistics_sources where tenant_id = p_tenant and set_no = p_set_no;
   delete from statistics_expiries where tenant_id = p_tenant and set_no = p_set_no;

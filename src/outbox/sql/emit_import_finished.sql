@@ -1,6 +1,6 @@
 -- Tells that an import has ended, and what came in by it. Who publishes holds the set's lock, so the number is the end of
 -- the ledger and the stock is what this import left.
-create or replace function tell_import()
+create or replace function emit_import_finished()
 returns trigger
 language plpgsql
 as $$
@@ -49,15 +49,15 @@ begin
   return null;
 end $$;
 
-create or replace trigger tell_end
+create or replace trigger emit_end
   after update of status on imports
   for each row
   when (old.status in ('queued', 'inProgress') and new.status in ('finished', 'error', 'cancelled'))
-  execute function tell_import();
+  execute function emit_import_finished();
 
 -- One whose file was broken never begins.
-create or replace trigger tell_failure
+create or replace trigger emit_failure
   after insert on imports
   for each row
   when (new.status = 'error')
-  execute function tell_import();
+  execute function emit_import_finished();
