@@ -325,3 +325,27 @@ async fn events_of_many_sets_take_four_connections_and_leave_the_others_to_other
         assert_eq!(result["state"], "used", "{result}");
     }
 }
+
+#[tokio::test]
+async fn a_batch_of_more_than_ten_thousand_reservations_loses_no_ledger_entry() {
+    const ITEMS: i64 = 10_001;
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.coupon_set("many").await;
+    fill(&app, &set, ITEMS, 0).await;
+    let mut task = task(&app).await;
+    let query = format!(
+        "select count(*) filter (where b.outcome = 'assigned' and b.state = 'reserved')
+           from assign_batch(1, '{}', null, false, true,
+             (select array_agg(md5(n::text)::uuid) from generate_series(1, {ITEMS}) n),
+             (select array_agg('c-' || n) from generate_series(1, {ITEMS}) n),
+             array_fill(null::text, array[{ITEMS}]), array_fill(null::text, array[{ITEMS}]),
+             array_fill(null::text, array[{ITEMS}]), array_fill(60, array[{ITEMS}]),
+             array_fill('{}'::uuid, array[{ITEMS}])) b",
+        set.id, set.id
+    );
+    let reserved: i64 = sql::value(&mut task, query).await;
+    assert_eq!(reserved, ITEMS);
+    let entries = "select count(*) from ledger_entries where event = 'reserved'";
+    assert_eq!(app.database.ask_one(entries).await, ITEMS);
+}

@@ -7,7 +7,8 @@ use crate::support::{TestApp, sql};
 use crate::tenancy::{CROSSING, READ_ONLY, TABLES};
 
 /// What a policy of the tenants' role must say.
-const PREDICATE: &str = "(tenant_id = (NULLIF(current_setting('couponry.tenant_id'::text, true), ''::text))::integer)";
+const PREDICATE: &str =
+    "(tenant_id = (NULLIF(current_setting('couponry.tenant_id'::text, true), ''::text))::integer)";
 
 /// Everything in the catalog that breaks a rule of tenancy, one line each.
 #[expect(clippy::too_many_lines, reason = "a table of rules")]

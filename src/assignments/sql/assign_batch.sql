@@ -513,13 +513,13 @@ begin
                from unnest(v_runs) r
               group by r.set_no
            ) first
-          -- With an order, so that it begins at the set's new ones: no batch has more than this.
+          -- With an order and a limit, so that it begins at the set's new ones: no batch has more reservations than items.
           cross join lateral (
             select r.set_no, r.number, r.expires_at
               from reservations r
              where r.tenant_id = p_tenant and r.set_no = first.set_no and r.number > first.number
              order by r.number
-             limit 10000
+             limit cardinality(p_keys)
           ) r
           cross join lateral (
             select a.key_id

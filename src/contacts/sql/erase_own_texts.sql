@@ -1,6 +1,5 @@
--- Replaces the ids of an erasure in the texts of up to so many of the contact's own assignments, their entries and their
--- cards. Where none is left, what was rolled up is forgotten set by set. Answers how far it is; the stage is then `imports`
--- if all is done.
+-- Phase of erase_portion: replaces the ids of one erasure in the texts of the next `p_rows` of the contact's own assignments,
+-- their entries and their cards. When none is left, resets the statistics of the changed sets, one set per call.
 create or replace function erase_own_texts(p_at erasures, p_ids text[], p_pseudonyms text[], p_rows integer)
 returns erasures
 language plpgsql

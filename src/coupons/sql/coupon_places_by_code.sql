@@ -21,7 +21,7 @@ begin
       select c.code, c.set_no, c.occurrence, c.lot_no, c.ordinal
         from cards c
        where c.tenant_id = p_tenant and c.code >= p_prefix collate "C"
-         and (c.code, c.set_no, c.occurrence) < (p_code collate "C", p_set_no, p_turn)
+         and (c.code, c.set_no, c.occurrence) < (p_code collate "C", p_set_no, p_occurrence)
        order by c.code desc, c.set_no desc, c.occurrence desc
        limit p_most;
   else
@@ -29,7 +29,7 @@ begin
       select c.code, c.set_no, c.occurrence, c.lot_no, c.ordinal
         from cards c
        where c.tenant_id = p_tenant and c.code <= v_end
-         and (c.code, c.set_no, c.occurrence) > (p_code collate "C", p_set_no, p_turn)
+         and (c.code, c.set_no, c.occurrence) > (p_code collate "C", p_set_no, p_occurrence)
        order by c.code, c.set_no, c.occurrence
        limit p_most;
   end if;

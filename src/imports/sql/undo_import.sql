@@ -1,12 +1,12 @@
--- Withdraws all codes of an import that nobody has: what is left of its lot, and of the lots of what came back of it.
--- However many they are, one row is written for each lot. With `p_dry` it counts and leaves it at that (but ends
--- reservations that have run out, as the sweeper would). Answers nothing but the status of an import that is not finished,
--- and no row for one that there is not; again what it answered before for one that was undone.
+-- Withdraws all codes of an import that no contact has: what is left of its lot, and of the lots of its codes that came back.
+-- However many they are, one row is written for each lot. With `p_dry` it only counts (but ends reservations that have run
+-- out, as the sweeper would).
 --
--- What two clients at once see: the second waits at the set's lock and then finds the import undone. A code that a
--- contact holds is kept; if it is given back later, it goes to nobody else (`return_cards`).
+-- What two clients at once see: the second waits at the set's lock and then finds the import undone. A code that a contact
+-- holds is kept; if it is given back later, it goes to no other contact (`return_cards`).
 --
--- `kept` are the codes that contacts have, `withdrawn_before` those that were withdrawn by name.
+-- Returns only the status for an import that is not finished, no row for one that does not exist, and the earlier result for
+-- one that was undone. `kept` counts the codes that contacts have, `withdrawn_before` those that were withdrawn by name.
 create or replace function undo_import(p_tenant integer, p_import uuid, p_dry boolean, p_caller uuid, p_reason text)
 returns table (status text, withdrawn integer, withdrawn_before integer, kept integer, undone_at timestamptz)
 language plpgsql
@@ -27,7 +27,6 @@ declare
   v_passed integer := 0;
   v_upto   integer;
   v_dealt  integer := 0;
-  v_size   integer;
   v_left   integer;
   v_before integer;
 begin
@@ -38,15 +37,15 @@ begin
   if v_set_no is null or v_import.deleted_at is not null then
     return;
   end if;
-  -- It brought nothing.
+  -- It brought no code.
   if v_import.mode = 'validate' then
     return query
       select v_import.mode, null::integer, null::integer, null::integer, null::timestamptz;
     return;
   end if;
 
-  -- Where cards have expired, those that were dealt have to be counted among them. What lies before the cursor does not
-  -- change any more: so that is done before the lock is taken, and again under it for what came since.
+  -- Where cards have expired, those that were dealt must be counted among them. Cards before the cursor do not change any
+  -- more: so they are counted before the lock is taken, and only those that came since under it.
   foreach v_locked in array array[false, true] loop
     if v_locked then
       perform 1
@@ -93,7 +92,7 @@ begin
          and a.ordinal > v_passed and a.ordinal <= v_upto);
     v_passed := v_upto;
   end loop;
-  -- After those that have expired each card up to the cursor was dealt, unless it was withdrawn by name.
+  -- After the expired ones each card up to the cursor was dealt, unless it was withdrawn by name.
   v_dealt := v_dealt + v_cursor - v_passed - (
     select count(*)
       from withdrawals w
@@ -107,35 +106,8 @@ begin
      where l.tenant_id = p_tenant and l.set_no = v_set_no and l.lot_no = v_lot.lot_no;
   end if;
 
-  for v_lot in
-    select *
-      from lots l
-     where l.tenant_id = p_tenant and l.set_no = v_set_no and l.import_id is null
-       and l.origin_lot_no = v_import.lot_no
-  loop
-    select c.ordinal into v_size
-      from cards c
-     where c.tenant_id = p_tenant and c.set_no = v_set_no and c.lot_no = v_lot.lot_no
-     order by c.ordinal desc
-     limit 1;
-    select a.ordinal into v_cursor
-      from assignments a
-     where a.tenant_id = p_tenant and a.set_no = v_set_no and a.lot_no = v_lot.lot_no
-     order by a.ordinal desc
-     limit 1;
-    v_cursor := coalesce(v_cursor, 0);
-    -- They all expire at once, so nothing was passed over before the cursor.
-    v_left := v_left + v_size - v_cursor - (
-      select count(*)
-        from withdrawals w
-       where w.tenant_id = p_tenant and w.set_no = v_set_no and w.lot_no = v_lot.lot_no and w.ordinal > v_cursor);
-    v_before := v_before + v_lot.withdrawn;
-    if not p_dry then
-      update lots l
-         set withdrawn_from = v_cursor, state = 'closed'
-       where l.tenant_id = p_tenant and l.set_no = v_set_no and l.lot_no = v_lot.lot_no;
-    end if;
-  end loop;
+  select v_left + r.withdrawn, v_before + r.withdrawn_before into v_left, v_before
+    from withdraw_returned_lots(p_tenant, v_set_no, v_import.lot_no, p_dry) r;
 
   if not p_dry then
     perform append_withdrawal(p_tenant, v_set_no, v_now, v_left, p_import, p_caller, p_reason);

@@ -1,13 +1,16 @@
--- Tells up to so many numbers of a set's ledger, and what happened beside it. Answers whether there is more to tell, or
--- somebody else is telling it; the endpoints that got something; and the step of the stock that must be told, with what
--- belongs to it: the caller does that in the same transaction, since the service alone knows the forecast.
+-- Publishes up to `p_rows` numbers of a set's ledger, and the events beside it, as webhook deliveries: each event once for each
+-- endpoint. Returns whether there is more to publish or another session is publishing this set; the endpoints that got
+-- something; and the alert level of the stock that must be announced, with its figures: the caller does that in the same
+-- transaction, since only the service knows the forecast.
 --
--- The stock is judged where the ledger has been told to its end, so what was taken in between is told before. Only a
--- refill arms the steps again; a changed threshold is judged as if it had always been that.
+-- What two replicas at once see: the first holds the cursor of the set, the second skips it. Cursor and deliveries commit
+-- together, so after a crash nothing is repeated or missing.
 --
--- What is new since 0019: when the stock was judged is noted, though not more often than it is of use.
+-- The stock is evaluated where the ledger was published to its end, so that what was taken in between is published before.
+-- Only a refill arms the levels again; a changed threshold is evaluated as if it had always been that. The time of the
+-- evaluation is stored, though not more often than it is of use.
 --
--- The settings keep each look-up an index probe whatever the plan was made for.
+-- The settings keep each lookup an index probe whatever the plan was made for.
 create or replace function publish_ledger(
   p_tenant integer, p_set_no integer, p_rows integer,
   out more boolean, out webhook_nos integer[], out alert_level smallint,
@@ -26,9 +29,8 @@ declare
   v_cursor   webhook_cursors;
   v_stock    record;
   v_types    text[];
-  v_assigned boolean;
   v_refilled boolean;
-  v_level     smallint;
+  v_level    smallint;
 begin
   perform set_config('couponry.tenant_id', p_tenant::text, true);
   more := false;
@@ -47,7 +49,7 @@ begin
    where c.tenant_id = p_tenant and c.set_no = p_set_no
      for update skip locked;
   if v_cursor.set_no is null then
-    -- Of a set that is younger than the endpoint: one that never had a code has not run out of them.
+    -- The set is younger than the endpoint: one that never had a code has not run out of them.
     insert into webhook_cursors (tenant_id, set_no, number, alert_level, threshold)
     select p_tenant, p_set_no, 0, case when s.quantity = 0 then 5 else 0 end, s.threshold
       from coupon_set_stocks s
@@ -72,61 +74,17 @@ begin
     from coupon_set_stocks s
    where s.tenant_id = p_tenant and s.set_no = p_set_no;
   number := least(v_stock.number, v_cursor.number + p_rows);
-  -- After the end of the ledger was read: an endpoint that is younger than that has missed nothing.
+  -- Read after the end of the ledger: an endpoint that is younger than that has missed nothing.
   v_types := array(
     select distinct t.event_type
       from webhooks w
      cross join unnest(w.event_types) as t (event_type)
      where w.tenant_id = p_tenant and w.state = 'enabled');
-  v_assigned := 'coupon.assigned' = any (v_types);
 
-  with taken as (
-    delete from webhook_events e
-     where e.tenant_id = p_tenant and e.set_no = p_set_no and e.event_no = any (v_stock.event_nos)
-       and e.number <= publish_ledger.number
-    returning e.event_no, e.number, e.event_type, e.occurred_at, e.payload
-  ), happened as (
-    select a.number, 0::bigint as event_no, 'coupon.assigned' as event_type, a.assigned_at as occurred_at,
-           null::jsonb as payload
-      from assignments a
-      left join lateral (
-        select e.number
-          from ledger_entries e
-         where e.tenant_id = p_tenant and e.set_no = p_set_no and e.assignment_number = a.number
-           and e.stage between 0 and 0
-         order by e.stage
-         limit 1
-      ) reserved on true
-     where v_assigned and a.tenant_id = p_tenant and a.set_no = p_set_no
-       and a.number > v_cursor.number and a.number <= publish_ledger.number
-       and reserved.number is null
-    union all
-    select e.number, 0, 'coupon.assigned', e.recorded_at, null
-      from ledger_entries e
-     where v_assigned and e.tenant_id = p_tenant and e.set_no = p_set_no
-       and e.number > v_cursor.number and e.number <= publish_ledger.number
-       and e.event = 'confirmed'
-    union all
-    -- What did not hold the set's lock may come a little late; its number is then that of the place where it is told.
-    select greatest(t.number, v_cursor.number), t.event_no, t.event_type, t.occurred_at, t.payload
-      from taken t
-  ), named as materialized (
-    select h.*, event_id() as id
-      from happened h
-  ), told as (
-    insert into webhook_deliveries (
-      tenant_id, webhook_no, id, event_type, set_no, ledger_number, occurred_at, next_attempt_at, payload)
-    select p_tenant, w.webhook_no, n.id, n.event_type, p_set_no, n.number, n.occurred_at, now(), n.payload
-      from named n
-      join webhooks w
-        on w.tenant_id = p_tenant and w.state = 'enabled' and n.event_type = any (w.event_types)
-           and n.occurred_at >= w.enabled_at
-     order by n.number, n.event_no, w.webhook_no
-    returning webhook_no
-  )
-  select array(select distinct t.webhook_no from told t),
-         exists (select 1 from taken t where t.event_type = 'coupon-set.refilled')
-    into webhook_nos, v_refilled;
+  select d.webhook_nos, d.refilled
+    into webhook_nos, v_refilled
+    from deliver_events(
+      p_tenant, p_set_no, v_cursor.number, publish_ledger.number, v_stock.event_nos, 'coupon.assigned' = any (v_types)) d;
 
   v_level := case when v_refilled then 0 else v_cursor.alert_level end;
   if v_stock.threshold is distinct from v_cursor.threshold then
