@@ -55,7 +55,7 @@ pub(super) async fn list_by_place(
 pub(super) struct CodeSpot<'a> {
     pub code: &'a str,
     pub set_no: i32,
-    pub turn: i32,
+    pub occurrence: i32,
 }
 
 /// The next cards of the tenant, of whatever set, in the order of codes that begin with the prefix.
@@ -74,7 +74,7 @@ pub(super) async fn list_by_code(
         prefix,
         after.code,
         after.set_no,
-        after.turn,
+        after.occurrence,
         back,
         most
     )
@@ -86,7 +86,7 @@ pub(super) async fn list_by_code(
             set_no: row.set_no,
             lot_no: row.lot_no,
             ordinal: row.ordinal,
-            spot: Spot::Code(row.code, row.set_no, row.turn),
+            spot: Spot::Code(row.code, row.set_no, row.occurrence),
         })
         .collect())
 }

@@ -129,11 +129,11 @@ async fn read(
         Some(_) => PORTION,
     };
     let mut cards = match (after, &filter.prefix) {
-        (Spot::Code(code, set_no, turn), Some(prefix)) => {
+        (Spot::Code(code, set_no, occurrence), Some(prefix)) => {
             let after = db::CodeSpot {
                 code,
                 set_no: *set_no,
-                turn: *turn,
+                occurrence: *occurrence,
             };
             db::list_by_code(connection, tenant, prefix, &after, back, most).await?
         }
