@@ -1,0 +1,4 @@
+//! PostgreSQL: the embedded server, and outages.
+
+mod embedded;
+mod outage;
