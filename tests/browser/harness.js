@@ -8,7 +8,7 @@
  *     });
  *
  * The environment says what is tested: `COUPONRY_URL` and `COUPONRY_OPERATOR_TOKEN` of a running service, and `CHROMIUM` if the browser
- * is not where it usually is. `cargo test --test it dashboard_browser` starts a service and sets them. Where something is missing the
+ * is not where it usually is. `cargo test --test it dashboard::browser` starts a service and sets them. Where something is missing the
  * tests are skipped and say why; with `REQUIRE_BROWSER=1` they fail instead.
  */
 import assert from "node:assert/strict";
@@ -60,7 +60,7 @@ export const lacks = whyNot();
 function whyNot() {
   if (!program) return "there is no Chromium: install it, or say where it is by CHROMIUM";
   for (const name of ["COUPONRY_URL", "COUPONRY_OPERATOR_TOKEN"]) {
-    if (!process.env[name]) return `${name} is not set: cargo test --test it dashboard_browser starts a service and sets it`;
+    if (!process.env[name]) return `${name} is not set: cargo test --test it dashboard::browser starts a service and sets it`;
   }
   return undefined;
 }

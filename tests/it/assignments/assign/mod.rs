@@ -1,0 +1,9 @@
+//! Handing codes out.
+
+mod all_or_nothing;
+mod batch;
+pub mod concurrency;
+mod dry_run;
+mod expiry;
+mod one_caller;
+mod repeat_policy;

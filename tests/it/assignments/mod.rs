@@ -1,0 +1,5 @@
+//! Assignments: handing codes out, the events that follow, and finding assignments again.
+
+pub mod assign;
+mod lifecycle;
+mod list;

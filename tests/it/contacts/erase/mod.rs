@@ -1,0 +1,5 @@
+//! Erasing contacts.
+
+mod everywhere;
+mod together;
+mod while_assigning;

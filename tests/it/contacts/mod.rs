@@ -1,0 +1,5 @@
+//! Contacts: their activity, merging and erasing them.
+
+mod activity;
+mod erase;
+mod merge;

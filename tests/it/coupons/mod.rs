@@ -1,0 +1,6 @@
+//! The codes of a set: lists, attributes, withdrawals, and finding a code in all sets.
+
+mod attributes;
+mod list;
+mod locate;
+pub mod withdraw;

@@ -1,0 +1,4 @@
+//! The dashboard: its files, and its work in a browser.
+
+mod browser;
+pub mod files;

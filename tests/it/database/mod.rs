@@ -1,0 +1,5 @@
+//! PostgreSQL: the embedded server, and outages.
+
+mod embedded;
+mod functions;
+mod outage;

@@ -1,0 +1,379 @@
+//! What comes into the deliveries of webhooks: each assignment, once for each endpoint, in the order of the ledger,
+//! whatever fails in between.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use sqlx::{Connection, Row};
+
+use crate::support::shop::{CouponSet, Shop};
+use crate::support::{TestApp, contract, eventually, rows, sql};
+
+/// Adds an endpoint, past the API, and answers its number. Nothing that is sent to it arrives.
+pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
+    let tenant = format!(
+        "(select tenant_id from tenants where id = '{}')",
+        shop.tenant_id
+    );
+    let mut owner = app.database.owner.acquire().await.unwrap();
+    let number: i32 = sql::value(&mut owner, rows::webhook(&tenant, types)).await;
+    number.into()
+}
+
+/// Turns an endpoint on or off.
+pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) {
+    let update = format!(
+        "update webhooks w
+            set state = '{state}'
+           from tenants t
+          where t.id = '{}' and w.tenant_id = t.tenant_id and w.webhook_no = {webhook}",
+        shop.tenant_id
+    );
+    app.database.execute(&update).await;
+}
+
+/// Waits until all that has happened is told.
+pub(super) async fn all_is_told(app: &TestApp) {
+    let query = "select (select count(*) from webhook_events)
+                        + (select count(*)
+                             from coupon_set_stocks s
+                             left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
+                            where s.number > coalesce(c.number, 0)
+                              and s.tenant_id in (select tenant_id from webhooks where state = 'enabled'))";
+    eventually("all is told", async || {
+        (app.database.ask_one(query).await == 0).then_some(())
+    })
+    .await;
+}
+
+/// What an endpoint was told, in the order in which it is sent.
+pub(super) async fn told(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<Value> {
+    let query = format!(
+        "select d.event_type as type, d.id, d.set_no as set, d.ledger_number as number, d.occurred_at as at, d.payload
+           from webhook_deliveries d
+           join tenants t on t.tenant_id = d.tenant_id
+          where t.id = '{}' and d.webhook_no = {webhook}
+          order by d.delivery_no",
+        shop.tenant_id
+    );
+    let told = app.database.ask(&query).await.as_array().unwrap().clone();
+    for told in told.iter().filter(|told| told["payload"].is_object()) {
+        let mut data = told["payload"].clone();
+        data["ledgerNumber"] = told["number"].clone();
+        let message = json!({"type": told["type"], "timestamp": told["at"], "data": data});
+        contract::check_message(&message);
+    }
+    told
+}
+
+/// The same as texts, as in "coupon.assigned 1".
+async fn lines(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<String> {
+    let told = told(app, shop, webhook).await;
+    let line = |told: &Value| format!("{} {}", told["type"].as_str().unwrap(), told["number"]);
+    told.iter().map(line).collect()
+}
+
+const ASSIGNED: &str = "coupon.assigned";
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("C{n:04}")).collect()
+}
+
+async fn full_set(shop: &Shop, name: &str, count: usize) -> CouponSet {
+    let codes = names(count);
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    shop.multiple(name, &codes).await
+}
+
+/// Stops those who are about to finish a portion, cuts their connections, and lets others begin again.
+async fn cut_readers(app: &TestApp) {
+    let mut holder = app.database.owner.begin().await.unwrap();
+    sql::run(
+        &mut holder,
+        "select from webhooks order by webhook_no for no key update",
+    )
+    .await
+    .unwrap();
+    let readers = "from pg_stat_activity
+                  where datname = current_database() and wait_event_type = 'Lock'
+                    and query like '%mark_webhooks_due%' and state = 'active'";
+    eventually("a reader waits", async || {
+        let waiting = format!("select count(*) {readers}");
+        (app.database.ask_one(&waiting).await.as_i64() > Some(0)).then_some(())
+    })
+    .await;
+    let cut = format!("select count(pg_terminate_backend(pid)) {readers}");
+    assert!(app.database.ask_one(&cut).await.as_i64() > Some(0));
+    holder.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_though_readers_are_cut_off()
+ {
+    const EACH: usize = 250;
+    let app = TestApp::start().await;
+    let replica = app.replica();
+    let shop = app.shop().await;
+    let mut endpoints = Vec::new();
+    for types in [&[ASSIGNED][..], &[ASSIGNED, "import.finished"]] {
+        endpoints.push(listen(&app, &shop, types).await);
+    }
+    let other = listen(&app, &shop, &["coupon-set.exhausted"]).await;
+    let mut sets = Vec::new();
+    for name in ["one", "two", "three"] {
+        sets.push(full_set(&shop, name, EACH).await);
+    }
+    let sets_there = [shop.clone(), shop.at(&replica)];
+    let asking = (0..EACH * sets.len()).map(|n| {
+        let set = sets[n % sets.len()].at(&sets_there[n / sets.len() % 2]);
+        async move {
+            // In waves, so that readers are at work all the time.
+            tokio::time::sleep(std::time::Duration::from_millis(4 * n as u64)).await;
+            set.assign(&format!("contact {n}")).await.expect(201);
+        }
+    });
+    let cutting = async {
+        for _ in 0..4 {
+            cut_readers(&app).await;
+        }
+    };
+    tokio::join!(join_all(asking), cutting);
+    all_is_told(&app).await;
+
+    let mut ids: Vec<HashMap<(i64, i64), String>> = Vec::new();
+    for endpoint in endpoints {
+        let mut numbers: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut of_endpoint = HashMap::new();
+        for told in told(&app, &shop, endpoint).await {
+            if told["type"] == ASSIGNED {
+                let place = (
+                    told["set"].as_i64().unwrap(),
+                    told["number"].as_i64().unwrap(),
+                );
+                numbers.entry(place.0).or_default().push(place.1);
+                of_endpoint.insert(place, told["id"].as_str().unwrap().to_owned());
+                assert_eq!(told["payload"], Value::Null);
+            }
+        }
+        let all: Vec<i64> = (1..=i64::try_from(EACH).unwrap()).collect();
+        let expected = (1..=3).map(|set| (set, all.clone())).collect();
+        assert_eq!(
+            numbers, expected,
+            "every number, once and in order, of each set"
+        );
+        ids.push(of_endpoint);
+    }
+    assert_eq!(ids[0], ids[1], "an event has one id at all endpoints");
+    let distinct: std::collections::HashSet<_> = ids[0].values().collect();
+    assert_eq!(distinct.len(), ids[0].len());
+    let others = told(&app, &shop, other).await;
+    assert_eq!(others.len(), 3, "{others:?}");
+    // The senders are at them already, and nobody listens.
+    eventually("all are due, or will be again", async || {
+        let due = "select count(*) from webhooks where next_due_at is not null";
+        (app.database.ask_one(due).await == 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_or_refused_tells_nothing() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
+    let set = shop.multiple("set", &["A", "B"]).await;
+    let mut connection = sqlx::PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
+    let mut undone = connection.begin().await.unwrap();
+    let rows = sql::rows(&mut undone, assign_by_hand(&set, "zoe")).await;
+    assert_eq!(rows[0].get::<&str, _>("outcome"), "assigned");
+    undone.rollback().await.unwrap();
+    let all = json!([{"contactId": "ann"}, {"contactId": "bob"}, {"contactId": "cat"}]);
+    set.assign_all_or_nothing(all).await.expect(409);
+    set.assign("ann").await.expect(201);
+    set.assign_as("bob", "key").await.expect(201);
+    set.assign_as("bob", "key").await.expect(200);
+    set.assign("cat").await.expect(409);
+    all_is_told(&app).await;
+    assert_eq!(
+        lines(&app, &shop, endpoint).await,
+        ["coupon.assigned 1", "coupon.assigned 2"]
+    );
+}
+
+/// A call of the database that no replica knows of.
+fn assign_by_hand(set: &CouponSet, contact: &str) -> String {
+    format!(
+        "select *
+           from assign_batch(
+                  (select tenant_id from tenants order by tenant_id limit 1), '{}', null, false, false,
+                  array[gen_random_uuid()], array['{contact}'], array[null::text], array[null::text],
+                  array[null::text], null, array[null::uuid])",
+        set.id
+    )
+}
+
+#[tokio::test]
+async fn what_a_replica_wrote_that_is_gone_is_told_by_the_next_one() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("set", &["A", "B"]).await;
+    let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
+    set.assign("ann").await.expect(201);
+    all_is_told(&app).await;
+    let mut owner = app.database.owner.acquire().await.unwrap();
+    sql::run(&mut owner, assign_by_hand(&set, "bob"))
+        .await
+        .unwrap();
+    let _next = app.replica();
+    all_is_told(&app).await;
+    assert_eq!(
+        lines(&app, &shop, endpoint).await,
+        ["coupon.assigned 1", "coupon.assigned 2"]
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = full_set(&shop, "set", 20).await;
+    let assign = async |contact: &str| {
+        set.assign(contact).await.expect(201);
+    };
+    assign("before").await;
+    let first = listen(&app, &shop, &[ASSIGNED]).await;
+    assign("one").await;
+    let second = listen(&app, &shop, &[ASSIGNED]).await;
+    assign("both").await;
+    all_is_told(&app).await;
+    turn(&app, &shop, first, "disabled").await;
+    assign("second alone").await;
+    all_is_told(&app).await;
+    turn(&app, &shop, second, "failed").await;
+    assign("nobody").await;
+    // No replica is at it, so what was noted was let go of.
+    turn(&app, &shop, first, "enabled").await;
+    assign("first alone").await;
+    all_is_told(&app).await;
+    turn(&app, &shop, second, "enabled").await;
+    assign("both again").await;
+    // A set that is younger than the endpoints.
+    let young = shop.single("young", "SAME", None).await;
+    young.assign("both").await.expect(201);
+    all_is_told(&app).await;
+    let of = |numbers: &[i64]| -> Vec<String> {
+        numbers
+            .iter()
+            .map(|number| format!("coupon.assigned {number}"))
+            .collect()
+    };
+    let young = "coupon.assigned 1".to_owned();
+    let by_set = async |endpoint| {
+        let mut lines = lines(&app, &shop, endpoint).await;
+        let place = lines.iter().rposition(|line| *line == young).unwrap();
+        lines.remove(place);
+        lines
+    };
+    assert_eq!(by_set(first).await, of(&[2, 3, 6, 7]));
+    assert_eq!(by_set(second).await, of(&[3, 4, 7]));
+}
+
+#[tokio::test]
+async fn a_reservation_is_told_when_it_is_confirmed_and_not_otherwise() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
+    let set = full_set(&shop, "set", 10).await;
+    let kept = set.reserve("ann", 600).await.expect(201);
+    let lost = set.reserve("bob", 600).await.expect(201);
+    // The ledger: two reservations and their entries.
+    set.assign("cat").await.expect(201);
+    set.release(lost.str("id")).await.expect(200);
+    set.confirm(kept.str("id")).await.expect(200);
+    set.confirm(kept.str("id")).await.expect(200);
+    set.void(kept.str("id")).await.expect(200);
+    all_is_told(&app).await;
+    let confirmed = "select number from ledger_entries where event = 'confirmed'";
+    let confirmed = app.database.ask_one(confirmed).await;
+    assert_eq!(
+        lines(&app, &shop, endpoint).await,
+        [
+            "coupon.assigned 5".to_owned(),
+            format!("coupon.assigned {confirmed}")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn tenants_are_told_of_their_own_sets_and_one_without_an_endpoint_costs_nothing() {
+    let app = TestApp::start().await;
+    let shops = [app.shop().await, app.shop().await, app.shop().await];
+    let endpoints = [
+        listen(&app, &shops[0], &[ASSIGNED, "import.finished"]).await,
+        listen(&app, &shops[1], &[ASSIGNED, "import.finished"]).await,
+    ];
+    for (shop, count) in shops.iter().zip(1..) {
+        let set = full_set(shop, "set", 5).await;
+        for n in 0..count {
+            set.assign(&format!("contact {n}")).await.expect(201);
+        }
+        shop.single("single", "SAME", Some(1))
+            .await
+            .patch(json!({"quantity": 2}))
+            .await
+            .expect(200);
+    }
+    // The last one has written by now, and the others are told after that.
+    let busy = CouponSet::at(&shops[0].single("late", "SAME", None).await, &shops[0]);
+    busy.assign("ann").await.expect(201);
+    all_is_told(&app).await;
+    let silent = format!(
+        "select (select count(*) from webhook_cursors c where c.tenant_id = t.tenant_id)
+                + (select count(*) from webhook_events e where e.tenant_id = t.tenant_id)
+                + (select count(*) from webhook_deliveries d where d.tenant_id = t.tenant_id)
+           from tenants t
+          where t.id = '{}'",
+        shops[2].tenant_id
+    );
+    assert_eq!(app.database.ask_one(&silent).await, 0);
+    let first = lines(&app, &shops[0], endpoints[0]).await;
+    let second = lines(&app, &shops[1], endpoints[1]).await;
+    assert_eq!(second.len(), 3, "{second:?}");
+    assert_eq!(first.len(), 3, "{first:?}");
+    let elsewhere = "select count(*)
+                       from webhook_deliveries d
+                      where not exists (
+                        select from coupon_sets s where s.tenant_id = d.tenant_id and s.set_no = d.set_no)";
+    assert_eq!(app.database.ask_one(elsewhere).await, 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_somebody_holds_keeps_no_other_tenant_waiting() {
+    let app = TestApp::start().await;
+    let [held, free] = [app.shop().await, app.shop().await];
+    let of_held = listen(&app, &held, &[ASSIGNED]).await;
+    let mut holder = app.database.owner.begin().await.unwrap();
+    sql::run(&mut holder, "select from webhooks for no key update")
+        .await
+        .unwrap();
+    // More than are read at a time.
+    for name in ["one", "two", "three", "four"] {
+        let set = held.single(name, "SAME", None).await;
+        set.assign("ann").await.expect(201);
+    }
+    app.database.wait_for_lock_waiters(2).await;
+    let of_free = listen(&app, &free, &[ASSIGNED]).await;
+    let set = free.single("one", "SAME", None).await;
+    set.assign("ann").await.expect(201);
+    eventually("the other tenant is told", async || {
+        (lines(&app, &free, of_free).await.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(told(&app, &held, of_held).await, [] as [Value; 0]);
+    holder.commit().await.unwrap();
+    all_is_told(&app).await;
+    assert_eq!(lines(&app, &held, of_held).await.len(), 4);
+}

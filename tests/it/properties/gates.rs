@@ -1,0 +1,338 @@
+//! Counts that must not grow: what one assignment costs the database, whatever the size of the set, however long somebody
+//! holds a snapshot, and whether or not the tables were analyzed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use uuid::Uuid;
+
+use crate::assignments::assign::concurrency::{holding_the_sets, someone_waits};
+use crate::faults::wire::Messages;
+use crate::support::shop::CouponSet;
+use crate::support::{TestApp, rows, sql};
+
+/// Assignments of a call.
+const BATCH: i64 = 64;
+/// Calls that are measured after those that warm up.
+const CALLS: i64 = 10;
+
+/// A session as the service's tasks have it.
+async fn task(app: &TestApp) -> PgConnection {
+    let mut connection = PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
+    sql::run(&mut connection, "set role couponry_app; set jit = off")
+        .await
+        .unwrap();
+    connection
+}
+
+/// Fills a set past the API: `cards` codes in one lot, of which `dealt` are with contacts.
+async fn fill(app: &TestApp, set: &CouponSet, cards: i64, dealt: i64) {
+    let set_no = app
+        .database
+        .ask_one(&format!(
+            "select set_no from coupon_sets where id = '{}'",
+            set.id
+        ))
+        .await;
+    let set_no = set_no.as_i64().unwrap();
+    app.database
+        .execute(&rows::dealt_lot(set_no, cards, dealt))
+        .await;
+}
+
+/// Buffers that one assignment touches, of a batch of new keys and new contacts.
+async fn buffers(task: &mut PgConnection, set: &CouponSet, name: &str) -> f64 {
+    let mut touched = 0;
+    for call in 0..CALLS + 2 {
+        let query = format!(
+            "explain (analyze, buffers, format json)
+             select * from assign_batch(1, '{}', null, false, false,
+               (select array_agg(md5('{name}-{call}-' || n)::uuid) from generate_series(1, {BATCH}) n),
+               (select array_agg('{name}-{call}-' || n) from generate_series(1, {BATCH}) n),
+               array_fill('w'::text, array[{BATCH}]), array_fill(null::text, array[{BATCH}]),
+               array_fill(null::text, array[{BATCH}]), null,
+               array_fill('{}'::uuid, array[{BATCH}]))",
+            set.id, set.id
+        );
+        let plan: Value = sql::value(&mut *task, query).await;
+        let scan = &plan[0]["Plan"];
+        assert_eq!(scan["Actual Rows"], BATCH);
+        // The first calls load catalogs and make plans.
+        if call >= 2 {
+            touched += scan["Shared Hit Blocks"].as_i64().unwrap()
+                + scan["Shared Read Blocks"].as_i64().unwrap();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let each = touched as f64 / (BATCH * CALLS) as f64;
+    each
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_assignment_touches_as_few_buffers_of_5_million_codes_as_of_10_thousand() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let small = shop.multiple("small", &[]).await;
+    let large = shop.multiple("large", &[]).await;
+    fill(&app, &small, 10_000, 1_000).await;
+
+    // This session makes its plans while the tables are small, and keeps them to the end.
+    let mut old = task(&app).await;
+    let of_small = buffers(&mut old, &small, "small").await;
+    assert!(of_small < 60.0, "an assignment touches {of_small} buffers");
+    let flat = |when: &str, touched: f64| {
+        println!("{when}: {touched:.1} buffers an assignment; {of_small:.1} of a small set");
+        assert!(
+            touched < of_small * 1.25,
+            "{when}: {touched} buffers an assignment, {of_small} of a small set"
+        );
+    };
+
+    fill(&app, &large, 5_000_000, 500_000).await;
+    flat("by old plans", buffers(&mut old, &large, "old").await);
+    let mut new = task(&app).await;
+    flat("never analyzed", buffers(&mut new, &large, "new").await);
+
+    // A backup, a report: a snapshot that is older than all that follows.
+    let mut reader = PgConnection::connect_with(&app.database.options)
+        .await
+        .unwrap();
+    sql::run(
+        &mut reader,
+        "begin isolation level repeatable read; select 1",
+    )
+    .await
+    .unwrap();
+    for round in 0..8 {
+        let name = format!("held-{round}");
+        flat(
+            "with an open snapshot",
+            buffers(&mut new, &large, &name).await,
+        );
+    }
+
+    app.database.execute("analyze").await;
+    flat(
+        "analyzed, by old plans",
+        buffers(&mut new, &large, "analyzed").await,
+    );
+    let mut newest = task(&app).await;
+    flat("analyzed", buffers(&mut newest, &large, "newest").await);
+
+    // An open snapshot does not make counters and ends of ledgers longer either.
+    let counters = large.counters().await;
+    assert_eq!(counters.0, json!(5_000_000));
+}
+
+/// What is sent on the connections that deal or record: statements that were executed, and statements in plain text (a
+/// `begin`).
+#[derive(Debug, Default)]
+struct Sent {
+    executed: AtomicUsize,
+    plain: AtomicUsize,
+}
+
+impl Sent {
+    /// Counts and forgets.
+    fn take(&self) -> (usize, usize) {
+        (
+            self.executed.swap(0, Ordering::SeqCst),
+            self.plain.swap(0, Ordering::SeqCst),
+        )
+    }
+}
+
+/// Leads connections to the server's socket and looks at what the clients send.
+async fn listen(socket: PathBuf, sent: Arc<Sent>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(lead(client, socket.clone(), Arc::clone(&sent)));
+        }
+    });
+    port
+}
+
+async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::Result<()> {
+    let server = UnixStream::connect(socket).await?;
+    client.set_nodelay(true)?;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut messages = Messages::of_client();
+    let mut bytes = vec![0; 65_536];
+    let mut writes = false;
+    loop {
+        let count = from_client.read(&mut bytes).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        let arrived = &bytes[..count];
+        // The statement is named when it is prepared, at the first batch of a connection.
+        writes |= arrived.windows(12).any(|part| part == b"assign_batch");
+        writes |= arrived.windows(13).any(|part| part == b"record_events");
+        for begin in messages.follow(arrived) {
+            match begin.kind {
+                b'E' if writes => sent.executed.fetch_add(1, Ordering::SeqCst),
+                b'Q' if writes => sent.plain.fetch_add(1, Ordering::SeqCst),
+                _ => continue,
+            };
+        }
+        to_server.write_all(arrived).await?;
+    }
+}
+
+/// A replica whose traffic with the database is looked at.
+async fn watched(app: &TestApp) -> (TestApp, Arc<Sent>) {
+    let traffic = Arc::new(Sent::default());
+    let socket = app.database.options.get_socket().expect("a socket");
+    let socket = socket.join(format!(".s.PGSQL.{}", app.database.options.get_port()));
+    let port = listen(socket, Arc::clone(&traffic)).await;
+    let mut database = app.database.shared();
+    database.options = PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port)
+        .username(app.database.options.get_username())
+        .database(app.database.options.get_database().expect("a database"))
+        .ssl_mode(PgSslMode::Disable);
+    (TestApp::on(database), traffic)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let codes: Vec<String> = (0..2_000).map(|n| format!("C{n}")).collect();
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let set = shop.multiple("birthday", &codes).await;
+
+    let (replica, traffic) = watched(&app).await;
+    let set = CouponSet {
+        client: shop.at(&replica).client,
+        ..set
+    };
+
+    set.assign("first").await.expect(201);
+    assert_eq!(traffic.take(), (1, 0));
+    for n in 0..20 {
+        set.assign(&format!("one-{n}")).await.expect(201);
+    }
+    assert_eq!(
+        traffic.take(),
+        (20, 0),
+        "one call for each request that is alone"
+    );
+    let items: Vec<Value> = (0..500)
+        .map(|n| json!({"contactId": format!("many-{n}")}))
+        .collect();
+    let results = set.assign_batch(json!(items), None).await;
+    assert!(results.iter().all(|result| result["status"] == 201));
+    assert_eq!(traffic.take(), (1, 0), "one call for five hundred items");
+
+    // What comes while a call is under way shares the next one, however slowly it comes.
+    let mut holder = holding_the_sets(&app).await;
+    let asking = (0..64).map(|n| {
+        let set = set.clone();
+        async move { set.assign(&format!("at-once-{n}")).await.expect(201) }
+    });
+    tokio::join!(futures_util::future::join_all(asking), async {
+        someone_waits(&app).await;
+        holder.execute("commit").await.unwrap();
+    });
+    let (executed, plain) = traffic.take();
+    assert_eq!(plain, 0);
+    assert!(executed < 64, "{executed} calls for 64 requests at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_made_up_ids_of_as_many_sets_are_not_found_without_a_call_for_each() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("birthday", &["A", "B"]).await;
+    let given = set.assign("ann").await.expect(201);
+    let id: Uuid = given.str("id").parse().unwrap();
+    // The number of the set is above the 44 bits of the ledger number.
+    let made_up: Vec<Value> = (1..=10_000)
+        .map(|n| Uuid::from_u128(id.as_u128() + (n << 44)))
+        .map(|id| json!({"assignmentId": id, "event": "used"}))
+        .collect();
+
+    let (replica, traffic) = watched(&app).await;
+    let set = set.at(&shop.at(&replica));
+    let (results, answer, told) = tokio::join!(
+        set.tell_all(json!(made_up)),
+        set.assign("bob"),
+        set.tell("sent", given.str("id"))
+    );
+    assert_eq!(results.len(), 10_000);
+    for result in &results {
+        assert_eq!(result["error"]["code"], "not-found", "{result}");
+    }
+    answer.expect(201);
+    told.expect(200);
+    assert_eq!(traffic.take(), (2, 0), "one call for each that is real");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_many_sets_take_four_connections_and_leave_the_others_to_others() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let mut events = Vec::new();
+    // More than there are connections for tasks.
+    for n in 0..40 {
+        let set = shop.single(&format!("set {n}"), "S", None).await;
+        let given = set.assign("ann").await.expect(201);
+        events.push(json!({"assignmentId": given.str("id"), "event": "used"}));
+    }
+    let mut holder = app.database.owner.begin().await.unwrap();
+    let lock = "select from coupon_sets for no key update";
+    sql::run(&mut holder, lock).await.unwrap();
+    let other = shop.single("other", "O", None).await;
+    let (results, ()) = tokio::join!(other.tell_all(json!(events)), async {
+        app.database.wait_for_lock_waiters(4).await;
+        let given = other.assign("bob").await.expect(201);
+        other.tell("used", given.str("id")).await.expect(200);
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        let waiting = app.database.ask_one(waiting).await;
+        assert!(waiting.as_i64() <= Some(4), "{waiting} calls at once");
+        holder.commit().await.unwrap();
+    });
+    assert_eq!(results.len(), 40);
+    for result in &results {
+        assert_eq!(result["state"], "used", "{result}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_more_than_ten_thousand_reservations_loses_no_ledger_entry() {
+    const ITEMS: i64 = 10_001;
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("many", &[]).await;
+    fill(&app, &set, ITEMS, 0).await;
+    let mut task = task(&app).await;
+    let query = format!(
+        "select count(*) filter (where b.outcome = 'assigned' and b.state = 'reserved')
+           from assign_batch(1, '{}', null, false, true,
+             (select array_agg(md5(n::text)::uuid) from generate_series(1, {ITEMS}) n),
+             (select array_agg('c-' || n) from generate_series(1, {ITEMS}) n),
+             array_fill(null::text, array[{ITEMS}]), array_fill(null::text, array[{ITEMS}]),
+             array_fill(null::text, array[{ITEMS}]), array_fill(60, array[{ITEMS}]),
+             array_fill('{}'::uuid, array[{ITEMS}])) b",
+        set.id, set.id
+    );
+    let reserved: i64 = sql::value(&mut task, query).await;
+    assert_eq!(reserved, ITEMS);
+    let entries = "select count(*) from ledger_entries where event = 'reserved'";
+    assert_eq!(app.database.ask_one(entries).await, json!(ITEMS));
+}

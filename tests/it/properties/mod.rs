@@ -1,0 +1,8 @@
+//! Properties that hold for every feature: contract, isolation and tenancy, query costs, and the README.
+
+pub mod contract;
+mod gates;
+pub mod isolation;
+mod plans;
+mod readme;
+mod tenancy;

@@ -1,0 +1,306 @@
+//! That statistics tell the truth: a history made up by chance over many hours, and a recount of the bare tables for each of
+//! them, whatever the roll-up has done.
+
+use serde_json::{Value, json};
+
+use crate::faults::random::Random;
+use crate::statistics::recount::{RESET, compare, compare_tenant, pass};
+use crate::support::TestApp;
+use crate::support::ledger::check_ledger;
+use crate::support::shop::{CouponSet, Shop};
+
+/// Hours of a history.
+const HOURS: u32 = 24;
+
+/// A shop whose past is made up.
+struct World {
+    app: TestApp,
+    shop: Shop,
+    /// With their numbers.
+    sets: Vec<(i64, CouponSet)>,
+    random: Random,
+    codes: u32,
+    /// How often an answer was given while nothing, a part and all was rolled up.
+    seen: [u32; 3],
+}
+
+impl World {
+    async fn open(seed: u64) -> Self {
+        let app = TestApp::start().await;
+        let shop = app.shop().await;
+        let child = shop.single("child", "C", Some(40)).await;
+        let body = json!({"name": "main", "type": "multiple", "childCouponSetId": child.id});
+        let main = shop.set(body).await;
+        let other = shop.multiple("other", &[]).await;
+        let unlimited = shop.single("unlimited", "U", None).await;
+        Self {
+            app,
+            shop,
+            sets: (1..).zip([child, main, other, unlimited]).collect(),
+            random: Random::new(seed),
+            codes: 0,
+            seen: [0; 3],
+        }
+    }
+
+    /// One thing happens that may happen to a set.
+    async fn act(&mut self) {
+        // Most happens to the sets whose codes come and go.
+        let (_, set) = self.sets[[0, 1, 1, 1, 2, 2, 2, 3][self.random.index(8)]].clone();
+        let is_multiple = set.read().await["type"] == "multiple";
+        match self.random.below(20) {
+            0 | 1 if is_multiple => self.fill(&set).await,
+            2 if is_multiple => self.withdraw(&set).await,
+            3 if is_multiple && self.random.percent(30) => self.undo(&set).await,
+            2 | 3 if !is_multiple => {
+                let quantity = match set.read().await["quantity"].as_i64() {
+                    Some(quantity) => json!(quantity + 3),
+                    None => Value::Null,
+                };
+                set.patch(json!({"quantity": quantity})).await.expect(200);
+            }
+            4 if self.random.percent(40) => {
+                let hours = self.random.below(8);
+                let end = format!("select now() + interval '{hours} hours 1 second'");
+                let end = match hours {
+                    0..2 => self.app.database.ask_one(&end).await,
+                    _ => Value::Null,
+                };
+                set.patch(json!({"expiresAt": end})).await.expect(200);
+            }
+            5..12 => self.assign(&set).await,
+            _ => self.tell(&set).await,
+        }
+    }
+
+    async fn fill(&mut self, set: &CouponSet) {
+        let mut codes = Vec::new();
+        for _ in 0..=self.random.below(8) {
+            self.codes += 1;
+            let minutes = self.random.below(15 * 60);
+            let expiry = match self.random.below(3) {
+                0 => Value::Null,
+                1 => {
+                    let expiry = format!("select now() + interval '{minutes} minutes'");
+                    self.app.database.ask_one(&expiry).await
+                }
+                // On the stroke of an hour.
+                _ => {
+                    let expiry = format!(
+                        "select date_trunc('hour', now()) + interval '{} hours'",
+                        1 + minutes / 60
+                    );
+                    self.app.database.ask_one(&expiry).await
+                }
+            };
+            codes.push(json!({"code": format!("CODE-{}", self.codes), "expiresAt": expiry}));
+        }
+        let body = json!({"codes": codes});
+        let uri = format!("{}/imports", set.path());
+        let import = set.client.post(&uri, body).await.expect(201);
+        set.ended(import.str("id")).await;
+    }
+
+    async fn withdraw(&mut self, set: &CouponSet) {
+        let status = ["available", "expired"][self.random.index(2)];
+        let uri = format!("{}/coupons?status={status}&limit=1000", set.path());
+        let coupons = set.client.get(&uri).await.expect(200);
+        let coupons = coupons.results();
+        if !coupons.is_empty() {
+            let codes: Vec<&Value> = (0..3)
+                .map(|_| &coupons[self.random.index(coupons.len())]["code"])
+                .collect();
+            let uri = format!("{}/coupons/withdraw", set.path());
+            let body = json!({"codes": codes});
+            set.client.post(&uri, body).await.expect(200);
+        }
+    }
+
+    async fn undo(&mut self, set: &CouponSet) {
+        let uri = format!("/v1/imports?couponSetId={}", set.id);
+        let imports = set.client.get(&uri).await.expect(200);
+        let imports = imports.results();
+        if !imports.is_empty() {
+            // Of the newest ones most is left.
+            let import = &imports[self.random.index(imports.len().min(3))]["id"];
+            let uri = format!("/v1/imports/{}/undo", import.as_str().unwrap());
+            set.client.post(&uri, json!({})).await;
+        }
+    }
+
+    async fn assign(&mut self, set: &CouponSet) {
+        let workflow = [None, Some("birthday"), Some("welcome")][self.random.index(3)];
+        let node = [None, Some("first"), Some("second")][self.random.index(3)];
+        let reserve = self
+            .random
+            .percent(40)
+            .then(|| 3600 * (1 + self.random.below(4)));
+        let items: Vec<Value> = (0..=self.random.below(3))
+            .map(|_| {
+                json!({
+                    "contactId": format!("contact {}", self.random.below(20)),
+                    "workflowId": workflow,
+                    "nodeId": node,
+                    "reserveForSeconds": reserve,
+                })
+            })
+            .collect();
+        set.assign_batch(json!(items), None).await;
+    }
+
+    /// Tells something of an assignment of the set, which may refuse it.
+    async fn tell(&mut self, set: &CouponSet) {
+        let uri = format!("/v1/assignments?couponSetId={}&limit=1000", set.id);
+        let given = set.client.get(&uri).await.expect(200);
+        let given = given.results();
+        if !given.is_empty() {
+            let id = given[self.random.index(given.len())]["id"]
+                .as_str()
+                .unwrap();
+            let events = ["confirm", "sent", "used", "release", "release", "void"];
+            set.tell(events[self.random.index(events.len())], id).await;
+        }
+    }
+
+    async fn execute(&self, statement: &str) {
+        self.app.database.execute(statement).await;
+    }
+
+    /// Compares the answers with each other and with a recount, while nothing, a part and all is rolled up.
+    async fn check(&mut self) {
+        let hour = "select date_trunc('hour', now())";
+        let began = self.app.database.ask_one(hour).await;
+        let query = [
+            "?interval=hour&from=",
+            "?interval=day&timezone=Asia/Kolkata&from=",
+            "?interval=week&timezone=America/St_Johns&from=",
+        ][self.random.index(3)];
+        let from = "select to_char(now() at time zone 'UTC' - interval '40 hours', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+        let from = self.app.database.ask_one(from).await;
+        let query = format!("{query}{}", from.as_str().unwrap());
+        let answers = self.answers(&query).await;
+
+        self.execute(&format!(
+            "begin; lock table statistics_progress in share row exclusive mode; {RESET} commit"
+        ))
+        .await;
+        let behind = self.answers(&query).await;
+        self.note(0, "not exists (select from statistics_progress)")
+            .await;
+        for _ in 0..3 {
+            let portion = 1 + self.random.below(7);
+            self.execute(&format!(
+                "select roll_up_statistics(1, s.set_no, {portion}) from coupon_sets s"
+            ))
+            .await;
+        }
+        let half = self.answers(&query).await;
+        self.note(
+            1,
+            "exists (select from statistics_tails where rolled_up > 0 and rolled_up < number)",
+        )
+        .await;
+        // Portion by portion, so that quarters of an hour are rolled up in several parts too.
+        let portion = 1 + self.random.below(20);
+        self.execute(&format!(
+            "do $$ begin
+               while exists (select from statistics_tails where rolled_up < number) loop
+                 perform roll_up_statistics(1, s.set_no, {portion}) from coupon_sets s;
+               end loop;
+             end $$"
+        ))
+        .await;
+        let done = self.answers(&query).await;
+        self.note(
+            2,
+            "not exists (select from statistics_tails where rolled_up < number)",
+        )
+        .await;
+
+        if self.app.database.ask_one(hour).await != began {
+            return;
+        }
+        assert_eq!(answers, behind);
+        assert_eq!(answers, half);
+        assert_eq!(answers, done);
+        let mut all = Vec::new();
+        for ((number, _), answer) in self.sets.iter().zip(&answers) {
+            compare(&self.app, *number, answer).await;
+            all.push(answer);
+        }
+        compare_tenant(&all, &answers[self.sets.len()]);
+    }
+
+    /// Of all sets, and of the tenant.
+    async fn answers(&self, query: &str) -> Vec<Value> {
+        let mut answers = Vec::new();
+        for (_, set) in &self.sets {
+            let uri = format!("{}/statistics{query}", set.path());
+            answers.push(self.shop.client.get(&uri).await.expect(200).body);
+        }
+        let uri = format!("/v1/statistics{query}");
+        answers.push(self.shop.client.get(&uri).await.expect(200).body);
+        answers
+    }
+
+    async fn note(&mut self, state: usize, condition: &str) {
+        if self
+            .app
+            .database
+            .ask_one(&format!("select {condition}"))
+            .await
+            == true
+        {
+            self.seen[state] += 1;
+        }
+    }
+}
+
+/// What a history must have had for this to say anything.
+const LIVED: [&str; 5] = [
+    "imports i join lots l on l.import_id = i.id
+       join cards c on c.set_no = l.set_no and c.lot_no = l.lot_no
+       left join assignments a on a.set_no = c.set_no and a.lot_no = c.lot_no and a.ordinal = c.ordinal
+      where i.undone_at is not null and a.number is null and c.expires_at between i.undone_at and now()",
+    "withdrawals w join cards c using (set_no, lot_no, ordinal) where c.expires_at < now()",
+    "ledger_entries e join assignments a on a.set_no = e.set_no and a.number = e.assignment_number
+       join cards c on c.set_no = a.set_no and c.lot_no = a.lot_no and c.ordinal = a.ordinal
+      where e.event in ('released', 'expired') and c.expires_at < now()",
+    "cards c left join assignments a using (set_no, lot_no, ordinal) where c.expires_at < now() and a.number is null",
+    "coupon_set_terms where expires_at < now()",
+];
+
+/// Answers which of those it had.
+async fn run(seed: u64) -> [bool; 5] {
+    let mut world = World::open(seed).await;
+    for hour in 0..HOURS {
+        for _ in 0..7 {
+            world.act().await;
+        }
+        if hour % 5 == 4 {
+            world.check().await;
+        }
+        let hours = u32::from(hour % 7 == 6) * 3 + 1;
+        pass(&world.app, hours).await;
+    }
+    world.check().await;
+    check_ledger(&world.app).await;
+    assert!(world.seen.iter().all(|seen| *seen > 0), "{:?}", world.seen);
+    let mut lived = [false; 5];
+    for (lived, what) in lived.iter_mut().zip(LIVED) {
+        let query = format!("select exists (select from {what})");
+        *lived = world.app.database.ask_one(&query).await == true;
+    }
+    lived
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_are_what_a_recount_gives_however_far_the_roll_up_is() {
+    let (one, other) = tokio::join!(run(1), run(2));
+    let lived: Vec<bool> = one
+        .iter()
+        .zip(other)
+        .map(|(one, other)| *one || other)
+        .collect();
+    assert_eq!(lived, [true; 5]);
+}

@@ -1,0 +1,4 @@
+//! Tenants, API keys and sessions.
+
+mod keys;
+mod sessions;

@@ -1,0 +1,335 @@
+//! Webhooks: what is sent, in which order, and by how many senders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::support::database::TestDatabase;
+use crate::support::hooks::{Endpoint, slow, status};
+use crate::support::process::Process;
+use crate::support::{TestApp, eventually};
+use crate::webhooks::endpoints::{on, start};
+
+#[tokio::test]
+async fn an_assignment_is_told_with_all_that_never_changes_of_it() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::open().await;
+    let set = shop.multiple("Spring", &[]).await;
+    let file = "code,campaign\nA,spring\nB,\nC,\n";
+    let import = set
+        .upload("text/csv", "?attributeColumns=campaign", file)
+        .await
+        .expect(201);
+    set.ended(import.str("id")).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    let asked = json!({"contactId": "ann", "workflowId": "w", "nodeId": "n", "executionId": "e"});
+    let ann = set.assign_with(asked, None).await.expect(201);
+    let bob = set.reserve("bob", 600).await.expect(201);
+    set.confirm(bob.str("id")).await.expect(200);
+    // Ann's is 1, Bob's is 2, that it was reserved is 3, and that it was confirmed 4.
+    let received = endpoint.wait_for(2).await;
+    for (message, (given, number)) in received.iter().zip([(&ann, 1), (&bob, 4)]) {
+        assert_eq!(message.body["type"], "coupon.assigned");
+        let mut data = message.body["data"].clone();
+        let told = data.as_object_mut().unwrap();
+        assert_eq!(told.remove("ledgerNumber"), Some(json!(number)));
+        assert_eq!(told.remove("assignmentId"), Some(given.body["id"].clone()));
+        let assignment = set.assignment(given.str("id")).await;
+        for (name, value) in told.iter() {
+            assert_eq!(value, &assignment[name], "{name}");
+        }
+        assert_eq!(told.len(), 9, "{told:?}");
+        assert_eq!(message.signatures, [message.signature(&webhook.secret)]);
+    }
+    assert_eq!(
+        received[0].body["data"]["attributes"],
+        json!({"campaign": "spring"})
+    );
+    let deliveries = webhook.settled(2, "delivered").await;
+    assert_eq!(deliveries[0]["couponSetId"], json!(set.id));
+    assert_eq!(deliveries[0]["ledgerNumber"], 4);
+    assert_eq!(received[1].body["timestamp"], deliveries[0]["occurredAt"]);
+}
+
+#[tokio::test]
+async fn messages_go_by_https_to_an_endpoint_whose_authority_is_trusted_and_to_no_other() {
+    let (endpoint, server) = Endpoint::secure().await;
+    let settings = ["--webhook-private", "--ca-file", server.authority()];
+    let app = TestApp::with(TestDatabase::create().await, &settings);
+    let shop = app.shop().await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    assert!(
+        webhook.read().await["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://")
+    );
+    let set = shop.single("welcome", "W", None).await;
+    let given = set.assign("ann").await.expect(201);
+    let received = endpoint.wait_for(1).await.remove(0);
+    assert_eq!(received.body["data"]["assignmentId"], given.body["id"]);
+    assert_eq!(received.signatures, [received.signature(&webhook.secret)]);
+    webhook.settled(1, "delivered").await;
+
+    let wary = start().await;
+    let webhook = wary.shop().await.webhook(&endpoint.url()).await;
+    let outcome = webhook.call("test").await.expect(200).body;
+    assert_eq!(outcome["delivered"], false);
+    let error = outcome["error"].as_str().unwrap();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(endpoint.received().len(), 1);
+}
+
+#[tokio::test]
+async fn first_attempts_are_made_one_by_one_in_order_and_a_failed_one_holds_up_none() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint =
+        Endpoint::answering(|message| status(if message.n() % 50 == 7 { 503 } else { 200 })).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    webhook.write(&app.database, 1, 150).await;
+    webhook.write(&app.database, 151, 350).await;
+    let received = endpoint.wait_for(350).await;
+    let numbers: Vec<i64> = received.iter().take(350).map(|one| one.n()).collect();
+    assert_eq!(numbers, (1..=350).collect::<Vec<_>>());
+    assert_eq!(endpoint.most_at_once(), 1);
+}
+
+#[tokio::test]
+async fn first_attempts_of_different_sets_go_beside_each_other_and_those_of_one_in_its_order() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let pause = Duration::from_millis(100);
+    let endpoint = Endpoint::answering(move |_| slow(pause)).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    webhook
+        .patch(json!({"state": "disabled"}))
+        .await
+        .expect(200);
+    // Five of each of six sets.
+    webhook.write(&app.database, 0, 29).await;
+    app.database
+        .execute("update webhook_deliveries set set_no = (payload->>'n')::integer / 5")
+        .await;
+    webhook.patch(json!({"state": "enabled"})).await.expect(200);
+    let received = endpoint.wait_for(30).await;
+    for set in 0..6 {
+        let of_set: Vec<_> = received.iter().filter(|one| one.n() / 5 == set).collect();
+        assert_eq!(of_set.len(), 5);
+        for pair in of_set.windows(2) {
+            assert!(pair[0].n() < pair[1].n());
+            // Each after the answer to the one before it.
+            assert!(pair[1].at - pair[0].at >= pause);
+        }
+    }
+    assert_eq!(endpoint.most_at_once(), 4);
+}
+
+#[tokio::test]
+async fn two_replicas_send_each_message_once_and_in_order() {
+    let app = start().await;
+    let replica = on(app.database.shared());
+    let mut endpoints = Vec::new();
+    for _ in 0..3 {
+        let shop = app.shop().await;
+        for _ in 0..2 {
+            let endpoint = Endpoint::open().await;
+            let webhook = shop.webhook(&endpoint.url()).await;
+            endpoints.push((endpoint, webhook));
+        }
+    }
+    for portion in 0..10 {
+        for (_, webhook) in &endpoints {
+            let from = portion * 20 + 1;
+            webhook.write(&app.database, from, from + 19).await;
+        }
+    }
+    for (endpoint, webhook) in &endpoints {
+        webhook.settled(200, "delivered").await;
+        assert_eq!(endpoint.numbers(), (1..=200).collect::<Vec<_>>());
+        let ids: BTreeSet<_> = endpoint.received().into_iter().map(|one| one.id).collect();
+        assert_eq!(ids.len(), 200);
+    }
+    drop(replica);
+}
+
+#[tokio::test]
+async fn slow_endpoints_of_one_tenant_delay_no_other_tenant() {
+    let app = start().await;
+    let stuck = Endpoint::answering(|_| slow(Duration::from_mins(1))).await;
+    let slow_shop = app.shop().await;
+    for _ in 0..20 {
+        let webhook = slow_shop.webhook(&stuck.url()).await;
+        webhook.write(&app.database, 1, 200).await;
+    }
+    stuck.wait_for(4).await;
+    let endpoint = Endpoint::open().await;
+    let webhook = app.shop().await.webhook(&endpoint.url()).await;
+    for n in 1..=20 {
+        webhook.write(&app.database, n, n).await;
+        endpoint.wait_for(usize::try_from(n).unwrap()).await;
+    }
+    // All of it while the first attempts were under way: the end of one begins the next.
+    assert_eq!(stuck.received().len(), 4);
+}
+
+#[tokio::test]
+async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() {
+    let app = start().await;
+    let stuck = Endpoint::answering(|_| slow(Duration::from_mins(1))).await;
+    let mut writing = "update webhooks set failing_since = now();".to_owned();
+    for _ in 0..16 {
+        let shop = app.shop().await;
+        for _ in 0..4 {
+            let webhook = shop.webhook(&stuck.url()).await;
+            writing += &webhook.writing(1, 1);
+            writing += ";";
+        }
+    }
+    // All of them are due at once.
+    app.database.execute(&writing).await;
+    stuck.wait_for(32).await;
+    let endpoint = Endpoint::open().await;
+    let webhook = app.shop().await.webhook(&endpoint.url()).await;
+    for n in 1..=20 {
+        webhook.write(&app.database, n, n).await;
+        endpoint.wait_for(usize::try_from(n).unwrap()).await;
+    }
+    // All of it while the first attempts were under way: the end of one begins the next.
+    assert_eq!(stuck.received().len(), 32);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
+    let database = TestDatabase::create().await;
+    let app = on(database.shared());
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(10))).await;
+    let webhook = app.shop().await.webhook(&endpoint.url()).await;
+    app.app.stop().await;
+    let process = Process::start_with(&database, &[("COUPONRY_WEBHOOK_PRIVATE", "true")]);
+    webhook.write(&database, 1, 250).await;
+    endpoint.wait_for(130).await;
+    process.kill();
+    let before = endpoint.received().len();
+    let noted = "select count(*) from webhook_deliveries where state = 'delivered'";
+    assert_eq!(database.ask_one(noted).await, json!(100));
+    // The endpoint is the dead process's until its lease has run out.
+    let successor = on(database.shared());
+    webhook.set(&database, "lease_until = now()").await;
+    eventually("all are delivered", async || {
+        (database.ask_one(noted).await == json!(250)).then_some(())
+    })
+    .await;
+    drop(successor);
+    let mut ids: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for message in endpoint.received() {
+        ids.entry(message.n()).or_default().push(message.id);
+    }
+    let numbers: Vec<i64> = ids.keys().copied().collect();
+    assert_eq!(numbers, (1..=250).collect::<Vec<_>>());
+    for (n, ids) in ids {
+        assert!(ids.iter().all(|id| *id == ids[0]), "an id for each event");
+        let n = usize::try_from(n).unwrap();
+        // One more may have been on its way when the process died.
+        match ids.len() {
+            1 => assert!(n <= 100 || n >= before, "{n} came once"),
+            times => assert!(
+                times == 2 && n > 100 && n <= before + 1,
+                "{n} came {times} times"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(500))).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    for n in [1, 3, 5] {
+        webhook.write(&app.database, n, n).await;
+        endpoint.wait_for(usize::try_from(n).unwrap()).await;
+        // Written while the turn goes on, and committed when its end waits for the row.
+        let mut writer = app.database.owner.begin().await.unwrap();
+        writer
+            .execute(AssertSqlSafe(webhook.writing(n + 1, n + 1)))
+            .await
+            .unwrap();
+        app.database.wait_for_lock_waiters(1).await;
+        writer.commit().await.unwrap();
+        webhook
+            .settled(usize::try_from(n + 1).unwrap(), "delivered")
+            .await;
+    }
+    assert_eq!(endpoint.numbers(), [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_while_a_turn_is_noted_lets_nothing_be_sent_twice() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    webhook.write(&app.database, 1, 10).await;
+    endpoint.wait_for(2).await;
+    let mut holder = app.database.owner.begin().await.unwrap();
+    holder
+        .execute("select from webhooks for no key update")
+        .await
+        .unwrap();
+    app.database.wait_for_lock_waiters(1).await;
+    let cut = "select count(pg_terminate_backend(pid))
+                 from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'";
+    assert_eq!(app.database.ask_one(cut).await, json!(1));
+    holder.rollback().await.unwrap();
+    webhook.settled(10, "delivered").await;
+    assert_eq!(endpoint.numbers(), (1..=10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn while_a_tenant_is_suspended_it_is_told_nothing_and_after_it_all() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::open().await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    let order = async |order: &str| {
+        let uri = format!("/admin/v1/tenants/{}/{order}", shop.tenant_id);
+        let post = axum::http::Method::POST;
+        app.operator().send(post, &uri, &[], "").await.expect(200);
+    };
+    order("suspend").await;
+    webhook.write(&app.database, 1, 3).await;
+    // A webhook of another tenant that is due later is served.
+    let other = Endpoint::open().await;
+    let others = app.shop().await.webhook(&other.url()).await;
+    others.write(&app.database, 1, 1).await;
+    other.wait_for(1).await;
+    assert_eq!(endpoint.received().len(), 0);
+    order("resume").await;
+    endpoint.wait_for(3).await;
+}
+
+#[tokio::test]
+async fn a_service_that_stops_notes_what_it_has_sent() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    webhook.write(&app.database, 1, 60).await;
+    endpoint.wait_for(10).await;
+    app.app.stop().await;
+    // It ends after the attempt that is under way, not after the last one.
+    assert!(endpoint.received().len() < 60);
+    let successor = on(app.database.shared());
+    let webhook = crate::support::hooks::Webhook {
+        client: shop.at(&successor).client,
+        ..webhook
+    };
+    webhook.settled(60, "delivered").await;
+    assert_eq!(endpoint.numbers(), (1..=60).collect::<Vec<_>>());
+}
