@@ -4,7 +4,7 @@
 # The query macros use the committed .sqlx, also where DATABASE_URL names a server that they could ask.
 export SQLX_OFFLINE := true
 
-.PHONY: run test check prerequisites prepare bench screenshots
+.PHONY: run test check prerequisites prepare bench screenshots docs
 
 # Arguments for the program: make run ARGS="serve --help"
 run:
@@ -34,8 +34,13 @@ bench:
 	@scripts/prerequisites
 	cargo bench --locked
 
-# Makes the pictures of the README anew.
+# Regenerates the pictures of the README and the book.
 screenshots:
 	@scripts/prerequisites browser
 	cargo build --release --locked
 	node tests/browser/screenshots.js target/release/couponry
+
+# Builds the book in docs/ into target/book.
+docs:
+	@command -v mdbook >/dev/null || { echo "docs: mdbook is missing; install it with: cargo install mdbook --locked" >&2; exit 1; }
+	mdbook build docs

@@ -1,5 +1,5 @@
 //! How fast codes are handed out, beside the statement that one would write first and beside an endpoint that does
-//! nothing; what the README's table is made from.
+//! nothing; the source of the table in docs/benchmarks.md.
 //!
 //! `cargo bench --bench assign`, or with `-- --quick` for a look that takes a minute. All runs are on one PostgreSQL of
 //! the service's own, with fsync on. The service runs in this process on a runtime of its own; the clients are one

@@ -1,4 +1,4 @@
-//! The figures in Markdown, as the README shows them.
+//! The figures in Markdown, the source of docs/benchmarks.md.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 /**
- * Makes the pictures of the README: `node screenshots.js <the program>`. Starts it with data of its own, which then lies some weeks back,
+ * Makes the pictures of the manual: `node screenshots.js <the program>`. Starts it with data of its own, which then lies some weeks back,
  * because a chart of one minute shows nothing. The program must be built with PostgreSQL at hand, whose `psql` is needed too.
  */
 import { execFileSync, spawn } from "node:child_process";

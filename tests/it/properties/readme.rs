@@ -1,37 +1,40 @@
-//! The README keeps its word: its commands work as they stand there, and it names every setting.
+//! The documentation is correct: its commands work as printed, its links resolve, and it names every setting.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::program::{Service, command, couponry, folder, folder_with_cluster};
 
-const README: &str = include_str!("../../../README.md");
+/// The pages with commands that are executed here.
+const EXECUTED: [&str; 2] = ["README.md", "docs/tutorial.md"];
 
-/// A section, without its heading.
-fn section(heading: &str) -> &'static str {
-    let start = format!("\n## {heading}\n");
-    let (_, rest) = README.split_once(&start).expect("the section is there");
-    rest.split("\n## ").next().expect("a text has a beginning")
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The commands of the shell in a section, as one script.
-fn commands(section: &str) -> String {
-    let blocks = section.split("```sh\n").skip(1);
+/// A page, by its path in the repository.
+fn read(page: &str) -> String {
+    fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+/// The commands of the shell on a page, as one script.
+fn commands(page: &str) -> String {
+    let text = read(page);
+    let blocks = text.split("\n```sh\n").skip(1);
     blocks
         .map(|block| block.split("```").next().expect("the block has an end"))
         .collect()
 }
 
-/// Runs the commands at a service of their own; answers what they told and the file that they wrote.
-fn walk_through() -> (String, String) {
+/// Runs the commands of a page at a service of their own; returns their output and their folder.
+fn run(page: &str) -> (String, TempDir) {
     let folder = folder_with_cluster();
     let service = Service::start(folder.path(), &mut couponry(folder.path()));
-    let script = [
-        &service.greeted("export "),
-        "\n",
-        &commands(section("Walk through")),
-    ];
+    let script = [&service.greeted("export "), "\n", &commands(page)];
     let work = folder.path().join("work");
     fs::create_dir(&work).expect("the folder is ours");
     let output = command("bash")
@@ -39,22 +42,49 @@ fn walk_through() -> (String, String) {
         .current_dir(&work)
         .output()
         .expect("bash is installed");
-    let told = String::from_utf8(output.stdout).expect("text");
-    let wrong = String::from_utf8(output.stderr).expect("text");
-    assert!(output.status.success() && wrong.is_empty(), "{told}{wrong}");
-    let file = fs::read_to_string(work.join("assignments.csv")).expect("it was written");
-    (told, file)
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let errors = String::from_utf8(output.stderr).expect("text");
+    assert!(
+        output.status.success() && errors.is_empty(),
+        "{printed}{errors}"
+    );
+    (printed, folder)
+}
+
+/// The JSON documents among the lines.
+fn documents(printed: &str) -> Vec<Value> {
+    let lines = printed.lines();
+    lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 #[test]
-fn the_commands_of_the_walk_through_work_as_printed() {
-    let (told, assignments) = walk_through();
-    let lines: Vec<&str> = told.lines().collect();
-    assert!(lines.contains(&"The import is finished"), "{told}");
-    let answers: Vec<Value> = lines
-        .iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+fn the_commands_of_the_readme_work_as_printed() {
+    let (printed, _) = run("README.md");
+    let answers = documents(&printed);
+    let [first, retry] = answers.as_slice() else {
+        panic!("other answers than the README describes: {printed}");
+    };
+    assert_eq!(
+        (&first["outcome"], &retry["outcome"]),
+        (&"assigned".into(), &"replayed".into())
+    );
+    assert_eq!(first["couponCode"], "THANKS-1");
+    assert_eq!(
+        (&first["couponCode"], &first["id"]),
+        (&retry["couponCode"], &retry["id"])
+    );
+}
+
+#[test]
+fn the_commands_of_the_tutorial_work_as_printed() {
+    let (printed, folder) = run("docs/tutorial.md");
+    let assignments = fs::read_to_string(folder.path().join("work/assignments.csv"));
+    let assignments = assignments.expect("it was written");
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines.contains(&"The import is finished"), "{printed}");
+    let answers = documents(&printed);
     let [
         preview,
         rehearsed,
@@ -93,14 +123,14 @@ fn the_commands_of_the_walk_through_work_as_printed() {
         webhook,
     ] = answers.as_slice()
     else {
-        panic!("other answers than the README tells of: {told}");
+        panic!("other answers than the tutorial describes: {printed}");
     };
     check_imports([
         preview, rehearsed, import, repeated, undoable, coupons, withdrawn,
     ]);
     assert!(
         lines.contains(&"line,code,reason,firstLine,cameInAt,couponSet"),
-        "{told}"
+        "{printed}"
     );
     check_assigning([
         first,
@@ -215,7 +245,7 @@ fn check_sets(sets: &Value) {
     assert_eq!(counted, expected);
 }
 
-/// What the README tells of a file before it is imported, and of what was imported.
+/// A file before it is imported, and its import.
 fn check_imports(
     [
         preview,
@@ -240,7 +270,7 @@ fn check_imports(
     assert_eq!(withdrawn["results"][0]["outcome"], "withdrawn");
 }
 
-/// What the README tells of reservations, policies, campaigns and tests.
+/// Reservations, policies, campaigns and tests.
 fn check_life(
     [
         confirmed,
@@ -299,10 +329,12 @@ fn settings() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_setting_is_in_the_readme_and_every_one_there_exists() {
+fn every_setting_is_in_the_reference_and_every_one_there_exists() {
     let settings = settings();
     assert!(settings.len() >= 7, "{settings:?}");
-    let table = section("Configuration");
+    let page = read("docs/reference.md");
+    let (_, table) = page.split_once("\n## Settings\n").expect("the section");
+    let table = table.split("\n## ").next().expect("a text has a beginning");
     let rows: Vec<&str> = table
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -362,5 +394,109 @@ fn the_files_for_containers_name_settings_that_exist() {
     for needed in compose.split("${").skip(1) {
         let name = needed.split([':', '}']).next().expect("a name");
         assert!(offered.contains(&name), "{name} is not in .env.example");
+    }
+}
+
+/// Every page of documentation, by its path in the repository.
+fn pages() -> Vec<String> {
+    let files = fs::read_dir(root().join("docs")).expect("the book is there");
+    let names = files.map(|file| file.expect("an entry").file_name());
+    let names = names.map(|name| name.into_string().expect("text"));
+    let book = names
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"))
+        .map(|name| format!("docs/{name}"));
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ];
+    others.map(str::to_owned).into_iter().chain(book).collect()
+}
+
+/// The lines of a text that are not in a block of code.
+fn prose(text: &str) -> Vec<&str> {
+    let mut in_code = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_code = !in_code;
+        } else if !in_code {
+            lines.push(line);
+        }
+    }
+    assert!(!in_code, "a block of code has no end");
+    lines
+}
+
+/// The links of a page to files and headings of the repository.
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text).join("\n");
+    let targets = prose.split("](").skip(1);
+    targets
+        .map(|link| link.split(')').next().expect("a text has a beginning"))
+        .filter(|target| !target.contains("://"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The anchors of a page's headings, as both GitHub and mdBook make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
+    headings
+        .map(|heading| {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn the_readme_is_a_page_to_land_on() {
+    assert!(read("README.md").len() <= 9_000);
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    for page in pages() {
+        let text = read(&page);
+        for link in links(&text) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            // The built book has no files from outside its folder.
+            let leaves = page.starts_with("docs/") && file.starts_with("..");
+            assert!(!leaves, "{page} links out of the book: {link}");
+            let target = if file.is_empty() {
+                root().join(&page)
+            } else {
+                let folder = Path::new(&page).parent().expect("a page is a file");
+                root().join(folder).join(file)
+            };
+            assert!(target.exists(), "{page} has a dead link: {link}");
+            if !anchor.is_empty() {
+                let target = fs::read_to_string(target).expect("a page");
+                let anchors = anchors(&target);
+                assert!(anchors.contains(anchor), "{page}: no heading for {link}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_summary_lists_every_page_of_the_book() {
+    let listed: BTreeSet<String> = links(&read("docs/SUMMARY.md")).into_iter().collect();
+    let pages = pages();
+    let pages = pages.iter().filter_map(|page| page.strip_prefix("docs/"));
+    let pages = pages.filter(|page| *page != "SUMMARY.md");
+    assert_eq!(listed, pages.map(str::to_owned).collect());
+}
+
+#[test]
+fn every_command_that_looks_executable_is_executed() {
+    for page in pages() {
+        let has_commands = read(&page).contains("\n```sh\n");
+        assert_eq!(has_commands, EXECUTED.contains(&page.as_str()), "{page}");
     }
 }
