@@ -74,7 +74,7 @@ fn render<'a>(
         writer
             .write_record([
                 csv_safe(&coupon.code).as_ref(),
-                &coupon.status,
+                coupon.status.as_str(),
                 csv_safe(coupon.contact_id.as_deref().unwrap_or_default()).as_ref(),
                 &id(coupon.assignment_id),
                 &id(coupon.import_id),
