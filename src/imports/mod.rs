@@ -29,7 +29,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use http::router;
-pub(crate) use reading::csv_safe;
 
 use crate::error::{Error, Fault, OVERLOADED, TOO_LARGE, UNREADABLE_FILE};
 use crate::extract::check_text;
