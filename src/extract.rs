@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::{Error, Fault, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::text_enum::{TextEnum, expectation};
 
 /// The largest JSON body of an ordinary request, in bytes. Uploads have a limit of their own.
 pub(crate) const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
@@ -194,6 +195,12 @@ impl Fields {
 /// A field of a patch that cannot be null.
 pub(crate) fn present<T: FieldValue>(fields: &mut Fields, name: &str) -> Option<T> {
     fields.has(name).then(|| fields.required(name)).flatten()
+}
+
+impl<T: TextEnum> FieldValue for T {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::deserialize(value).map_err(|_| expectation::<Self>())
+    }
 }
 
 impl FieldValue for Uuid {

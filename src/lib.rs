@@ -7,7 +7,7 @@
 //! In reading order:
 //!
 //! * `config`, `start`, `server`, `app`: how the service comes to life
-//! * `error`, `extract`, `page`, `time_zone`, `telemetry`: what all requests share
+//! * `error`, `extract`, `page`, `csv_export`, `text_enum`, `time_zone`, `telemetry`: what all requests share
 //! * `database`: pools, roles, migrations, and the PostgreSQL that the service starts for itself
 //! * `tenants`: who calls, and what they may do
 //! * `coupon_sets`: the sources of codes
@@ -27,6 +27,7 @@ pub mod config;
 mod contacts;
 mod coupon_sets;
 mod coupons;
+mod csv_export;
 mod dashboard;
 pub mod database;
 mod docs;
@@ -42,6 +43,7 @@ pub mod start;
 mod statistics;
 pub mod telemetry;
 pub mod tenants;
+mod text_enum;
 mod time_zone;
 mod webhooks;
 mod workflows;

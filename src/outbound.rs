@@ -17,6 +17,8 @@ use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The longest URL that a caller may name, in characters.
+const MAX_URL: usize = 2_000;
 
 /// Certificates of authorities that are trusted beside the usual ones.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +110,38 @@ pub(crate) fn builder(authorities: &Authorities) -> reqwest::ClientBuilder {
         .no_proxy()
         .connect_timeout(CONNECT_LIMIT)
         .user_agent(concat!("couponry/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Rules for the URLs of one purpose, as far as they can be judged by their text, and the sentences for the caller who named
+/// one that breaks them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UrlRules {
+    /// Allows http too.
+    pub plain_allowed: bool,
+    /// Rejects blanks and line breaks, which the parser would forgive: such a text cannot be stored as a URL.
+    pub verbatim: bool,
+    pub not_url: &'static str,
+    pub not_https: &'static str,
+    pub has_credentials: &'static str,
+}
+
+impl UrlRules {
+    pub(crate) fn check(self, text: &str) -> Result<Url, String> {
+        if text.len() > MAX_URL {
+            return Err(format!("A URL may have at most {MAX_URL} characters."));
+        }
+        let url = Url::parse(text)
+            .ok()
+            .filter(|_| !self.verbatim || text.bytes().all(|byte| byte.is_ascii_graphic()))
+            .ok_or(self.not_url)?;
+        if url.scheme() != "https" && !(self.plain_allowed && url.scheme() == "http") {
+            return Err(self.not_https.to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(self.has_credentials.to_owned());
+        }
+        Ok(url)
+    }
 }
 
 /// Looks names up by the system, and keeps the public addresses.
@@ -237,6 +271,46 @@ mod tests {
         ] {
             assert!(!public(address), "{address}");
         }
+    }
+
+    #[test]
+    fn urls_are_judged_by_their_text() {
+        let rules = UrlRules {
+            plain_allowed: false,
+            verbatim: false,
+            not_url: "no URL",
+            not_https: "no https",
+            has_credentials: "credentials",
+        };
+        let check = |rules: UrlRules, text: &str| rules.check(text).map(String::from);
+        let too_long = format!("https://example.com/{}", "a".repeat(MAX_URL));
+        for (text, fault) in [
+            ("example.com", "no URL"),
+            ("http://example.com/", "no https"),
+            ("ftp://example.com/", "no https"),
+            ("https://user@example.com/", "credentials"),
+            ("https://:secret@example.com/", "credentials"),
+            (&*too_long, "A URL may have at most 2000 characters."),
+        ] {
+            assert_eq!(check(rules, text), Err(fault.to_owned()), "{text}");
+        }
+        let url = Ok("https://example.com/".to_owned());
+        assert_eq!(check(rules, " https://example.com/\n"), url);
+        let verbatim = UrlRules {
+            verbatim: true,
+            ..rules
+        };
+        assert_eq!(check(verbatim, "https://example.com/"), url);
+        assert_eq!(
+            check(verbatim, " https://example.com/\n"),
+            Err("no URL".to_owned())
+        );
+        let plain = UrlRules {
+            plain_allowed: true,
+            ..rules
+        };
+        assert!(plain.check("http://example.com/").is_ok());
+        assert!(plain.check("ftp://example.com/").is_err());
     }
 
     #[test]

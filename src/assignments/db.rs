@@ -10,7 +10,9 @@ use super::id::{self, Place};
 use super::queue::Call;
 use super::rehearsal::Stage;
 use super::{Assignment, Outcome, Refusal, Served, State};
+use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 
 /// Items in columns, as the function takes them.
 pub(super) struct Batch<'a> {
@@ -68,10 +70,34 @@ impl<'a> Batch<'a> {
     }
 }
 
+text_enum! {
+    /// The outcome of one item, as the function reports it.
+    enum BatchOutcome {
+        Assigned = "assigned",
+        Replayed = "replayed",
+        AlreadyAssigned = "alreadyAssigned",
+        Refused = "refused",
+        LimitReached = "limitReached",
+        Ended = "ended",
+        Exhausted = "exhausted",
+        SetExpired = "setExpired",
+        Withheld = "withheld",
+        KeyReused = "keyReused",
+        SetNotFound = "setNotFound",
+        ChildNotFound = "childNotFound",
+        ChildCycle = "childCycle",
+        ChainTooLong = "chainTooLong",
+        /// The call could not judge the item.
+        Again = "again",
+        /// The chain of child sets is another one than when its locks were taken.
+        ChainChanged = "chainChanged",
+    }
+}
+
 /// What the function answers for one item.
 pub(super) struct BatchRow {
     item: i32,
-    outcome: String,
+    outcome: BatchOutcome,
     /// The set could not serve the item, but a child may.
     pub fallback: bool,
     set_no: Option<i32>,
@@ -79,7 +105,7 @@ pub(super) struct BatchRow {
     number: Option<i64>,
     code: Option<String>,
     assigned_at: Option<DateTime<Utc>>,
-    state: Option<String>,
+    state: Option<State>,
     reserved_until: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
     timezone: Option<String>,
@@ -98,34 +124,37 @@ impl BatchRow {
 
     /// The item has no answer yet; its next call will tell.
     pub(super) fn asks_again(&self) -> bool {
-        matches!(self.outcome.as_str(), "again" | "chainChanged")
-            || (self.fallback && matches!(self.outcome.as_str(), "exhausted" | "setExpired"))
+        match self.outcome {
+            BatchOutcome::Again | BatchOutcome::ChainChanged => true,
+            BatchOutcome::Exhausted | BatchOutcome::SetExpired => self.fallback,
+            _ => false,
+        }
     }
 
     pub(super) fn into_answer(self) -> Answer {
-        let outcome = match self.outcome.as_str() {
-            "assigned" => Outcome::Assigned,
-            "replayed" => Outcome::Replayed,
-            "alreadyAssigned" => Outcome::AlreadyAssigned,
-            "refused" => return Err(Refusal::Held(self.id())),
-            "limitReached" => return Err(Refusal::LimitReached),
-            "ended" => {
-                return Err(match (self.id(), self.state()) {
+        let outcome = match self.outcome {
+            BatchOutcome::Assigned => Outcome::Assigned,
+            BatchOutcome::Replayed => Outcome::Replayed,
+            BatchOutcome::AlreadyAssigned => Outcome::AlreadyAssigned,
+            BatchOutcome::Refused => return Err(Refusal::Held(self.id())),
+            BatchOutcome::LimitReached => return Err(Refusal::LimitReached),
+            BatchOutcome::Ended => {
+                return Err(match (self.id(), self.state) {
                     (Some(id), Some(state)) => Refusal::Ended(id, state),
                     _ => Refusal::Internal,
                 });
             }
-            "exhausted" => return Err(Refusal::Exhausted),
-            "setExpired" => return Err(Refusal::SetExpired),
-            "withheld" => return Err(Refusal::Withheld),
-            "keyReused" => return Err(Refusal::KeyReused),
-            "setNotFound" => return Err(Refusal::SetNotFound),
-            "childNotFound" | "childCycle" | "chainTooLong" => {
-                return Err(Refusal::Chain(self.outcome));
-            }
-            _ => return Err(Refusal::Internal),
+            BatchOutcome::Exhausted => return Err(Refusal::Exhausted),
+            BatchOutcome::SetExpired => return Err(Refusal::SetExpired),
+            BatchOutcome::Withheld => return Err(Refusal::Withheld),
+            BatchOutcome::KeyReused => return Err(Refusal::KeyReused),
+            BatchOutcome::SetNotFound => return Err(Refusal::SetNotFound),
+            BatchOutcome::ChildNotFound => return Err(Refusal::Chain(ChainFault::ChildNotFound)),
+            BatchOutcome::ChildCycle => return Err(Refusal::Chain(ChainFault::ChildCycle)),
+            BatchOutcome::ChainTooLong => return Err(Refusal::Chain(ChainFault::ChainTooLong)),
+            BatchOutcome::Again | BatchOutcome::ChainChanged => return Err(Refusal::Internal),
         };
-        let (Some(place), Some(state)) = (self.place(), self.state()) else {
+        let (Some(place), Some(state)) = (self.place(), self.state) else {
             return Err(Refusal::Internal);
         };
         let (Some(set), Some(code), Some(assigned_at), Some(timezone)) =
@@ -161,10 +190,6 @@ impl BatchRow {
     fn id(&self) -> Option<Uuid> {
         Some(id::encode(self.place()?, self.assigned_at?))
     }
-
-    fn state(&self) -> Option<State> {
-        State::parse(self.state.as_deref()?)
-    }
 }
 
 /// One round trip and one commit. The whole reply is read before anything of it is used: rows arrive before the commit.
@@ -179,8 +204,8 @@ impl Call for Batch<'_> {
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<BatchRow>> {
         sqlx::query_as!(
             BatchRow,
-            r#"select item as "item!", outcome as "outcome!", fallback as "fallback!",
-                      set_no, set_id, number, code, assigned_at, state, reserved_until, expires_at, timezone,
+            r#"select item as "item!", outcome as "outcome!: BatchOutcome", fallback as "fallback!",
+                      set_no, set_id, number, code, assigned_at, state as "state: State", reserved_until, expires_at, timezone,
                       workflow_id, node_id, execution_id, attributes, contact_id
                  from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
             self.target.tenant as TenantId,
@@ -208,7 +233,7 @@ pub(super) async fn find_stage(
 ) -> sqlx::Result<Option<Stage>> {
     sqlx::query_as!(
         Stage,
-        r#"select s.on_repeat, s.timezone, c.fault
+        r#"select s.on_repeat as "on_repeat: OnRepeat", s.timezone, c.fault as "fault: ChainFault"
              from coupon_sets s
             cross join lateral coupon_set_chain(s.tenant_id, s.set_no, $3) c
             where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
@@ -228,7 +253,7 @@ struct Row {
     requested_set_id: Uuid,
     contact_id: String,
     assigned_at: DateTime<Utc>,
-    state: String,
+    state: State,
     reserved_until: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
     timezone: String,
@@ -252,10 +277,10 @@ impl From<Row> for Assignment {
             coupon_set_id: row.set_id,
             requested_coupon_set_id: row.requested_set_id,
             contact_id: row.contact_id,
-            state: State::parse(&row.state).expect("the database knows these states only"),
+            state: row.state,
             assigned_at: row.assigned_at,
             // A reservation that has run out is no longer reserved.
-            reserved_until: row.reserved_until.filter(|_| row.state == "reserved"),
+            reserved_until: row.reserved_until.filter(|_| row.state == State::Reserved),
             expires_at: row.expires_at,
             timezone: row.timezone,
             workflow_id: row.workflow_id,
@@ -278,7 +303,7 @@ pub(crate) async fn find(
         Row,
         r#"select set_no as "set_no!", number as "number!", code as "code!", set_id as "set_id!",
                   requested_set_id as "requested_set_id!", contact_id as "contact_id!",
-                  assigned_at as "assigned_at!", state as "state!", reserved_until, expires_at,
+                  assigned_at as "assigned_at!", state as "state!: State", reserved_until, expires_at,
                   timezone as "timezone!", workflow_id, node_id, execution_id, attributes
              from assignments_at($1, $2, $3)
             order by place"#,

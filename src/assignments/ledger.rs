@@ -7,18 +7,19 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::id::Place;
-use super::life::{self, Change, Entry, Obstacle, Recording};
+use super::life::{self, Change, Entry, LedgerEvent, Obstacle, Recording};
 use super::queue::Call;
 use super::recorder::Ledger;
 use super::{Refusal, State};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 
 /// Changes in columns, as the function takes them.
 pub(super) struct Changes<'a> {
     ledger: Ledger,
     numbers: Vec<i64>,
     millis: Vec<i64>,
-    events: Vec<&'static str>,
+    events: Vec<LedgerEvent>,
     occurred: Vec<Option<DateTime<Utc>>>,
     callers: Vec<Uuid>,
     reasons: Vec<Option<&'a str>>,
@@ -47,11 +48,21 @@ impl<'a> Changes<'a> {
     }
 }
 
+text_enum! {
+    /// The outcome of one change, as the function reports it.
+    enum ChangeOutcome {
+        Recorded = "recorded",
+        Repeated = "repeated",
+        WrongState = "wrongState",
+        NotFound = "notFound",
+    }
+}
+
 /// What the function answers for one change.
 pub(super) struct ChangeRow {
     item: i32,
-    outcome: String,
-    state: Option<String>,
+    outcome: ChangeOutcome,
+    state: Option<State>,
 }
 
 impl ChangeRow {
@@ -61,13 +72,12 @@ impl ChangeRow {
     }
 
     pub(super) fn into_answer(self) -> life::Answer {
-        let state = self.state.as_deref().and_then(State::parse);
-        match (self.outcome.as_str(), state) {
-            ("recorded", Some(state)) => Ok((Recording::Recorded, state)),
-            ("repeated", Some(state)) => Ok((Recording::Repeated, state)),
-            ("wrongState", Some(state)) => Err(Obstacle::WrongState(state)),
-            ("notFound", _) => Err(Obstacle::NotFound),
-            _ => Err(Obstacle::Undone(Refusal::Internal)),
+        match (self.outcome, self.state) {
+            (ChangeOutcome::Recorded, Some(state)) => Ok((Recording::Recorded, state)),
+            (ChangeOutcome::Repeated, Some(state)) => Ok((Recording::Repeated, state)),
+            (ChangeOutcome::WrongState, Some(state)) => Err(Obstacle::WrongState(state)),
+            (ChangeOutcome::NotFound, _) => Err(Obstacle::NotFound),
+            (_, None) => Err(Obstacle::Undone(Refusal::Internal)),
         }
     }
 }
@@ -84,13 +94,13 @@ impl Call for Changes<'_> {
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<ChangeRow>> {
         sqlx::query_as!(
             ChangeRow,
-            r#"select item as "item!", outcome as "outcome!", state
+            r#"select item as "item!", outcome as "outcome!: ChangeOutcome", state as "state: State"
                  from record_events($1, $2, $3, $4, $5, $6, $7, $8)"#,
             self.ledger.tenant as TenantId,
             self.ledger.set_no,
             &self.numbers,
             &self.millis,
-            &self.events as &[&str],
+            &self.events as &[LedgerEvent],
             &self.occurred as &[Option<DateTime<Utc>>],
             &self.callers,
             &self.reasons as &[Option<&str>]
@@ -148,7 +158,7 @@ pub(super) async fn list_entries(
     // In these orders only the right index has them, also before any statistics. An assignment takes each of four steps
     // once.
     let rows = sqlx::query!(
-        r#"select p.set_no as "set_no!", p.number as "number!", e.event as "event!",
+        r#"select p.set_no as "set_no!", p.number as "number!", e.event as "event!: LedgerEvent",
                   e.recorded_at as "recorded_at!", e.occurred_at, e.key_id, e.reason
              from unnest($2::integer[], $3::bigint[]) as p (set_no, number)
             cross join lateral (

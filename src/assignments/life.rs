@@ -4,7 +4,7 @@
 //! before is answered as if it had just been, so every call may be repeated.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,39 +12,43 @@ use super::id::{self, Place};
 use super::{Assignment, Refusal, State};
 use crate::error::{CODE_NOT_ASSIGNED, Error, WRONG_STATE};
 use crate::extract::{FieldValue, Fields, FromFields, text};
+use crate::text_enum::text_enum;
 use crate::time_zone::Zone;
 
-/// What a caller says of an assignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Event {
-    Confirm,
-    Sent,
-    Used,
-    Release,
-    Void,
+text_enum! {
+    /// What a caller says of an assignment, as it stands in a path and in a body.
+    pub(crate) enum Event {
+        Confirm = "confirm",
+        Sent = "sent",
+        Used = "used",
+        Release = "release",
+        Void = "void",
+    }
+}
+
+text_enum! {
+    /// The event of an entry of the ledger: the state that it led to, but `confirmed` for the one that ends a reservation well.
+    pub(crate) enum LedgerEvent {
+        Reserved = "reserved",
+        Assigned = "assigned",
+        Confirmed = "confirmed",
+        Sent = "sent",
+        Used = "used",
+        Released = "released",
+        Void = "void",
+        Expired = "expired",
+    }
 }
 
 impl Event {
-    /// As it stands in a path.
-    pub(super) fn verb(self) -> &'static str {
-        match self {
-            Self::Confirm => "confirm",
-            Self::Sent => "sent",
-            Self::Used => "used",
-            Self::Release => "release",
-            Self::Void => "void",
-        }
-    }
-
     /// As the ledger has it.
-    pub(super) fn recorded(self) -> &'static str {
+    pub(super) fn recorded(self) -> LedgerEvent {
         match self {
-            Self::Confirm => "confirmed",
-            Self::Sent => "sent",
-            Self::Used => "used",
-            Self::Release => "released",
-            Self::Void => "void",
+            Self::Confirm => LedgerEvent::Confirmed,
+            Self::Sent => LedgerEvent::Sent,
+            Self::Used => LedgerEvent::Used,
+            Self::Release => LedgerEvent::Released,
+            Self::Void => LedgerEvent::Void,
         }
     }
 
@@ -56,14 +60,6 @@ impl Event {
             Self::Release => "`reserved` or `assigned`",
             Self::Void => "`reserved`, `assigned` or `sent`",
         }
-    }
-}
-
-impl FieldValue for Event {
-    fn from_value(value: Value) -> Result<Self, String> {
-        Self::deserialize(value).map_err(|_| {
-            "This must be \"confirm\", \"sent\", \"used\", \"release\" or \"void\".".to_owned()
-        })
     }
 }
 
@@ -163,11 +159,10 @@ impl Obstacle {
         match self {
             Self::NotFound => Error::not_found("assignment"),
             Self::WrongState(state) => {
-                let state = serde_json::to_value(state).unwrap_or_default();
-                let name = state.as_str().unwrap_or_default();
+                let state = state.as_str();
                 let detail = format!(
-                    "The assignment is `{name}`; `{}` takes one that is {}.",
-                    event.verb(),
+                    "The assignment is `{state}`; `{}` takes one that is {}.",
+                    event.as_str(),
                     event.needs()
                 );
                 Error::refused(&WRONG_STATE, detail)
@@ -204,8 +199,7 @@ pub(crate) struct History {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
-    /// The state that it led to, but `confirmed` for the one that ends a reservation well.
-    pub event: String,
+    pub event: LedgerEvent,
     pub recorded_at: DateTime<Utc>,
     pub occurred_at: Option<DateTime<Utc>>,
     /// Null if the service did it by itself.

@@ -21,9 +21,7 @@ mod search;
 pub(crate) mod sweeper;
 
 use chrono::{DateTime, Utc};
-use serde::de::IntoDeserializer;
-use serde::de::value::{Error as ValueError, StrDeserializer};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -34,13 +32,14 @@ pub(crate) use life::{History, Reason};
 pub(crate) use lists::Spot;
 pub(crate) use search::{Span, is_storable, list_of_contact};
 
-use crate::coupon_sets::{self, MAX_CODE_CHARS};
+use crate::coupon_sets::{ChainFault, MAX_CODE_CHARS};
 use crate::error::{
     ALREADY_ASSIGNED, ASSIGNMENT_EXPIRED, ASSIGNMENT_RELEASED, ASSIGNMENT_VOID, BATCH_WITHHELD,
     CONTACT_LIMIT_REACHED, COUPON_SET_EXHAUSTED, COUPON_SET_EXPIRED, Error, IDEMPOTENCY_KEY_REUSED,
     OVERLOADED, UNAVAILABLE,
 };
 use crate::extract::{FieldValue, Fields, FromFields, check_text, integer, text};
+use crate::text_enum::text_enum;
 use id::Place;
 use key::IdempotencyKey;
 use rehearsal::Rehearsal;
@@ -71,39 +70,19 @@ pub(crate) struct Assignment {
     pub attributes: Option<Value>,
 }
 
-/// Where an assignment is in its life: `reserved`, then `assigned`, `sent`, `used`; or one of the ends before that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum State {
-    Reserved,
-    Assigned,
-    Sent,
-    Used,
-    /// Given back: the code may be another's by now.
-    Released,
-    /// Not to be used, and never to be given again.
-    Void,
-    /// It was reserved and not confirmed in time, and so given back.
-    Expired,
-}
-
-impl State {
-    /// Reads what the database function `assignment_state` answers.
-    fn parse(text: &str) -> Option<Self> {
-        let reader: StrDeserializer<'_, ValueError> = text.into_deserializer();
-        Self::deserialize(reader).ok()
-    }
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Reserved => "reserved",
-            Self::Assigned => "assigned",
-            Self::Sent => "sent",
-            Self::Used => "used",
-            Self::Released => "released",
-            Self::Void => "void",
-            Self::Expired => "expired",
-        }
+text_enum! {
+    /// Where an assignment is in its life: `reserved`, then `assigned`, `sent`, `used`; or one of the ends before that.
+    pub(crate) enum State {
+        Reserved = "reserved",
+        Assigned = "assigned",
+        Sent = "sent",
+        Used = "used",
+        /// Given back: the code may be another's by now.
+        Released = "released",
+        /// Not to be used, and never to be given again.
+        Void = "void",
+        /// It was reserved and not confirmed in time, and so given back.
+        Expired = "expired",
     }
 }
 
@@ -237,9 +216,8 @@ pub(crate) enum Refusal {
     KeyReused,
     #[error("there is no such set")]
     SetNotFound,
-    /// By the word of the database function `coupon_set_chain`.
-    #[error("the child sets are wrong: {0}")]
-    Chain(String),
+    #[error("the child sets are wrong: {}", .0.as_str())]
+    Chain(ChainFault),
     /// The database did not answer in time. Whether a code was handed out is unknown until the key is sent again.
     #[error("the outcome is unknown")]
     Unknown,
@@ -283,7 +261,7 @@ impl Refusal {
                 "This idempotency key was used for another contact. Use a new key for each execution.",
             ),
             Self::SetNotFound => Error::not_found("coupon set"),
-            Self::Chain(fault) => coupon_sets::chain_fault(&fault, "/childCouponSetId"),
+            Self::Chain(fault) => fault.into_error("/childCouponSetId"),
             Self::Unknown => Error::refused(
                 &UNAVAILABLE,
                 "The database does not answer. Send the request again with this idempotency key: whatever was done is \

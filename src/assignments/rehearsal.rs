@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::http::{Asked, Assigned};
 use super::{Assignment, Outcome, Refusal, State};
+use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::error::Error;
 use crate::extract::{FieldValue, Fields};
 
@@ -51,10 +52,10 @@ impl Rehearsal {
 /// What is asked of, as far as a rehearsal needs it.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub on_repeat: String,
+    pub on_repeat: OnRepeat,
     pub timezone: String,
     /// What is wrong with the chain of child sets.
-    pub fault: Option<String>,
+    pub fault: Option<ChainFault>,
 }
 
 /// Answers a request as a real one would be answered.
@@ -64,12 +65,12 @@ pub(super) fn rehearse(
     asked: Asked,
 ) -> Result<Assigned, Error> {
     let refuse = |refusal: Refusal| refusal.into_error(&asked.key).with("test", true);
-    if let Some(fault) = &stage.fault {
-        return Err(refuse(Refusal::Chain(fault.clone())));
+    if let Some(fault) = stage.fault {
+        return Err(refuse(Refusal::Chain(fault)));
     }
     let outcome = match rehearsal {
         Rehearsal::Assigned => Outcome::Assigned,
-        Rehearsal::AlreadyAssigned if stage.on_repeat == "refuse" => {
+        Rehearsal::AlreadyAssigned if stage.on_repeat == OnRepeat::Refuse => {
             return Err(refuse(Refusal::Held(Some(Uuid::nil()))));
         }
         Rehearsal::AlreadyAssigned => Outcome::AlreadyAssigned,

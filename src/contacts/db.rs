@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{Erasure, ErasureState, Merge};
+use super::{Erasure, ErasureState, Merge, MergeOutcome};
 use crate::error::Error;
 use crate::tenants::TenantId;
 
@@ -32,15 +32,15 @@ pub(super) async fn merge(
     into: &str,
 ) -> Result<Merge, Error> {
     let row = sqlx::query!(
-        "select outcome, root
-           from merge_contacts($1, $2, $3)",
+        r#"select outcome as "outcome!: MergeOutcome", root as "root!"
+             from merge_contacts($1, $2, $3)"#,
         tenant as TenantId,
         contact,
         into
     )
     .fetch_one(connection)
     .await?;
-    Merge::of(contact, row.outcome.as_deref(), row.root)
+    Merge::of(contact, row.outcome, row.root)
 }
 
 /// Replaces the id of a contact by a pseudonym, unless it was done before.

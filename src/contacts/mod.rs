@@ -16,6 +16,7 @@ use crate::assignments::{Assignment, ContactId};
 use crate::error::{CONTACT_ERASED, CONTACT_MERGED, Error};
 use crate::extract::{Fields, FromFields};
 use crate::page::Page;
+use crate::text_enum::text_enum;
 
 /// What happened to a contact.
 #[derive(Debug, Serialize)]
@@ -67,15 +68,24 @@ struct Merge {
     merged_into: String,
 }
 
+text_enum! {
+    /// The outcome of the database function `merge_contacts`.
+    enum MergeOutcome {
+        Merged = "merged",
+        MergedBefore = "mergedBefore",
+        Erased = "erased",
+    }
+}
+
 impl Merge {
-    /// Reads what the database function `merge_contacts` answers: its outcome, and the contact that stands for this one.
-    fn of(contact: String, outcome: Option<&str>, root: Option<String>) -> Result<Self, Error> {
-        match (outcome, root) {
-            (Some("merged"), Some(merged_into)) => Ok(Self {
+    /// `root` is the contact that stands for this one.
+    fn of(contact: String, outcome: MergeOutcome, root: String) -> Result<Self, Error> {
+        match outcome {
+            MergeOutcome::Merged => Ok(Self {
                 contact_id: contact,
-                merged_into,
+                merged_into: root,
             }),
-            (Some("mergedBefore"), Some(root)) => {
+            MergeOutcome::MergedBefore => {
                 let detail = if root == contact {
                     "The contact that `into` names was merged into this one, which stands for both."
                 } else {
@@ -83,12 +93,9 @@ impl Merge {
                 };
                 Err(Error::refused(&CONTACT_MERGED, detail).with("mergedInto", root))
             }
-            (Some("erased"), _) => Err(Error::refused(
+            MergeOutcome::Erased => Err(Error::refused(
                 &CONTACT_ERASED,
                 "An erased contact cannot be merged: nobody may learn whose its history was.",
-            )),
-            _ => Err(Error::Internal(
-                "contacts were merged with an unknown outcome".to_owned(),
             )),
         }
     }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{chain_fault, db};
+use super::{ChainFault, db};
 use crate::app::App;
 use crate::error::Error;
 use crate::extract::{Json, Path, Query};
@@ -40,7 +40,7 @@ pub(super) struct Link {
     pub available: Option<i64>,
     /// What is wrong with the chain.
     #[serde(skip)]
-    pub fault: Option<String>,
+    pub fault: Option<ChainFault>,
 }
 
 pub(super) async fn find(
@@ -61,8 +61,8 @@ pub(super) async fn find(
     if links.is_empty() {
         return Err(Error::not_found("coupon set"));
     }
-    if let Some(fault) = links.iter().find_map(|link| link.fault.as_deref()) {
-        return Err(chain_fault(fault, "childCouponSetId"));
+    if let Some(fault) = links.iter().find_map(|link| link.fault) {
+        return Err(fault.into_error("childCouponSetId"));
     }
     let available = links.iter().map(|link| link.available).sum::<Option<i64>>();
     Ok(Json(Availability {

@@ -4,8 +4,11 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::CouponSet;
 use super::availability::Link;
+use super::http::Column;
+use super::policies::{OnRepeat, SameCodeUntil};
+use super::stock::Stock;
+use super::{ChainFault, CouponSet, SetState, Type};
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
 use crate::workflows::User;
@@ -94,11 +97,11 @@ pub(super) async fn find_no_and_kind(
     connection: &mut PgConnection,
     tenant: TenantId,
     id: Uuid,
-) -> sqlx::Result<Option<(i32, String)>> {
+) -> sqlx::Result<Option<(i32, Type)>> {
     let found = sqlx::query!(
-        "select set_no, type as kind
-           from coupon_sets
-          where tenant_id = $1 and id = $2 and deleted_at is null",
+        r#"select set_no, type as "kind: Type"
+             from coupon_sets
+            where tenant_id = $1 and id = $2 and deleted_at is null"#,
         tenant as TenantId,
         id
     )
@@ -145,7 +148,7 @@ pub(super) struct NewRow<'a> {
     pub id: Uuid,
     pub name: &'a str,
     pub name_key: &'a str,
-    pub kind: &'a str,
+    pub kind: Type,
     pub code: Option<&'a str>,
     pub quantity: Option<i32>,
     pub child_no: Option<i32>,
@@ -167,7 +170,7 @@ pub(super) async fn create(
         new.id,
         new.name,
         new.name_key,
-        new.kind,
+        new.kind as Type,
         new.code,
         new.quantity,
         new.child_no
@@ -183,13 +186,13 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<CouponSet>> {
     sqlx::query_as!(
         CouponSet,
-        r#"select s.set_no, s.id, s.name, s.type as kind, s.code, s.on_repeat, s.created_at, s.updated_at,
+        r#"select s.set_no, s.id, s.name, s.type as "kind: Type", s.code, s.on_repeat as "on_repeat: OnRepeat", s.created_at, s.updated_at,
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
-                  coupon_set_state(s.expires_at, c.available) as "state!",
-                  coupon_set_stock(c.available, s.low_stock_threshold, false) as "stock!", s.low_stock_threshold,
+                  coupon_set_state(s.expires_at, c.available) as "state!: SetState",
+                  coupon_set_stock(c.available, s.low_stock_threshold, false) as "stock!: Stock", s.low_stock_threshold,
                   w.users as "used_in_workflows!: Json<Vec<User>>",
-                  s.same_code_until, s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
+                  s.same_code_until as "same_code_until: SameCodeUntil", s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   s.unique_in_tenant, s.ignore_case,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
              from coupon_sets s
@@ -207,13 +210,12 @@ pub(super) async fn find(
 pub(super) struct ListFilter<'a> {
     /// Part of the folded name.
     pub name_part: Option<String>,
-    pub kind: Option<&'a str>,
-    pub state: Option<&'a str>,
-    pub stock: Option<&'a str>,
+    pub kind: Option<Type>,
+    pub state: Option<SetState>,
+    pub stock: Option<Stock>,
     /// Sets that run out soon.
     pub run_out: &'a [i32],
-    /// `createdAt`, `name`, `type` or a counter.
-    pub sort: &'a str,
+    pub sort: Column,
     pub descending: bool,
     pub after: Option<(&'a str, Uuid)>,
     pub rows: i64,
@@ -264,15 +266,15 @@ pub(super) async fn list(
               order by r.rank
               limit $8
            )
-           select s.set_no as "set_no!", s.id as "id!", s.name as "name!", s.type as "kind!", s.code, s.on_repeat as "on_repeat!",
+           select s.set_no as "set_no!", s.id as "id!", s.name as "name!", s.type as "kind!: Type", s.code, s.on_repeat as "on_repeat!: OnRepeat",
                   s.created_at as "created_at!", s.updated_at as "updated_at!",
                   c.quantity, c.available, c.reserved as "reserved!", c.assigned as "assigned!", c.sent as "sent!",
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
-                  coupon_set_state(s.expires_at, c.available) as "state!",
-                  coupon_set_stock(c.available, s.low_stock_threshold, s.set_no = any ($11)) as "stock!",
+                  coupon_set_state(s.expires_at, c.available) as "state!: SetState",
+                  coupon_set_stock(c.available, s.low_stock_threshold, s.set_no = any ($11)) as "stock!: Stock",
                   s.low_stock_threshold,
                   w.users as "used_in_workflows!: Json<Vec<User>>",
-                  s.same_code_until as "same_code_until!", s.assignments_per_contact, s.expires_at,
+                  s.same_code_until as "same_code_until!: SameCodeUntil", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
                   s.unique_in_tenant as "unique_in_tenant!", s.ignore_case as "ignore_case!",
                   child.id as "child_coupon_set_id?", page.sort_key as "sort_key!"
@@ -284,14 +286,14 @@ pub(super) async fn list(
             order by page.rank"#,
         tenant as TenantId,
         filter.name_part.as_deref(),
-        filter.kind,
-        filter.sort,
+        filter.kind as Option<Type>,
+        filter.sort as Column,
         filter.descending,
         filter.after.map(|(key, _)| key),
         filter.after.map(|(_, id)| id),
         filter.rows,
-        filter.state,
-        filter.stock,
+        filter.state as Option<SetState>,
+        filter.stock as Option<Stock>,
         filter.run_out
     )
     .fetch_all(connection)
@@ -372,8 +374,8 @@ pub(super) async fn set_policies(
           where tenant_id = $1 and set_no = $2",
         tenant as TenantId,
         set_no,
-        set.on_repeat,
-        set.same_code_until,
+        set.on_repeat as OnRepeat,
+        set.same_code_until as SameCodeUntil,
         set.assignments_per_contact,
         set.expires_at,
         set.timezone,
@@ -404,7 +406,7 @@ pub(super) async fn chain_fault(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
-) -> sqlx::Result<Option<String>> {
+) -> sqlx::Result<Option<ChainFault>> {
     sqlx::query_scalar!(
         r#"with recursive heads (set_no, depth) as (
              select $2::integer, 1
@@ -414,7 +416,7 @@ pub(super) async fn chain_fault(
                join coupon_sets s on s.tenant_id = $1 and s.child_set_no = h.set_no and s.deleted_at is null
               where h.depth < 6
            )
-           select c.fault as "fault!"
+           select c.fault as "fault!: ChainFault"
              from heads h
             cross join lateral coupon_set_chain($1, h.set_no, null) c
             where c.fault is not null
@@ -437,7 +439,7 @@ pub(super) async fn list_chain(
 ) -> sqlx::Result<Vec<Link>> {
     sqlx::query_as!(
         Link,
-        r#"select s.id as coupon_set_id, n.available, c.fault
+        r#"select s.id as coupon_set_id, n.available, c.fault as "fault: ChainFault"
              from coupon_sets asked
             cross join lateral coupon_set_chain($1, asked.set_no, $3) c
             cross join lateral unnest(c.chain) with ordinality as l (set_no, place)

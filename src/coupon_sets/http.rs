@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::stock::{self, Stock};
-use super::{CouponSet, CouponSetPatch, NewCouponSet, Type, availability, db, fold};
+use super::{CouponSet, CouponSetPatch, NewCouponSet, SetState, Type, availability, db, fold};
 use crate::app::App;
 use crate::assignments::recorder::Ledger;
 use crate::error::Error;
@@ -16,6 +16,7 @@ use crate::extract::{Json, Path, Query};
 use crate::page::{Page, Paging};
 use crate::statistics::{Forecast, forecasts};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
+use crate::text_enum::{TextEnum, text_enum};
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
@@ -73,39 +74,16 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a list is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Name,
-    Type,
-    CreatedAt,
-    Available,
-    Assigned,
-    Sent,
-    Used,
-}
-
-impl Column {
-    const ALL: [Self; 7] = [
-        Self::Name,
-        Self::Type,
-        Self::CreatedAt,
-        Self::Available,
-        Self::Assigned,
-        Self::Sent,
-        Self::Used,
-    ];
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Type => "type",
-            Self::CreatedAt => "createdAt",
-            Self::Available => "available",
-            Self::Assigned => "assigned",
-            Self::Sent => "sent",
-            Self::Used => "used",
-        }
+text_enum! {
+    /// A column that a list can be sorted by.
+    pub(super) enum Column {
+        Name = "name",
+        Type = "type",
+        CreatedAt = "createdAt",
+        Available = "available",
+        Assigned = "assigned",
+        Sent = "sent",
+        Used = "used",
     }
 }
 
@@ -134,11 +112,8 @@ impl TryFrom<String> for Sort {
             Some(name) => (true, name),
             None => (false, &*text),
         };
-        let column = Column::ALL
-            .into_iter()
-            .find(|column| column.as_str() == name);
-        let column = column.ok_or_else(|| {
-            let columns = Column::ALL.map(Column::as_str).join(", ");
+        let column = Column::parse(name).ok_or_else(|| {
+            let columns = Column::NAMES.join(", ");
             format!("`sort` must be one of {columns}, or one of them with a minus before it")
         })?;
         Ok(Self { column, descending })
@@ -149,25 +124,6 @@ impl From<Sort> for String {
     fn from(sort: Sort) -> Self {
         let minus = if sort.descending { "-" } else { "" };
         format!("{minus}{}", sort.column.as_str())
-    }
-}
-
-/// Whether a set itself has something to give; each is in exactly one of these states.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum SetState {
-    Active,
-    Expired,
-    Exhausted,
-}
-
-impl SetState {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Exhausted => "exhausted",
-        }
     }
 }
 
@@ -228,11 +184,11 @@ async fn list(
     let run_out = stock::run_out_for(&mut transaction, caller.tenant, query.stock).await?;
     let filter = db::ListFilter {
         name_part: query.q.as_deref().map(fold),
-        kind: query.kind.map(Type::as_str),
-        state: query.state.map(SetState::as_str),
-        stock: query.stock.map(Stock::as_str),
+        kind: query.kind,
+        state: query.state,
+        stock: query.stock,
         run_out: &run_out,
-        sort: query.sort.column.as_str(),
+        sort: query.sort.column,
         descending: query.sort.descending != paging.back(),
         after: paging.key().map(|(_, key, id)| (key.as_str(), *id)),
         rows: paging.rows(),

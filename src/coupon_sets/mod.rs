@@ -10,7 +10,7 @@ mod policies;
 mod stock;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 pub(crate) use db::{find_no, find_no_of_any, find_nos, lock_imports, lock_shape};
 pub(crate) use http::router;
+pub(crate) use policies::OnRepeat;
 
 use crate::database::Database;
 use crate::error::{
@@ -26,8 +27,10 @@ use crate::error::{
 };
 use crate::extract::{FieldValue, Fields, FromFields, integer, present, text};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 use crate::workflows::{self, User};
-use policies::Policies;
+use policies::{Policies, SameCodeUntil};
+use stock::Stock;
 
 /// Characters that a code may have at most.
 pub(crate) const MAX_CODE_CHARS: usize = 255;
@@ -41,7 +44,7 @@ pub(crate) struct CouponSet {
     pub id: Uuid,
     pub name: String,
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Type,
     /// Only of a `single` set.
     pub code: Option<String>,
     /// Codes that the set has or had to give, withdrawn ones aside; null if unlimited.
@@ -61,16 +64,14 @@ pub(crate) struct CouponSet {
     /// How many codes were withdrawn; they are no part of the quantity.
     pub withdrawn: i64,
     pub child_coupon_set_id: Option<Uuid>,
-    /// `active`, `expired` or `exhausted`.
-    pub state: String,
-    /// `ok`, `low` or `exhausted`.
-    pub stock: String,
+    pub state: SetState,
+    pub stock: Stock,
     /// From this many available codes on downwards the set is low.
     pub low_stock_threshold: Option<i32>,
     /// Those that are not finished.
     pub used_in_workflows: Json<Vec<User>>,
-    pub on_repeat: String,
-    pub same_code_until: String,
+    pub on_repeat: OnRepeat,
+    pub same_code_until: SameCodeUntil,
     pub assignments_per_contact: Option<i32>,
     pub expires_at: Option<DateTime<Utc>>,
     pub timezone: String,
@@ -107,26 +108,29 @@ impl FieldValue for Name {
     }
 }
 
-/// `single`: one code for many uses. `multiple`: many codes for one use each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Type {
-    Single,
-    Multiple,
-}
-
-impl Type {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Single => "single",
-            Self::Multiple => "multiple",
-        }
+text_enum! {
+    /// `single`: one code for many uses. `multiple`: many codes for one use each.
+    pub(crate) enum Type {
+        Single = "single",
+        Multiple = "multiple",
     }
 }
 
-impl FieldValue for Type {
-    fn from_value(value: Value) -> Result<Self, String> {
-        Self::deserialize(value).map_err(|_| "This must be \"single\" or \"multiple\".".to_owned())
+text_enum! {
+    /// Whether a set itself has something to give; each is in exactly one of these states.
+    pub(crate) enum SetState {
+        Active = "active",
+        Expired = "expired",
+        Exhausted = "exhausted",
+    }
+}
+
+text_enum! {
+    /// A fault of a chain of child sets, as the database function `coupon_set_chain` reports it.
+    pub(crate) enum ChainFault {
+        ChildNotFound = "childNotFound",
+        ChildCycle = "childCycle",
+        ChainTooLong = "chainTooLong",
     }
 }
 
@@ -239,7 +243,7 @@ async fn create(
         id: Uuid::now_v7(),
         name: &new.name.0,
         name_key: &new.name.key(),
-        kind: new.kind.as_str(),
+        kind: new.kind,
         code: new.code.as_ref().map(|code| code.0.as_str()),
         quantity: new.quantity.map(|quantity| quantity.0),
         child_no,
@@ -280,8 +284,8 @@ pub(crate) async fn find_fillable(
 ) -> Result<i32, Error> {
     match db::find_no_and_kind(connection, tenant, id).await? {
         None => Err(Error::not_found("coupon set")),
-        Some((set_no, kind)) if kind == Type::Multiple.as_str() => Ok(set_no),
-        Some(_) => Err(Error::refused(
+        Some((set_no, Type::Multiple)) => Ok(set_no),
+        Some((_, Type::Single)) => Err(Error::refused(
             &SINGLE_SET,
             "A set of type \"single\" has its one code: it takes no imports, and has no coupons to list or to withdraw.",
         )),
@@ -298,12 +302,14 @@ async fn find_child(
         .ok_or_else(|| child_not_found("/childCouponSetId"))
 }
 
-/// What the database function `coupon_set_chain` calls a fault. `pointer` is where the request names the child.
-pub(crate) fn chain_fault(fault: &str, pointer: &str) -> Error {
-    match fault {
-        "childNotFound" => child_not_found(pointer),
-        "childCycle" => child_cycle(),
-        _ => chain_too_long(),
+impl ChainFault {
+    /// `pointer` is where the request names the child.
+    pub(crate) fn into_error(self, pointer: &str) -> Error {
+        match self {
+            Self::ChildNotFound => child_not_found(pointer),
+            Self::ChildCycle => child_cycle(),
+            Self::ChainTooLong => chain_too_long(),
+        }
     }
 }
 
@@ -331,12 +337,9 @@ async fn check_chain(
     tenant: TenantId,
     set_no: i32,
 ) -> Result<(), Error> {
-    match db::chain_fault(connection, tenant, set_no)
-        .await?
-        .as_deref()
-    {
+    match db::chain_fault(connection, tenant, set_no).await? {
         None => Ok(()),
-        Some(fault) => Err(chain_fault(fault, "/childCouponSetId")),
+        Some(fault) => Err(fault.into_error("/childCouponSetId")),
     }
 }
 
@@ -370,7 +373,7 @@ async fn patch(
         .ok_or_else(not_found)?;
 
     if let Some(quantity) = patch.quantity {
-        if before.kind == "multiple" {
+        if before.kind == Type::Multiple {
             return Err(Error::invalid(
                 "/quantity",
                 "Only a set of type \"single\" has this field.",

@@ -2,67 +2,33 @@
 //! duplicates, and when the set is low.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{Count, CouponSet, db};
+use super::{Count, CouponSet, Type, db};
 use crate::error::{Error, WRONG_STATE};
 use crate::extract::{FieldValue, Fields, integer};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 use crate::time_zone::Zone;
 
 pub(super) const ONLY_MULTIPLE: &str = "Only a set of type \"multiple\" has this field.";
 
-/// What a contact gets who holds a code of the set already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum OnRepeat {
-    NewCode,
-    SameCode,
-    Refuse,
-}
-
-impl OnRepeat {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NewCode => "newCode",
-            Self::SameCode => "sameCode",
-            Self::Refuse => "refuse",
-        }
+text_enum! {
+    /// What a contact gets who holds a code of the set already.
+    pub(crate) enum OnRepeat {
+        NewCode = "newCode",
+        SameCode = "sameCode",
+        Refuse = "refuse",
     }
 }
 
-impl FieldValue for OnRepeat {
-    fn from_value(value: Value) -> Result<Self, String> {
-        Self::deserialize(value)
-            .map_err(|_| "This must be \"newCode\", \"sameCode\" or \"refuse\".".to_owned())
-    }
-}
-
-/// How long `sameCode` gives the same code again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum SameCodeUntil {
-    Used,
-    Expired,
-    Always,
-}
-
-impl SameCodeUntil {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Used => "used",
-            Self::Expired => "expired",
-            Self::Always => "always",
-        }
-    }
-}
-
-impl FieldValue for SameCodeUntil {
-    fn from_value(value: Value) -> Result<Self, String> {
-        Self::deserialize(value)
-            .map_err(|_| "This must be \"used\", \"expired\" or \"always\".".to_owned())
+text_enum! {
+    /// How long `sameCode` gives the same code again.
+    pub(crate) enum SameCodeUntil {
+        Used = "used",
+        Expired = "expired",
+        Always = "always",
     }
 }
 
@@ -170,7 +136,7 @@ impl Policies {
             let detail = "The database does not know this time zone, and it computes with it.";
             return Err(Error::invalid("/timezone", detail));
         }
-        if set.kind == "single" {
+        if set.kind == Type::Single {
             for (pointer, field) in [
                 ("/uniqueInTenant", self.unique_in_tenant),
                 ("/ignoreCase", self.ignore_case),
@@ -196,10 +162,10 @@ impl Policies {
 
     fn apply(self, set: &mut CouponSet) -> Result<(), Error> {
         if let Some(on_repeat) = self.on_repeat {
-            on_repeat.as_str().clone_into(&mut set.on_repeat);
+            set.on_repeat = on_repeat;
         }
         if let Some(until) = self.same_code_until {
-            until.as_str().clone_into(&mut set.same_code_until);
+            set.same_code_until = until;
         }
         if let Some(zone) = self.timezone {
             zone.name().clone_into(&mut set.timezone);

@@ -1,29 +1,19 @@
 //! How much is left of a set, and whether that lasts: a set that an active workflow uses and that runs out within a week
 //! is low, whatever its threshold says.
 
-use serde::Deserialize;
 use sqlx::PgConnection;
 
 use super::CouponSet;
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 use crate::workflows::{self, User};
 
-/// How much is left of a set; each is in exactly one of these states.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Stock {
-    Ok,
-    Low,
-    Exhausted,
-}
-
-impl Stock {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Low => "low",
-            Self::Exhausted => "exhausted",
-        }
+text_enum! {
+    /// How much is left of a set; each is in exactly one of these states.
+    pub(crate) enum Stock {
+        Ok = "ok",
+        Low = "low",
+        Exhausted = "exhausted",
     }
 }
 
@@ -35,13 +25,13 @@ pub(super) async fn mark(
 ) -> sqlx::Result<()> {
     let watched: Vec<i32> = sets
         .iter()
-        .filter(|set| set.stock == Stock::Ok.as_str() && set.available.is_some())
+        .filter(|set| set.stock == Stock::Ok && set.available.is_some())
         .filter(|set| set.used_in_workflows.iter().any(User::is_active))
         .map(|set| set.set_no)
         .collect();
     let run_out = run_out(connection, tenant, watched).await?;
     for set in sets.iter_mut().filter(|set| run_out.contains(&set.set_no)) {
-        Stock::Low.as_str().clone_into(&mut set.stock);
+        set.stock = Stock::Low;
     }
     Ok(())
 }

@@ -5,9 +5,12 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::lookup::SetName;
-use super::{Coupon, Filter, Spot};
+use super::{Coupon, Filter, Spot, Status};
+use crate::assignments::State as AssignmentState;
 use crate::assignments::id::{self, Place};
+use crate::coupon_sets::{SetState, Type};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 
 /// Where a card is.
 pub(super) struct Card {
@@ -31,7 +34,7 @@ pub(super) async fn list_by_place(
              from coupon_places($1, $2, $3, $4, $5, $6, $7)"#,
         tenant as TenantId,
         filter.set_no,
-        filter.status.map(super::Status::as_str),
+        filter.status as Option<Status>,
         lot_no,
         ordinal,
         back,
@@ -102,14 +105,14 @@ pub(super) async fn find(
     let lots: Vec<i32> = cards.iter().map(|card| card.lot_no).collect();
     let ordinals: Vec<i32> = cards.iter().map(|card| card.ordinal).collect();
     let rows = sqlx::query!(
-        r#"select place as "place!", code as "code!", status as "status!", contact_id, number, assigned_at, import_id,
+        r#"select place as "place!", code as "code!", status as "status!: Status", contact_id, number, assigned_at, import_id,
                   imported_at, expires_at, attributes
              from coupons_at($1, $2, $3, $4, $5, $6)"#,
         tenant as TenantId,
         filter.set_no,
         &lots,
         &ordinals,
-        filter.status.map(super::Status::as_str),
+        filter.status as Option<Status>,
         rows
     )
     .fetch_all(connection)
@@ -137,12 +140,21 @@ pub(super) async fn find(
         .collect())
 }
 
-/// What became of a code that was to be withdrawn.
+text_enum! {
+    /// What became of a code that was to be withdrawn.
+    pub(super) enum WithdrawalOutcome {
+        Withdrawn = "withdrawn",
+        AlreadyWithdrawn = "alreadyWithdrawn",
+        NotFound = "notFound",
+        HandedOut = "handedOut",
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Withdrawal {
-    pub outcome: String,
+    pub outcome: WithdrawalOutcome,
     /// Of the assignment, if it was handed out.
-    pub state: Option<String>,
+    pub state: Option<AssignmentState>,
 }
 
 /// Withdraws codes and answers in their order; nothing if the set is deleted.
@@ -156,7 +168,7 @@ pub(super) async fn withdraw(
 ) -> sqlx::Result<Vec<Withdrawal>> {
     sqlx::query_as!(
         Withdrawal,
-        r#"select outcome as "outcome!", state
+        r#"select outcome as "outcome!: WithdrawalOutcome", state as "state: AssignmentState"
              from withdraw_coupons($1, $2, $3, $4, $5)
             order by item"#,
         tenant as TenantId,
@@ -209,9 +221,9 @@ pub(super) async fn find_holdings(
               order by place
               limit $8
            )
-           select p.set_no as "set_no!", s.id, s.name, s.type as kind, s.timezone, s.deleted_at,
-                  coupon_set_state(s.expires_at, n.available) as "state!",
-                  c.code as "code?", c.status as "status?", c.contact_id, c.number, c.assigned_at, c.import_id,
+           select p.set_no as "set_no!", s.id, s.name, s.type as "kind: Type", s.timezone, s.deleted_at,
+                  coupon_set_state(s.expires_at, n.available) as "state!: SetState",
+                  c.code as "code?", c.status as "status?: Status", c.contact_id, c.number, c.assigned_at, c.import_id,
                   c.imported_at, c.expires_at, c.attributes,
                   code_assignments($1, p.set_no, $2, $3, $9) as "numbers!"
              from page p

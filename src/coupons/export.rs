@@ -2,19 +2,28 @@
 //!
 //! Each portion is read by itself: it shows its moment, and nothing waits for a slow reader.
 
-use axum::body::{Body, Bytes};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::{TryStreamExt, stream};
-use serde_json::Value;
+use std::borrow::Cow;
+
+use axum::response::Response;
+use futures_util::stream;
 use uuid::Uuid;
 
 use super::{Coupon, Filter, PORTION, Spot};
+use crate::csv_export::{self, text, time, value};
 use crate::database::Database;
-use crate::error::{Chain, Error};
-use crate::imports::csv_safe;
+use crate::error::Error;
 use crate::tenants::TenantId;
+
+const COLUMNS: [&str; 8] = [
+    "code",
+    "status",
+    "contactId",
+    "assignmentId",
+    "importId",
+    "importedAt",
+    "expiresAt",
+    "attributes",
+];
 
 pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Filter) -> Response {
     let start = Some((filter.start(), true));
@@ -29,77 +38,25 @@ pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Fi
                 super::read(&mut transaction, tenant, &filter, &after, false, PORTION).await?;
             transaction.commit().await?;
             let coupons = portion.found.iter().map(|(_, coupon)| coupon);
-            let text = render(coupons, is_first)?;
-            Ok(Some((text, portion.rest.map(|rest: Spot| (rest, false)))))
+            let rendered = csv_export::render(is_first.then_some(COLUMNS), coupons, cells)?;
+            Ok(Some((
+                rendered,
+                portion.rest.map(|rest: Spot| (rest, false)),
+            )))
         }
     });
-    // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
-    let portions = portions.inspect_err(move |error| {
-        tracing::warn!(%set, error = %Chain(error), "an export broke off");
-    });
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"coupons.csv\"",
-        ),
-    ];
-    (headers, Body::from_stream(portions)).into_response()
+    csv_export::respond("coupons.csv", set, portions)
 }
 
-fn render<'a>(
-    coupons: impl Iterator<Item = &'a Coupon>,
-    with_header: bool,
-) -> Result<Bytes, Error> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
-    let failed =
-        |error: csv::Error| Error::Internal(format!("an export cannot be written: {error}"));
-    if with_header {
-        writer
-            .write_record([
-                "code",
-                "status",
-                "contactId",
-                "assignmentId",
-                "importId",
-                "importedAt",
-                "expiresAt",
-                "attributes",
-            ])
-            .map_err(failed)?;
-    }
-    for coupon in coupons {
-        writer
-            .write_record([
-                csv_safe(&coupon.code).as_ref(),
-                &coupon.status,
-                csv_safe(coupon.contact_id.as_deref().unwrap_or_default()).as_ref(),
-                &id(coupon.assignment_id),
-                &id(coupon.import_id),
-                &time(coupon.imported_at),
-                &time(coupon.expires_at),
-                &coupon
-                    .attributes
-                    .as_ref()
-                    .map(Value::to_string)
-                    .unwrap_or_default(),
-            ])
-            .map_err(failed)?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Error::Internal(format!("an export cannot be written: {error}")))?;
-    Ok(bytes.into())
-}
-
-fn id(id: Option<Uuid>) -> String {
-    id.map(|id| id.to_string()).unwrap_or_default()
-}
-
-/// As in JSON.
-fn time(time: Option<DateTime<Utc>>) -> String {
-    time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
-        .unwrap_or_default()
+fn cells(coupon: &Coupon) -> [Cow<'_, str>; COLUMNS.len()] {
+    [
+        text(&coupon.code),
+        coupon.status.as_str().into(),
+        text(coupon.contact_id.as_deref().unwrap_or_default()),
+        value(coupon.assignment_id),
+        value(coupon.import_id),
+        time(coupon.imported_at),
+        time(coupon.expires_at),
+        value(coupon.attributes.as_ref()),
+    ]
 }

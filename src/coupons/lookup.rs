@@ -11,7 +11,7 @@ use super::{Coupon, db};
 use crate::app::App;
 use crate::assignments::id::Place;
 use crate::assignments::{History, find_histories};
-use crate::coupon_sets::{MAX_CODE_CHARS, fold};
+use crate::coupon_sets::{MAX_CODE_CHARS, SetState, Type, fold};
 use crate::error::Error;
 use crate::extract::{Json, Query, text};
 use crate::page::{Page, Paging};
@@ -63,8 +63,8 @@ pub(super) struct SetName {
     pub id: Uuid,
     pub name: String,
     #[serde(rename = "type")]
-    pub kind: String,
-    pub state: String,
+    pub kind: Type,
+    pub state: SetState,
     pub timezone: String,
     pub deleted_at: Option<DateTime<Utc>>,
 }

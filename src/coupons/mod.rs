@@ -19,38 +19,24 @@ use uuid::Uuid;
 pub(crate) use http::{Format, asks_for_csv, router};
 
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 
 /// Cards that are looked at for a page, or for a portion of an export.
 const PORTION: i32 = 2_000;
 /// So many at least: the same codes may have come in several times, and those of other sets may lie between.
 const LEAST: i32 = 100;
 
-/// What has become of a code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Status {
-    Available,
-    Reserved,
-    Assigned,
-    Sent,
-    Used,
-    Void,
-    Expired,
-    Withdrawn,
-}
-
-impl Status {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Available => "available",
-            Self::Reserved => "reserved",
-            Self::Assigned => "assigned",
-            Self::Sent => "sent",
-            Self::Used => "used",
-            Self::Void => "void",
-            Self::Expired => "expired",
-            Self::Withdrawn => "withdrawn",
-        }
+text_enum! {
+    /// What has become of a code.
+    enum Status {
+        Available = "available",
+        Reserved = "reserved",
+        Assigned = "assigned",
+        Sent = "sent",
+        Used = "used",
+        Void = "void",
+        Expired = "expired",
+        Withdrawn = "withdrawn",
     }
 }
 
@@ -59,7 +45,7 @@ impl Status {
 #[serde(rename_all = "camelCase")]
 struct Coupon {
     code: String,
-    status: String,
+    status: Status,
     /// Who was given it; null if it is with nobody.
     contact_id: Option<String>,
     assignment_id: Option<Uuid>,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::admission::Upload;
 use super::spool::{Chunk, Refused, Totals};
-use super::{Import, Mode, Options, Progress};
+use super::{Import, Mode, Options, Progress, Status};
 use crate::tenants::TenantId;
 use crate::tenants::auth::Origin;
 
@@ -62,10 +62,10 @@ pub(super) async fn create(
         tenant as TenantId,
         new.id,
         upload.set_no,
-        new.origin.as_str(),
+        new.origin as Origin,
         new.caller,
         new.options(),
-        upload.mode.as_str(),
+        upload.mode as Mode,
         upload.fingerprint,
         upload.key,
         totals.rows,
@@ -95,10 +95,10 @@ pub(super) async fn create_failed(
         tenant as TenantId,
         new.id,
         upload.set_no,
-        new.origin.as_str(),
+        new.origin as Origin,
         new.caller,
         new.options(),
-        upload.mode.as_str(),
+        upload.mode as Mode,
         upload.fingerprint,
         upload.key,
         failure
@@ -169,11 +169,11 @@ struct Row {
     id: Uuid,
     coupon_set_id: Uuid,
     coupon_set_name: String,
-    status: String,
-    origin: String,
+    status: Status,
+    origin: Origin,
     api_key_id: Option<Uuid>,
     api_key_name: Option<String>,
-    mode: String,
+    mode: Mode,
     total: i32,
     success: i32,
     errors: i32,
@@ -196,12 +196,12 @@ impl From<Row> for Import {
         let progress = Progress::new(
             row.success + row.errors,
             row.total,
-            &row.status,
+            row.status,
             row.started_at.map(|started_at| until - started_at),
         );
         // Nothing came in of one that ended without being published, and nothing more is told of its rows.
-        let (total, success) = match row.status.as_str() {
-            "error" | "cancelled" => (row.errors, 0),
+        let (total, success) = match row.status {
+            Status::Error | Status::Cancelled => (row.errors, 0),
             _ => (row.total, row.success),
         };
         Self {
@@ -241,8 +241,9 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Import>> {
     let row = sqlx::query_as!(
         Row,
-        r#"select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status, i.origin, i.key_id as api_key_id,
-                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
+        r#"select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status as "status: Status", i.origin as "origin: Origin",
+                  i.key_id as api_key_id,
+                  k.name as "api_key_name?", i.mode as "mode: Mode", i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
                   i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
                   i.options, clock_timestamp() as "now!"
              from imports i
@@ -258,9 +259,9 @@ pub(super) async fn find(
 }
 
 /// Which part of the list of imports.
-pub(super) struct ListFilter<'a> {
+pub(super) struct ListFilter {
     pub set_no: Option<i32>,
-    pub status: Option<&'a str>,
+    pub status: Option<Status>,
     pub after: Option<Uuid>,
     pub back: bool,
     pub rows: i64,
@@ -270,7 +271,7 @@ pub(super) struct ListFilter<'a> {
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &ListFilter<'_>,
+    filter: &ListFilter,
 ) -> sqlx::Result<Vec<Import>> {
     let rows = sqlx::query_as!(
         Row,
@@ -289,8 +290,9 @@ pub(super) async fn list(
                order by id
                limit $5)
            )
-           select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status, i.origin, i.key_id as api_key_id,
-                  k.name as "api_key_name?", i.mode, i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
+           select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status as "status: Status", i.origin as "origin: Origin",
+                  i.key_id as api_key_id,
+                  k.name as "api_key_name?", i.mode as "mode: Mode", i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
                   i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
                   i.options, clock_timestamp() as "now!"
              from page
@@ -303,7 +305,7 @@ pub(super) async fn list(
         filter.after,
         filter.back,
         filter.rows,
-        filter.status
+        filter.status as Option<Status>
     )
     .fetch_all(connection)
     .await?;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Mode, Options, upload};
 use crate::error::{Error, Fault};
+use crate::text_enum::expectation;
 
 /// Fields of a form, the unknown ones too.
 const MAX_PARTS: usize = 16;
@@ -213,15 +214,11 @@ impl Form {
     }
 
     fn mode(&mut self, text: Option<&str>) -> Option<Mode> {
-        match text {
-            None => None,
-            Some("import") => Some(Mode::Import),
-            Some("validate") => Some(Mode::Validate),
-            Some(_) => {
-                self.fault("mode", "This must be \"import\" or \"validate\".");
-                None
-            }
+        let mode = Mode::parse(text?);
+        if mode.is_none() {
+            self.fault("mode", &expectation::<Mode>());
         }
+        mode
     }
 
     fn boolean(&mut self, name: &str, text: Option<String>) -> Option<bool> {

@@ -13,7 +13,7 @@ use super::form::{Form, Gap};
 use super::reading::{Claim, Format};
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
-use super::{Import, Options, db, life, preview, pull, report, undo, upload};
+use super::{Import, Options, Status, db, life, preview, pull, report, undo, upload};
 use crate::app::App;
 use crate::assignments::key::IdempotencyKey;
 use crate::coupon_sets;
@@ -199,29 +199,6 @@ async fn find(
     import.map(Json).ok_or_else(|| Error::not_found("import"))
 }
 
-/// How far an import is.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Status {
-    Queued,
-    InProgress,
-    Finished,
-    Error,
-    Cancelled,
-}
-
-impl Status {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::InProgress => "inProgress",
-            Self::Finished => "finished",
-            Self::Error => "error",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ListQuery {
@@ -249,7 +226,7 @@ async fn list(
     };
     let filter = db::ListFilter {
         set_no,
-        status: query.status.map(Status::as_str),
+        status: query.status,
         after: paging.key().copied(),
         back: paging.back(),
         rows: paging.rows(),

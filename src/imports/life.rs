@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Import, db};
+use super::{Import, Status, db};
 use crate::database::Database;
 use crate::error::{Error, WRONG_STATE};
 use crate::tenants::TenantId;
@@ -14,15 +14,19 @@ pub(super) async fn cancel(
     id: Uuid,
 ) -> Result<Import, Error> {
     let mut transaction = database.tenant(tenant).await?;
-    let status = sqlx::query_scalar!("select cancel_import($1, $2)", tenant as TenantId, id)
-        .fetch_one(&mut *transaction)
-        .await?;
-    match status.as_deref() {
+    let status = sqlx::query_scalar!(
+        r#"select cancel_import($1, $2) as "status: Status""#,
+        tenant as TenantId,
+        id
+    )
+    .fetch_one(&mut *transaction)
+    .await?;
+    match status {
         None => return Err(Error::not_found("import")),
-        Some("cancelled") => {}
+        Some(Status::Cancelled) => {}
         Some(status) => {
             let detail = "The import has ended already, so there is nothing left to cancel.";
-            return Err(Error::refused(&WRONG_STATE, detail).with("state", status));
+            return Err(Error::refused(&WRONG_STATE, detail).with("state", status.as_str()));
         }
     }
     let import = db::find(&mut transaction, tenant, id)
@@ -51,7 +55,7 @@ pub(super) async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> R
             .await?
             .ok_or_else(|| Error::not_found("import"))?;
         let detail = "The import has not ended. Cancel it, or wait for its end.";
-        return Err(Error::refused(&WRONG_STATE, detail).with("state", import.status));
+        return Err(Error::refused(&WRONG_STATE, detail).with("state", import.status.as_str()));
     }
     transaction.commit().await?;
     Ok(())

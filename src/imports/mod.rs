@@ -29,10 +29,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use http::router;
-pub(crate) use reading::csv_safe;
 
 use crate::error::{Error, Fault, OVERLOADED, TOO_LARGE, UNREADABLE_FILE};
 use crate::extract::check_text;
+use crate::tenants::auth::Origin;
+use crate::text_enum::text_enum;
 use progress::Progress;
 use reading::{Format, ReadError, TableOptions, Understood, encoding_named};
 
@@ -45,14 +46,12 @@ pub(crate) struct Import {
     pub kind: &'static str,
     pub coupon_set_id: Uuid,
     pub coupon_set_name: String,
-    /// `queued`, `inProgress`, `finished`, `error` or `cancelled`.
-    pub status: String,
-    pub origin: String,
+    pub status: Status,
+    pub origin: Origin,
     /// The key that made it; unknown of imports from before this was noted.
     pub api_key_id: Option<Uuid>,
     pub api_key_name: Option<String>,
-    /// `import` or `validate`.
-    pub mode: String,
+    pub mode: Mode,
     /// Rows of the file that are not blank; once nothing more comes in of them, `success` + `errors`.
     pub total: i32,
     pub success: i32,
@@ -104,21 +103,24 @@ struct Options {
     force: Option<bool>,
 }
 
-/// Whether the codes are taken in, or only judged.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Mode {
-    #[default]
-    Import,
-    Validate,
+text_enum! {
+    /// How far an import is.
+    pub(crate) enum Status {
+        Queued = "queued",
+        InProgress = "inProgress",
+        Finished = "finished",
+        Error = "error",
+        Cancelled = "cancelled",
+    }
 }
 
-impl Mode {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Import => "import",
-            Self::Validate => "validate",
-        }
+text_enum! {
+    /// Whether the codes are taken in, or only judged.
+    #[derive(Default)]
+    pub(crate) enum Mode {
+        #[default]
+        Import = "import",
+        Validate = "validate",
     }
 }
 

@@ -16,11 +16,18 @@ use super::reading::{Claim, Format};
 use super::upload;
 use crate::app::App;
 use crate::error::{Chain, Error, FETCH_FAILED, TOO_LARGE};
+use crate::outbound::UrlRules;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: u32 = 5;
-/// The longest URL that is taken, in characters.
-const MAX_URL: usize = 2_000;
+
+const URL_RULES: UrlRules = UrlRules {
+    plain_allowed: false,
+    verbatim: false,
+    not_url: "This is not a URL, as https://files.example.com/codes.csv is one.",
+    not_https: "Only https is fetched.",
+    has_credentials: "A URL with a user or a password is not fetched.",
+};
 
 /// The longest body that names a file, in bytes.
 const MAX_BODY: u64 = 16 * 1024;
@@ -202,20 +209,7 @@ async fn request(app: &App, url: &str) -> Result<Response, Error> {
 
 /// Whether a URL may be fetched, as far as it can be told by its looks.
 fn check(app: &App, url: &str) -> Result<Url, Error> {
-    if url.len() > MAX_URL {
-        return Err(refused(format!(
-            "A URL may have at most {MAX_URL} characters."
-        )));
-    }
-    let url = Url::parse(url).map_err(|_| {
-        refused("This is not a URL, as https://files.example.com/codes.csv is one.")
-    })?;
-    if url.scheme() != "https" {
-        return Err(refused("Only https is fetched."));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("A URL with a user or a password is not fetched."));
-    }
+    let url = URL_RULES.check(url).map_err(refused)?;
     let host = url.host_str().unwrap_or_default();
     let Hosts(hosts) = &app.config.pull_hosts;
     if !hosts.iter().any(|allowed| allowed.matches(host)) {

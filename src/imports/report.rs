@@ -1,17 +1,26 @@
 //! The rejected rows as CSV, streamed, so that any number of them takes constant memory.
 
-use axum::body::{Body, Bytes};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use chrono::SecondsFormat;
-use futures_util::{TryStreamExt, stream};
+use std::borrow::Cow;
+
+use axum::response::Response;
+use chrono::SubsecRound;
+use futures_util::stream;
 use uuid::Uuid;
 
 use super::db::{self, RejectedRow};
-use super::reading::csv_safe;
+use crate::csv_export::{self, text, time, value};
 use crate::database::Database;
-use crate::error::{Chain, Error};
+use crate::error::Error;
 use crate::tenants::TenantId;
+
+const COLUMNS: [&str; 6] = [
+    "line",
+    "code",
+    "reason",
+    "firstLine",
+    "cameInAt",
+    "couponSet",
+];
 
 /// Rows that are read at a time.
 const PAGE: i64 = 5_000;
@@ -39,63 +48,20 @@ pub(super) fn stream(database: Database, tenant: TenantId, import: Uuid) -> Resp
                 Some(last) => At::After(last.row_no),
                 None => At::End,
             };
-            Ok(Some((render(&rows, matches!(at, At::Start))?, next)))
+            let header = matches!(at, At::Start).then_some(COLUMNS);
+            Ok(Some((csv_export::render(header, &rows, cells)?, next)))
         }
     });
-    // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
-    let pages = pages.inspect_err(move |error| {
-        tracing::warn!(%import, error = %Chain(error), "a report broke off");
-    });
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"errors.csv\"",
-        ),
-    ];
-    (headers, Body::from_stream(pages)).into_response()
+    csv_export::respond("errors.csv", import, pages)
 }
 
-fn render(rows: &[RejectedRow], with_header: bool) -> Result<Bytes, Error> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
-    let failed =
-        |error: csv::Error| Error::Internal(format!("a report cannot be written: {error}"));
-    if with_header {
-        writer
-            .write_record([
-                "line",
-                "code",
-                "reason",
-                "firstLine",
-                "cameInAt",
-                "couponSet",
-            ])
-            .map_err(failed)?;
-    }
-    for row in rows {
-        let first_line = row
-            .first_line
-            .map(|line| line.to_string())
-            .unwrap_or_default();
-        let came_in_at = row
-            .came_in_at
-            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-            .unwrap_or_default();
-        writer
-            .write_record([
-                &row.line.to_string(),
-                csv_safe(&row.code).as_ref(),
-                &row.reason,
-                &first_line,
-                &came_in_at,
-                csv_safe(row.other_set.as_deref().unwrap_or_default()).as_ref(),
-            ])
-            .map_err(failed)?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Error::Internal(format!("a report cannot be written: {error}")))?;
-    Ok(bytes.into())
+fn cells(row: &RejectedRow) -> [Cow<'_, str>; COLUMNS.len()] {
+    [
+        value(Some(row.line)),
+        text(&row.code),
+        row.reason.as_str().into(),
+        value(row.first_line),
+        time(row.came_in_at.map(|at| at.trunc_subsecs(0))),
+        text(row.other_set.as_deref().unwrap_or_default()),
+    ]
 }

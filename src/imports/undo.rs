@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::Status;
 use crate::app::App;
 use crate::assignments::Reason;
 use crate::assignments::recorder::Ledger;
@@ -75,16 +76,15 @@ pub(super) async fn undo(
         });
     }
     let numbers = row.withdrawn.zip(row.withdrawn_before).zip(row.kept);
-    if row.status == "validate" {
+    let Some(status) = row.status else {
         let detail = "The import only judged its rows; it brought nothing that could be undone.";
         return Err(Error::refused(&WRONG_STATE, detail));
-    }
+    };
+    let status = status.as_str();
     let ((withdrawn, withdrawn_before), kept) = numbers.ok_or_else(|| {
-        let detail = format!(
-            "The import is `{}`; only one that is `finished` can be undone.",
-            row.status
-        );
-        Error::refused(&WRONG_STATE, detail).with("state", row.status)
+        let detail =
+            format!("The import is `{status}`; only one that is `finished` can be undone.");
+        Error::refused(&WRONG_STATE, detail).with("state", status)
     })?;
     Ok(Json(Undo {
         import_id: import,
@@ -99,7 +99,8 @@ pub(super) async fn undo(
 /// The numbers are there if the import is finished.
 struct Row {
     set_no: i32,
-    status: String,
+    /// None if the import only judged its rows.
+    status: Option<Status>,
     withdrawn: Option<i32>,
     withdrawn_before: Option<i32>,
     kept: Option<i32>,
@@ -116,7 +117,7 @@ async fn call(
 ) -> sqlx::Result<Option<Row>> {
     sqlx::query_as!(
         Row,
-        r#"select i.set_no, u.status as "status!", u.withdrawn, u.withdrawn_before, u.kept, u.undone_at
+        r#"select i.set_no, nullif(u.status, 'validate') as "status: Status", u.withdrawn, u.withdrawn_before, u.kept, u.undone_at
              from undo_import($1, $2, $3, $4, $5) u
              join imports i on i.tenant_id = $1 and i.id = $2"#,
         tenant as TenantId,

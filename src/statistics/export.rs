@@ -1,14 +1,12 @@
 //! The assignments of a set, or of a tenant set by set, as CSV: streamed portion by portion, so that any number of them takes
 //! constant memory. Each portion is read by itself, so nothing waits for a slow reader.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use axum::body::{Body, Bytes};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::{TryStreamExt, stream};
-use serde_json::Value;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use futures_util::stream;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -16,11 +14,27 @@ use super::db;
 use super::period::PeriodQuery;
 use crate::assignments::id::Place;
 use crate::assignments::{self, Assignment};
+use crate::csv_export::{self, text, time, value};
 use crate::database::Database;
-use crate::error::{Chain, Error};
-use crate::imports::csv_safe;
+use crate::error::Error;
 use crate::tenants::TenantId;
 use crate::time_zone::Zone;
+
+const COLUMNS: [&str; 13] = [
+    "id",
+    "couponCode",
+    "couponSetId",
+    "requestedCouponSetId",
+    "contactId",
+    "state",
+    "assignedAt",
+    "reservedUntil",
+    "expiresAt",
+    "workflowId",
+    "nodeId",
+    "executionId",
+    "attributes",
+];
 
 /// Assignments of a portion.
 const PORTION: i64 = 2_000;
@@ -91,23 +105,13 @@ pub(super) fn stream(database: Database, tenant: TenantId, scope: Scope) -> Resp
             if assignments.is_empty() && progress.has_head {
                 return Ok::<_, Error>(None);
             }
-            let text = render(&assignments, !progress.has_head)?;
+            let header = (!progress.has_head).then_some(COLUMNS);
+            let rendered = csv_export::render(header, &assignments, cells)?;
             progress.has_head = true;
-            Ok(Some((text, progress)))
+            Ok(Some((rendered, progress)))
         }
     });
-    // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
-    let portions = portions.inspect_err(move |error| {
-        tracing::warn!(error = %Chain(error), "an export of assignments broke off");
-    });
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"assignments.csv\"",
-        ),
-    ];
-    (headers, Body::from_stream(portions)).into_response()
+    csv_export::respond("assignments.csv", tenant, portions)
 }
 
 /// Reads the next portion; an empty one is the end.
@@ -147,63 +151,20 @@ async fn next(
     Ok(found)
 }
 
-fn render(assignments: &[Assignment], with_head: bool) -> Result<Bytes, Error> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
-    let failed =
-        |error: csv::Error| Error::Internal(format!("an export cannot be written: {error}"));
-    if with_head {
-        writer
-            .write_record([
-                "id",
-                "couponCode",
-                "couponSetId",
-                "requestedCouponSetId",
-                "contactId",
-                "state",
-                "assignedAt",
-                "reservedUntil",
-                "expiresAt",
-                "workflowId",
-                "nodeId",
-                "executionId",
-                "attributes",
-            ])
-            .map_err(failed)?;
-    }
-    let text = |text: &Option<String>| csv_safe(text.as_deref().unwrap_or_default()).into_owned();
-    for assignment in assignments {
-        writer
-            .write_record([
-                &assignment.id.to_string(),
-                csv_safe(&assignment.coupon_code).as_ref(),
-                &assignment.coupon_set_id.to_string(),
-                &assignment.requested_coupon_set_id.to_string(),
-                csv_safe(&assignment.contact_id).as_ref(),
-                assignment.state.as_str(),
-                &time(Some(assignment.assigned_at)),
-                &time(assignment.reserved_until),
-                &time(assignment.expires_at),
-                &text(&assignment.workflow_id),
-                &text(&assignment.node_id),
-                &text(&assignment.execution_id),
-                &assignment
-                    .attributes
-                    .as_ref()
-                    .map(Value::to_string)
-                    .unwrap_or_default(),
-            ])
-            .map_err(failed)?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Error::Internal(format!("an export cannot be written: {error}")))?;
-    Ok(bytes.into())
-}
-
-/// As in JSON.
-fn time(time: Option<DateTime<Utc>>) -> String {
-    time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
-        .unwrap_or_default()
+fn cells(assignment: &Assignment) -> [Cow<'_, str>; COLUMNS.len()] {
+    [
+        value(Some(assignment.id)),
+        text(&assignment.coupon_code),
+        value(Some(assignment.coupon_set_id)),
+        value(Some(assignment.requested_coupon_set_id)),
+        text(&assignment.contact_id),
+        assignment.state.as_str().into(),
+        time(Some(assignment.assigned_at)),
+        time(assignment.reserved_until),
+        time(assignment.expires_at),
+        text(assignment.workflow_id.as_deref().unwrap_or_default()),
+        text(assignment.node_id.as_deref().unwrap_or_default()),
+        text(assignment.execution_id.as_deref().unwrap_or_default()),
+        value(assignment.attributes.as_ref()),
+    ]
 }

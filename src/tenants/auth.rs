@@ -16,6 +16,7 @@ use super::session::{self, Session};
 use super::{TenantId, db};
 use crate::app::App;
 use crate::error::{Error, MISSING_SCOPE, TENANT_SUSPENDED, UNAUTHORIZED, UNKNOWN_PATH};
+use crate::text_enum::text_enum;
 
 /// A permission that a handler asks for in its signature.
 pub(crate) trait Scope: Send {
@@ -47,21 +48,13 @@ scopes! {
     WebhooksWrite = "webhooks:write";
 }
 
-/// How a caller presents its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Itself, as programs do.
-    Api,
-    /// By a session of the dashboard.
-    App,
-}
-
-impl Origin {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::App => "app",
-        }
+text_enum! {
+    /// How a caller presents its key.
+    pub(crate) enum Origin {
+        /// Itself, as programs do.
+        Api = "api",
+        /// By a session of the dashboard.
+        App = "app",
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::api_key::{ApiKey, Scopes, StoredApiKey};
 use super::auth::KnownKey;
 use super::session::{KnownSession, SessionOfKey, TokenHash};
-use super::{Tenant, TenantId};
+use super::{Tenant, TenantId, TenantState};
 
 pub(super) async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {
     // Two first starts at once must not both find nothing.
@@ -27,9 +27,9 @@ pub(super) async fn create(
 ) -> sqlx::Result<Tenant> {
     sqlx::query_as!(
         Tenant,
-        "insert into tenants (id, name)
-         values ($1, $2)
-         returning id, name, state, created_at",
+        r#"insert into tenants (id, name)
+           values ($1, $2)
+           returning id, name, state as "state: TenantState", created_at"#,
         id,
         name
     )
@@ -60,7 +60,7 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<Tenant>> {
     sqlx::query_as!(
         Tenant,
-        r#"(select id as "id!", name as "name!", state as "state!", created_at as "created_at!"
+        r#"(select id as "id!", name as "name!", state as "state!: TenantState", created_at as "created_at!"
               from tenants
              where not $2 and ($1::uuid is null or id > $1)
              order by id
@@ -82,16 +82,16 @@ pub(super) async fn list(
 pub(super) async fn set_state(
     connection: &mut PgConnection,
     id: Uuid,
-    state: &str,
+    state: TenantState,
 ) -> sqlx::Result<Option<Tenant>> {
     sqlx::query_as!(
         Tenant,
-        "update tenants
-            set state = $2
-          where id = $1
-          returning id, name, state, created_at",
+        r#"update tenants
+              set state = $2
+            where id = $1
+            returning id, name, state as "state: TenantState", created_at"#,
         id,
-        state
+        state as TenantState
     )
     .fetch_optional(connection)
     .await
@@ -100,7 +100,7 @@ pub(super) async fn set_state(
 /// Finds the key that a request presents, whosever it is.
 pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<KnownKey>> {
     let found = sqlx::query!(
-        r#"select k.tenant_id as "tenant: TenantId", k.secret_hash, k.scopes, t.state,
+        r#"select k.tenant_id as "tenant: TenantId", k.secret_hash, k.scopes, t.state as "state: TenantState",
                   coalesce(k.last_used_at < now() - interval '1 minute', true) as "unnoted!"
              from api_keys k
              join tenants t on t.tenant_id = k.tenant_id
@@ -113,7 +113,7 @@ pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option
         tenant: found.tenant,
         secret_hash: found.secret_hash,
         scopes: Scopes::new(found.scopes),
-        suspended: found.state == "suspended",
+        suspended: found.state == TenantState::Suspended,
         unnoted: AtomicBool::new(found.unnoted),
     }))
 }

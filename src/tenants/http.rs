@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::auth::{ApiKeysRead, ApiKeysWrite, Caller, Operator};
-use super::{NewTenant, Tenant, TenantId, db, session};
+use super::{NewTenant, Tenant, TenantId, TenantState, db, session};
 use crate::app::App;
 use crate::error::{Error, MISSING_SCOPE};
 use crate::extract::{Json, Path, Query};
@@ -83,7 +83,7 @@ async fn suspend_tenant(
     _: Operator,
     Path(id): Path<Uuid>,
 ) -> Answer<Tenant> {
-    set_state(&app, id, "suspended").await
+    set_state(&app, id, TenantState::Suspended).await
 }
 
 async fn resume_tenant(
@@ -91,10 +91,10 @@ async fn resume_tenant(
     _: Operator,
     Path(id): Path<Uuid>,
 ) -> Answer<Tenant> {
-    set_state(&app, id, "active").await
+    set_state(&app, id, TenantState::Active).await
 }
 
-async fn set_state(app: &App, id: Uuid, state: &str) -> Answer<Tenant> {
+async fn set_state(app: &App, id: Uuid, state: TenantState) -> Answer<Tenant> {
     let mut connection = app.database.system().acquire().await?;
     let tenant = db::set_state(&mut connection, id, state)
         .await?

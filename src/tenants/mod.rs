@@ -23,6 +23,7 @@ pub(crate) use http::router;
 
 use crate::app::App;
 use crate::extract::{FieldValue, Fields, FromFields, text};
+use crate::text_enum::text_enum;
 
 /// A tenant as the tables know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
@@ -41,9 +42,15 @@ impl std::fmt::Display for TenantId {
 pub(crate) struct Tenant {
     pub id: Uuid,
     pub name: String,
-    /// `active` or `suspended`.
-    pub state: String,
+    pub state: TenantState,
     pub created_at: DateTime<Utc>,
+}
+
+text_enum! {
+    pub(crate) enum TenantState {
+        Active = "active",
+        Suspended = "suspended",
+    }
 }
 
 /// Name of a tenant or a key: 1 to 200 characters.

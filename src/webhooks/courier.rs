@@ -11,17 +11,23 @@ use uuid::Uuid;
 use super::secret::Secret;
 use super::sign::signatures;
 use crate::error::Chain;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, UrlRules};
 
 /// How long an endpoint may take to answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
-/// The longest URL of an endpoint, in characters.
-const MAX_URL: usize = 2_000;
 /// What is read of an answer, in bytes and in time, so that its connection can be used again.
 const MAX_ANSWER: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// Characters of an error that are kept.
 const MAX_ERROR: usize = 300;
+
+const URL_RULES: UrlRules = UrlRules {
+    plain_allowed: false,
+    verbatim: true,
+    not_url: "This is not a URL, as https://hooks.example.com/couponry is one.",
+    not_https: "Messages are sent by https only.",
+    has_credentials: "A URL must not have a user or a password.",
+};
 
 /// Takes messages to endpoints. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -84,20 +90,11 @@ impl Courier {
 
     /// Whether messages may go to a URL, as far as it can be told by its looks. The error says why not.
     pub(super) fn check(&self, text: &str) -> Result<Url, String> {
-        if text.len() > MAX_URL {
-            return Err(format!("A URL may have at most {MAX_URL} characters."));
-        }
-        // The parser would forgive blanks and line breaks, and what was stored would be no URL.
-        let url = Url::parse(text)
-            .ok()
-            .filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic()))
-            .ok_or("This is not a URL, as https://hooks.example.com/couponry is one.")?;
-        if url.scheme() != "https" && !(self.private_allowed && url.scheme() == "http") {
-            return Err("Messages are sent by https only.".to_owned());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("A URL must not have a user or a password.".to_owned());
-        }
+        let rules = UrlRules {
+            plain_allowed: self.private_allowed,
+            ..URL_RULES
+        };
+        let url = rules.check(text)?;
         match self.outbound.client(&url) {
             Ok(_) => Ok(url),
             Err(error) => Err(format!("Nothing can be sent there: {error}.")),

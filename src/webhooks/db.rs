@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::courier::Endpoint;
 use super::secret::Secret;
-use super::{Change, Webhook};
+use super::{Change, NewState, State, Webhook};
 use crate::tenants::TenantId;
 
 /// Who creates a webhook holds this lock to the end of its transaction: their number is limited.
@@ -61,7 +61,7 @@ struct Row {
     url: String,
     event_types: Vec<String>,
     description: Option<String>,
-    state: String,
+    state: State,
     failing_since: Option<DateTime<Utc>>,
     previous_secret_until: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -92,11 +92,11 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Webhook>> {
     let row = sqlx::query_as!(
         Row,
-        "select webhook_no, id, url, event_types, description, state, failing_since,
-                case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
-                created_at, updated_at
-           from webhooks
-          where tenant_id = $1 and id = $2 and state <> 'deleted'",
+        r#"select webhook_no, id, url, event_types, description, state as "state: State", failing_since,
+                  case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
+                  created_at, updated_at
+             from webhooks
+            where tenant_id = $1 and id = $2 and state <> 'deleted'"#,
         tenant as TenantId,
         id
     )
@@ -115,14 +115,14 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<Webhook>> {
     let rows = sqlx::query_as!(
         Row,
-        "select webhook_no, id, url, event_types, description, state, failing_since,
-                case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
-                created_at, updated_at
-           from webhooks
-          where tenant_id = $1 and state <> 'deleted'
-            and ($2::integer is null or case when $3 then webhook_no < $2 else webhook_no > $2 end)
-          order by case when $3 then -webhook_no else webhook_no end
-          limit $4",
+        r#"select webhook_no, id, url, event_types, description, state as "state: State", failing_since,
+                  case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
+                  created_at, updated_at
+             from webhooks
+            where tenant_id = $1 and state <> 'deleted'
+              and ($2::integer is null or case when $3 then webhook_no < $2 else webhook_no > $2 end)
+            order by case when $3 then -webhook_no else webhook_no end
+            limit $4"#,
         tenant as TenantId,
         after,
         back,
@@ -174,7 +174,7 @@ pub(super) async fn change(
         change.event_types.as_deref(),
         change.description.is_some(),
         change.description.as_ref().and_then(Option::as_deref),
-        change.state
+        change.state as Option<NewState>
     )
     .execute(connection)
     .await?;

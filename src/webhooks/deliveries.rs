@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 
 /// An event on its way to an endpoint.
 #[derive(Debug, Serialize)]
@@ -18,8 +19,7 @@ pub(super) struct Delivery {
     pub occurred_at: DateTime<Utc>,
     pub coupon_set_id: Option<Uuid>,
     pub ledger_number: Option<i64>,
-    /// `waiting`, `delivered` or `failed`.
-    pub state: String,
+    pub state: State,
     pub attempt_count: i32,
     /// The last of them.
     pub attempts: Value,
@@ -45,21 +45,12 @@ pub(super) struct Spot {
     pub number: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum State {
-    Waiting,
-    Delivered,
-    Failed,
-}
-
-impl State {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-        }
+text_enum! {
+    /// Whether a delivery is to be attempted again, or how it ended.
+    pub(super) enum State {
+        Waiting = "waiting",
+        Delivered = "delivered",
+        Failed = "failed",
     }
 }
 
@@ -88,7 +79,7 @@ pub(super) async fn list(
     sqlx::query_as!(
         Delivery,
         r#"select d.id as "id!", d.event_type as "event_type!", d.occurred_at as "occurred_at!", s.id as "coupon_set_id?",
-                  d.ledger_number, d.state as "state!", d.attempts as "attempt_count!", d.attempt_log as "attempts!",
+                  d.ledger_number, d.state as "state!: State", d.attempts as "attempt_count!", d.attempt_log as "attempts!",
                   d.next_attempt_at, d.ended_at, d.delivery_no as "number!"
              from (
                (select *
@@ -118,7 +109,7 @@ pub(super) async fn list(
                      d.occurred_at desc, d.delivery_no desc"#,
         tenant as TenantId,
         webhook_no,
-        filter.state.map(State::as_str),
+        filter.state as Option<State>,
         filter.event_type,
         filter.from,
         filter.to,
@@ -139,7 +130,7 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Delivery>> {
     sqlx::query_as!(
         Delivery,
-        r#"select d.id, d.event_type, d.occurred_at, s.id as "coupon_set_id?", d.ledger_number, d.state,
+        r#"select d.id, d.event_type, d.occurred_at, s.id as "coupon_set_id?", d.ledger_number, d.state as "state: State",
                   d.attempts as attempt_count, d.attempt_log as attempts, d.next_attempt_at, d.ended_at,
                   d.delivery_no as number
              from webhook_deliveries d
@@ -195,7 +186,7 @@ pub(super) async fn count(
              ) d"#,
         tenant as TenantId,
         webhook_no,
-        filter.state.map(State::as_str),
+        filter.state as Option<State>,
         filter.event_type,
         filter.from,
         filter.to,
@@ -222,7 +213,7 @@ pub(super) async fn replay_all(
             and occurred_at < coalesce($6, 'infinity'::timestamptz)",
         tenant as TenantId,
         webhook_no,
-        filter.state.map(State::as_str),
+        filter.state as Option<State>,
         filter.event_type,
         filter.from,
         filter.to

@@ -28,6 +28,7 @@ use crate::app::App;
 use crate::error::{Error, TOO_MANY_WEBHOOKS};
 use crate::extract::{FieldValue, Fields, FromFields, present, text};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 use courier::{Attempt, Courier};
 use deliveries::{Delivery, Filter};
 use secret::Secret;
@@ -56,8 +57,7 @@ struct Webhook {
     url: String,
     event_types: Vec<String>,
     description: Option<String>,
-    /// `enabled`, `disabled`, or `failed`: disabled because it failed for too long.
-    state: String,
+    state: State,
     /// The first failure that no success has followed.
     failing_since: Option<DateTime<Utc>>,
     /// How long the secret before this one signs too.
@@ -139,16 +139,21 @@ impl FieldValue for Description {
     }
 }
 
-/// What a caller may set: `failed` is ours to say.
-struct State(&'static str);
+text_enum! {
+    /// The state of a webhook that is not deleted.
+    enum State {
+        Enabled = "enabled",
+        Disabled = "disabled",
+        /// Disabled because it failed for too long.
+        Failed = "failed",
+    }
+}
 
-impl FieldValue for State {
-    fn from_value(value: Value) -> Result<Self, String> {
-        match value.as_str() {
-            Some("enabled") => Ok(Self("enabled")),
-            Some("disabled") => Ok(Self("disabled")),
-            _ => Err("This must be \"enabled\" or \"disabled\".".to_owned()),
-        }
+text_enum! {
+    /// The states that a caller may set.
+    enum NewState {
+        Enabled = "enabled",
+        Disabled = "disabled",
     }
 }
 
@@ -162,7 +167,7 @@ struct Change {
     url: Option<String>,
     event_types: Option<Vec<String>>,
     description: Option<Option<String>>,
-    state: Option<&'static str>,
+    state: Option<NewState>,
 }
 
 /// A webhook that is to be created, so with all that it needs.
@@ -188,12 +193,12 @@ impl FromFields for Change {
         let url: Option<UrlText> = present(fields, "url");
         let event_types: Option<EventTypes> = present(fields, "eventTypes");
         let description: Option<Option<Description>> = fields.nullable("description");
-        let state: Option<State> = present(fields, "state");
+        let state = present(fields, "state");
         Some(Self {
             url: url.map(|url| url.0),
             event_types: event_types.map(|kinds| kinds.0),
             description: description.map(|text| text.map(|text| text.0)),
-            state: state.map(|state| state.0),
+            state,
         })
     }
 }

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::courier::Endpoint;
+use super::deliveries::State;
 use crate::assignments::id::Place;
 use crate::tenants::TenantId;
 
@@ -52,7 +53,7 @@ impl Due {
 #[derive(Default)]
 pub(super) struct Results {
     pub delivery_nos: Vec<i64>,
-    pub states: Vec<&'static str>,
+    pub states: Vec<State>,
     /// Seconds until the next attempt, if there is one.
     pub delays: Vec<Option<f64>>,
     /// What happened, as it is told.
@@ -156,7 +157,7 @@ pub(super) async fn end(
         turn.webhook_no,
         turn.epoch,
         &results.delivery_nos,
-        &results.states as &[&str],
+        &results.states as &[State],
         &results.delays as &[Option<f64>],
         &results.attempts,
         succeeded,

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cleaner;
 use super::courier::{Attempt, Courier, Endpoint, LIMIT};
+use super::deliveries::State;
 use super::message;
 use super::queue::{self, Due, End, Results, Turn};
 use crate::database::Database;
@@ -270,9 +271,9 @@ impl Results {
         };
         self.delivery_nos.push(due.delivery_no);
         self.states.push(match delay {
-            Some(_) => "waiting",
-            None if attempt.is_success() => "delivered",
-            None => "failed",
+            Some(_) => State::Waiting,
+            None if attempt.is_success() => State::Delivered,
+            None => State::Failed,
         });
         self.delays.push(delay);
         let attempt = serde_json::to_value(attempt).expect("an attempt is plain data");

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{NewWorkflow, User, Workflow, WorkflowId};
+use super::{NewWorkflow, State, User, Workflow, WorkflowId};
 use crate::tenants::TenantId;
 
 /// Writes all but the sets, and answers whether the workflow is new. The caller holds the lock of the shape.
@@ -23,7 +23,7 @@ pub(super) async fn put(
         tenant as TenantId,
         id.0,
         new.name,
-        new.state.as_str()
+        new.state as State
     )
     .execute(&mut *connection)
     .await?;
@@ -36,7 +36,7 @@ pub(super) async fn put(
         tenant as TenantId,
         id.0,
         new.name,
-        new.state.as_str()
+        new.state as State
     )
     .execute(connection)
     .await?;
@@ -96,7 +96,7 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Workflow>> {
     sqlx::query_as!(
         Workflow,
-        r#"select w.workflow_id as id, w.name, w.state, w.created_at, w.updated_at,
+        r#"select w.workflow_id as id, w.name, w.state as "state: State", w.created_at, w.updated_at,
                   array(
                     select s.id
                       from workflow_sets u
@@ -135,7 +135,7 @@ pub(super) async fn list(
                order by w.workflow_id desc
                limit $4)
            )
-           select w.workflow_id as "id!", w.name as "name!", w.state as "state!", w.created_at as "created_at!",
+           select w.workflow_id as "id!", w.name as "name!", w.state as "state!: State", w.created_at as "created_at!",
                   w.updated_at as "updated_at!",
                   array(
                     select s.id

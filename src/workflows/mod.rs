@@ -26,6 +26,7 @@ use crate::database::Database;
 use crate::error::{Error, Fault};
 use crate::extract::{FieldValue, Fields, FromFields, text};
 use crate::tenants::TenantId;
+use crate::text_enum::text_enum;
 
 /// Most sets that a workflow may name.
 const MAX_SETS: usize = 100;
@@ -35,7 +36,7 @@ const MAX_SETS: usize = 100;
 struct Workflow {
     id: String,
     name: String,
-    state: String,
+    state: State,
     /// As they were named, each once.
     coupon_set_ids: Vec<Uuid>,
     created_at: DateTime<Utc>,
@@ -74,31 +75,12 @@ impl TryFrom<String> for WorkflowId {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum State {
-    Draft,
-    Active,
-    Paused,
-    Finished,
-}
-
-impl State {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Finished => "finished",
-        }
-    }
-}
-
-impl FieldValue for State {
-    fn from_value(value: Value) -> Result<Self, String> {
-        Self::deserialize(value).map_err(|_| {
-            "This must be \"draft\", \"active\", \"paused\" or \"finished\".".to_owned()
-        })
+text_enum! {
+    enum State {
+        Draft = "draft",
+        Active = "active",
+        Paused = "paused",
+        Finished = "finished",
     }
 }
 
