@@ -25,9 +25,11 @@ pub struct Authorities(Vec<TrustAnchor<'static>>);
 /// Why a file of certificates is not one.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    #[error("the file of certificates cannot be read: {0}")]
+    #[error("the certificate file cannot be read: {0}")]
     Read(#[from] io::Error),
-    #[error("there is no certificate in the file, or one that is damaged (they must be in PEM)")]
+    #[error(
+        "the certificate file contains no valid certificate; certificates must be in PEM format"
+    )]
     Pem,
 }
 
