@@ -139,7 +139,7 @@ impl TryFrom<String> for Sort {
             .find(|column| column.as_str() == name);
         let column = column.ok_or_else(|| {
             let columns = Column::ALL.map(Column::as_str).join(", ");
-            format!("`sort` must be one of {columns}, or one of them with a minus before it")
+            format!("`sort` must be one of {columns}, optionally with a leading minus")
         })?;
         Ok(Self { column, descending })
     }

@@ -35,7 +35,7 @@ pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Fi
     });
     // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
     let portions = portions.inspect_err(move |error| {
-        tracing::warn!(%set, error = %Chain(error), "an export broke off");
+        tracing::warn!(%set, error = %Chain(error), "an export was interrupted");
     });
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),

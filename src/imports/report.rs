@@ -44,7 +44,7 @@ pub(super) fn stream(database: Database, tenant: TenantId, import: Uuid) -> Resp
     });
     // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
     let pages = pages.inspect_err(move |error| {
-        tracing::warn!(%import, error = %Chain(error), "a report broke off");
+        tracing::warn!(%import, error = %Chain(error), "a report was interrupted");
     });
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),

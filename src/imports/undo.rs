@@ -76,12 +76,12 @@ pub(super) async fn undo(
     }
     let numbers = row.withdrawn.zip(row.withdrawn_before).zip(row.kept);
     if row.status == "validate" {
-        let detail = "The import only judged its rows; it brought nothing that could be undone.";
+        let detail = "The import only validated its rows, so there is nothing to undo.";
         return Err(Error::refused(&WRONG_STATE, detail));
     }
     let ((withdrawn, withdrawn_before), kept) = numbers.ok_or_else(|| {
         let detail = format!(
-            "The import is `{}`; only one that is `finished` can be undone.",
+            "The import is `{}`. Only a `finished` import can be undone.",
             row.status
         );
         Error::refused(&WRONG_STATE, detail).with("state", row.status)

@@ -58,7 +58,7 @@ impl Scope {
 
     fn new(sets: &[db::ExportSet], query: &PeriodQuery, zone: Zone) -> Result<Self, Error> {
         if query.interval.is_some() {
-            let detail = "As text/csv each assignment is a row of its own: leave out `interval`.";
+            let detail = "The text/csv export has one row per assignment; remove `interval`.";
             return Err(Error::malformed(detail));
         }
         let (from, to) = query.ends(query.zone(zone)?)?;
@@ -98,7 +98,7 @@ pub(super) fn stream(database: Database, tenant: TenantId, scope: Scope) -> Resp
     });
     // The head is on its way by then: all that is left is to break off, and to say why where it can be read.
     let portions = portions.inspect_err(move |error| {
-        tracing::warn!(error = %Chain(error), "an export of assignments broke off");
+        tracing::warn!(error = %Chain(error), "an export of assignments was interrupted");
     });
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8"),

@@ -64,7 +64,7 @@ impl Attempt {
             started_at: Utc::now(),
             millis: 0,
             status: None,
-            error: Some("what it tells of is not there any more".to_owned()),
+            error: Some("the subject of the event no longer exists".to_owned()),
         }
     }
 
@@ -85,22 +85,22 @@ impl Courier {
     /// Whether messages may go to a URL, as far as it can be told by its looks. The error says why not.
     pub(super) fn check(&self, text: &str) -> Result<Url, String> {
         if text.len() > MAX_URL {
-            return Err(format!("A URL may have at most {MAX_URL} characters."));
+            return Err(format!("A URL can have at most {MAX_URL} characters."));
         }
         // The parser would forgive blanks and line breaks, and what was stored would be no URL.
         let url = Url::parse(text)
             .ok()
             .filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic()))
-            .ok_or("This is not a URL, as https://hooks.example.com/couponry is one.")?;
+            .ok_or("This must be a URL such as https://hooks.example.com/couponry.")?;
         if url.scheme() != "https" && !(self.private_allowed && url.scheme() == "http") {
-            return Err("Messages are sent by https only.".to_owned());
+            return Err("Only https URLs are supported.".to_owned());
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("A URL must not have a user or a password.".to_owned());
         }
         match self.outbound.client(&url) {
             Ok(_) => Ok(url),
-            Err(error) => Err(format!("Nothing can be sent there: {error}.")),
+            Err(error) => Err(format!("This URL is not allowed: {error}.")),
         }
     }
 
@@ -117,7 +117,7 @@ impl Courier {
             Ok(Err(error)) => (None, Some(error)),
             Err(_) => (
                 None,
-                Some(format!("no answer within {} seconds", LIMIT.as_secs())),
+                Some(format!("no response within {} seconds", LIMIT.as_secs())),
             ),
         };
         Attempt {
