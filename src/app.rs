@@ -160,7 +160,7 @@ impl App {
             .is_err()
         {
             tracing::warn!(
-                "some tasks did not finish in time; what they had begun will be resumed or retried"
+                "some background tasks did not stop in time; their work will be resumed or retried"
             );
         }
         // A task that was given up still holds its connection, and closing waits for all of them.
@@ -168,7 +168,7 @@ impl App {
             .await
             .is_err()
         {
-            tracing::warn!("some connections to the database were cut off");
+            tracing::warn!("some database connections were closed while in use");
         }
     }
 }
@@ -191,7 +191,7 @@ pub fn router(app: App) -> Router {
         .layer(from_fn(limit_time))
         // An upload has limits of its own.
         .merge(imports::router())
-        .fallback(async || Error::refused(&UNKNOWN_PATH, "See /docs for the paths that there are."))
+        .fallback(async || Error::refused(&UNKNOWN_PATH, "See /docs for the available paths."))
         .layer(from_fn(envelope))
         .with_state(app)
 }
@@ -227,7 +227,7 @@ async fn limit_time(request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_) => Error::refused(
             &UNAVAILABLE,
-            "The request took more than a minute and was given up.",
+            "The request took longer than one minute and was cancelled.",
         )
         .into_response(),
     }
@@ -318,18 +318,20 @@ fn failure(response: &Response) -> Option<Arc<Error>> {
         return Some(Arc::clone(error));
     }
     let error = match response.status() {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Error::refused(&METHOD_NOT_ALLOWED, "See `Allow` for the methods it takes.")
-        }
-        StatusCode::PAYLOAD_TOO_LARGE => Error::refused(&TOO_LARGE, "Send less at once."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Error::refused(&UNSUPPORTED_MEDIA_TYPE, "See /docs for the types.")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Error::refused(
+            &METHOD_NOT_ALLOWED,
+            "See the `Allow` header for the supported methods.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => Error::refused(&TOO_LARGE, "Send a smaller body."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::refused(
+            &UNSUPPORTED_MEDIA_TYPE,
+            "See /docs for the supported content types.",
+        ),
         StatusCode::REQUEST_TIMEOUT => Error::refused(&REQUEST_TIMEOUT, "Send the request again."),
         status if status.is_client_error() => Error::malformed("The request cannot be read."),
-        status if status.is_server_error() => {
-            Error::Internal(format!("a bare {status} was answered"))
-        }
+        status if status.is_server_error() => Error::Internal(format!(
+            "a response with status {status} had no problem document"
+        )),
         _ => return None,
     };
     Some(Arc::new(error))

@@ -1,4 +1,4 @@
-//! Every setting, its default and its check. Only here is the environment read.
+//! All settings with their defaults and checks. The environment is read only here.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -20,25 +20,25 @@ pub struct CommandLine {
     pub config: Config,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the service (the default).
     Serve,
-    /// Ask the service at the listen address whether it is alive; for container health checks.
+    /// Check that the service at the listen address is alive; for container health checks.
     Healthcheck,
-    /// Import a file of codes into a coupon set of a service that runs.
+    /// Import a file of codes into a coupon set of a running service.
     Import(Box<import_command::Arguments>),
 }
 
 /// The settings of the service.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// PostgreSQL to use, as `postgres://user:password@host/database`. Without it the service starts one of its own.
+    /// PostgreSQL to use, as `postgres://user:password@host/database`. If unset, the service starts an embedded one.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
 
-    /// Address and port to serve HTTP on.
+    /// Address and port to listen on for HTTP.
     #[arg(
         long,
         env = "COUPONRY_LISTEN",
@@ -47,7 +47,7 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
-    /// Folder for what the service keeps itself: the data of its own PostgreSQL.
+    /// Folder for the data of the embedded PostgreSQL.
     #[arg(
         long,
         env = "COUPONRY_DATA_DIR",
@@ -56,7 +56,7 @@ pub struct Config {
     )]
     pub data_dir: PathBuf,
 
-    /// Bearer token of `/admin`. With a PostgreSQL of its own the service makes one if it is unset; else `/admin` is off.
+    /// Bearer token of `/admin`. If unset, it is generated with an embedded PostgreSQL, and `/admin` is disabled otherwise.
     #[arg(
         long,
         env = "COUPONRY_OPERATOR_TOKEN",
@@ -65,11 +65,11 @@ pub struct Config {
     )]
     pub operator_token: Option<String>,
 
-    /// What is logged: a level (error, warn, info, debug, trace), or levels by module as in `info,couponry=debug`.
+    /// Log level (error, warn, info, debug, trace), or levels by module such as `info,couponry=debug`.
     #[arg(long, env = "COUPONRY_LOG", default_value = "info", global = true)]
     pub log: String,
 
-    /// Hosts that imports may be fetched from, as `files.example.com,*.example.org`; `*` is any. None by default.
+    /// Hosts from which imports may be fetched, such as `files.example.com,*.example.org`; `*` allows any. None by default.
     #[arg(
         long,
         env = "COUPONRY_PULL_HOSTS",
@@ -79,7 +79,7 @@ pub struct Config {
     )]
     pub pull_hosts: Hosts,
 
-    /// How long fetching a file may take, in seconds.
+    /// Time limit for fetching a file, in seconds.
     #[arg(
         long,
         env = "COUPONRY_PULL_SECONDS",
@@ -88,11 +88,11 @@ pub struct Config {
     )]
     pub pull_seconds: u32,
 
-    /// Fetch from addresses too that are not public, as those of an internal network.
+    /// Also fetch from addresses that are not public, such as those of an internal network.
     #[arg(long, env = "COUPONRY_PULL_PRIVATE", global = true)]
     pub pull_private: bool,
 
-    /// File with certificates of authorities (PEM) to trust beside the public ones.
+    /// File with CA certificates (PEM) to trust in addition to the public ones.
     #[arg(
         long,
         env = "COUPONRY_CA_FILE",
@@ -101,42 +101,42 @@ pub struct Config {
     )]
     pub ca_file: Option<Authorities>,
 
-    /// Send webhooks to addresses too that are not public, and by http: for development.
+    /// Also send webhooks to addresses that are not public, and over http. For development.
     #[arg(long, env = "COUPONRY_WEBHOOK_PRIVATE", global = true)]
     pub webhook_private: bool,
 
-    /// The largest body of an import, in bytes.
+    /// Maximum size of the body of an import, in bytes.
     #[arg(long, env = "COUPONRY_IMPORT_MAX_BYTES", default_value_t = 2 << 30, global = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     pub import_max_bytes: u64,
 
-    /// The most that a gzip or zip body may be unpacked, in bytes.
+    /// Maximum unpacked size of a gzip or zip body, in bytes.
     #[arg(long, env = "COUPONRY_IMPORT_MAX_UNPACKED_BYTES", default_value_t = 8 << 30, global = true,
         value_parser = clap::value_parser!(u64).range(1..))]
     pub import_max_unpacked_bytes: u64,
 
-    /// The most rows of an import.
+    /// Maximum number of rows of an import.
     #[arg(long, env = "COUPONRY_IMPORT_MAX_ROWS", default_value_t = 100_000_000, global = true,
         value_parser = clap::value_parser!(i32).range(1..=2_000_000_000))]
     pub import_max_rows: i32,
 
-    /// The most characters of a code that is imported.
+    /// Maximum number of characters of an imported code.
     #[arg(long, env = "COUPONRY_IMPORT_MAX_CODE_LENGTH", default_value_t = 255, global = true,
         value_parser = clap::value_parser!(u8).range(1..))]
     pub import_max_code_length: u8,
 
-    /// Folder of PostgreSQL's programs, if they are not in the usual places.
+    /// Folder with the PostgreSQL programs, if they are not in a standard place.
     #[arg(long, env = "COUPONRY_PG_BIN_DIR", global = true)]
     pub pg_bin_dir: Option<PathBuf>,
 
-    /// Refuse to start a PostgreSQL of its own; set in the container image.
+    /// Never start an embedded PostgreSQL; set in the container image.
     #[arg(long, env = "COUPONRY_REQUIRE_DATABASE_URL", global = true)]
     pub require_database_url: bool,
 }
 
 impl CommandLine {
-    /// Reads the command line and the environment; ends the process with a message if they are wrong. An empty variable, as
-    /// compose files have them, counts as unset.
+    /// Reads the command line and the environment; ends the process with a message if they are not valid. An empty variable,
+    /// as set by compose files, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();
@@ -146,7 +146,7 @@ impl CommandLine {
     }
 }
 
-/// No file is meant by an empty name.
+/// Reads the CA certificates; an empty name means no file.
 fn read_authorities(path: &str) -> Result<Authorities, AuthoritiesError> {
     if path.is_empty() {
         return Ok(Authorities::default());
@@ -154,7 +154,7 @@ fn read_authorities(path: &str) -> Result<Authorities, AuthoritiesError> {
     Authorities::read(Path::new(path))
 }
 
-/// Where the system looks for programs.
+/// The system's search path for programs.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where the environment is read"

@@ -19,7 +19,7 @@ pub(crate) fn respond(
 ) -> Response {
     // The headers are sent before the first portion is read: a failure can only break the body off and be logged.
     let portions = portions.inspect_err(move |error| {
-        tracing::warn!(file_name, %subject, error = %Chain(error), "an export broke off");
+        tracing::warn!(file_name, %subject, error = %Chain(error), "an export was interrupted");
     });
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),

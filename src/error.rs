@@ -1,4 +1,4 @@
-//! What can go wrong, and how a caller is told: every failure is an RFC 9457 `application/problem+json`.
+//! Failures of requests: every failure is an RFC 9457 `application/problem+json` document.
 //!
 //! `Error` carries the failure through the handlers; the outermost layer in `app` renders it, because only there the
 //! request id is known. The kinds are compared with `openapi.yaml` by a test.
@@ -22,53 +22,53 @@ macro_rules! kinds {
     ($($name:ident = $status:ident, $code:literal, $title:literal;)*) => {
         $(pub(crate) const $name: Kind = Kind { status: StatusCode::$status, code: $code, title: $title };)*
 
-        /// Every kind of problem that the service answers with.
+        /// Every kind of problem that the service returns.
         pub const KINDS: &[&Kind] = &[$(&$name),*];
     };
 }
 
 kinds! {
-    MALFORMED = BAD_REQUEST, "malformed-request", "The request is malformed";
-    E0401 = BAD_REQUEST, "E0401", "Too many imports are queued";
-    UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "A valid key is needed";
-    MISSING_SCOPE = FORBIDDEN, "missing-scope", "The key lacks a scope";
-    CROSS_SITE_REQUEST = FORBIDDEN, "cross-site-request", "The request may come from another site";
-    TENANT_SUSPENDED = FORBIDDEN, "tenant-suspended", "The tenant is suspended";
-    NOT_FOUND = NOT_FOUND, "not-found", "There is no such resource";
-    UNKNOWN_PATH = NOT_FOUND, "unknown-path", "There is no such path";
-    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not take this method";
-    REQUEST_TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
-    NAME_TAKEN = CONFLICT, "name-taken", "The name is taken";
-    QUANTITY_BELOW_ASSIGNED = CONFLICT, "quantity-below-assigned", "More is assigned than that";
-    COUPON_SET_REFERENCED = CONFLICT, "coupon-set-referenced", "Another coupon set refers to it";
-    COUPON_SET_IN_USE = CONFLICT, "coupon-set-in-use", "A workflow uses the coupon set";
-    COUPON_SET_EXHAUSTED = CONFLICT, "coupon-set-exhausted", "The coupon set has no code left";
-    COUPON_SET_EXPIRED = CONFLICT, "coupon-set-expired", "The coupon set has expired";
-    CONTACT_LIMIT_REACHED = CONFLICT, "contact-limit-reached", "The contact holds as many codes as the set allows";
-    ALREADY_ASSIGNED = CONFLICT, "already-assigned", "The contact holds a code of this set";
-    ASSIGNMENT_RELEASED = CONFLICT, "assignment-released", "The assignment was given back";
-    ASSIGNMENT_VOID = CONFLICT, "assignment-void", "The assignment is void";
-    ASSIGNMENT_EXPIRED = CONFLICT, "assignment-expired", "The reservation has run out";
-    TOO_MANY_WEBHOOKS = CONFLICT, "too-many-webhooks", "The tenant has as many webhooks as it may";
-    WRONG_STATE = CONFLICT, "wrong-state", "The state forbids it";
-    BATCH_WITHHELD = CONFLICT, "batch-withheld", "Not every item of the batch can be given a code";
-    CONTACT_MERGED = CONFLICT, "contact-merged", "The contact was merged";
-    CONTACT_ERASED = CONFLICT, "contact-erased", "The contact was erased";
-    TOO_LARGE = PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
-    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of a type that is not taken here";
-    INVALID = UNPROCESSABLE_ENTITY, "validation-failed", "Some fields are wrong";
-    UNREADABLE_FILE = UNPROCESSABLE_ENTITY, "unreadable-file", "The file cannot be imported";
-    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key was used for something else";
-    CODE_NOT_ASSIGNED = UNPROCESSABLE_ENTITY, "code-not-assigned", "The code leads to no assignment";
-    SINGLE_SET = UNPROCESSABLE_ENTITY, "single-set", "The coupon set has its one code";
-    CHILD_SET_CYCLE = UNPROCESSABLE_ENTITY, "child-set-cycle", "The child sets form a cycle";
-    CHILD_SET_CHAIN_TOO_LONG = UNPROCESSABLE_ENTITY, "child-set-chain-too-long", "The chain of child sets is too long";
-    FETCH_FAILED = BAD_GATEWAY, "fetch-failed", "The file cannot be fetched";
-    TOO_MANY_IMPORTS = TOO_MANY_REQUESTS, "too-many-imports", "Too many imports are queued";
-    INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Something went wrong on our side";
-    UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "The service cannot answer right now";
-    OVERLOADED = SERVICE_UNAVAILABLE, "overloaded", "Too much is waiting already";
-    STATISTICS_BEHIND = SERVICE_UNAVAILABLE, "statistics-behind", "The statistics have yet to catch up";
+    MALFORMED = BAD_REQUEST, "malformed-request", "Malformed request";
+    E0401 = BAD_REQUEST, "E0401", "Too many queued imports";
+    UNAUTHORIZED = UNAUTHORIZED, "unauthorized", "Missing or invalid credentials";
+    MISSING_SCOPE = FORBIDDEN, "missing-scope", "Missing scope";
+    CROSS_SITE_REQUEST = FORBIDDEN, "cross-site-request", "Possible cross-site request";
+    TENANT_SUSPENDED = FORBIDDEN, "tenant-suspended", "Tenant suspended";
+    NOT_FOUND = NOT_FOUND, "not-found", "Resource not found";
+    UNKNOWN_PATH = NOT_FOUND, "unknown-path", "Unknown path";
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
+    REQUEST_TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "Request timeout";
+    NAME_TAKEN = CONFLICT, "name-taken", "Name already in use";
+    QUANTITY_BELOW_ASSIGNED = CONFLICT, "quantity-below-assigned", "Quantity below the assigned uses";
+    COUPON_SET_REFERENCED = CONFLICT, "coupon-set-referenced", "Coupon set is a child of another set";
+    COUPON_SET_IN_USE = CONFLICT, "coupon-set-in-use", "Coupon set is used by a workflow";
+    COUPON_SET_EXHAUSTED = CONFLICT, "coupon-set-exhausted", "Coupon set exhausted";
+    COUPON_SET_EXPIRED = CONFLICT, "coupon-set-expired", "Coupon set expired";
+    CONTACT_LIMIT_REACHED = CONFLICT, "contact-limit-reached", "Limit per contact reached";
+    ALREADY_ASSIGNED = CONFLICT, "already-assigned", "Contact already holds a code";
+    ASSIGNMENT_RELEASED = CONFLICT, "assignment-released", "Assignment released";
+    ASSIGNMENT_VOID = CONFLICT, "assignment-void", "Assignment void";
+    ASSIGNMENT_EXPIRED = CONFLICT, "assignment-expired", "Reservation expired";
+    TOO_MANY_WEBHOOKS = CONFLICT, "too-many-webhooks", "Webhook limit reached";
+    WRONG_STATE = CONFLICT, "wrong-state", "Not allowed in the current state";
+    BATCH_WITHHELD = CONFLICT, "batch-withheld", "Not every item can be assigned a code";
+    CONTACT_MERGED = CONFLICT, "contact-merged", "Contact merged";
+    CONTACT_ERASED = CONFLICT, "contact-erased", "Contact erased";
+    TOO_LARGE = PAYLOAD_TOO_LARGE, "payload-too-large", "Body too large";
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type";
+    INVALID = UNPROCESSABLE_ENTITY, "validation-failed", "Validation failed";
+    UNREADABLE_FILE = UNPROCESSABLE_ENTITY, "unreadable-file", "File cannot be imported";
+    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency key already used";
+    CODE_NOT_ASSIGNED = UNPROCESSABLE_ENTITY, "code-not-assigned", "Code has no assignment";
+    SINGLE_SET = UNPROCESSABLE_ENTITY, "single-set", "Not supported for a single-code set";
+    CHILD_SET_CYCLE = UNPROCESSABLE_ENTITY, "child-set-cycle", "Child sets form a cycle";
+    CHILD_SET_CHAIN_TOO_LONG = UNPROCESSABLE_ENTITY, "child-set-chain-too-long", "Chain of child sets too long";
+    FETCH_FAILED = BAD_GATEWAY, "fetch-failed", "File could not be fetched";
+    TOO_MANY_IMPORTS = TOO_MANY_REQUESTS, "too-many-imports", "Too many queued imports";
+    INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Internal error";
+    UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "Service unavailable";
+    OVERLOADED = SERVICE_UNAVAILABLE, "overloaded", "Too many waiting requests";
+    STATISTICS_BEHIND = SERVICE_UNAVAILABLE, "statistics-behind", "Statistics not up to date";
 }
 
 /// A fault of one field, named by a JSON pointer into the body or by the name of a parameter.
@@ -90,25 +90,25 @@ impl Fault {
 /// A failure of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The caller can do something about it; `detail` says what.
+    /// A failure that the caller can resolve; `detail` says how.
     #[error("{}: {detail}", kind.code)]
     Refused {
         kind: &'static Kind,
         detail: String,
         members: Map<String, Value>,
     },
-    /// Fields that are well-formed but wrong, all of them at once.
-    #[error("{} fields are wrong", .0.len())]
+    /// Fields that are well-formed but not valid, all of them at once.
+    #[error("{} fields are not valid", .0.len())]
     Invalid(Vec<Fault>),
-    /// A failure of the database: 503 if it cannot be reached, else 500.
+    /// A failure of the database: 503 if it is not reachable, otherwise 500.
     #[error("database")]
     Database(#[from] sqlx::Error),
-    /// A failure that the caller can do nothing about; its cause is logged, not sent.
+    /// A failure that the caller cannot resolve; its cause is logged, not sent.
     #[error("{0}")]
     Internal(String),
 }
 
-/// Seconds after which a caller may try again what was answered with this kind.
+/// Seconds after which a caller may retry a request that failed with this kind.
 fn retry_after(kind: &Kind) -> Option<u32> {
     match kind.status {
         StatusCode::SERVICE_UNAVAILABLE if *kind == STATISTICS_BEHIND => Some(10),
@@ -133,7 +133,7 @@ impl Error {
 
     /// `what` names the resource, as in "coupon set".
     pub(crate) fn not_found(what: &str) -> Self {
-        Self::refused(&NOT_FOUND, format!("There is no such {what}."))
+        Self::refused(&NOT_FOUND, format!("The {what} does not exist."))
     }
 
     pub(crate) fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -161,13 +161,15 @@ impl Error {
         match self {
             Self::Refused { detail, .. } => detail.clone(),
             Self::Invalid(faults) if faults.len() == 1 => faults[0].detail.clone(),
-            Self::Invalid(faults) => format!("{} fields are wrong; see `errors`.", faults.len()),
+            Self::Invalid(faults) => {
+                format!("{} fields are not valid; see `errors`.", faults.len())
+            }
             Self::Database(error) if is_unavailable(error) => {
-                "The database could not answer in time. Nothing is lost; try again in a moment."
+                "The database did not respond in time. Nothing is lost; try again in a moment."
                     .to_owned()
             }
             Self::Database(_) | Self::Internal(_) => {
-                "It was logged with the request id. Nothing was changed.".to_owned()
+                "The error was logged with the request id. Nothing was changed.".to_owned()
             }
         }
     }
@@ -201,7 +203,7 @@ impl Error {
         if kind.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request_id, error = %Chain(self), "a request failed");
         } else if matches!(self, Self::Database(_)) {
-            tracing::warn!(request_id, error = %Chain(self), "the database cannot be reached");
+            tracing::warn!(request_id, error = %Chain(self), "the database is not reachable");
         }
         let mut response = (kind.status, self.problem(request_id).to_string()).into_response();
         let headers = response.headers_mut();

@@ -35,17 +35,17 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
             .map_err(|_| {
                 Error::refused(
                     &REQUEST_TIMEOUT,
-                    "The body did not arrive within 20 seconds. Nothing was done.",
+                    "The body did not arrive within 20 seconds. Nothing was changed.",
                 )
             })?
             .map_err(|error| {
                 if error.is::<http_body_util::LengthLimitError>() {
                     Error::refused(
                         &TOO_LARGE,
-                        format!("A JSON body may have at most {MAX_JSON_BYTES} bytes."),
+                        format!("A JSON body can have at most {MAX_JSON_BYTES} bytes."),
                     )
                 } else {
-                    Error::malformed("The body did not arrive whole.")
+                    Error::malformed("The body is incomplete: the connection ended early.")
                 }
             })?;
         let value = serde_json::from_slice(&bytes.to_bytes())
@@ -104,7 +104,7 @@ pub(crate) fn read<T: FromFields>(value: Value) -> Result<T, Vec<Fault>> {
     for name in fields.object.keys() {
         fields
             .faults
-            .push(Fault::new(pointer(name), "There is no such field here."));
+            .push(Fault::new(pointer(name), "Unknown field."));
     }
     match read {
         Some(value) if fields.faults.is_empty() => Ok(value),
@@ -137,7 +137,7 @@ impl Fields {
         if let Some(value) = self.object.remove(name) {
             self.value(name, value)
         } else {
-            self.fault(name, "This field is needed.");
+            self.fault(name, "This field is required.");
             None
         }
     }
@@ -247,7 +247,7 @@ pub(crate) fn check_text(text: &str, max: usize) -> Result<(), String> {
     if text.is_empty() {
         Err("This must not be empty.".to_owned())
     } else if text.len() > max && text.chars().count() > max {
-        Err(format!("This may have at most {max} characters."))
+        Err(format!("This must have at most {max} characters."))
     } else if text.chars().any(char::is_control) {
         Err("This must not contain control characters.".to_owned())
     } else {
@@ -285,7 +285,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(rejection) => Err(Error::malformed(format!(
-                "The path is wrong: {}.",
+                "The path is not valid: {}.",
                 rejection.body_text().trim_end_matches('.')
             ))),
         }
@@ -304,7 +304,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         match axum::extract::Query::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(Error::malformed(format!(
-                "The query is wrong: {}.",
+                "The query is not valid: {}.",
                 rejection.body_text().trim_end_matches('.')
             ))),
         }

@@ -1,7 +1,6 @@
-//! What `couponry import` does: send a file of codes to a service that runs, show how far it is, and tell what came of it.
+//! The command `couponry import`: sends a file of codes to a running service, shows the progress, and prints the result.
 //!
-//! It talks to the API as any integrator would. Sending the same file again is harmless, so whoever is interrupted starts
-//! anew.
+//! It uses the public API. Sending the same file again is safe, so an interrupted import is simply started again.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -22,15 +21,15 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::outbound;
 
-/// How often an import is looked at.
+/// Interval between two requests for the state of an import.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often an import is looked at in vain before the service counts as gone.
+/// Number of failed requests in a row after which the service counts as gone.
 const MAX_LOOKS_IN_VAIN: u32 = 60;
 
-/// What is imported, and where to.
+/// The file to import, and its destination.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
-    /// The file; `-` is the standard input.
+    /// The file to import; `-` is standard input.
     pub file: PathBuf,
 
     /// The id of the coupon set.
@@ -41,12 +40,12 @@ pub struct Arguments {
     #[arg(long, env = "COUPONRY_URL", default_value = "http://127.0.0.1:8080")]
     pub url: Url,
 
-    /// API key with the scopes imports:write and imports:read. It is better given by the environment, since others on the
-    /// machine can read a command line.
+    /// API key with the scopes imports:write and imports:read. Set it in the environment: other users on the machine can
+    /// read the command line.
     #[arg(long, env = "COUPONRY_KEY", hide_env_values = true)]
     pub key: String,
 
-    /// Only check the file, and store nothing.
+    /// Only check the file, without storing anything.
     #[arg(long)]
     pub validate: bool,
 
@@ -54,31 +53,31 @@ pub struct Arguments {
     #[arg(long)]
     pub force: bool,
 
-    /// The column with the codes: its name, or its number from 1.
+    /// The column with the codes: its name, or its number, counted from 1.
     #[arg(long)]
     pub code_column: Option<String>,
 
-    /// The column that says when codes expire.
+    /// The column with the expiry of the codes.
     #[arg(long)]
     pub expires_at_column: Option<String>,
 
-    /// Columns to keep with the codes, separated by commas.
+    /// Columns to store with the codes, separated by commas.
     #[arg(long)]
     pub attribute_columns: Option<String>,
 
-    /// Whether the first row has the names of the columns; found out by default.
+    /// The first row contains the names of the columns; detected by default.
     #[arg(long)]
     pub header: Option<bool>,
 
-    /// What delimits the columns: `,`, `;`, `|` or `tab`; found out by default.
+    /// The delimiter of the columns: `,`, `;`, `|` or `tab`; detected by default.
     #[arg(long)]
     pub delimiter: Option<String>,
 
-    /// How the text is encoded, as in `windows-1252`; found out by default.
+    /// The encoding of the text, such as `windows-1252`; detected by default.
     #[arg(long)]
     pub encoding: Option<String>,
 
-    /// The sheet of a workbook; the first by default.
+    /// The sheet of a workbook; defaults to the first.
     #[arg(long)]
     pub sheet: Option<String>,
 
@@ -87,22 +86,24 @@ pub struct Arguments {
     pub errors: Option<PathBuf>,
 }
 
-/// Why a file was not imported.
+/// Reason why a file was not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{} cannot be read", .1.display())]
     Read(#[source] io::Error, PathBuf),
     #[error("{} cannot be written", .1.display())]
     Write(#[source] io::Error, PathBuf),
-    #[error("{0} is no address of a service; it looks like https://coupons.example.com")]
+    #[error(
+        "{0} is not a valid service address; expected a URL such as https://coupons.example.com"
+    )]
     Address(Url),
-    #[error("the key has characters that no key has")]
+    #[error("the API key contains invalid characters")]
     Key,
-    #[error("the service cannot be reached; sending the file again is harmless")]
+    #[error("the service is not reachable; it is safe to send the file again")]
     Unreachable(#[source] reqwest::Error),
     #[error("{0}")]
     Refused(String),
-    #[error("the service answers what is none of its answers; is {0} the address of a Couponry?")]
+    #[error("unexpected response; is {0} a Couponry server?")]
     Strange(Url),
     #[error("the import ended as {status}: {failure}")]
     Ended { status: String, failure: String },
@@ -110,7 +111,7 @@ pub enum Error {
     Terminal(#[source] io::Error),
 }
 
-/// An import, as far as it is of interest here.
+/// The fields of an import that the command uses.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Import {
@@ -137,7 +138,7 @@ impl Import {
     }
 }
 
-/// Imports the file, and says on standard output what came of it.
+/// Imports the file and prints the result to standard output.
 ///
 /// # Panics
 ///
@@ -166,7 +167,7 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<(), Error> {
         Err(Error::Ended {
             failure: import
                 .failure
-                .unwrap_or_else(|| "it says no more".to_owned()),
+                .unwrap_or_else(|| "no reason given".to_owned()),
             status: import.status,
         })
     }
@@ -325,7 +326,7 @@ impl Service<'_> {
     }
 }
 
-/// What a problem says: its detail, and each wrong field.
+/// The text of a problem: its detail, and each field that is not valid.
 fn refusal(problem: &Value) -> Option<String> {
     let mut text = problem["detail"]
         .as_str()
@@ -341,7 +342,7 @@ fn refusal(problem: &Value) -> Option<String> {
     Some(text)
 }
 
-/// What a file is, by its name; the service looks into what it cannot be told by.
+/// The content type by the file name; the service detects the formats that the name does not determine.
 fn content_type(path: &Path) -> &'static str {
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.map(str::to_ascii_lowercase).as_deref() {
@@ -363,7 +364,7 @@ fn bar(length: Option<u64>, template: &str) -> ProgressBar {
     bar
 }
 
-/// What came of an import, for people.
+/// The result of an import as text.
 fn summary(import: &Import, is_new: bool, arguments: &Arguments) -> String {
     let Import {
         id,
@@ -376,7 +377,9 @@ fn summary(import: &Import, is_new: bool, arguments: &Arguments) -> String {
     } = import;
     let mut text = String::new();
     if !is_new {
-        text.push_str("This file was imported before; --force imports it again. That import:\n");
+        text.push_str(
+            "This file was already imported; use --force to import it again. The earlier import:\n",
+        );
     }
     let done = if arguments.validate {
         "can be imported"
@@ -386,7 +389,7 @@ fn summary(import: &Import, is_new: bool, arguments: &Arguments) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "Import {id} is {status}: of {total} rows {success} {done}, {errors} rejected ({duplicates} duplicates)."
+        "Import {id} is {status}: {total} rows, {success} {done}, {errors} rejected ({duplicates} duplicates)."
     );
     for (reason, count) in &import.errors_by_reason {
         let _ = writeln!(text, "  {count:>10} {reason}");
@@ -394,9 +397,9 @@ fn summary(import: &Import, is_new: bool, arguments: &Arguments) -> String {
     if *errors > 0 {
         match &arguments.errors {
             Some(path) => {
-                let _ = writeln!(text, "The rejected rows are in {}.", path.display());
+                let _ = writeln!(text, "The rejected rows were saved to {}.", path.display());
             }
-            None => text.push_str("With --errors FILE the rejected rows are saved.\n"),
+            None => text.push_str("Use --errors FILE to save the rejected rows.\n"),
         }
     }
     text

@@ -27,9 +27,11 @@ pub struct Authorities(Vec<TrustAnchor<'static>>);
 /// Why a file of certificates is not one.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    #[error("the file of certificates cannot be read: {0}")]
+    #[error("the certificate file cannot be read: {0}")]
     Read(#[from] io::Error),
-    #[error("there is no certificate in the file, or one that is damaged (they must be in PEM)")]
+    #[error(
+        "the certificate file contains no valid certificate; certificates must be in PEM format"
+    )]
     Pem,
 }
 
@@ -112,33 +114,32 @@ pub(crate) fn builder(authorities: &Authorities) -> reqwest::ClientBuilder {
         .user_agent(concat!("couponry/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Rules for the URLs of one purpose, as far as they can be judged by their text, and the sentences for the caller who named
-/// one that breaks them.
+/// Rules for the URLs of one purpose, as far as their text shows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UrlRules {
     /// Allows http too.
-    pub plain_allowed: bool,
+    pub http_allowed: bool,
     /// Rejects blanks and line breaks, which the parser would forgive: such a text cannot be stored as a URL.
     pub verbatim: bool,
-    pub not_url: &'static str,
-    pub not_https: &'static str,
-    pub has_credentials: &'static str,
+    /// Shown to a caller whose text is not a URL.
+    pub example: &'static str,
 }
 
 impl UrlRules {
+    /// The URL, or the sentence for the caller who named it.
     pub(crate) fn check(self, text: &str) -> Result<Url, String> {
         if text.len() > MAX_URL {
-            return Err(format!("A URL may have at most {MAX_URL} characters."));
+            return Err(format!("A URL can have at most {MAX_URL} characters."));
         }
         let url = Url::parse(text)
             .ok()
             .filter(|_| !self.verbatim || text.bytes().all(|byte| byte.is_ascii_graphic()))
-            .ok_or(self.not_url)?;
-        if url.scheme() != "https" && !(self.plain_allowed && url.scheme() == "http") {
-            return Err(self.not_https.to_owned());
+            .ok_or_else(|| format!("This must be a URL such as {}.", self.example))?;
+        if url.scheme() != "https" && !(self.http_allowed && url.scheme() == "http") {
+            return Err("Only https URLs are supported.".to_owned());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(self.has_credentials.to_owned());
+            return Err("A URL with a user or a password is not supported.".to_owned());
         }
         Ok(url)
     }
@@ -274,23 +275,24 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_judged_by_their_text() {
+    fn urls_are_checked_by_their_text() {
         let rules = UrlRules {
-            plain_allowed: false,
+            http_allowed: false,
             verbatim: false,
-            not_url: "no URL",
-            not_https: "no https",
-            has_credentials: "credentials",
+            example: "https://example.com/",
         };
+        let no_url = "This must be a URL such as https://example.com/.";
+        let no_https = "Only https URLs are supported.";
+        let credentials = "A URL with a user or a password is not supported.";
         let check = |rules: UrlRules, text: &str| rules.check(text).map(String::from);
         let too_long = format!("https://example.com/{}", "a".repeat(MAX_URL));
         for (text, fault) in [
-            ("example.com", "no URL"),
-            ("http://example.com/", "no https"),
-            ("ftp://example.com/", "no https"),
-            ("https://user@example.com/", "credentials"),
-            ("https://:secret@example.com/", "credentials"),
-            (&*too_long, "A URL may have at most 2000 characters."),
+            ("example.com", no_url),
+            ("http://example.com/", no_https),
+            ("ftp://example.com/", no_https),
+            ("https://user@example.com/", credentials),
+            ("https://:secret@example.com/", credentials),
+            (&*too_long, "A URL can have at most 2000 characters."),
         ] {
             assert_eq!(check(rules, text), Err(fault.to_owned()), "{text}");
         }
@@ -303,10 +305,10 @@ mod tests {
         assert_eq!(check(verbatim, "https://example.com/"), url);
         assert_eq!(
             check(verbatim, " https://example.com/\n"),
-            Err("no URL".to_owned())
+            Err(no_url.to_owned())
         );
         let plain = UrlRules {
-            plain_allowed: true,
+            http_allowed: true,
             ..rules
         };
         assert!(plain.check("http://example.com/").is_ok());

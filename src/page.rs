@@ -55,13 +55,13 @@ impl<K: Serialize + DeserializeOwned> Paging<K> {
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(Error::malformed(format!(
-                "`limit` must be from 1 to {MAX_LIMIT}."
+                "`limit` must be a number from 1 to {MAX_LIMIT}."
             )));
         }
         let cursor = cursor
             .map(|text| {
                 decode(text)
-                    .ok_or_else(|| Error::malformed("`cursor` is not one that this list gave out."))
+                    .ok_or_else(|| Error::malformed("`cursor` was not returned by this list."))
             })
             .transpose()?;
         Ok(Self { limit, cursor })

@@ -18,20 +18,20 @@ use crate::tenants;
 
 /// How long the start waits for a PostgreSQL that is not up yet.
 const DATABASE_LIMIT: Duration = Duration::from_mins(1);
-/// How long the start waits for the server of a process that was killed.
+/// Time limit for the server of a killed process to release the data folder.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
 
-/// Why the service did not start.
+/// Reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "set DATABASE_URL to the PostgreSQL to use, as in postgres://user:password@host/database"
+        "set DATABASE_URL to the PostgreSQL to use, such as postgres://user:password@host/database"
     )]
     DatabaseUrlMissing,
-    #[error("DATABASE_URL cannot be read")]
+    #[error("DATABASE_URL is not valid")]
     DatabaseUrl(#[source] sqlx::Error),
     #[error(
-        "COUPONRY_OPERATOR_TOKEN must have at least 16 characters; make one with `openssl rand -hex 24`"
+        "COUPONRY_OPERATOR_TOKEN must have at least 16 characters; generate one with `openssl rand -hex 24`"
     )]
     OperatorToken,
     #[error(transparent)]
@@ -44,7 +44,7 @@ pub enum Error {
     Demo(#[source] sqlx::Error),
     #[error("a signal or a thread of the operating system failed")]
     System(#[from] std::io::Error),
-    #[error("the service answers no health check")]
+    #[error("the service does not respond to the health check")]
     Unhealthy,
 }
 
@@ -152,7 +152,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// What someone who has just started the service wants to know. On standard output: logs go elsewhere.
+/// Prints the addresses, keys and first commands after a start. Uses standard output; logs go to standard error.
 fn greet(
     listen: SocketAddr,
     key: Option<&str>,
@@ -162,24 +162,24 @@ fn greet(
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "\nCouponry is at http://{listen} (API reference: http://{listen}/docs)"
+        "\nCouponry is listening on http://{listen} (API reference: http://{listen}/docs)"
     )?;
     if let Some(key) = key {
-        writeln!(out, "API key of the demo tenant, shown this once: {key}")?;
+        writeln!(out, "API key of the demo tenant, shown only once: {key}")?;
     } else {
         writeln!(
             out,
-            "The API key of the demo tenant was shown at the first start; the operator can make another."
+            "The API key of the demo tenant was shown at the first start; the operator can create another."
         )?;
     }
     if let Some(link) = link {
         writeln!(
             out,
-            "Dashboard, this link signs in once: http://{listen}/dashboard/#/sign-in/{link}"
+            "Dashboard sign-in link, valid once: http://{listen}/dashboard/#/sign-in/{link}"
         )?;
     }
     if let Some(token) = token {
-        writeln!(out, "Operator token of this run: {token}")?;
+        writeln!(out, "Operator token, valid until the next start: {token}")?;
     }
     writeln!(out, "\nTry next, in another terminal:\n")?;
     writeln!(
@@ -194,7 +194,7 @@ fn greet(
     out.flush()
 }
 
-/// Asks a service that runs on this machine whether it is alive.
+/// Checks that a service running on this machine is alive.
 pub async fn check_health(config: &Config) -> Result<(), Error> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

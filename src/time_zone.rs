@@ -61,7 +61,7 @@ impl Zone {
             // PostgreSQL's calendar is shorter than ours.
             .filter(|moment| (1..=9999).contains(&moment.year()))
             .ok_or_else(|| {
-                "This must be a date as in \"2026-12-31\", or a time as in \"2026-12-31T18:00:00Z\".".to_owned()
+                "This must be a date such as \"2026-12-31\" or a time such as \"2026-12-31T18:00:00Z\".".to_owned()
             })
     }
 
@@ -95,10 +95,9 @@ impl Zone {
 
 impl FieldValue for Zone {
     fn from_value(value: Value) -> Result<Self, String> {
-        value
-            .as_str()
-            .and_then(Self::parse)
-            .ok_or_else(|| "This must be a time zone's name as in \"Europe/Madrid\".".to_owned())
+        value.as_str().and_then(Self::parse).ok_or_else(|| {
+            "This must be the name of a time zone, such as \"Europe/Madrid\".".to_owned()
+        })
     }
 }
 

@@ -40,7 +40,10 @@ impl FromFields for NewBatch {
         let all_or_nothing: Option<bool> = fields.optional("allOrNothing");
         let items: Vec<Value> = fields.required("items")?;
         if items.is_empty() || items.len() > MAX_ITEMS {
-            fields.fault("items", format!("A batch has from 1 to {MAX_ITEMS} items."));
+            fields.fault(
+                "items",
+                format!("A batch must have 1 to {MAX_ITEMS} items."),
+            );
             return None;
         }
         let give = if all_or_nothing == Some(true) {
@@ -119,7 +122,12 @@ pub(super) async fn assign_batch(
     }
     let results = (0..count)
         .map(|index| {
-            let lost = || Err((None, Error::Internal("an item got no answer".to_owned())));
+            let lost = || {
+                Err((
+                    None,
+                    Error::Internal("a batch item has no result".to_owned()),
+                ))
+            };
             let outcome = outcomes.remove(&index).unwrap_or_else(lost);
             ItemResult::new(outcome, index, request_id.as_str())
         })
@@ -176,8 +184,9 @@ impl Items {
             .chain(rehearsed)
             .collect();
         if children.len() > MAX_CHILDREN {
-            let detail =
-                format!("The items of a batch may name at most {MAX_CHILDREN} child sets.");
+            let detail = format!(
+                "The items of a batch can name at most {MAX_CHILDREN} different child sets."
+            );
             return Err(Error::invalid("/items", detail));
         }
         Ok(sorted)
@@ -197,7 +206,7 @@ impl Items {
             return Err(Error::Invalid(faults));
         }
         if self.asked.len() > 1 {
-            let detail = "With `allOrNothing` all items must name the same child set, or none.";
+            let detail = "With `allOrNothing`, all items must name the same child set, or none.";
             return Err(Error::invalid("/items", detail));
         }
         let mut contacts = HashMap::new();
@@ -209,7 +218,7 @@ impl Items {
                 let pointer = format!("/items/{index}/idempotencyKey");
                 return Err(Error::invalid(
                     pointer,
-                    "Another item has this key for another contact.",
+                    "Another item uses this key for another contact.",
                 ));
             }
         }
@@ -241,7 +250,7 @@ fn expect_given(
         return Ok(());
     }
     let detail = format!(
-        "{} of the {count} items cannot be given a code, so none was given. `refused` says which and why.",
+        "{} of the {count} items cannot be assigned a code, so nothing was assigned. `refused` lists these items and the reasons.",
         refused.len()
     );
     Err(Error::refused(&BATCH_WITHHELD, detail).with("refused", refused))

@@ -86,7 +86,7 @@ async fn tell(
         .await
         .pop();
     answer
-        .ok_or_else(|| Error::Internal("the recorder gave no answer".to_owned()))?
+        .ok_or_else(|| Error::Internal("the event has no result".to_owned()))?
         .map_err(|obstacle| obstacle.into_error(assignment, event))?;
     let mut transaction = app.database.tenant(caller.tenant).await?;
     let history = find_history(&mut transaction, caller.tenant, assignment).await?;
@@ -137,7 +137,7 @@ impl FromFields for NewEvents {
         if events.is_empty() || events.len() > MAX_EVENTS {
             fields.fault(
                 "events",
-                format!("A request has from 1 to {MAX_EVENTS} events."),
+                format!("A request must have 1 to {MAX_EVENTS} events."),
             );
             return None;
         }
@@ -166,7 +166,10 @@ impl FromFields for NewEvent {
         let remark = Remark::from_fields(fields);
         let subject = if fields.has("assignmentId") {
             for name in ["couponSetId", "code"] {
-                fields.refuse(name, "With `assignmentId` this field has no place.");
+                fields.refuse(
+                    name,
+                    "This field is not allowed together with `assignmentId`.",
+                );
             }
             fields.required("assignmentId").map(Subject::Assignment)
         } else {
@@ -277,7 +280,7 @@ async fn tell_all(
     let results = results
         .into_iter()
         .collect::<Option<_>>()
-        .ok_or_else(|| Error::Internal("an event got no answer".to_owned()))?;
+        .ok_or_else(|| Error::Internal("an event of a batch has no result".to_owned()))?;
     Ok(Json(EventResults { results }))
 }
 

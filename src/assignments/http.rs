@@ -163,7 +163,7 @@ async fn assign(
         .deal(target, items, Give::Each, PATIENCE)
         .await
         .pop();
-    asked.answer(answer.ok_or_else(|| Error::Internal("the dealer gave no answer".to_owned()))?)
+    asked.answer(answer.ok_or_else(|| Error::Internal("the assignment has no result".to_owned()))?)
 }
 
 async fn find(

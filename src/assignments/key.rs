@@ -26,7 +26,7 @@ impl IdempotencyKey {
             Ok(Self(key.to_owned()))
         } else {
             Err(format!(
-                "An idempotency key has 1 to {MAX_CHARS} printable ASCII characters."
+                "An idempotency key must have 1 to {MAX_CHARS} printable ASCII characters."
             ))
         }
     }
@@ -38,7 +38,7 @@ impl IdempotencyKey {
         };
         Self::parse(value.to_str().unwrap_or_default())
             .map(Some)
-            .map_err(|detail| Error::malformed(format!("`Idempotency-Key` is wrong: {detail}")))
+            .map_err(|detail| Error::malformed(format!("`Idempotency-Key` is not valid: {detail}")))
     }
 
     /// Without a key a lost answer could not be asked for again, so the service makes one.
@@ -49,7 +49,7 @@ impl IdempotencyKey {
     /// The key of an item of a batch that names none. It can be sent by itself, so the batch's key must leave room.
     pub(crate) fn of_item(&self, index: usize) -> Result<Self, Error> {
         Self::parse(&format!("{}:{index}", self.0)).map_err(|_| {
-            Error::malformed("The `Idempotency-Key` of a batch must leave room for `:` and the number of an item.")
+            Error::malformed("The `Idempotency-Key` of a batch is too long: it must leave room for `:` and the position of an item.")
         })
     }
 

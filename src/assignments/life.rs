@@ -74,7 +74,7 @@ impl FieldValue for OccurredAt {
             .ok()
             .and_then(|_| Zone::UTC.read_moment(text).ok())
             .map(Self)
-            .ok_or_else(|| "This must be a time as in \"2026-12-31T18:00:00Z\".".to_owned())
+            .ok_or_else(|| "This must be a time such as \"2026-12-31T18:00:00Z\".".to_owned())
     }
 }
 
@@ -143,11 +143,11 @@ pub(crate) enum Recording {
 /// Why a change was not recorded.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Obstacle {
-    #[error("there is no such assignment")]
+    #[error("the assignment does not exist")]
     NotFound,
-    #[error("the assignment is in another state")]
+    #[error("the state of the assignment does not allow it")]
     WrongState(State),
-    #[error("it did not get that far")]
+    #[error("the event was not recorded")]
     Undone(Refusal),
 }
 
@@ -161,7 +161,7 @@ impl Obstacle {
             Self::WrongState(state) => {
                 let state = state.as_str();
                 let detail = format!(
-                    "The assignment is `{state}`; `{}` takes one that is {}.",
+                    "The assignment is `{state}`. `{}` is only allowed when it is {}.",
                     event.as_str(),
                     event.needs()
                 );
@@ -179,9 +179,9 @@ pub(super) fn code_not_assigned(is_single: bool) -> Error {
     Error::refused(
         &CODE_NOT_ASSIGNED,
         if is_single {
-            "This set gives one code to many contacts. Name the assignment by its id."
+            "A set of type \"single\" assigns one code to many contacts. Use `assignmentId` to identify the assignment."
         } else {
-            "This code of the set was never assigned."
+            "This code of the set has never been assigned."
         },
     )
 }

@@ -202,9 +202,9 @@ pub(crate) enum Refusal {
     #[error("the set has expired, and its children have no code left")]
     SetExpired,
     /// Without the assignment if it would have been made by the same batch.
-    #[error("the contact holds a code of the set")]
+    #[error("the contact already holds a code of the set")]
     Held(Option<Uuid>),
-    #[error("the contact holds as many codes as the set allows")]
+    #[error("the contact has reached the limit of codes per contact")]
     LimitReached,
     /// What the key was answered with has ended; the code may be another's.
     #[error("the assignment has ended")]
@@ -214,14 +214,14 @@ pub(crate) enum Refusal {
     Withheld,
     #[error("the key was used for another contact")]
     KeyReused,
-    #[error("there is no such set")]
+    #[error("the set does not exist")]
     SetNotFound,
-    #[error("the child sets are wrong: {}", .0.as_str())]
+    #[error("the child sets are not valid: {}", .0.as_str())]
     Chain(ChainFault),
     /// The database did not answer in time. Whether a code was handed out is unknown until the key is sent again.
     #[error("the outcome is unknown")]
     Unknown,
-    #[error("too much is waiting already")]
+    #[error("too many requests are waiting")]
     Overloaded,
     /// A failure of ours, logged where it happened.
     #[error("internal error")]
@@ -233,14 +233,14 @@ impl Refusal {
         match self {
             Self::Exhausted => Error::refused(
                 &COUPON_SET_EXHAUSTED,
-                "Neither the coupon set nor a child set has a code left. Import more, or name a child set.",
+                "Neither the coupon set nor a child set has a code left. Import codes, or name a child set.",
             ),
             Self::SetExpired => Error::refused(
                 &COUPON_SET_EXPIRED,
                 "The coupon set has expired, and no child set has a code left. Change `expiresAt`, or name a child set.",
             ),
             Self::Held(assignment) => {
-                let detail = "The contact holds a code of this set, which gives no second one.";
+                let detail = "The contact already holds a code of this set, and its `onRepeat` is \"refuse\".";
                 let error = Error::refused(&ALREADY_ASSIGNED, detail);
                 match assignment {
                     Some(id) => error.with("assignmentId", id.to_string()),
@@ -249,26 +249,26 @@ impl Refusal {
             }
             Self::LimitReached => Error::refused(
                 &CONTACT_LIMIT_REACHED,
-                "The contact holds as many codes of this set as `assignmentsPerContact` allows.",
+                "The contact already holds the maximum number of codes of this set (`assignmentsPerContact`).",
             ),
             Self::Ended(id, state) => ended(id, state),
             Self::Withheld => Error::refused(
                 &BATCH_WITHHELD,
-                "This item could be served, but not every item of the batch. Nothing was assigned.",
+                "This item could be assigned a code, but not every item of the batch could. Nothing was assigned.",
             ),
             Self::KeyReused => Error::refused(
                 &IDEMPOTENCY_KEY_REUSED,
-                "This idempotency key was used for another contact. Use a new key for each execution.",
+                "The idempotency key was already used for another contact. Use a new key for each execution.",
             ),
             Self::SetNotFound => Error::not_found("coupon set"),
             Self::Chain(fault) => fault.into_error("/childCouponSetId"),
             Self::Unknown => Error::refused(
                 &UNAVAILABLE,
-                "The database does not answer. Send the request again with this idempotency key: whatever was done is \
-                 done once.",
+                "The database does not respond, so the outcome is unknown. Retry with this idempotency key: \
+                 the code is assigned exactly once.",
             )
             .with("idempotencyKey", key.as_str()),
-            Self::Overloaded => Error::refused(&OVERLOADED, "Too many of your requests are waiting. Nothing was done.")
+            Self::Overloaded => Error::refused(&OVERLOADED, "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.")
                 .with("idempotencyKey", key.as_str()),
             Self::Internal => Error::Internal("an assignment failed; its batch was logged".to_owned()),
         }
@@ -279,11 +279,11 @@ impl Refusal {
         match self {
             Self::Overloaded => Error::refused(
                 &OVERLOADED,
-                "Too many of your requests are waiting. Nothing was done.",
+                "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.",
             ),
             Self::Unknown => Error::refused(
                 &UNAVAILABLE,
-                "The database does not answer. Send the request again: whatever was done is done once.",
+                "The database does not respond, so the outcome is unknown. Retry the request: each event is recorded exactly once.",
             ),
             _ => Error::Internal("an event failed; its batch was logged".to_owned()),
         }
@@ -298,10 +298,10 @@ fn ended(id: Uuid, state: State) -> Error {
             &ASSIGNMENT_EXPIRED,
             "was reserved and not confirmed in time",
         ),
-        _ => (&ASSIGNMENT_RELEASED, "was given back"),
+        _ => (&ASSIGNMENT_RELEASED, "was released"),
     };
     let detail = format!(
-        "This key was answered with an assignment that {what}. Use a new key to ask for another code."
+        "The assignment that this key returned {what}. Use a new key to request another code."
     );
     Error::refused(kind, detail).with("assignmentId", id.to_string())
 }

@@ -424,7 +424,7 @@ impl Line {
                     return Err(Refusal::Internal);
                 }
                 Some(error) if Instant::now() + RETRY_PAUSE < deadline => {
-                    tracing::warn!(error = %Chain(&error), items, "{name} will be sent again");
+                    tracing::warn!(error = %Chain(&error), items, "{name} will be retried");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
                 _ => {
@@ -449,7 +449,7 @@ impl Line {
 fn is_alarm(error: &sqlx::Error) -> bool {
     let fired = matches!(error, sqlx::Error::Database(error) if error.is_unique_violation());
     if fired {
-        tracing::error!(error = %Chain(error), "ALARM: a unique constraint refused what the set's lock should have prevented");
+        tracing::error!(error = %Chain(error), "ALARM: a unique constraint was violated although the lock of the set should prevent it");
     }
     fired
 }

@@ -43,7 +43,7 @@ impl Rehearsal {
         }
         fields.refuse(
             "testOutcome",
-            "Only a request with \"test\": true has this field.",
+            "This field is only allowed in a request with \"test\": true.",
         );
         None
     }

@@ -57,9 +57,7 @@ impl Span {
             .key()
             .is_some_and(|spot| !is_storable(spot.assigned_at))
         {
-            return Err(Error::malformed(
-                "`cursor` is not one that this list gave out.",
-            ));
+            return Err(Error::malformed("`cursor` was not returned by this list."));
         }
         Ok(paging)
     }
@@ -80,7 +78,7 @@ impl ListQuery {
         ];
         for (name, text) in texts {
             if let Some(detail) = text.as_deref().and_then(|text| check_text(text, 255).err()) {
-                return Err(Error::malformed(format!("`{name}` is wrong: {detail}")));
+                return Err(Error::malformed(format!("`{name}` is not valid: {detail}")));
             }
         }
         let span = Span {

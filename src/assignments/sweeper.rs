@@ -41,9 +41,9 @@ async fn work(database: Database, shutdown: CancellationToken) {
 
 fn tell(error: &sqlx::Error) {
     if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "reservations cannot be swept");
+        tracing::warn!(error = %Chain(error), "the sweep of expired reservations failed");
     } else {
-        tracing::error!(error = %Chain(error), "reservations cannot be swept");
+        tracing::error!(error = %Chain(error), "the sweep of expired reservations failed");
     }
 }
 

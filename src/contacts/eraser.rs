@@ -84,8 +84,8 @@ async fn erase(
 
 fn tell(error: &sqlx::Error) {
     if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "contacts cannot be erased");
+        tracing::warn!(error = %Chain(error), "erasing contacts failed");
     } else {
-        tracing::error!(error = %Chain(error), "contacts cannot be erased");
+        tracing::error!(error = %Chain(error), "erasing contacts failed");
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn router() -> Router<App> {
 /// Axum has decoded it: what is between the slashes may be any text.
 fn check(contact: &str) -> Result<(), Error> {
     check_text(contact, 255).map_err(|detail| {
-        Error::malformed(format!("The contact id in the path is wrong: {detail}"))
+        Error::malformed(format!("The contact id in the path is not valid: {detail}"))
     })
 }
 

@@ -87,15 +87,15 @@ impl Merge {
             }),
             MergeOutcome::MergedBefore => {
                 let detail = if root == contact {
-                    "The contact that `into` names was merged into this one, which stands for both."
+                    "The contact in `into` was already merged into this contact, which represents both."
                 } else {
-                    "The contact was merged before, into the one that `mergedInto` names. Merge that one."
+                    "The contact was already merged into the one that `mergedInto` names. Use that contact instead."
                 };
                 Err(Error::refused(&CONTACT_MERGED, detail).with("mergedInto", root))
             }
             MergeOutcome::Erased => Err(Error::refused(
                 &CONTACT_ERASED,
-                "An erased contact cannot be merged: nobody may learn whose its history was.",
+                "An erased contact cannot be merged, because that would reveal its identity.",
             )),
         }
     }

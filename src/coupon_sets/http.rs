@@ -114,7 +114,7 @@ impl TryFrom<String> for Sort {
         };
         let column = Column::parse(name).ok_or_else(|| {
             let columns = Column::NAMES.join(", ");
-            format!("`sort` must be one of {columns}, or one of them with a minus before it")
+            format!("`sort` must be one of {columns}, optionally with a leading minus")
         })?;
         Ok(Self { column, descending })
     }

@@ -174,7 +174,10 @@ impl FromFields for NewCouponSet {
         let kind = fields.required("type");
         if kind == Some(Type::Multiple) {
             for field in ["code", "quantity"] {
-                fields.refuse(field, "Only a set of type \"single\" has this field.");
+                fields.refuse(
+                    field,
+                    "This field is only allowed for a set of type \"single\".",
+                );
             }
         }
         if kind == Some(Type::Single) {
@@ -287,7 +290,7 @@ pub(crate) async fn find_fillable(
         Some((set_no, Type::Multiple)) => Ok(set_no),
         Some((_, Type::Single)) => Err(Error::refused(
             &SINGLE_SET,
-            "A set of type \"single\" has its one code: it takes no imports, and has no coupons to list or to withdraw.",
+            "A set of type \"single\" has only one code: imports, the list of codes and withdrawals are not supported.",
         )),
     }
 }
@@ -314,20 +317,20 @@ impl ChainFault {
 }
 
 fn child_not_found(pointer: &str) -> Error {
-    Error::invalid(pointer, "There is no such coupon set to fall back to.")
+    Error::invalid(pointer, "The child set does not exist.")
 }
 
 fn child_cycle() -> Error {
     Error::refused(
         &CHILD_SET_CYCLE,
-        "A coupon set cannot fall back to itself, not even by way of others.",
+        "A coupon set cannot fall back to itself, neither directly nor through other sets.",
     )
 }
 
 fn chain_too_long() -> Error {
     Error::refused(
         &CHILD_SET_CHAIN_TOO_LONG,
-        "A chain may have at most five coupon sets, the requested one included.",
+        "A chain can have at most five coupon sets, including the requested one.",
     )
 }
 
@@ -346,7 +349,7 @@ async fn check_chain(
 fn name_taken(name: &Name) -> Error {
     Error::refused(
         &NAME_TAKEN,
-        format!("There is a coupon set named \"{}\" already.", name.0),
+        format!("A coupon set named \"{}\" already exists.", name.0),
     )
 }
 
@@ -376,13 +379,13 @@ async fn patch(
         if before.kind == Type::Multiple {
             return Err(Error::invalid(
                 "/quantity",
-                "Only a set of type \"single\" has this field.",
+                "This field is only allowed for a set of type \"single\".",
             ));
         }
         let taken = before.reserved + before.assigned + before.void;
         if let Some(quantity) = quantity.filter(|quantity| i64::from(quantity.0) < taken) {
             let detail = format!(
-                "{taken} uses are assigned, reserved or void already; {} is less.",
+                "The quantity {} is less than the {taken} uses that are already assigned, reserved or void.",
                 quantity.0
             );
             return Err(Error::refused(&QUANTITY_BELOW_ASSIGNED, detail).with("assigned", taken));
@@ -432,7 +435,7 @@ async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), E
     let parents = db::parents(&mut transaction, tenant, set_no).await?;
     if !parents.is_empty() {
         let detail = format!(
-            "These coupon sets fall back to it: {}. Change or delete them first.",
+            "The coupon set is the child set of: {}. Change or delete these sets first.",
             parents.join(", ")
         );
         return Err(Error::refused(&COUPON_SET_REFERENCED, detail).with("couponSets", parents));
@@ -451,7 +454,7 @@ async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), E
 fn in_use(users: &[&User]) -> Error {
     let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
     let detail = format!(
-        "These workflows use it: {}. Finish them, or let them use another set first.",
+        "The coupon set is used by these workflows: {}. Finish them or change their sets first.",
         names.join(", ")
     );
     let users = serde_json::to_value(users).expect("a workflow is plain data");

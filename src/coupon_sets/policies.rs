@@ -12,7 +12,7 @@ use crate::tenants::TenantId;
 use crate::text_enum::text_enum;
 use crate::time_zone::Zone;
 
-pub(super) const ONLY_MULTIPLE: &str = "Only a set of type \"multiple\" has this field.";
+pub(super) const ONLY_MULTIPLE: &str = "This field is only allowed for a set of type \"multiple\".";
 
 text_enum! {
     /// What a contact gets who holds a code of the set already.
@@ -133,7 +133,7 @@ impl Policies {
         if let Some(zone) = self.timezone
             && !db::knows_zone(connection, zone).await?
         {
-            let detail = "The database does not know this time zone, and it computes with it.";
+            let detail = "The database does not support this time zone.";
             return Err(Error::invalid("/timezone", detail));
         }
         if set.kind == Type::Single {
@@ -152,7 +152,7 @@ impl Policies {
             .is_some_and(|ignore| ignore != set.ignore_case)
             && !db::is_blank(connection, tenant, set_no).await?
         {
-            let detail = "`ignoreCase` can be changed only while the set has no codes and no import into it is under way.";
+            let detail = "`ignoreCase` can be changed only while the set has no codes and no import into it is in progress.";
             return Err(Error::refused(&WRONG_STATE, detail));
         }
         self.apply(&mut set)?;
@@ -191,7 +191,7 @@ impl Policies {
             Some(None) => set.expires_at = None,
             Some(Some(moment)) => {
                 let zone = Zone::parse(&set.timezone).ok_or_else(|| {
-                    Error::Internal(format!("there is no time zone {} any more", set.timezone))
+                    Error::Internal(format!("the time zone {} no longer exists", set.timezone))
                 })?;
                 set.expires_at = Some(moment.in_zone(zone)?);
             }

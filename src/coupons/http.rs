@@ -57,7 +57,7 @@ async fn list(
         .as_deref()
         .and_then(|prefix| check_text(prefix, MAX_CODE_CHARS).err())
     {
-        return Err(Error::malformed(format!("`prefix` is wrong: {detail}")));
+        return Err(Error::malformed(format!("`prefix` is not valid: {detail}")));
     }
     let paging: Paging<Spot> = Paging::new(query.limit, query.cursor.as_deref())?;
     let mut transaction = app.database.tenant(caller.tenant).await?;
@@ -70,7 +70,8 @@ async fn list(
     if asks_for_csv(&headers, query.format) {
         transaction.commit().await?;
         if query.limit.is_some() || query.cursor.is_some() {
-            let detail = "As text/csv the list is one whole: leave out `limit` and `cursor`.";
+            let detail =
+                "The text/csv export contains the whole list; remove `limit` and `cursor`.";
             return Err(Error::malformed(detail));
         }
         return Ok(export::stream(
@@ -82,9 +83,7 @@ async fn list(
     }
     let after = match paging.key() {
         Some(spot) if !filter.fits(spot) => {
-            return Err(Error::malformed(
-                "`cursor` is not one that this list gave out.",
-            ));
+            return Err(Error::malformed("`cursor` was not returned by this list."));
         }
         Some(spot) => spot.clone(),
         None => filter.start(),
@@ -137,7 +136,7 @@ impl FromFields for NewWithdrawal {
         if values.is_empty() || values.len() > MAX_CODES {
             fields.fault(
                 "codes",
-                format!("A request has from 1 to {MAX_CODES} codes."),
+                format!("A request must have 1 to {MAX_CODES} codes."),
             );
             return None;
         }
@@ -151,7 +150,7 @@ impl FromFields for NewWithdrawal {
             Err((index, detail)) => {
                 fields.fault(
                     "codes",
-                    format!("The item at index {index} is wrong: {detail}"),
+                    format!("The item at index {index} is not valid: {detail}"),
                 );
                 None
             }

@@ -31,7 +31,7 @@ impl TryFrom<String> for Code {
     fn try_from(code: String) -> Result<Self, String> {
         text(Value::String(code), MAX_CODE_CHARS)
             .map(Self)
-            .map_err(|detail| format!("`code` is wrong: {detail}"))
+            .map_err(|detail| format!("`code` is not valid: {detail}"))
     }
 }
 

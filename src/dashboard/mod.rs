@@ -87,7 +87,7 @@ async fn file(
         // The page of another version may join its sheets otherwise.
         let sheet = joined(&path, |path| Some(&dashboard.files.get(path)?.content));
         let sheet = sheet.ok_or_else(|| {
-            let detail = "The dashboard has no such file now. Load its page again.";
+            let detail = "The dashboard has no such file. Reload its page.";
             Error::refused(&UNKNOWN_PATH, detail)
         })?;
         elsewhere = File::new(content_type(&path), sheet);

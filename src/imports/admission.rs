@@ -41,7 +41,7 @@ pub(super) async fn judge(
     }
     if count_queued(connection, tenant).await? >= MAX_QUEUED {
         let detail = format!(
-            "{MAX_QUEUED} imports are queued already. Nothing was stored; send the file again when some of them have begun."
+            "{MAX_QUEUED} imports are queued already. Nothing was stored. Send the file again after some of them have started."
         );
         return Err(Error::refused(&TOO_MANY_IMPORTS, detail));
     }
@@ -69,7 +69,7 @@ async fn find_by_key(
     match found {
         Some(found) if !found.same => Err(Error::refused(
             &IDEMPOTENCY_KEY_REUSED,
-            "The key was used for another file, for other options or for another set. Nothing was stored; send this one with a key of its own.",
+            "The key was already used for another file, other options or another set. Nothing was stored. Send this file with a new key.",
         )),
         found => Ok(found.map(|found| found.id)),
     }

@@ -21,7 +21,7 @@ pub(super) async fn take(
 ) -> Result<(File, Vec<u8>), Error> {
     tokio::task::spawn_blocking(move || digest(file, claim, &options))
         .await
-        .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))?
+        .map_err(|error| Error::Internal(format!("an upload task failed: {error}")))?
         .map_err(|error| {
             Error::Internal(format!(
                 "the temporary file of an upload cannot be read: {error}"

@@ -110,7 +110,7 @@ impl Form {
             let field = match patiently(multipart.next_field()).await {
                 Err(_) if gap.is_too_wide() => {
                     return Err(Error::malformed(
-                        "More than 1 MiB of the form belongs to none of its fields. Nothing was stored.",
+                        "More than 1 MiB of the form is outside of its fields. Nothing was stored.",
                     ));
                 }
                 field => field?,
@@ -122,13 +122,13 @@ impl Form {
             let name = field.name().unwrap_or_default().to_owned();
             if names.len() == MAX_PARTS {
                 return Err(Error::malformed(format!(
-                    "The form may have at most {MAX_PARTS} fields."
+                    "The form can have at most {MAX_PARTS} fields."
                 )));
             }
             if !names.insert(name.clone()) {
                 return Err(Error::invalid(
                     format!("/{name}"),
-                    "This field is there twice.",
+                    "This field occurs more than once.",
                 ));
             }
             if name == "file" {
@@ -151,10 +151,8 @@ impl Form {
                 "mode" => &mut form.mode,
                 "force" => &mut form.force,
                 _ => {
-                    form.faults.push(Fault::new(
-                        format!("/{name}"),
-                        "There is no such field here.",
-                    ));
+                    form.faults
+                        .push(Fault::new(format!("/{name}"), "Unknown field."));
                     &mut None
                 }
             };
@@ -174,7 +172,7 @@ impl Form {
             self.fault("couponSetId", "This must be the UUID of a coupon set.");
         }
         if self.file.is_none() {
-            self.fault("file", "This field is needed.");
+            self.fault("file", "This field is required.");
         }
         let filled = |field: Option<String>| field.filter(|text| !text.is_empty());
         let header = self.header.take();
@@ -237,12 +235,12 @@ async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, 
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MAX_FIELD_BYTES {
             return Err(Error::malformed(format!(
-                "A field of the form may have at most {MAX_FIELD_BYTES} bytes."
+                "A field of the form can have at most {MAX_FIELD_BYTES} bytes."
             )));
         }
     }
     let text = String::from_utf8(bytes)
-        .map_err(|_| Error::malformed("The fields of the form must be UTF-8."))?;
+        .map_err(|_| Error::malformed("The fields of the form must be encoded in UTF-8."))?;
     // A tab is a delimiter, so only the line break that some clients add is taken away.
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

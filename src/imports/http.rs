@@ -104,7 +104,7 @@ async fn queue(
     });
     let Stored { import, created } = storing
         .await
-        .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))??;
+        .map_err(|error| Error::Internal(format!("an upload task failed: {error}")))??;
     if !created {
         return Ok((StatusCode::OK, Json(import)));
     }
@@ -120,7 +120,8 @@ async fn import_multipart(
 ) -> Result<(StatusCode, Json<Import>), Error> {
     let key = IdempotencyKey::of(request.headers())?.map(|key| key.hash());
     if upload::is_gzip(request.headers())? {
-        let detail = "Send the form as it is; the file in it may be packed.";
+        let detail =
+            "Send the form without `Content-Encoding`; only the file in it may be compressed.";
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let gap = Gap::default();

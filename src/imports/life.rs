@@ -25,7 +25,7 @@ pub(super) async fn cancel(
         None => return Err(Error::not_found("import")),
         Some(Status::Cancelled) => {}
         Some(status) => {
-            let detail = "The import has ended already, so there is nothing left to cancel.";
+            let detail = "The import has already ended and cannot be cancelled.";
             return Err(Error::refused(&WRONG_STATE, detail).with("state", status.as_str()));
         }
     }
@@ -54,7 +54,7 @@ pub(super) async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> R
         let import = db::find(&mut transaction, tenant, id)
             .await?
             .ok_or_else(|| Error::not_found("import"))?;
-        let detail = "The import has not ended. Cancel it, or wait for its end.";
+        let detail = "The import has not ended. Cancel it, or wait until it ends.";
         return Err(Error::refused(&WRONG_STATE, detail).with("state", import.status.as_str()));
     }
     transaction.commit().await?;

@@ -131,14 +131,14 @@ impl Options {
         if delimiter.is_none() && self.delimiter.is_some() {
             faults.push(Fault::new(
                 "delimiter",
-                "This must be one of , ; | and tab.",
+                "This must be one of `,`, `;`, `|` and tab.",
             ));
         }
         let encoding = self.encoding.as_deref().and_then(encoding_named);
         if encoding.is_none() && self.encoding.is_some() {
             faults.push(Fault::new(
                 "encoding",
-                "This must be the name of an encoding, as in \"UTF-8\", \"UTF-16LE\" or \"windows-1252\".",
+                "This must be the name of an encoding, such as \"UTF-8\", \"UTF-16LE\" or \"windows-1252\".",
             ));
         }
         for (option, text, max) in [
@@ -203,8 +203,10 @@ impl Options {
         let mut faults = Vec::new();
         if format != Format::Csv {
             let present = of_tables.into_iter().filter(|(_, present)| *present);
-            faults
-                .extend(present.map(|(name, _)| Fault::new(name, "Only a table has this option.")));
+            faults.extend(
+                present
+                    .map(|(name, _)| Fault::new(name, "This option is only allowed for a table.")),
+            );
         }
         if format == Format::Json && self.encoding.is_some() {
             faults.push(Fault::new("encoding", "JSON is always UTF-8."));
@@ -225,7 +227,7 @@ fn refuse(error: ReadError<Error>) -> Error {
             | reading::Fault::WorkbookTooLarge { .. }),
         ) => Error::refused(&TOO_LARGE, format!("The file cannot be imported: {fault}.")),
         ReadError::Busy => {
-            let detail = "Too many workbooks are being read. Nothing was stored; send the file again in a moment.";
+            let detail = "Too many workbooks are being read. Nothing was stored. Send the file again in a moment.";
             Error::refused(&OVERLOADED, detail)
         }
         ReadError::Fault(fault) => Error::refused(
@@ -255,6 +257,6 @@ fn refuse(error: ReadError<Error>) -> Error {
 
 fn unclosed_quote(line: u32) -> String {
     format!(
-        "The quote that opens in line {line} is never closed. Nothing was imported; close it and send the file again."
+        "The quote opened in line {line} is never closed. Nothing was imported. Close the quote and send the file again."
     )
 }

@@ -43,7 +43,7 @@ pub(super) async fn preview(
 ) -> Result<Json<Sample>, Error> {
     let claim = upload::claim(&headers)?;
     if claim.format == Format::Json {
-        let detail = "JSON says itself what it is; only tables and lists have a preview.";
+        let detail = "A preview is supported for tables and lists, but not for JSON.";
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let whole = query.whole.unwrap_or(false);

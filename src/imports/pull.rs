@@ -22,11 +22,9 @@ use crate::outbound::UrlRules;
 const MAX_REDIRECTS: u32 = 5;
 
 const URL_RULES: UrlRules = UrlRules {
-    plain_allowed: false,
+    http_allowed: false,
     verbatim: false,
-    not_url: "This is not a URL, as https://files.example.com/codes.csv is one.",
-    not_https: "Only https is fetched.",
-    has_credentials: "A URL with a user or a password is not fetched.",
+    example: "https://files.example.com/codes.csv",
 };
 
 /// The longest body that names a file, in bytes.
@@ -86,7 +84,7 @@ struct Host {
 /// What is no host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a host is a name as in files.example.com, *.example.com for all names below it, or * for all hosts"
+    "a host must be a name such as files.example.com, *.example.com for all names below it, or * for all hosts"
 )]
 pub struct NotHost;
 
@@ -132,7 +130,12 @@ pub(super) async fn fetch(app: &App, source: &Source) -> Result<(File, Claim), E
     let limit = Duration::from_secs(app.config.pull_seconds.into());
     timeout(limit, receive(app, &source.url))
         .await
-        .map_err(|_| failed(format!("It took longer than {} seconds.", limit.as_secs())))?
+        .map_err(|_| {
+            failed(format!(
+                "The transfer took longer than {} seconds.",
+                limit.as_secs()
+            ))
+        })?
 }
 
 async fn receive(app: &App, url: &str) -> Result<(File, Claim), Error> {
@@ -141,14 +144,19 @@ async fn receive(app: &App, url: &str) -> Result<(File, Claim), Error> {
         return Err(Error::refused(
             &TOO_LARGE,
             format!(
-                "A file may have at most {} bytes.",
+                "A file can have at most {} bytes.",
                 app.config.import_max_bytes
             ),
         ));
     }
     let claim = claim(&response);
     let frames = response.bytes_stream().map(|frame| {
-        frame.map_err(|error| failed(format!("It broke off: {}.", Chain(&error.without_url()))))
+        frame.map_err(|error| {
+            failed(format!(
+                "The transfer was interrupted: {}.",
+                Chain(&error.without_url())
+            ))
+        })
     });
     let file = upload::receive_stream(frames, app.config.import_max_bytes).await?;
     Ok((file, claim))
@@ -184,7 +192,7 @@ async fn request(app: &App, url: &str) -> Result<Response, Error> {
             .map_err(|error| refused(format!("The file cannot be fetched: {error}.")))?;
         let response = timeout(upload::PATIENCE, client.get(url.clone()).send())
             .await
-            .map_err(|_| failed("Its server does not answer."))?
+            .map_err(|_| failed("The server does not respond."))?
             .map_err(|error| failed(format!("{}.", Chain(&error.without_url()))))?;
         match response.status() {
             StatusCode::OK => return Ok(response),
@@ -194,16 +202,18 @@ async fn request(app: &App, url: &str) -> Result<Response, Error> {
                     .get(header::LOCATION)
                     .and_then(|location| location.to_str().ok())
                     .and_then(|location| url.join(location).ok())
-                    .ok_or_else(|| failed("Its server redirects to nowhere."))?;
+                    .ok_or_else(|| {
+                        failed("The server sent a redirect without a valid location.")
+                    })?;
                 url = check(app, target.as_str())?;
             }
             status => {
-                return Err(failed(format!("Its server answers {status}.")));
+                return Err(failed(format!("The server responded with {status}.")));
             }
         }
     }
     Err(failed(format!(
-        "Its server redirects more than {MAX_REDIRECTS} times."
+        "The server redirected more than {MAX_REDIRECTS} times."
     )))
 }
 
@@ -214,10 +224,10 @@ fn check(app: &App, url: &str) -> Result<Url, Error> {
     let Hosts(hosts) = &app.config.pull_hosts;
     if !hosts.iter().any(|allowed| allowed.matches(host)) {
         let detail = if hosts.is_empty() {
-            "This service fetches no files. Its operator can allow hosts by COUPONRY_PULL_HOSTS."
+            "Fetching files is disabled. The operator can allow hosts with COUPONRY_PULL_HOSTS."
                 .to_owned()
         } else {
-            format!("The operator of this service does not allow to fetch from the host {host:?}.")
+            format!("The operator does not allow fetching from the host {host:?}.")
         };
         return Err(refused(detail));
     }

@@ -181,7 +181,7 @@ pub(super) async fn store(
         Ok(()) => {
             let (_, still) = db::reading(&mut transaction, tenant, set_no).await?;
             if still != ignore_case {
-                let detail = "`ignoreCase` of the set was changed while the file was read. Nothing was stored; send it again.";
+                let detail = "`ignoreCase` of the set was changed while the file was read. Nothing was stored. Send the file again.";
                 return Err(Error::refused(&UNAVAILABLE, detail));
             }
             db::create(&mut transaction, tenant, &new, &totals).await?;
@@ -282,7 +282,7 @@ fn read(
         if rows == how.max_rows {
             return Err(Error::refused(
                 &TOO_LARGE,
-                format!("A file may have at most {} rows.", how.max_rows),
+                format!("A file can have at most {} rows.", how.max_rows),
             ));
         }
         rows += 1;
@@ -313,5 +313,5 @@ fn read(
 fn send(chunks: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<(), Error> {
     chunks
         .blocking_send(chunk)
-        .map_err(|_| Error::Internal("the rows of an upload are not taken any more".to_owned()))
+        .map_err(|_| Error::Internal("the rows of an upload are no longer accepted".to_owned()))
 }

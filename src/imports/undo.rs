@@ -77,13 +77,13 @@ pub(super) async fn undo(
     }
     let numbers = row.withdrawn.zip(row.withdrawn_before).zip(row.kept);
     let Some(status) = row.status else {
-        let detail = "The import only judged its rows; it brought nothing that could be undone.";
+        let detail = "The import only validated its rows, so there is nothing to undo.";
         return Err(Error::refused(&WRONG_STATE, detail));
     };
     let status = status.as_str();
     let ((withdrawn, withdrawn_before), kept) = numbers.ok_or_else(|| {
         let detail =
-            format!("The import is `{status}`; only one that is `finished` can be undone.");
+            format!("The import is `{status}`. Only a `finished` import can be undone.");
         Error::refused(&WRONG_STATE, detail).with("state", status)
     })?;
     Ok(Json(Undo {

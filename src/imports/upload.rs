@@ -78,7 +78,7 @@ impl Uploads {
             })
         };
         timeout(TURN_LIMIT, turn).await.ok().flatten().ok_or_else(|| {
-            let detail = "Too many uploads are under way. Nothing was stored; send the file again in a moment.";
+            let detail = "Too many uploads are in progress. Nothing was stored. Send the file again in a moment.";
             Error::refused(&OVERLOADED, detail)
         })
     }
@@ -121,7 +121,7 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
         Some(b"gzip" | b"x-gzip") => Ok(true),
         Some(_) => Err(Error::refused(
             &UNSUPPORTED_MEDIA_TYPE,
-            "The only Content-Encoding that is taken here is gzip.",
+            "The only supported Content-Encoding is gzip.",
         )),
     }
 }
@@ -182,7 +182,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))?
+        .map_err(|error| Error::Internal(format!("an upload task failed: {error}")))?
         .map_err(|error| {
             Error::Internal(format!(
                 "the temporary file of an upload cannot be written: {error}"
@@ -197,19 +197,19 @@ fn drips(elapsed: Duration, received: u64) -> bool {
 fn too_large(limit: u64) -> Error {
     Error::refused(
         &TOO_LARGE,
-        format!("A body may have at most {limit} bytes here."),
+        format!("The body can have at most {limit} bytes."),
     )
 }
 
 pub(super) fn too_slow() -> Error {
     Error::refused(
         &REQUEST_TIMEOUT,
-        "No byte of the upload arrived for 30 seconds, or less than 1 KiB a second. Nothing was stored.",
+        "The upload stalled for 30 seconds or was slower than 1 KiB per second. Nothing was stored.",
     )
 }
 
 pub(super) fn broken_off() -> Error {
-    Error::malformed("The upload broke off. Nothing was stored.")
+    Error::malformed("The upload was interrupted. Nothing was stored.")
 }
 
 #[cfg(test)]

@@ -61,11 +61,11 @@ async fn work(database: Database, bell: Bell, shutdown: CancellationToken, waiti
             run(&database, job, &shutdown, &waiting).await;
         }
         let worked = matches!(&found, Ok(Some(_)));
-        log_failure(found, "no import can be claimed");
+        log_failure(found, "claiming an import failed");
         // A portion after each job, so that it is done also where there is always one.
         let cleaned = clean(&database).await;
         let worked = worked || matches!(&cleaned, Ok(true));
-        log_failure(cleaned, "what imports left cannot be cleaned up");
+        log_failure(cleaned, "cleaning up after imports failed");
         if !worked {
             wait(&bell, &shutdown).await;
         }
@@ -110,32 +110,32 @@ async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
 }
 
 async fn run(database: &Database, job: &Job, shutdown: &CancellationToken, waiting: &Waiting) {
-    tracing::info!(import = %job.import, from_chunk = job.next_chunk, chunks = job.chunks, "an import is being applied");
+    tracing::info!(import = %job.import, from_chunk = job.next_chunk, chunks = job.chunks, "applying an import");
     let pause = match apply(database, job, shutdown, waiting).await {
         Ok(Outcome::Finished) => {
-            tracing::info!(import = %job.import, "an import is finished");
+            tracing::info!(import = %job.import, "import finished");
             return;
         }
         Ok(Outcome::Left) => {
-            tracing::info!(import = %job.import, "an import was left: it is another worker's or was ended");
+            tracing::info!(import = %job.import, "import stopped: another worker has its lease, or it was ended");
             Duration::ZERO
         }
         Ok(Outcome::Yielded) => {
-            tracing::debug!(import = %job.import, "an import was left to serve another tenant");
+            tracing::debug!(import = %job.import, "import paused to serve another tenant");
             Duration::ZERO
         }
         Err(error) if is_unavailable(&error) => {
-            tracing::warn!(import = %job.import, error = %Chain(&error), "an import was interrupted and will be resumed");
+            tracing::warn!(import = %job.import, error = %Chain(&error), "import interrupted; it will be resumed");
             LOOK
         }
         Err(error) => {
-            tracing::error!(import = %job.import, error = %Chain(&error), "a try to apply an import failed");
+            tracing::error!(import = %job.import, error = %Chain(&error), "an attempt to apply an import failed");
             match jobs::fail(database.tasks(), job, TRIES, REST.as_secs_f64()).await {
-                Ok(true) => tracing::error!(import = %job.import, "an import failed for good"),
+                Ok(true) => tracing::error!(import = %job.import, "import failed permanently"),
                 Ok(false) => {}
                 failed => log_failure(
                     failed,
-                    "a failure could not be noted; the lease will run out",
+                    "the failure of an import could not be stored; its lease will expire",
                 ),
             }
             return;
@@ -143,6 +143,6 @@ async fn run(database: &Database, job: &Job, shutdown: &CancellationToken, waiti
     };
     // Without effect unless the job is still ours and not ended.
     if let Err(error) = jobs::give_up(database.system(), job, pause.as_secs_f64()).await {
-        tracing::warn!(error = %Chain(&error), "an import could not be given up; its lease will run out");
+        tracing::warn!(error = %Chain(&error), "the lease of an import could not be released; it will expire");
     }
 }

@@ -165,9 +165,9 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 
 fn log_failure(error: &sqlx::Error) {
     if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "events cannot be read");
+        tracing::warn!(error = %Chain(error), "reading events failed");
     } else {
-        tracing::error!(error = %Chain(error), "events cannot be read");
+        tracing::error!(error = %Chain(error), "reading events failed");
     }
 }
 

@@ -72,7 +72,7 @@ impl Scope {
 
     fn new(sets: &[db::ExportSet], query: &PeriodQuery, zone: Zone) -> Result<Self, Error> {
         if query.interval.is_some() {
-            let detail = "As text/csv each assignment is a row of its own: leave out `interval`.";
+            let detail = "The text/csv export has one row per assignment; remove `interval`.";
             return Err(Error::malformed(detail));
         }
         let (from, to) = query.ends(query.zone(zone)?)?;

@@ -250,7 +250,7 @@ async fn check_progress(
     let behind = db::behind(connection, tenant, &set_nos).await?;
     if behind > MOST_BEHIND {
         let detail = format!(
-            "{behind} entries of the ledgers are not rolled up yet, which goes on in the background. Ask again in a while."
+            "{behind} ledger entries are not aggregated yet. Aggregation continues in the background; try again later."
         );
         return Err(Error::refused(&STATISTICS_BEHIND, detail));
     }

@@ -51,7 +51,7 @@ impl PeriodQuery {
             Zone::parse(name).ok_or_else(|| {
                 Error::invalid(
                     "timezone",
-                    "This must be a time zone's name as in \"Europe/Madrid\".",
+                    "This must be the name of a time zone, such as \"Europe/Madrid\".",
                 )
             })
         })
@@ -76,7 +76,7 @@ impl PeriodQuery {
         if let (Some(from), Some(to)) = (from, to)
             && from >= to
         {
-            faults.push(Fault::new("to", "This must come after `from`."));
+            faults.push(Fault::new("to", "This must be after `from`."));
         }
         if faults.is_empty() {
             Ok((from, to))
@@ -97,12 +97,12 @@ impl PeriodQuery {
                 let day = zone.clock(to - TimeDelta::microseconds(1)).date();
                 zone.start_of(day.checked_sub_days(Days::new(DEFAULT_DAYS - 1))?)
             })
-            .ok_or_else(|| Error::invalid("to", "This is too early."))?;
+            .ok_or_else(|| Error::invalid("to", "This date is too early."))?;
         if from >= now {
-            return Err(Error::invalid("from", "This has not come yet."));
+            return Err(Error::invalid("from", "This is in the future."));
         }
 
-        let out_of_range = || Error::invalid("from", "This is too early.");
+        let out_of_range = || Error::invalid("from", "This date is too early.");
         let mut boundaries = vec![interval.begin(zone, from).ok_or_else(out_of_range)?];
         loop {
             let last = boundaries[boundaries.len() - 1];
@@ -112,7 +112,7 @@ impl PeriodQuery {
             }
             if boundaries.len() > MAX_POINTS {
                 let detail = format!(
-                    "A series has at most {MAX_POINTS} points. Ask for a shorter period, or for a longer `interval`."
+                    "A series can have at most {MAX_POINTS} points. Choose a shorter period or a longer `interval`."
                 );
                 return Err(Error::invalid("from", detail));
             }

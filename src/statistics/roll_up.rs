@@ -41,9 +41,9 @@ async fn work(database: Database, shutdown: CancellationToken) {
 
 fn tell(error: &sqlx::Error) {
     if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "statistics cannot be rolled up");
+        tracing::warn!(error = %Chain(error), "aggregating statistics failed");
     } else {
-        tracing::error!(error = %Chain(error), "statistics cannot be rolled up");
+        tracing::error!(error = %Chain(error), "aggregating statistics failed");
     }
 }
 

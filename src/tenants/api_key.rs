@@ -134,7 +134,7 @@ impl FieldValue for ScopeList {
             });
         let mut scopes = scopes.ok_or_else(|| {
             format!(
-                "This must be a list of scopes, of \"*\" and: {}.",
+                "This must be a list of scopes. The scopes are \"*\" and: {}.",
                 SCOPES.join(", ")
             )
         })?;

@@ -84,7 +84,7 @@ impl<S: Scope> FromRequestParts<App> for Caller<S> {
                 .get(header::AUTHORIZATION)
                 .and_then(|value| Presented::parse(value.to_str().ok()?))
                 .ok_or_else(|| {
-                    Error::refused(&UNAUTHORIZED, "Send a key as `Authorization: Bearer cpk_…` or `Authorization: apiKey <id>:<secret>`.")
+                    Error::refused(&UNAUTHORIZED, "Send an API key as `Authorization: Bearer cpk_…` or `Authorization: apiKey <id>:<secret>`.")
                 })?;
             (presented.id, verify(app, presented).await?, Origin::Api)
         };
@@ -110,7 +110,7 @@ pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<Kn
     let key = find(app, presented.id).await?;
     let key = key
         .filter(|key| presented.proves(&key.secret_hash))
-        .ok_or_else(|| Error::refused(&UNAUTHORIZED, "The key is not valid, or it was revoked."))?;
+        .ok_or_else(|| Error::refused(&UNAUTHORIZED, "The API key is not valid or was revoked."))?;
     admit(app, presented.id, &key).await?;
     Ok(key)
 }
@@ -118,7 +118,7 @@ pub(super) async fn verify(app: &App, presented: Presented<'_>) -> Result<Arc<Kn
 /// The key of this id, for whom it was proved before.
 pub(super) async fn find_proved(app: &App, id: Uuid) -> Result<Arc<KnownKey>, Error> {
     let key = find(app, id).await?.ok_or_else(|| {
-        let detail = "The key that was signed in with was revoked. Sign in with another one.";
+        let detail = "The API key of the session was revoked. Sign in with another key.";
         Error::refused(&UNAUTHORIZED, detail)
     })?;
     admit(app, id, &key).await?;
@@ -156,7 +156,7 @@ impl FromRequestParts<App> for Operator {
         let Some(token) = &app.config.operator_token else {
             return Err(Error::refused(
                 &UNKNOWN_PATH,
-                "`/admin` is off: COUPONRY_OPERATOR_TOKEN is not set.",
+                "`/admin` is disabled because COUPONRY_OPERATOR_TOKEN is not set.",
             ));
         };
         let presented = parts
@@ -178,7 +178,7 @@ impl FromRequestParts<App> for Operator {
         } else {
             Err(Error::refused(
                 &UNAUTHORIZED,
-                "That is not the operator token.",
+                "The operator token is not valid.",
             ))
         }
     }

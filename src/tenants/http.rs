@@ -159,8 +159,9 @@ async fn create_key(
     Json(new): Json<NewApiKey>,
 ) -> Created<IssuedApiKey> {
     if let Some(scope) = caller.scopes.lacking(&new.scopes) {
-        let detail =
-            format!("A key can grant only the scopes that it has; this one lacks `{scope}`.");
+        let detail = format!(
+            "A key can grant only the scopes that it has. This key does not have `{scope}`."
+        );
         return Err(Error::refused(&MISSING_SCOPE, detail).with("scope", scope));
     }
     let mut transaction = app.database.tenant(caller.tenant).await?;

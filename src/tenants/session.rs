@@ -89,7 +89,7 @@ impl FromRequestParts<App> for Session {
             .ok_or_else(|| Error::refused(&UNAUTHORIZED, "There is no session. Sign in first."))?;
         let shown = parts.headers.get(HEADER);
         if !parts.method.is_safe() && shown.is_none_or(|value| value != DASHBOARD) {
-            let detail = "With a session, what changes something must be sent with the header `X-Couponry-Session: dashboard`. Nothing was done.";
+            let detail = "With a session, requests other than GET and HEAD must have the header `X-Couponry-Session: dashboard`. Nothing was changed.";
             return Err(Error::refused(&CROSS_SITE_REQUEST, detail));
         }
         let token_hash = Sha256::digest(token).into();
@@ -173,14 +173,15 @@ async fn sign_in(
     let (key_id, key) = match proof {
         Proof::Key(key) => {
             let presented = Presented::parse_key(&key).ok_or_else(|| {
-                let detail = "This is no API key: one begins with `cpk_`. Copy it as a whole.";
+                let detail =
+                    "This is not an API key. A key begins with `cpk_`; copy the complete key.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
             (presented.id, verify(&app, presented).await?)
         }
         Proof::Link(token) => {
             let key_id = app.link.take(&token, Instant::now()).ok_or_else(|| {
-                let detail = "The link was used already, or it is older than 15 minutes. Each start of the service prints a new one; an API key signs in too.";
+                let detail = "The link was already used or is older than 15 minutes. Sign in with an API key, or restart the service to print a new link.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
             (key_id, find_proved(&app, key_id).await?)

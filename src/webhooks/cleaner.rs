@@ -45,5 +45,5 @@ async fn clean(database: &Database, kept: &Kept, shutdown: &CancellationToken) -
 }
 
 fn tell(error: &sqlx::Error) {
-    tracing::warn!(error = %Chain(error), "old deliveries of webhooks cannot be deleted");
+    tracing::warn!(error = %Chain(error), "deleting old webhook deliveries failed");
 }

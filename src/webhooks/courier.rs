@@ -22,11 +22,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 const MAX_ERROR: usize = 300;
 
 const URL_RULES: UrlRules = UrlRules {
-    plain_allowed: false,
+    http_allowed: false,
     verbatim: true,
-    not_url: "This is not a URL, as https://hooks.example.com/couponry is one.",
-    not_https: "Messages are sent by https only.",
-    has_credentials: "A URL must not have a user or a password.",
+    example: "https://hooks.example.com/couponry",
 };
 
 /// Takes messages to endpoints. Cloning is cheap.
@@ -70,7 +68,7 @@ impl Attempt {
             started_at: Utc::now(),
             millis: 0,
             status: None,
-            error: Some("what it tells of is not there any more".to_owned()),
+            error: Some("the subject of the event no longer exists".to_owned()),
         }
     }
 
@@ -91,13 +89,13 @@ impl Courier {
     /// Whether messages may go to a URL, as far as it can be told by its looks. The error says why not.
     pub(super) fn check(&self, text: &str) -> Result<Url, String> {
         let rules = UrlRules {
-            plain_allowed: self.private_allowed,
+            http_allowed: self.private_allowed,
             ..URL_RULES
         };
         let url = rules.check(text)?;
         match self.outbound.client(&url) {
             Ok(_) => Ok(url),
-            Err(error) => Err(format!("Nothing can be sent there: {error}.")),
+            Err(error) => Err(format!("This URL is not allowed: {error}.")),
         }
     }
 
@@ -114,7 +112,7 @@ impl Courier {
             Ok(Err(error)) => (None, Some(error)),
             Err(_) => (
                 None,
-                Some(format!("no answer within {} seconds", LIMIT.as_secs())),
+                Some(format!("no response within {} seconds", LIMIT.as_secs())),
             ),
         };
         Attempt {

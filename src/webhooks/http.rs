@@ -152,9 +152,7 @@ async fn list_deliveries(
         .key()
         .is_some_and(|spot| !is_storable(spot.occurred_at))
     {
-        return Err(Error::malformed(
-            "`cursor` is not one that this list gave out.",
-        ));
+        return Err(Error::malformed("`cursor` was not returned by this list."));
     }
     let filter = filter(
         query.state,

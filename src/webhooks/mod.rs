@@ -120,7 +120,7 @@ impl FieldValue for EventTypes {
             .and_then(|kinds| kinds.iter().map(known).collect());
         let mut kinds = kinds.ok_or_else(|| {
             format!(
-                "This must be a list of types of events, of: {}.",
+                "This must be a list of event types. The event types are: {}.",
                 EVENT_TYPES.join(", ")
             )
         })?;
@@ -230,7 +230,9 @@ async fn create(app: &App, tenant: TenantId, new: NewWebhook) -> Result<IssuedWe
     if db::count(&mut transaction, tenant).await? >= MAX_WEBHOOKS {
         return Err(Error::refused(
             &TOO_MANY_WEBHOOKS,
-            format!("A tenant may have {MAX_WEBHOOKS} webhooks. Delete or change one of them."),
+            format!(
+                "The tenant already has the maximum of {MAX_WEBHOOKS} webhooks. Delete or change one of them."
+            ),
         ));
     }
     db::create(&mut transaction, tenant, id, &new.0, &secret).await?;
@@ -318,9 +320,8 @@ async fn replay_all(
     let limit = MAX_REPLAYED + 1;
     let count = deliveries::count(&mut transaction, tenant, webhook_no, filter, limit).await?;
     if count > MAX_REPLAYED {
-        let detail = format!(
-            "There are more than {MAX_REPLAYED} deliveries in this period. Choose a shorter one."
-        );
+        let detail =
+            format!("The period has more than {MAX_REPLAYED} deliveries. Choose a shorter one.");
         return Err(Error::invalid("to", detail));
     }
     let replayed = deliveries::replay_all(&mut transaction, tenant, webhook_no, filter).await?;

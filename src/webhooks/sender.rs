@@ -116,7 +116,7 @@ impl Sender {
         queue::claim(self.database.system(), &full, only_sound, lease)
             .await
             .unwrap_or_else(|error| {
-                tell(&error, "no webhook can be claimed");
+                tell(&error, "claiming a webhook failed");
                 None
             })
     }
@@ -127,7 +127,7 @@ impl Sender {
         let (endpoint, due) = match self.find(&turn).await {
             Ok(found) => found,
             Err(error) => {
-                tell(&error, "the deliveries of a webhook cannot be read");
+                tell(&error, "reading the deliveries of a webhook failed");
                 return;
             }
         };
@@ -207,7 +207,7 @@ impl Sender {
         loop {
             match self.try_note(turn, results, succeeded).await {
                 Ok(()) => return,
-                Err(error) => tell(&error, "what came of deliveries cannot be noted"),
+                Err(error) => tell(&error, "storing the results of deliveries failed"),
             }
             if Instant::now() + NOTE_PAUSE >= until || self.shutdown.is_cancelled() {
                 return;
@@ -229,10 +229,10 @@ impl Sender {
             End::GivenUp => tracing::warn!(
                 tenant = %turn.tenant,
                 webhook = turn.webhook_no,
-                "a webhook has failed for too long and was disabled"
+                "a webhook without a success for five days was disabled"
             ),
             End::Lost => tracing::warn!(
-                "a webhook was served for too long; its deliveries are another sender's"
+                "the lease of a webhook expired; another sender takes over its deliveries"
             ),
         }
         Ok(())

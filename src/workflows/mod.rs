@@ -108,7 +108,7 @@ impl FromFields for NewWorkflow {
         let values = values.filter(|values| {
             let fits = values.len() <= MAX_SETS;
             if !fits {
-                let detail = format!("A workflow names at most {MAX_SETS} coupon sets.");
+                let detail = format!("A workflow can name at most {MAX_SETS} coupon sets.");
                 fields.fault("couponSetIds", detail);
             }
             fits
@@ -162,7 +162,7 @@ async fn find_sets(
             Some(set_no) => set_nos.push(*set_no),
             None => faults.push(Fault::new(
                 format!("/couponSetIds/{index}"),
-                "There is no such coupon set.",
+                "The coupon set does not exist.",
             )),
         }
     }

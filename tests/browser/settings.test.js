@@ -135,7 +135,7 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   await dialog.getByLabel("Address").fill("http://couponry.invalid");
   await dialog.getByLabel("A set runs low").check();
   await dialog.getByRole("button", { name: "Create" }).click();
-  await dialog.getByText("Messages are sent by https only.").waitFor();
+  await dialog.getByText("Only https URLs are supported.").waitFor();
   await noViolations("a webhook with a faulty address");
   await dialog.getByLabel("Address").fill(NOWHERE);
   await dialog.getByLabel("Description").fill("Our CRM");

@@ -40,7 +40,7 @@ browserTest("a tab that slept while another key signed in begins anew when it is
 });
 
 browserTest("who is refused at the start is told why, and can sign in with another key", {}, async ({ page, shop, open, noViolations }) => {
-  const told = { status: 403, json: { code: "tenant-suspended", status: 403, title: "The tenant is suspended", requestId: "r-1" } };
+  const told = { status: 403, json: { code: "tenant-suspended", status: 403, title: "Tenant suspended", requestId: "r-1" } };
   await page.route("**/v1/session", (route) => (route.request().method() === "GET" ? route.fulfill(told) : route.continue()));
   await open("#/coupon-sets");
   await page.getByRole("alert").getByText("The account is suspended").waitFor();

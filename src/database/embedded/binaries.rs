@@ -121,7 +121,7 @@ impl Programs {
         let tied = succeeds(Command::new("setpriv").args(["--pdeathsig", "INT", "true"]));
         if !tied {
             tracing::warn!(
-                "without util-linux's setpriv, PostgreSQL stays if this process is killed"
+                "setpriv (util-linux) not found: PostgreSQL keeps running if this process is killed"
             );
         }
         let mut programs = Self {

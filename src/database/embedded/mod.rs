@@ -49,15 +49,15 @@ pub struct Options {
 pub enum Error {
     /// The system has no PostgreSQL.
     #[error(
-        "no PostgreSQL found: `apt-get install postgresql` (macOS: `brew install postgresql@17`), or set DATABASE_URL to one that runs"
+        "no PostgreSQL found: install it with `apt-get install postgresql` (macOS: `brew install postgresql@17`), or set DATABASE_URL to a running server"
     )]
     NoBinaries,
     /// The folder named for the programs does not hold them.
-    #[error("{} does not hold PostgreSQL's programs `postgres` and `initdb`", .0.display())]
+    #[error("{} does not contain the PostgreSQL programs `postgres` and `initdb`", .0.display())]
     NotBinaries(PathBuf),
     /// Root found nobody to run PostgreSQL as.
     #[error(
-        "PostgreSQL does not run as root, and no other user can work in {}: run this as another user, or set DATABASE_URL",
+        "PostgreSQL does not run as root, and no other user can access {}: run couponry as another user, or set DATABASE_URL",
         .0.display()
     )]
     NoAccount(PathBuf),
@@ -65,7 +65,7 @@ pub enum Error {
     #[error("{} is in use by another running PostgreSQL", .0.display())]
     InUse(PathBuf),
     /// The folder for the sockets belongs to someone else.
-    #[error("{} belongs to someone else and cannot hold the sockets of PostgreSQL", .0.display())]
+    #[error("{} belongs to another user and cannot be used for PostgreSQL's sockets", .0.display())]
     SocketDir(PathBuf),
     /// A file or folder could not be used.
     #[error("cannot {action} {}", .path.display())]
@@ -81,7 +81,7 @@ pub enum Error {
     #[error("initdb failed: {0}")]
     Initdb(String),
     /// The server ended before it was ready; holds the end of its log.
-    #[error("PostgreSQL ended at its start: {0}")]
+    #[error("PostgreSQL did not start: {0}")]
     Ended(String),
 }
 

@@ -100,7 +100,7 @@ impl Server {
                 shut_down(running);
                 child = None;
             } else if let Some(how) = ended(running) {
-                tracing::warn!("PostgreSQL ended unexpectedly ({how}), it is started again");
+                tracing::warn!("PostgreSQL ended unexpectedly ({how}); restarting it");
                 child = self.revive(orders);
                 if let Some(running) = &child {
                     pid.store(running.id(), Ordering::Relaxed);
@@ -118,11 +118,13 @@ impl Server {
             match self.bring_up(orders) {
                 Ok(None) => return None,
                 Ok(child) => {
-                    tracing::warn!("PostgreSQL runs again");
+                    tracing::warn!("PostgreSQL is running again");
                     return child;
                 }
                 Err(error) => {
-                    tracing::error!("PostgreSQL does not start, again in {pause:?}: {error}");
+                    tracing::error!(
+                        "PostgreSQL does not start, next attempt in {pause:?}: {error}"
+                    );
                 }
             }
             if ordered_to_stop(orders, pause) {

@@ -46,7 +46,7 @@ impl Delimiter {
 
 /// A delimiter that is none of `,` `;` tab and `|`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a delimiter is one of , ; | and tab (as the character, as \\t or as the word)")]
+#[error("a delimiter must be one of , ; | and tab (as the character, as \\t or as the word)")]
 pub(crate) struct UnknownDelimiter;
 
 impl FromStr for Delimiter {

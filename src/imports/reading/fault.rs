@@ -5,12 +5,12 @@ use std::{fmt, io};
 /// A delivery that cannot be read. It is the cause of an `io::Error` where it shows below the readers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("there are no codes in it: it is empty")]
+    #[error("the file is empty")]
     Empty,
-    #[error("there are no codes in it: it has a header and no rows")]
+    #[error("the file has a header but no rows")]
     OnlyHeader,
     #[error(
-        "there is no column {wanted:?}; the first row has {}",
+        "the column {wanted:?} does not exist; the first row has {}",
         Columns(columns)
     )]
     NoSuchColumn {
@@ -18,75 +18,78 @@ pub(crate) enum Fault {
         columns: Vec<String>,
     },
     #[error(
-        "which column holds the codes? pass codeColumn as a name or as a number from 1; \
+        "the column with the codes is not known; pass codeColumn as a name or as a number from 1; \
          the first row has {}",
         Columns(columns)
     )]
     CodeColumnNeeded { columns: Vec<String> },
     #[error(
-        "{wanted:?} is the name of a column, but header=false says that the file has no names; \
+        "{wanted:?} is the name of a column, but header=false states that the file has no names; \
          pass the column as a number from 1"
     )]
     NameWithoutHeader { wanted: String },
     #[error("codeColumn and expiresAtColumn are the same column")]
     OneColumnForBoth,
     #[error(
-        "its beginning cannot be read in its encoding; save it as UTF-8, in Excel \"CSV UTF-8\", or pass encoding"
+        "the beginning of the file cannot be read in its encoding; save it as UTF-8 (in Excel \"CSV UTF-8\"), or pass encoding"
     )]
     UnreadableEncoding,
     #[error(
-        "{column:?} has more than one use; name it once in attributeColumns, and not the codes or their expiry"
+        "{column:?} is used more than once; name it only once in attributeColumns, without the columns of the codes and their expiry"
     )]
     AttributeTwice { column: String },
-    #[error("{columns} columns are too many for attributeColumns, which takes at most 50")]
+    #[error("attributeColumns has {columns} columns, but at most 50 are allowed")]
     TooManyAttributes { columns: usize },
-    #[error("it is no text, no workbook and not packed with gzip or zip")]
+    #[error("the file is neither text nor a workbook, and is not compressed with gzip or zip")]
     NotText,
     #[error(
-        "it is {name}; send a CSV file or a workbook (XLSX), packed with gzip or zip if you like"
+        "the file is {name}; send a CSV file or a workbook (XLSX), optionally compressed with gzip or zip"
     )]
     OtherFormat { name: &'static str },
     #[error(
-        "it is a workbook of an old Excel (XLS) or one with a password; save it as XLSX without a password, or as CSV"
+        "the file is a workbook in the old Excel format (XLS) or has a password; save it as XLSX without a password, or as CSV"
     )]
     OldWorkbook,
-    #[error("Content-Encoding says gzip, but it is not packed with gzip")]
+    #[error("Content-Encoding is gzip, but the body is not compressed with gzip")]
     NotGzip,
-    #[error("it is packed into one another too often; unpack it first")]
+    #[error("the file is compressed too many times; unpack it first")]
     PackedTooOften,
-    #[error("the gzip data end too soon; the file was cut off, so send it again")]
+    #[error("the gzip data end too early; the file is incomplete, so send it again")]
     CutShort,
     #[error("the {what} is damaged")]
     Damaged { what: &'static str },
     #[error(
-        "the zip archive has no directory at its end; it is damaged or was cut off, so send it whole"
+        "the zip archive has no directory at its end; it is damaged or incomplete, so send the complete file"
     )]
     NoDirectory,
-    #[error("the zip archive holds far too many files")]
+    #[error("the zip archive contains too many files")]
     TooManyFiles,
-    #[error("the zip archive holds no file")]
+    #[error("the zip archive contains no file")]
     EmptyArchive,
     #[error(
-        "the zip archive holds {} files and only one can be imported; send one of {}",
+        "the zip archive contains {} files, but only one can be imported; send one of {}",
         files.len(),
         Columns(files)
     )]
     SeveralFiles { files: Vec<String> },
-    #[error("{name:?} in the zip archive is encrypted; pack it without a password")]
+    #[error("{name:?} in the zip archive is encrypted; compress it without a password")]
     Encrypted { name: String },
     #[error(
-        "{name:?} in the zip archive is packed in an unusual way; pack it with the usual method (deflate)"
+        "{name:?} in the zip archive is compressed with an unsupported method; use the usual method (deflate)"
     )]
     UnknownMethod { name: String },
     #[error("the workbook has no sheet with rows")]
     NoSheet,
-    #[error("there is no sheet {wanted:?}; the workbook has {}", Columns(sheets))]
+    #[error(
+        "the sheet {wanted:?} does not exist; the workbook has {}",
+        Columns(sheets)
+    )]
     NoSuchSheet { wanted: String, sheets: Vec<String> },
-    #[error("it is no workbook, so it has no sheet {wanted:?}")]
+    #[error("the file is not a workbook, so it has no sheet {wanted:?}")]
     NotAWorkbook { wanted: String },
-    #[error("what is packed in it has more than {limit} bytes")]
+    #[error("the unpacked file has more than {limit} bytes")]
     UnpackedTooLarge { limit: u64 },
-    #[error("a workbook may have at most {limit} bytes; save it as CSV")]
+    #[error("a workbook can have at most {limit} bytes; save it as CSV")]
     WorkbookTooLarge { limit: u64 },
 }
 

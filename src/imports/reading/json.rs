@@ -248,7 +248,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
                 fields.next_value_seed(self.at(place))?;
             } else {
                 let pointer = self.body.pointer() + &pointer_to(&name);
-                let detail = place.map_or("is not a field of a code", |_| "is given twice");
+                let detail = place.map_or("is not a field of a code", |_| "occurs more than once");
                 self.body.fault(pointer, detail);
                 fields.next_value::<IgnoredAny>()?;
             }
@@ -266,13 +266,13 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
         while let Some(name) = fields.next_key::<String>()? {
             name.clone_into(&mut self.body.element.name);
             let detail = if given.contains(&name) {
-                Some("is given twice")
+                Some("occurs more than once")
             } else if given.len() == attributes::MOST {
-                Some("is more than the 50 attributes that a code may have")
+                Some("exceeds the maximum of 50 attributes per code")
             } else {
                 check_text(&name, 255)
                     .is_err()
-                    .then_some("has no name of 1 to 255 characters")
+                    .then_some("must have a name of 1 to 255 characters")
             };
             if let Some(detail) = detail {
                 let pointer = self.body.attribute_pointer();
@@ -294,7 +294,8 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
             return false;
         }
         if self.body.given {
-            self.body.fault("/codes".to_owned(), "is given twice");
+            self.body
+                .fault("/codes".to_owned(), "occurs more than once");
             return false;
         }
         self.body.given = true;
@@ -409,7 +410,7 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
 /// More than the parser is to hold.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 enum Excess {
-    #[error("holds a string of more than 1 MiB")]
+    #[error("contains a string of more than 1 MiB")]
     String,
     #[error("is nested too deeply")]
     Nesting,

@@ -160,7 +160,7 @@ pub(crate) enum ReadError<E> {
     Fault(Fault),
     #[error("too many workbooks are being read")]
     Busy,
-    #[error("the quote that opens on line {line} is never closed")]
+    #[error("the quote opened in line {line} is never closed")]
     UnclosedQuote { line: u32 },
     #[error("{message} at line {line}, column {column}")]
     Syntax {
@@ -168,9 +168,9 @@ pub(crate) enum ReadError<E> {
         column: usize,
         message: String,
     },
-    #[error("the body has {} wrong fields", .0.len())]
+    #[error("the body has {} fields that are not valid", .0.len())]
     Fields(Vec<FieldFault>),
-    #[error("the delivery could not be read")]
+    #[error("the file could not be read")]
     Io(io::Error),
     #[error("the row could not be stored")]
     Sink(E),

@@ -218,7 +218,7 @@ fn sample_table(
     if let Some(line) = extent.unclosed {
         let mut warning = Warning::new(
             "unclosedQuote",
-            "A quote opens here and is not closed in this part; if it never is, the import fails.",
+            "A quote opens here and is not closed in this part. If it is never closed, the import fails.",
         );
         warning.lines.push(line);
         warnings.push(warning);
@@ -379,7 +379,7 @@ impl Seen {
         if self.chosen.is_none() {
             warnings.push(Warning::new(
                 "codeColumnNeeded",
-                "An import would ask which column holds the codes; pass codeColumn and header.",
+                "An import would require codeColumn; pass codeColumn and header.",
             ));
         }
         if options.code_column.is_none()
@@ -392,7 +392,7 @@ impl Seen {
             warnings.push(Warning::new(
                 "ambiguousCodeColumn",
                 format!(
-                    "Column {other} may hold the codes as well as column {column}; pass codeColumn."
+                    "Column {other} may contain the codes as well as column {column}; pass codeColumn."
                 ),
             ));
         }

@@ -94,7 +94,7 @@ async fn a_file_is_imported_and_its_rejected_rows_are_saved() {
     let (success, told, complaint) = terminal.import(&arguments, "").await;
     assert!(success, "{complaint}");
     assert!(
-        told.contains("is finished: of 3 rows 2 imported, 1 rejected (1 duplicates)."),
+        told.contains("is finished: 3 rows, 2 imported, 1 rejected (1 duplicates)."),
         "{told}"
     );
     let report = std::fs::read_to_string(report).unwrap();
@@ -107,7 +107,7 @@ async fn the_standard_input_is_a_file_named_by_a_dash() {
     let terminal = Terminal::open().await;
     let (success, told, complaint) = terminal.import(&["-"], "code\nA\nB\n").await;
     assert!(success, "{complaint}");
-    assert!(told.contains("of 2 rows 2 imported"), "{told}");
+    assert!(told.contains("2 rows, 2 imported"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +134,7 @@ async fn what_is_refused_is_told_with_a_failing_exit_code() {
     let (success, _, complaint) = terminal.run(&nowhere, &terminal.shop.key, "").await;
     assert!(!success);
     assert!(
-        complaint.contains("There is no such coupon set."),
+        complaint.contains("The coupon set does not exist."),
         "{complaint}"
     );
 
@@ -147,7 +147,7 @@ async fn what_is_refused_is_told_with_a_failing_exit_code() {
     let unreachable = [&of_set[..], &["--url", "http://127.0.0.1:1"]].concat();
     let (success, _, complaint) = terminal.run(&unreachable, &terminal.shop.key, "").await;
     assert!(!success);
-    assert!(complaint.contains("cannot be reached"), "{complaint}");
+    assert!(complaint.contains("is not reachable"), "{complaint}");
     let imports = terminal.shop.client.get("/v1/imports").await.expect(200);
     // The one with the open quote failed after it was stored.
     assert_eq!(imports.results().len(), 1);

@@ -213,8 +213,11 @@ async fn only_a_file_that_has_columns_takes_the_option_and_it_must_be_another_co
         assert_eq!(answer.faults(), ["expiresAtColumn"]);
     }
     for (query, detail) in [
-        ("?expiresAtColumn=until", "no column \"until\""),
-        ("?expiresAtColumn=3", "no column \"3\""),
+        (
+            "?expiresAtColumn=until",
+            "the column \"until\" does not exist",
+        ),
+        ("?expiresAtColumn=3", "the column \"3\" does not exist"),
         (
             "?expiresAtColumn=code",
             "codeColumn and expiresAtColumn are the same column",

@@ -131,7 +131,7 @@ async fn the_encoding_of_the_content_is_gzip_or_none() {
     let plain = send("gzip", b"C".to_vec()).await;
     assert_eq!(plain.refusal(), "422 unreadable-file");
     assert!(
-        plain.str("detail").contains("Content-Encoding says gzip"),
+        plain.str("detail").contains("Content-Encoding is gzip"),
         "{}",
         plain.text
     );
@@ -207,29 +207,29 @@ async fn what_cannot_be_unpacked_is_refused_and_nothing_of_it_is_stored() {
     let mut cut = gzip(many.concat().as_bytes());
     cut.truncate(cut.len() - 9);
     for (body, query, detail) in [
-        (cut, "?header=false&encoding=utf-8", "end too soon"),
+        (cut, "?header=false&encoding=utf-8", "end too early"),
         (
             zip(&[("a.csv", b"A"), ("b.csv", b"B")]),
             "",
-            "holds 2 files and only one can be imported; send one of \"a.csv\", \"b.csv\"",
+            "contains 2 files, but only one can be imported; send one of \"a.csv\", \"b.csv\"",
         ),
-        (zip(&[]), "", "holds no file"),
+        (zip(&[]), "", "contains no file"),
         (
             workbook(&[("A", 1)], &[]),
             "?sheet=Winter",
-            "no sheet \"Winter\"; the workbook has \"Spring\", \"Summer\"",
+            "the sheet \"Winter\" does not exist; the workbook has \"Spring\", \"Summer\"",
         ),
-        (b"A\n".to_vec(), "?sheet=Winter", "it is no workbook"),
+        (b"A\n".to_vec(), "?sheet=Winter", "is not a workbook"),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(),
             "",
             "save it as XLSX",
         ),
-        (b"%PDF-1.7".to_vec(), "", "it is a PDF"),
+        (b"%PDF-1.7".to_vec(), "", "the file is a PDF"),
         (
             b"code,a,a\nA,1,2\n".to_vec(),
             "?attributeColumns=a,2",
-            "more than one use",
+            "used more than once",
         ),
     ] {
         let answer = set.upload(BYTES, query, body).await;

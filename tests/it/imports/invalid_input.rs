@@ -95,28 +95,28 @@ async fn a_fault_that_shows_before_the_first_row_is_422_and_stores_nothing() {
             .collect::<Vec<u8>>()
     };
     let files: &[(&str, &str, Vec<u8>, &str)] = &[
-        (CSV, "", b"".to_vec(), "it is empty"),
-        (CSV, "", "\u{feff}\n \r\n".into(), "it is empty"),
-        (LIST, "", b" ,;\n".to_vec(), "it is empty"),
-        (JSON, "", br#"{"codes": []}"#.to_vec(), "it is empty"),
-        (CSV, "", b"code\n\n".to_vec(), "it has a header and no rows"),
+        (CSV, "", b"".to_vec(), "the file is empty"),
+        (CSV, "", "\u{feff}\n \r\n".into(), "the file is empty"),
+        (LIST, "", b" ,;\n".to_vec(), "the file is empty"),
+        (JSON, "", br#"{"codes": []}"#.to_vec(), "the file is empty"),
+        (CSV, "", b"code\n\n".to_vec(), "a header but no rows"),
         (
             CSV,
             "?codeColumn=gift",
             b"code;name\nA;ann\n".to_vec(),
-            r#"no column "gift"; the first row has "code", "name""#,
+            r#"the column "gift" does not exist; the first row has "code", "name""#,
         ),
         (
             CSV,
             "?codeColumn=3",
             b"code;name\nA;ann\n".to_vec(),
-            "no column \"3\"",
+            "the column \"3\" does not exist",
         ),
         (
             CSV,
             "?codeColumn=0",
             b"code\nA\n".to_vec(),
-            "no column \"0\"",
+            "the column \"0\" does not exist",
         ),
         (
             CSV,
@@ -128,7 +128,7 @@ async fn a_fault_that_shows_before_the_first_row_is_422_and_stores_nothing() {
             CSV,
             "",
             b"x;y\n1;2\n".to_vec(),
-            "which column holds the codes?",
+            "the column with the codes is not known",
         ),
         (
             JSON,

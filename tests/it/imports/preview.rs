@@ -124,7 +124,7 @@ async fn packed_parts_workbooks_and_lists_have_previews() {
         let answer = preview(&shop.client, BYTES, "", cut.to_vec()).await;
         assert_eq!(answer.refusal(), "422 unreadable-file");
         assert!(
-            answer.str("detail").contains("send it whole"),
+            answer.str("detail").contains("send the complete file"),
             "{}",
             answer.text
         );

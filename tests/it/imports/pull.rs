@@ -188,7 +188,7 @@ async fn what_goes_wrong_on_the_way_is_told_and_stores_nothing() {
     let (_wary, wary) = start(&options).await;
     let cases = [
         (&set, "/nothing", "404"),
-        (&set, "/cut", "broke off"),
+        (&set, "/cut", "interrupted"),
         (&wary, "/codes.csv", "certificate"),
     ];
     for (set, path, what) in cases {

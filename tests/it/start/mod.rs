@@ -47,7 +47,7 @@ fn a_first_start_shows_a_key_once_and_a_second_one_finds_the_data() {
     let postgres = ready_pid(&dir.join("pg")).expect("its PostgreSQL runs");
     let key = service.demo_key();
     let url = format!("http://{}", service.address);
-    assert!(service.greeted("Couponry is at ").contains(&url));
+    assert!(service.greeted("Couponry is listening on ").contains(&url));
     let export = service.greeted("export ");
     assert_eq!(
         export,
@@ -60,7 +60,7 @@ fn a_first_start_shows_a_key_once_and_a_second_one_finds_the_data() {
     let answer = String::from_utf8(next.expect("sh runs").stdout).expect("text");
     assert!(answer.starts_with(r#"{"results":[],"#), "{answer}");
 
-    let token = service.greeted("Operator token of this run: ");
+    let token = service.greeted("Operator token, valid until the next start: ");
     let token = token.rsplit(' ').next().expect("a word");
     service.client(token).get("/admin/v1/tenants").expect(200);
     let set = json!({"name": "Birthday", "type": "multiple"});
@@ -72,7 +72,7 @@ fn a_first_start_shows_a_key_once_and_a_second_one_finds_the_data() {
 
     let service = Service::start(folder.path(), &mut command);
     let greeting = service.greeting();
-    assert!(!greeting.contains("shown this once"), "{greeting}");
+    assert!(!greeting.contains("shown only once"), "{greeting}");
     assert!(
         greeting.ends_with("$COUPONRY_URL/v1/coupon-sets\n\n"),
         "{greeting}"
@@ -203,7 +203,7 @@ fn a_folder_without_programs_of_postgresql_is_named_in_one_line() {
     let mut command = couponry(&dir);
     command.env("COUPONRY_PG_BIN_DIR", folder.path());
     let line = complaint(command);
-    let expected = format!("{} does not hold", folder.path().display());
+    let expected = format!("{} does not contain", folder.path().display());
     assert!(line.contains(&expected), "{line}");
     assert!(!dir.exists());
 }
@@ -286,7 +286,10 @@ async fn the_health_check_tells_by_its_exit_code() {
     assert!(check(&everywhere).status().expect("it runs").success());
     assert!(service.stop(Signal::TERM).success());
     let line = complaint(check(&address));
-    assert!(line.contains("no health check"), "{line}");
+    assert!(
+        line.contains("does not respond to the health check"),
+        "{line}"
+    );
 }
 
 #[tokio::test]

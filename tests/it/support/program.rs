@@ -242,7 +242,7 @@ impl Service {
     /// The key of the demo tenant, of a first start.
     #[track_caller]
     pub fn demo_key(&self) -> String {
-        let line = self.greeted("API key of the demo tenant, shown this once: ");
+        let line = self.greeted("API key of the demo tenant, shown only once: ");
         line.rsplit(' ').next().expect("a word").to_owned()
     }
 

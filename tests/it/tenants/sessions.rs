@@ -454,7 +454,7 @@ fn the_link_of_each_start_signs_in_once_unless_its_key_was_revoked() {
     let folder = folder_with_cluster();
     let start = || Service::start(folder.path(), &mut couponry(folder.path()));
     let link = |service: &Service| {
-        let line = service.greeted("Dashboard, this link signs in once: ");
+        let line = service.greeted("Dashboard sign-in link, valid once: ");
         let url = line.rsplit(' ').next().unwrap().to_owned();
         let page = format!("http://{}/dashboard/#/sign-in/", service.address);
         let token = url.strip_prefix(&page).expect("the page of the sign-in");

@@ -195,7 +195,7 @@ async fn what_is_not_there_to_be_told_is_no_failure_of_the_endpoint() {
         app.database.execute(&lost).await;
         let delivery = attempted(&webhook, 1).await;
         let error = delivery["attempts"][0]["error"].as_str().unwrap();
-        assert!(error.contains("not there"), "{error}");
+        assert!(error.contains("no longer exists"), "{error}");
         let read = webhook.read().await;
         assert_eq!(read["state"], "enabled");
         assert_eq!(read["failingSince"].is_null(), failing_since == "null");

@@ -156,7 +156,7 @@ async fn ids_are_any_text_that_requests_for_codes_may_bring() {
         }
     }
     let answer = shop.read_workflow("%20").await;
-    let detail = "The path is wrong: Invalid URL: This must not be empty.";
+    let detail = "The path is not valid: Invalid URL: This must not be empty.";
     assert_eq!(answer.str("detail"), detail);
 }
 

@@ -161,7 +161,7 @@ fn all_wrong_fields_are_told_at_once() {
             ),
             fault("/codes/4/c", "is not a field of a code"),
             fault("/codes/4/code", "is missing"),
-            fault("/codes", "is given twice"),
+            fault("/codes", "occurs more than once"),
         ]
     );
     assert_eq!(
@@ -175,8 +175,8 @@ fn all_wrong_fields_are_told_at_once() {
             fault("/codes/1/code", "is missing"),
             fault("/codes/2/code", "must be a string"),
             fault("/codes/2/expiresAt", "must be a string or null"),
-            fault("/codes/3/code", "is given twice"),
-            fault("/codes/3/expiresAt", "is given twice"),
+            fault("/codes/3/code", "occurs more than once"),
+            fault("/codes/3/expiresAt", "occurs more than once"),
             fault("/codes/3/x~1y", "is not a field of a code"),
         ]
     );
@@ -210,7 +210,7 @@ fn a_string_of_more_than_1_mib_is_a_fault_at_its_place() {
     match read(&body) {
         Err(ReadError::Fields(faults)) => {
             assert_eq!(faults[0].pointer, "/codes/1");
-            assert_eq!(faults[0].detail, "holds a string of more than 1 MiB");
+            assert_eq!(faults[0].detail, "contains a string of more than 1 MiB");
         }
         other => panic!("{other:?}"),
     }

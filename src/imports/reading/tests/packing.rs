@@ -81,7 +81,7 @@ fn of_a_zip_the_one_file_counts() {
     let several = fault_of(&zip(&[("a.csv", FILE), ("b/c.csv", FILE)]));
     assert_eq!(
         several.to_string(),
-        "the zip archive holds 2 files and only one can be imported; send one of \"a.csv\", \"b/c.csv\""
+        "the zip archive contains 2 files, but only one can be imported; send one of \"a.csv\", \"b/c.csv\""
     );
 }
 
@@ -159,7 +159,7 @@ fn other_formats_are_named() {
     for (bytes, name) in [
         (&b"%PDF-1.7\n"[..], "a PDF"),
         (b"7z\xbc\xaf\x27\x1c\0", "a 7z archive"),
-        (b"BZh91AY&SY", "packed with bzip2"),
+        (b"BZh91AY&SY", "compressed with bzip2"),
     ] {
         assert_eq!(fault_of(bytes), Fault::OtherFormat { name });
         assert_eq!(fault_of(&gzip(bytes)), Fault::OtherFormat { name });

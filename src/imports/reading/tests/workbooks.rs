@@ -145,7 +145,7 @@ fn the_first_sheet_that_is_shown_counts_unless_another_is_named() {
     }
     assert_eq!(
         fault(deliver(&book, &named("Winter"))).to_string(),
-        "there is no sheet \"Winter\"; the workbook has \"Spring & summer\", \"Autumn\""
+        "the sheet \"Winter\" does not exist; the workbook has \"Spring & summer\", \"Autumn\""
     );
     let empty = workbook(&[("\"Empty\"", "")], "", "");
     assert_eq!(
