@@ -2,7 +2,6 @@
 //!
 //! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
 
-pub mod embedded;
 pub mod functions;
 mod migrate;
 

@@ -6,11 +6,11 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Reque
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
+use delivery_reader::{ContentTypeHint, TextFormat};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::{Form, Gap};
-use super::reading::{Claim, Format};
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
 use super::{Import, Options, Status, db, life, preview, pull, report, undo, upload};
@@ -49,26 +49,26 @@ async fn import_into_set(
     body: Body,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     let key = IdempotencyKey::of(&headers)?.map(|key| key.hash());
-    let mut claim = upload::claim(&headers)?;
-    if claim.format != Format::Json {
-        options.check_for(claim.format)?;
+    let mut hint = upload::content_type_hint(&headers)?;
+    if hint.format != TextFormat::Json {
+        options.check_for(hint.format)?;
     }
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
     check_set(&app, caller.tenant, set).await?;
     let slot = app.uploads.take(caller.tenant).await?;
     let mut file = upload::receive(body, app.uploads.limits.bytes).await?;
-    if claim.format == Format::Json {
+    if hint.format == TextFormat::Json {
         if let Some(source) = pull::Source::read(&mut file)? {
-            (file, claim) = pull::fetch(&app, &source).await?;
+            (file, hint) = pull::fetch(&app, &source).await?;
         }
-        options.check_for(claim.format)?;
+        options.check_for(hint.format)?;
     }
     queue(
         &app,
         caller.tenant,
         Delivery {
             set,
-            claim,
+            hint,
             options,
             key,
             origin: caller.origin,
@@ -142,8 +142,8 @@ async fn import_multipart(
         caller.tenant,
         Delivery {
             set,
-            claim: Claim {
-                format: Format::Csv,
+            hint: ContentTypeHint {
+                format: TextFormat::Csv,
                 gzip: false,
             },
             options,
