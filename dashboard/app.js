@@ -6,12 +6,13 @@ import { useErrorBoundary } from "preact/hooks";
 import { problemOf } from "./api.js";
 import { areasAllowed, Frame } from "./frame.js";
 import { loadTexts, t } from "./i18n.js";
+import { place, replace } from "./location.js";
 import { Button } from "./parts/button.js";
 import { Empty } from "./parts/empty.js";
 import { Page } from "./parts/page.js";
 import { ProblemBox } from "./parts/problem.js";
 import { Loading } from "./parts/progress.js";
-import { place, reload, replace, shown } from "./router.js";
+import { shown } from "./routes.js";
 import { hasLink, SignIn, signInByAddress } from "./screens/sign-in.js";
 import { can, resume, session, unknownBy } from "./session.js";
 
@@ -66,15 +67,15 @@ function App() {
   if (!user) return html`<${SignIn} waiting=${user === undefined} />`;
   if (areasAllowed().length === 0 && place.value.path === "") return html`<${Frame}><${NotAllowed} scopes=${["coupon-sets:read"]} /><//>`;
   const now = shown.value;
-  return html`<${Frame}>${now ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
+  return html`<${Frame} area=${now?.route?.area}>${now ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
 }
 
-/** A screen that breaks is told of in its place, and the way to the others stays open. @param {{ now: import("./router.js").Shown }} props */
+/** A screen that breaks is told of in its place, and the way to the others stays open. @param {{ now: import("./routes.js").Shown }} props */
 function Screen({ now }) {
   const [broken] = useErrorBoundary();
-  const { route, params, query } = now.place;
+  const { route, params, query } = now;
   if (now.problem || broken) {
-    return html`<${Page} title=${t("common.broken")}><${ProblemBox} problem=${now.problem ?? problemOf(broken)} onRetry=${reload} /><//>`;
+    return html`<${Page} title=${t("common.broken")}><${ProblemBox} problem=${now.problem ?? problemOf(broken)} onRetry=${() => location.reload()} /><//>`;
   }
   if (!now.Screen || !route) return html`<${NotFound} />`;
   if (!route.scopes.some(can)) return html`<${NotAllowed} scopes=${route.scopes} />`;
@@ -107,7 +108,7 @@ effect(() => {
 
 // A link that is pasted where the dashboard is open changes no more than the end of the address, so nothing would be loaded.
 addEventListener("hashchange", () => {
-  if (hasLink()) reload();
+  if (hasLink()) location.reload();
 });
 
 void start();

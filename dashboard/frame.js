@@ -5,6 +5,7 @@ import { useLayoutEffect, useState } from "preact/hooks";
 import { href } from "./address.js";
 import { online, problemOf } from "./api.js";
 import { t, useLanguage } from "./i18n.js";
+import { go } from "./location.js";
 import { Button } from "./parts/button.js";
 import { Choice, Select } from "./parts/field.js";
 import { Icon } from "./parts/icon.js";
@@ -12,7 +13,6 @@ import { later } from "./parts/later.js";
 import { Popup } from "./parts/menu.js";
 import { titleOf } from "./parts/problem.js";
 import { Toasts, toast } from "./parts/toast.js";
-import { go, shown } from "./router.js";
 import { can, session, signOut } from "./session.js";
 import { chooseTheme, language, languages, theme } from "./settings.js";
 
@@ -31,8 +31,8 @@ export function areasAllowed() {
   return areas.filter(({ scopes }) => scopes.some(can));
 }
 
-/** @param {{ children: any }} props */
-export function Frame({ children }) {
+/** @param {{ area?: string, children: any }} props `area` is marked as current in the navigation */
+export function Frame({ area: current, children }) {
   const [asked, setAsked] = useState(false);
   // With the first picture, so that no key that is pressed then is lost.
   useLayoutEffect(() => {
@@ -50,7 +50,7 @@ export function Frame({ children }) {
     </header>
     <nav class="areas" aria-label=${t("common.navigation")}>
       ${areasAllowed().map(({ area, path, icon }) => html`
-        <a key=${area} href=${href(path)} aria-current=${shown.value?.place.route?.area === area ? "page" : undefined}>
+        <a key=${area} href=${href(path)} aria-current=${area === current ? "page" : undefined}>
           <${Icon} name=${icon} /><span>${t(`common.area.${area}`)}</span>
         </a>
       `)}

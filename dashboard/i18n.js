@@ -1,5 +1,5 @@
 /**
- * All texts. They stand in `texts/<language>/<section>.js`, a flat object for each part of the product; a route of router.js names
+ * All texts. They stand in `texts/<language>/<section>.js`, a flat object for each part of the product; a route of routes.js names
  * the sections that its screen needs, and they are loaded with it. `common` is always there.
  *
  * A text may have `{names}`, which are replaced by the values of `t`; numbers are written as the language writes them. A text that

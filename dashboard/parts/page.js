@@ -2,7 +2,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
 
 import { t } from "../i18n.js";
-import { hasMoved } from "../router.js";
+import { hasMoved } from "../location.js";
 import { Icon } from "./icon.js";
 
 /**

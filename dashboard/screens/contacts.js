@@ -4,11 +4,11 @@ import { useState } from "preact/hooks";
 
 import { path } from "../address.js";
 import { t } from "../i18n.js";
+import { go } from "../location.js";
 import { Button } from "../parts/button.js";
 import { Empty } from "../parts/empty.js";
 import { SearchField } from "../parts/field.js";
 import { Page } from "../parts/page.js";
-import { go } from "../router.js";
 import { Contact } from "./contacts/contact.js";
 
 /** @param {{ params: { id?: string }, query: Record<string, string> }} props */

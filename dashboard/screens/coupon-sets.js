@@ -4,6 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { useGet, useList, usePolling, useSettled } from "../hooks.js";
 import { t } from "../i18n.js";
+import { go, place, replace } from "../location.js";
 import { Button } from "../parts/button.js";
 import { Empty } from "../parts/empty.js";
 import { Choice, SearchField, Select } from "../parts/field.js";
@@ -11,7 +12,6 @@ import { later } from "../parts/later.js";
 import { Page } from "../parts/page.js";
 import { ProblemBox } from "../parts/problem.js";
 import { Table } from "../parts/table.js";
-import { go, place, replace } from "../router.js";
 import { can, session } from "../session.js";
 import { language } from "../settings.js";
 import { columnsOf } from "./coupon-sets/columns.js";

@@ -2,9 +2,9 @@
 import { html } from "htm/preact";
 
 import { t } from "../i18n.js";
+import { replace } from "../location.js";
 import { Page } from "../parts/page.js";
 import { Tabs } from "../parts/tabs.js";
-import { replace } from "../router.js";
 import { can } from "../session.js";
 import { Keys } from "./settings/keys.js";
 import { WebhookPage } from "./settings/webhook.js";

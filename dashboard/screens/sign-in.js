@@ -4,11 +4,11 @@ import { useEffect, useState } from "preact/hooks";
 import { Problem, problemOf } from "../api.js";
 import { Connection, Mark, Preferences } from "../frame.js";
 import { t } from "../i18n.js";
+import { replace } from "../location.js";
 import { Button } from "../parts/button.js";
 import { SecretField } from "../parts/field.js";
 import { ProblemBox } from "../parts/problem.js";
 import { Loading } from "../parts/progress.js";
-import { replace } from "../router.js";
 import { session, signedOutBy, signIn, unknownBy } from "../session.js";
 
 const AGAIN_MS = 1_000;

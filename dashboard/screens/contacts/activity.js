@@ -2,11 +2,11 @@ import { html } from "htm/preact";
 
 import { path } from "../../address.js";
 import { t } from "../../i18n.js";
+import { place, replace } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { Days, instantsOf } from "../../parts/days.js";
 import { Empty } from "../../parts/empty.js";
 import { Select } from "../../parts/field.js";
-import { place, replace } from "../../router.js";
 import { AssignmentList } from "./list.js";
 
 const TYPES = ["coupon-assigned"];

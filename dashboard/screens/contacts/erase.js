@@ -5,13 +5,13 @@ import { path } from "../../address.js";
 import { api, problemOf } from "../../api.js";
 import { usePolling } from "../../hooks.js";
 import { t } from "../../i18n.js";
+import { replace } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { Code } from "../../parts/copy.js";
 import { Confirm, Dialog } from "../../parts/dialog.js";
 import { TextField } from "../../parts/field.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Progress } from "../../parts/progress.js";
-import { replace } from "../../router.js";
 
 const ASK_AGAIN_MS = 1_500;
 

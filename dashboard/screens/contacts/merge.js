@@ -4,10 +4,10 @@ import { useState } from "preact/hooks";
 import { path } from "../../address.js";
 import { api } from "../../api.js";
 import { t } from "../../i18n.js";
+import { go } from "../../location.js";
 import { Confirm } from "../../parts/dialog.js";
 import { Checkbox, TextField } from "../../parts/field.js";
 import { toast } from "../../parts/toast.js";
-import { go } from "../../router.js";
 
 /**
  * Asks into which contact this one is merged, which cannot be undone.

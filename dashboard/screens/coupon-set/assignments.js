@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 
 import { useList, usePolling } from "../../hooks.js";
 import { t } from "../../i18n.js";
+import { place, replace } from "../../location.js";
 import { assignmentColumns, EndAssignment } from "../../parts/assignments.js";
 import { Badge } from "../../parts/badge.js";
 import { Button } from "../../parts/button.js";
@@ -12,7 +13,6 @@ import { useWorkflowNames } from "../../parts/names.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { QueryField } from "../../parts/query-field.js";
 import { Table } from "../../parts/table.js";
-import { place, replace } from "../../router.js";
 
 const REFRESH_MS = 5_000;
 const SHORT_LIST = 300;

@@ -6,6 +6,7 @@ import { addressOf } from "../../api.js";
 import { useList } from "../../hooks.js";
 import { number } from "../../format.js";
 import { t } from "../../i18n.js";
+import { place, replace } from "../../location.js";
 import { CodeLink, Contact, Status } from "../../parts/assignments.js";
 import { Button } from "../../parts/button.js";
 import { Empty } from "../../parts/empty.js";
@@ -15,7 +16,6 @@ import { QueryField } from "../../parts/query-field.js";
 import { Table } from "../../parts/table.js";
 import { Time } from "../../parts/time.js";
 import { Until } from "../../parts/until.js";
-import { place, replace } from "../../router.js";
 import { can } from "../../session.js";
 import { Withdraw } from "./withdraw.js";
 

@@ -3,12 +3,12 @@ import { html } from "htm/preact";
 import { path } from "../../address.js";
 import { date, enumeration, number, shortDate } from "../../format.js";
 import { t } from "../../i18n.js";
+import { place } from "../../location.js";
 import { Badge } from "../../parts/badge.js";
 import { Button } from "../../parts/button.js";
 import { Code } from "../../parts/copy.js";
 import { Menu } from "../../parts/menu.js";
 import { StockBar } from "../../parts/stock-bar.js";
-import { place } from "../../router.js";
 import { can } from "../../session.js";
 
 /**

@@ -3,11 +3,11 @@ import { useState } from "preact/hooks";
 
 import { api, problemOf } from "../../api.js";
 import { t } from "../../i18n.js";
+import { go } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { Choice } from "../../parts/field.js";
 import { Page } from "../../parts/page.js";
 import { toast } from "../../parts/toast.js";
-import { go } from "../../router.js";
 import { can } from "../../session.js";
 import { emptyDraft, faultsOf, newSetOf } from "./draft.js";
 import { SetFields } from "./fields.js";

@@ -3,12 +3,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { isAbort, problemOf } from "../../api.js";
 import { t } from "../../i18n.js";
+import { go, place, replace } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { Checkbox } from "../../parts/field.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Loading } from "../../parts/progress.js";
 import { toast } from "../../parts/toast.js";
-import { go, place, replace } from "../../router.js";
 import { can } from "../../session.js";
 import { BlindFields, optionsOfWords } from "./blind-fields.js";
 import { Columns } from "./columns.js";

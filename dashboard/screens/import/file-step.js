@@ -5,13 +5,13 @@ import { path } from "../../address.js";
 import { api, problemOf } from "../../api.js";
 import { bytes } from "../../format.js";
 import { t } from "../../i18n.js";
+import { go, replace } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { Choice, faultOf, TextArea, TextField } from "../../parts/field.js";
 import { Icon } from "../../parts/icon.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { SetPicker } from "../../parts/set-picker.js";
 import { Tabs } from "../../parts/tabs.js";
-import { go, replace } from "../../router.js";
 import { can } from "../../session.js";
 import { DropZone, useFile } from "./drop-zone.js";
 import { choose, chosen, source, target } from "./store.js";
@@ -47,7 +47,7 @@ export function FileStep({ set }) {
     /** @type {HTMLElement | null} */ (document.querySelector("main [aria-invalid=true], .drop.faulty button"))?.focus();
   }, [faults]);
   const next = async () => {
-    const missing = set || (isNew ? name.trim() : known) ? undefined : t(isNew ? "common.required" : "import.set.missing");
+    const missing = set || (isNew ? name.trim() : known) ? undefined : t(isNew ? "common.missing.name" : "import.set.missing");
     const found = { set: missing, codes: source.peek() ? undefined : t(`import.missing.${chosen.peek().kind}`) };
     setFaults(found);
     setProblem(null);

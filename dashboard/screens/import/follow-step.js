@@ -3,10 +3,10 @@ import { useState } from "preact/hooks";
 
 import { dateTime } from "../../format.js";
 import { t } from "../../i18n.js";
+import { go } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Loading } from "../../parts/progress.js";
-import { go } from "../../router.js";
 import { can } from "../../session.js";
 import { CancelImport } from "../imports/actions.js";
 import { Report, RunningReport } from "../imports/report.js";

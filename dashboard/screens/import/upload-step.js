@@ -2,11 +2,11 @@ import { html } from "htm/preact";
 
 import { bytes, percent } from "../../format.js";
 import { t } from "../../i18n.js";
+import { go } from "../../location.js";
 import { Button } from "../../parts/button.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Progress } from "../../parts/progress.js";
 import { toast } from "../../parts/toast.js";
-import { go } from "../../router.js";
 import { cancelUpload, retry } from "./uploads.js";
 
 /**

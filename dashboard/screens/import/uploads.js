@@ -4,8 +4,8 @@ import { signal } from "@preact/signals";
 import { path } from "../../address.js";
 import { api, isAbort, online, Problem, problemOf } from "../../api.js";
 import { t } from "../../i18n.js";
+import { place } from "../../location.js";
 import { toast } from "../../parts/toast.js";
-import { place } from "../../router.js";
 import { can } from "../../session.js";
 
 /** How often an upload begins anew without being asked to. */

@@ -4,10 +4,10 @@ import { href } from "../../address.js";
 import { addressOf } from "../../api.js";
 import { dateTime, number, percent } from "../../format.js";
 import { t } from "../../i18n.js";
+import { place } from "../../location.js";
 import { Badge } from "../../parts/badge.js";
 import { Menu } from "../../parts/menu.js";
 import { Time } from "../../parts/time.js";
-import { place } from "../../router.js";
 import { can } from "../../session.js";
 import { canBeUndone, isRunning, stateOf } from "./state.js";
 

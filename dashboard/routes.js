@@ -1,29 +1,31 @@
 /**
- * Which screen is shown. The route stands behind the `#`, so the service need not know it, and a screen with its texts and styles is
- * loaded when it is first wanted. Each screen module exports a component by default, which gets `params` and `query`.
+ * The screen for each path. A screen is loaded with its texts and style sheets the first time it is opened. Its module exports a
+ * component by default, which gets `params` and `query`.
  */
 import { signal } from "@preact/signals";
 
-import { href } from "./address.js";
 import { problemOf } from "./api.js";
 import { loadTexts } from "./i18n.js";
+import { place } from "./location.js";
+
+/** @typedef {import("./location.js").Place} Place */
 
 /**
  * @typedef {object} Route
- * @property {string} path `:name` is a parameter, `:name?` one that may be missing
+ * @property {string} path `:name` is a parameter, `:name?` an optional one
  * @property {() => Promise<{ default: (props: any) => any }>} load
  * @property {string[]} texts sections of texts/<language>/
- * @property {string[]} [styles] files of style/ without their ending, those aside that the page itself names
- * @property {string} area what the navigation marks
- * @property {string[]} scopes one of these is needed
- *
- * @typedef {{ path: string, params: Record<string, string>, query: Record<string, string>, route: Route | null }} Place
+ * @property {string[]} [styles] files of style/ without their extension, except those that the page itself names
+ * @property {string} area the entry of the navigation that is marked as current
+ * @property {string[]} scopes the key must have one of these
  *
  * @typedef {object} Shown
- * @property {string} id the same for as long as it is the same screen about the same thing
- * @property {Place} place
- * @property {((props: any) => any) | null} Screen null where there is no such screen
- * @property {import("./api.js").Problem} [problem] why it could not be loaded
+ * @property {string} id stays the same while the screen and its subject do
+ * @property {Route | null} route null if no route matches
+ * @property {Record<string, string>} params
+ * @property {Record<string, string>} query
+ * @property {((props: any) => any) | null} Screen null if no route matches or the screen could not be loaded
+ * @property {import("./api.js").Problem} [problem] the reason why it could not be loaded
  */
 
 /** @type {Route[]} */
@@ -92,55 +94,45 @@ const routes = [
   },
 ];
 
-/** Where the address points. */
-export const place = signal(read());
-/** What is on the screen: it stays until the next one is loaded. */
+/** The screen that is shown. It stays until the next one is loaded. */
 export const shown = signal(/** @type {Shown | null} */ (null));
-
-/** How often somebody went somewhere; the first screen takes no focus, since nobody left another for it. */
-let journeys = 0;
-export const hasMoved = () => journeys > 0;
-
-addEventListener("hashchange", () => {
-  journeys += 1;
-  place.value = read();
-});
 
 place.subscribe((wanted) => void show(wanted));
 
-/**
- * Goes to a screen.
- * @param {string} screen
- * @param {import("./address.js").Query} [query]
- */
-export function go(screen, query) {
-  location.hash = href(screen, query);
+/** @param {Place} wanted */
+async function show(wanted) {
+  const { path, query } = wanted;
+  const found = find(path);
+  if (!found) {
+    // An empty path is no missing page: app.js replaces it by the first area once the key's scopes are known.
+    shown.value = path === "" ? null : { id: path, route: null, params: {}, query, Screen: null };
+    return;
+  }
+  const { route, params } = found;
+  // A tab is part of the same screen: the tabs keep the focus, and the data that they loaded.
+  const { tab, ...rest } = params;
+  const id = JSON.stringify([route.path, rest]);
+  try {
+    const [module] = await Promise.all([route.load(), loadTexts(route.texts), ...(route.styles ?? []).map(loadStyle)]);
+    if (place.peek() !== wanted) return;
+    const moved = shown.peek() && shown.peek()?.id !== id;
+    shown.value = { id, route, params, query, Screen: module.default };
+    if (moved) scrollTo(0, 0);
+  } catch (failure) {
+    if (place.peek() === wanted) shown.value = { id, route, params, query, Screen: null, problem: problemOf(failure) };
+  }
 }
 
 /**
- * Changes the address without a step in the browser's history: for filters, and after something that nobody should come back to.
- * @param {string} screen
- * @param {import("./address.js").Query} [query]
+ * The first route that matches a path.
+ * @param {string} path
  */
-export function replace(screen, query) {
-  history.replaceState(null, "", href(screen, query));
-  place.value = read();
-}
-
-/** Tries again after a screen could not be loaded. */
-export function reload() {
-  location.reload();
-}
-
-/** @returns {Place} */
-function read() {
-  const [path, search] = location.hash.slice(1).split("?");
-  const query = Object.fromEntries(new URLSearchParams(search));
+function find(path) {
   for (const route of routes) {
     const params = match(route.path, path);
-    if (params) return { path, params, query, route };
+    if (params) return { route, params };
   }
-  return { path, params: {}, query, route: null };
+  return null;
 }
 
 /**
@@ -172,30 +164,8 @@ function decoded(part) {
   }
 }
 
-/** @param {Place} wanted */
-async function show(wanted) {
-  const { route } = wanted;
-  if (!route) {
-    // Without a path nothing is wanted: the first area is, as soon as it is known which one that is.
-    shown.value = wanted.path === "" ? null : { id: wanted.path, place: wanted, Screen: null };
-    return;
-  }
-  // A tab is the same screen: its tabs keep the focus, and what they loaded.
-  const { tab, ...rest } = wanted.params;
-  const id = JSON.stringify([route.path, rest]);
-  try {
-    const [module] = await Promise.all([route.load(), loadTexts(route.texts), ...(route.styles ?? []).map(loadStyle)]);
-    if (place.peek() !== wanted) return;
-    const moved = shown.peek() && shown.peek()?.id !== id;
-    shown.value = { id, place: wanted, Screen: module.default };
-    if (moved) scrollTo(0, 0);
-  } catch (failure) {
-    if (place.peek() === wanted) shown.value = { id, place: wanted, Screen: null, problem: problemOf(failure) };
-  }
-}
-
 /**
- * A screen is shown when its styles are there, so nothing jumps.
+ * Loads a style sheet. The screen waits for it, so that the layout does not jump.
  * @param {string} name
  */
 function loadStyle(name) {
