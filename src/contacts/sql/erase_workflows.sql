@@ -1,5 +1,5 @@
--- Replaces the ids in the ids and names of workflows that the pattern of all finds. The lock is that under which workflows
--- are put.
+-- Replaces the ids in the ids and names of the workflows that match `p_pattern`, the pattern of all ids. Takes the lock
+-- under which workflows are written.
 create or replace function erase_workflows(p_tenant integer, p_pattern text, p_ids text[], p_pseudonyms text[])
 returns void
 language plpgsql
