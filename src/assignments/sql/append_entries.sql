@@ -1,6 +1,5 @@
--- Writes entries at the end of a set's ledger, in the order of the arrays, with the running totals. What is new since
--- 0008: they carry on the total of what was withdrawn. `p_states` is what state each assignment was in. No assignment may
--- occur twice.
+-- Appends entries to the ledger of a set, in the order of the arrays, with the running totals; `withdrawn` is carried over.
+-- `p_states` are the states of the assignments before. No assignment may occur twice. The caller holds the lock of the set.
 create or replace function append_entries(
   p_tenant integer, p_set_no integer, p_at timestamptz,
   p_assignments bigint[], p_events text[], p_states text[],

@@ -1,42 +1,43 @@
--- Answers a batch of requests to one set with one child, in one round trip and one commit.
+-- Assigns codes of a set, and of its chain of child sets, to a batch of requests, in one round trip and one commit. Returns
+-- a row for each item.
 --
--- What two clients at once see: the second waits at the lock, which is a statement of its own, so that all that
--- follows has a snapshot younger than the first one's commit. Lock and insert in one statement would hand the same
--- code out twice: under READ COMMITTED a statement keeps the snapshot from before it waited. For the same reason no
--- other isolation will do.
+-- Two clients at once: the second waits for the lock of the set. The lock is a statement of its own, so all statements
+-- after it have a snapshot younger than the first client's commit. Lock and insert in one statement would assign the same
+-- code twice: under READ COMMITTED a statement keeps the snapshot from before it waited. For the same reason no other
+-- isolation level works.
 --
--- Without `p_chain` only the requested set is locked; what it cannot serve comes back as `exhausted` or `setExpired`,
--- with `fallback` true if it has a child. Then the caller asks again with `p_chain`: the whole chain is locked in the
--- order of set numbers, which every caller shares, so that no two can wait for each other; and everything is judged
--- anew from the requested set on, since it may have been filled meanwhile.
+-- Without `p_chain` only the requested set is locked. Items that it cannot serve are `exhausted` or `setExpired`, with
+-- `fallback` true if it has a child. The caller then calls again with `p_chain`: the whole chain is locked in the order of
+-- set numbers, the same for every caller, so that no two transactions can deadlock. All items are evaluated anew from the
+-- requested set on, which may have been filled meanwhile.
 --
--- What a contact holds may have been served by a child whose lock is not held. Nothing can be added to it, for that
--- takes the requested set's lock; a release at the same moment is judged as if it came before or after.
+-- An assignment that a contact holds may have been served by a child whose lock is not held. None can be added, because
+-- that takes the lock of the requested set. A concurrent release takes effect either before the batch or after it.
 --
--- The settings keep each look-up an index probe, also by a plan that was made while the tables were empty. Without
--- `enable_sort`, "read by a shorter index and sort" looked as cheap as the right index; sorts that have no alternative
--- are done all the same. For the same reason `number between n and n order by number` names the primary key where
--- another index begins with the same columns.
+-- The settings keep each lookup an index probe, also in a plan that was made while the tables were empty. `enable_sort` is
+-- off because reading by a shorter index and sorting looked as cheap as the right index; sorts without an alternative are
+-- still done. For the same reason `number between n and n order by number` names the primary key where another index begins
+-- with the same columns.
 --
--- Who waits longer than `lock_timeout` gives up and is called again, so that a set that somebody holds locked does not
--- gather one waiting connection after the other.
+-- A call that waits longer than `lock_timeout` fails and is retried by the caller, so that a set that stays locked does not
+-- collect waiting connections.
 --
--- `p_keys` has no key twice. `p_reserve` is for how many seconds a code is reserved, null to assign it; it is null as a
--- whole if no item reserves. With `p_all`
--- nothing is given unless every item can be: then `withheld` is what could have been given.
+-- `p_keys` contains no key twice. `p_reserve` is the number of seconds for which a code is reserved, null to assign it; the
+-- array itself is null if no item reserves. With `p_all` nothing is assigned unless every item can be served: then
+-- `withheld` marks the items that could have been.
 --
--- Outcomes: `assigned` (reserved too), `replayed`, `alreadyAssigned`, `refused` (the contact holds one and the set
--- refuses another), `limitReached`, `ended` (the key's assignment was given back or voided, or its reservation has
--- expired: `state` says which), `keyReused`, `exhausted`, `setExpired`, `withheld`, `again` (another item of this batch
--- was just given what this contact may hold: ask once more), `setNotFound`, `childNotFound`, `childCycle`,
--- `chainTooLong`, `chainChanged` (ask once more).
+-- Outcomes: `assigned` (also reserved), `replayed`, `alreadyAssigned`, `refused` (the contact holds a code and the set
+-- refuses another one), `limitReached`, `ended` (the assignment of the key was released or voided, or its reservation has
+-- expired: `state` is which), `keyReused`, `exhausted`, `setExpired`, `withheld`, `again` (another item of this batch was
+-- assigned what this contact may hold: retry), `setNotFound`, `childNotFound`, `childCycle`, `chainTooLong`, `chainChanged`
+-- (retry).
 --
--- What is new since 0014: contacts that were merged are one. Each look-up of a contact finds what it was merged into, in
--- the row that it reads anyway; only for those that were merged it looks for the others. `contact_id` is that of the
--- contact that all were merged into, null for who was never merged.
+-- Contacts that were merged count as one. Each lookup of a contact reads `merged_into` in the row that it reads anyway; the
+-- other members are looked up only for merged contacts. `contact_id` is that of the contact that all were merged into, null
+-- for a contact that was never merged.
 --
--- Which contacts are one is read in one statement, so a merge at the same moment comes before the batch or after it. What
--- they hold of the requested set is exact in any case: nothing can be added to it, whoever of them asks.
+-- The members are read in one statement, so a concurrent merge takes effect before the batch or after it. Their assignments
+-- in the requested set are exact in any case: none can be added without the lock of that set, whichever member requests it.
 create or replace function assign_batch(
   p_tenant integer, p_requested uuid, p_child uuid, p_chain boolean,
   p_all boolean, p_keys uuid[], p_contacts text[], p_workflows text[], p_nodes text[], p_executions text[],
@@ -66,38 +67,38 @@ declare
   v_exhausted  text;
   v_tail       record;
   v_now        timestamptz;
-  -- Whether a contact comes twice, and whether nothing is known of any item.
+  -- `v_repeats`: a contact occurs twice. `v_plain`: nothing in the log decides any item.
   v_repeats    boolean;
   v_plain      boolean;
   v_want       integer;
   v_have       integer := 0;
   v_done       integer := 0;
   v_next       integer;
-  v_runs       card_run[] := '{}';
-  v_took       card_run[];
+  v_runs       card_run[] := array[]::card_run[];
+  v_set_runs   card_run[];
   v_taken      integer;
   v_run        card_run;
   v_codes      text[];
   v_expiries   timestamptz[];
-  v_told       jsonb[];
+  v_attributes jsonb[];
   v_valid      timestamptz;
-  -- What the log knows of each item: its contact, and what has its key.
+  -- Each item in the log: its contact, and the assignment of its key.
   s_contact_no bigint[];
   s_seqs       integer[];
-  -- Of those that were merged: the numbers of all that are one, and the id of the one that they were merged into.
+  -- Merged contacts: the numbers of all members, and the id of the contact that they were merged into.
   s_family     text[];
   s_root       text[];
   s_set        integer[];
   s_number     bigint[];
   s_holder     bigint[];
-  -- Answered from the log.
+  -- Items that are answered from the log.
   k_item       integer[];
   k_key        uuid[];
   k_outcome    text[];
   k_set        integer[];
   k_number     bigint[];
   k_state      text[];
-  -- To be served, in the order of the items.
+  -- Items to be served, in their order.
   f_item       integer[];
   f_key        uuid[];
   f_contact    text[];
@@ -108,7 +109,7 @@ declare
   f_execution  text[];
   f_reserve    integer[];
   f_caller     uuid[];
-  -- Waiting for the outcome of an earlier item of the same contact.
+  -- Items that depend on the outcome of an earlier item of the same contact.
   w_item       integer[];
   w_leader     integer[];
 begin
@@ -160,12 +161,12 @@ begin
   end if;
   v_fallback := not p_chain and (p_child is not null or v_requested.child_set_no is not null);
   v_holds := v_requested.on_repeat <> 'newCode' or v_requested.assignments_per_contact is not null;
-  -- A set's times never fall, even if the clock is put back: its ledger is in the order of time.
+  -- Times of a set never decrease, even if the clock is set back: its ledger is in the order of time.
   select * into v_tail
     from ledger_tail(p_tenant, v_requested.set_no);
   v_now := greatest(clock_timestamp(), v_tail.at);
   if p_chain then
-    -- One moment for all that is judged, and no set's past.
+    -- One time for the whole batch, not before the last entry of any set in the chain.
     v_now := greatest(v_now, (
       select max(t.at)
         from unnest(v_chain) as c (set_no)
@@ -176,14 +177,14 @@ begin
     select count(distinct q.contact collate "C")
       from unnest(p_contacts) as q (contact));
 
-  -- `order by … limit 1` keeps each look-up a probe of the index that it names, whatever was known of the tables when it
-  -- was planned; it cannot become a hash join of the whole log. Subscripts, because an `unnest` of many arrays would copy
+  -- `order by … limit 1` keeps each lookup a probe of the index that it names, whatever the statistics were when it was
+  -- planned; it cannot become a hash join of the whole log. Subscripts are used because `unnest` of many arrays would copy
   -- each of them into a store of its own.
   select array_agg(c.contact_no), array_agg(coalesce(latest.contact_seq, 0)),
          array_agg(family.members), array_agg(family.id),
          array_agg(own.set_no), array_agg(own.number), array_agg(own.contact_no),
          count(own.number) = 0 and not (v_holds and count(latest.contact_seq) > 0) and count(c.merged_into) = 0,
-         -- Most sets never have one.
+         -- Most sets have none.
          exists (
            select 1
              from assignment_answers n
@@ -224,8 +225,8 @@ begin
     ) latest on true;
 
   if v_plain and v_fault is null and not v_answers and not v_repeats then
-    -- Nothing is known of any key, no contact holds what matters or was merged, and none comes twice: all are served as
-    -- they came.
+    -- No key is known, no contact was merged or holds an assignment that matters, and none occurs twice: all items are
+    -- served in their order.
     f_item := array(select i from generate_series(1, cardinality(p_keys)) i);
     f_key := p_keys;
     f_contact := p_contacts;
@@ -237,7 +238,7 @@ begin
     f_reserve := p_reserve;
     f_caller := p_callers;
   else
-    -- A known key is answered first, whatever else the request says.
+    -- A known key takes precedence over all else in the request.
     with seen as (
       select i as item, p_keys[i] as key, coalesce(s_root[i], p_contacts[i]) as contact, p_workflows[i] as workflow,
              p_nodes[i] as node, p_executions[i] as execution, p_reserve[i] as reserve, p_callers[i] as caller,
@@ -264,7 +265,8 @@ begin
              and n.tenant_id = p_tenant and n.requested_set_no = v_requested.set_no and n.key_hash = p_keys[i]
            limit 1
         ) other on true
-        -- What the contact holds, and the latest of it that its set gives again. What several hold is in the order of time.
+        -- Assignments that the contact holds, and the latest of them that the set repeats. Those of merged contacts are in
+        -- the order of time.
         left join lateral (
           select count(*)::integer as count,
                  (array_agg(h.set_no order by h.given_at desc, h.by_child desc, h.given_no desc, h.contact_seq desc)
@@ -274,7 +276,7 @@ begin
             from unnest(family.members) m (contact_no)
            cross join lateral (
               select l.set_no, l.number, l.contact_seq, case when s_family[i] is not null then l.assigned_at end as given_at,
-                     -- Of one batch: its requested set serves before a child does.
+                     -- Within a batch the requested set serves before its children.
                      case when s_family[i] is not null then l.set_no <> v_requested.set_no end as by_child,
                      case when s_family[i] is not null then l.number end as given_no,
                      v_requested.on_repeat <> 'sameCode'
@@ -290,7 +292,7 @@ begin
                order by l.contact_seq
             ) h
         ) held on true
-    ), judged as materialized (
+    ), evaluated as materialized (
       select s.item, s.key, s.contact, s.workflow, s.node, s.execution, s.reserve, s.caller, s.contact_no, s.contact_seq,
              case
                when s.key_number is not null and s.key_contact_no = any (s.members) then 'replayed'
@@ -301,7 +303,7 @@ begin
                when v_requested.on_repeat = 'sameCode' and s.held_number is not null then 'alreadyAssigned'
                when v_requested.on_repeat = 'newCode' and s.held >= v_requested.assignments_per_contact then 'limitReached'
              end as outcome,
-             -- How many more the contact may be given by this batch; null if there is no limit.
+             -- The number of assignments that this batch may make for the contact; null if there is no limit.
              case
                when v_requested.on_repeat <> 'newCode' then 1
                else v_requested.assignments_per_contact - s.held
@@ -310,18 +312,18 @@ begin
              coalesce(s.key_number, s.held_number) as number
         from seen s
     ), unserved as materialized (
-      select j.item, j.key, j.contact, j.workflow, j.node, j.execution, j.reserve, j.caller, j.contact_no, j.contact_seq,
-             j.allowance,
+      select e.item, e.key, e.contact, e.workflow, e.node, e.execution, e.reserve, e.caller, e.contact_no, e.contact_seq,
+             e.allowance,
              row_number() over of_contact as place,
-             nth_value(j.item, j.allowance) over of_contact as leader
-        from judged j
-       where j.outcome is null
-      window of_contact as (partition by j.contact order by j.item)
+             nth_value(e.item, e.allowance) over of_contact as leader
+        from evaluated e
+       where e.outcome is null
+      window of_contact as (partition by e.contact order by e.item)
     ), known as (
-      select array_agg(j.item) as items, array_agg(j.key) as keys, array_agg(j.outcome) as outcomes,
-             array_agg(j.set_no) as sets, array_agg(j.number) as numbers
-        from judged j
-       where j.outcome is not null
+      select array_agg(e.item) as items, array_agg(e.key) as keys, array_agg(e.outcome) as outcomes,
+             array_agg(e.set_no) as sets, array_agg(e.number) as numbers
+        from evaluated e
+       where e.outcome is not null
     ), served as (
       select array_agg(u.item order by u.item) as items,
              array_agg(u.key order by u.item) as keys,
@@ -366,22 +368,23 @@ begin
         from ledger_tail(p_tenant, v_next);
     end if;
     continue when v_set.expires_at <= v_now;
-    -- Again with what end_reservations gives back, as long as there is any: codes may have expired by now, and a batch
-    -- may want more than it ends at a time.
+    -- Repeated while `end_reservations` returns codes: these may have expired by now, and a batch may need more than one
+    -- call ends.
     loop
-      v_took := take_codes(p_tenant, v_set, v_want - v_have, v_tail.number, v_tail.held, v_now);
-      v_taken := coalesce((select sum(r.size) from unnest(v_took) r), 0);
+      v_set_runs := take_codes(p_tenant, v_set, v_want - v_have, v_tail.number, v_tail.held, v_now);
+      v_taken := coalesce((select sum(r.size) from unnest(v_set_runs) r), 0);
       exit when v_taken = v_want - v_have;
       exit when end_reservations(p_tenant, v_set.set_no, v_now) = 0;
       select * into v_tail
         from ledger_tail(p_tenant, v_set.set_no);
     end loop;
-    v_runs := v_runs || v_took;
+    v_runs := v_runs || v_set_runs;
     v_have := v_have + v_taken;
   end loop;
 
   if k_item is not null then
-    -- What was held a statement ago may have been given back since, where a child served it. From here on it is decided.
+    -- An assignment that a child served may have been released since the statement above. From here on the outcome is
+    -- final.
     select array_agg(
              case
                when q.state is null or q.state not in ('released', 'void', 'expired') then q.outcome
@@ -414,7 +417,7 @@ begin
        where k.outcome not in ('replayed', 'alreadyAssigned'))
   ) then
     return query
-      -- If one must ask again, so must all.
+      -- If one item must be retried, so must all.
       select q.item, case when 'again' = any (k_outcome) then 'again' else q.outcome end, q.fallback,
              q.set_no, null::uuid, q.number, null::text, a.assigned_at,
              q.state, null::timestamptz, null::timestamptz, null::text, null::text, null::text, null::text, null::jsonb,
@@ -464,10 +467,10 @@ begin
        where s.tenant_id = p_tenant and s.set_no = v_run.set_no;
       v_valid := valid_until(v_set, v_now);
     end if;
-    -- Arrays in variables of their own are unpacked once, in a field for each subscript.
+    -- An array in a variable of its own is expanded once; in a field of a record, for each subscript.
     v_codes := v_run.codes;
     v_expiries := v_run.expiries;
-    v_told := v_run.attributes;
+    v_attributes := v_run.attributes;
     insert into assignments (
       tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at,
       expires_at, key_id, workflow_id, node_id, execution_id)
@@ -494,7 +497,7 @@ begin
                v_now + make_interval(secs => f_reserve[v_done + i]),
                case when f_reserve[v_done + i] is not null then least(v_expiries[i], v_set.expires_at) end),
              least(v_expiries[i], v_set.expires_at, case when f_reserve[v_done + i] is null then v_valid end),
-             v_set.timezone, null::text, null::text, null::text, v_told[i], s_root[f_item[v_done + i]]
+             v_set.timezone, null::text, null::text, null::text, v_attributes[i], s_root[f_item[v_done + i]]
         from generate_series(1, v_run.size) i;
     v_done := v_done + v_run.size;
   end loop;
@@ -546,7 +549,8 @@ begin
            null::text
       from unnest(f_item[v_have + 1:v_want]) as f (item)
     union all
-    -- Who follows one that was served needs no child yet: with `p_all` a fallback says that nothing was given.
+    -- An item behind a served one of its contact needs no child yet: with `p_all` a fallback means that nothing was
+    -- assigned.
     select w.item, case when w.leader <= f_item[v_have] then 'again' else v_exhausted end,
            v_fallback and (w.leader <= f_item[v_have]) is not true,
            null, null, null, null, null, null, null, null, null, null, null, null, null, null

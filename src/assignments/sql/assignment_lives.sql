@@ -1,4 +1,4 @@
--- Assignments with their last entry. `valid_until` is how long the code is valid.
+-- Assignments with their last ledger entry. `valid_until` is the end of the validity of the code.
 create or replace view assignment_lives
 with (security_invoker = true)
 as

@@ -1,5 +1,5 @@
--- The state of an assignment at a moment, from its last entry: a reservation has expired at its time, whether or not
--- the sweeper came by.
+-- Returns the state of an assignment at a time, from its last entry. A reservation is `expired` from its end on, whether or
+-- not the sweeper has ended it.
 create or replace function assignment_state(p_last_event text, p_reserved_until timestamptz, p_at timestamptz)
 returns text
 language sql

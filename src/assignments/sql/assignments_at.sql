@@ -1,5 +1,5 @@
--- The assignments at these places, each with what is told of it. `place` is the position in the arrays; the order is not
--- promised. A place without an assignment is left out.
+-- Returns the assignments at these places with their details. `place` is the position in the arrays; the order of the rows
+-- is unspecified. Places without an assignment are skipped.
 create or replace function assignments_at(p_tenant integer, p_set_nos integer[], p_numbers bigint[])
 returns table (
   place bigint, set_no integer, number bigint, code text, set_id uuid, requested_set_id uuid, contact_id text,

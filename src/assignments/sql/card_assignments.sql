@@ -1,4 +1,4 @@
--- What was given of the cards with a code, of one set or of all.
+-- Returns the assignments of the cards with a code, of one set, or of all sets if `p_set_no` is null.
 create or replace function card_assignments(p_tenant integer, p_code text, p_set_no integer)
 returns table (set_no integer, number bigint, assigned_at timestamptz, workflow_id text, contact_no bigint)
 language plpgsql

@@ -1,4 +1,5 @@
--- What a contact was given, and those that are one with it; with `p_usable` what can still be used.
+-- Returns the assignments of a contact and of those merged with it; with `p_usable` only those whose code can still be
+-- used.
 create or replace function contact_assignments(p_tenant integer, p_contact text, p_usable boolean)
 returns table (set_no integer, number bigint, assigned_at timestamptz, workflow_id text)
 language plpgsql

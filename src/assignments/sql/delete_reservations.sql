@@ -1,4 +1,5 @@
--- Deletes rows by where they are. No index is of use for that, but without statistics one looks cheaper.
+-- Deletes rows by their `ctid`. No index helps with that, but without statistics the planner takes one for cheaper, so the
+-- settings disable them.
 create or replace function delete_reservations(p_tenant integer, p_places tid[])
 returns void
 language plpgsql

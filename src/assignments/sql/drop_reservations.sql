@@ -1,6 +1,6 @@
--- Takes reservations out of the list of open ones. Found one by one, in the order of the primary key: a list of numbers
--- was looked for by an index that begins with the same columns and reads all of the set. The set's lock is held, so they
--- stay where they are found.
+-- Deletes reservations from the list of open ones. They are looked up one by one, in the order of the primary key: for a
+-- list of numbers the planner chose an index that begins with the same columns and read all reservations of the set. The
+-- caller holds the lock of the set, so the rows stay where they are found.
 create or replace function drop_reservations(p_tenant integer, p_set_no integer, p_numbers bigint[])
 returns void
 language sql

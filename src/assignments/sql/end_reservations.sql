@@ -1,4 +1,4 @@
--- Ends reservations of a set that have run out, up to a thousand, and answers how many.
+-- Ends expired reservations of a set, at most 1000, and returns their number. The caller holds the lock of the set.
 create or replace function end_reservations(p_tenant integer, p_set_no integer, p_at timestamptz)
 returns integer
 language plpgsql

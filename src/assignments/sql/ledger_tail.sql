@@ -1,5 +1,5 @@
--- The end of a set's ledger: its last number and time, and its running totals. What is new since 0008: `withdrawn`.
--- `held` counts the assignments that were not given back: what a `single` set has used of its quantity.
+-- Returns the end of the ledger of a set: its last number and time, and its running totals. `held` counts the assignments
+-- that were not released: the used part of the quantity of a `single` set.
 create or replace function ledger_tail(
   p_tenant integer, p_set_no integer,
   out number bigint, out at timestamptz, out entries bigint, out reserved bigint, out released bigint, out void bigint,

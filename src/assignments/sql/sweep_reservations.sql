@@ -1,4 +1,4 @@
--- What the sweeper calls: the same under the set's lock.
+-- Ends expired reservations of a set under its lock and returns their number. Called by the sweeper.
 create or replace function sweep_reservations(p_tenant integer, p_set_no integer)
 returns integer
 language plpgsql

@@ -1,6 +1,5 @@
--- What `take_codes` takes of a lot where cards that were withdrawn by name come next: runs of the cards between them.
---
--- What is new since 0010: with their attributes.
+-- Takes up to `p_want` cards of a lot where cards that were withdrawn by name come next, and returns the runs of cards
+-- between those. A phase of `take_codes`, under the same lock and settings.
 create or replace function take_between(
   p_tenant integer, p_set_no integer, p_lot_no integer, p_cursor integer, p_want integer, p_number bigint)
 returns card_run[]

@@ -1,25 +1,23 @@
--- Takes up to `p_want` codes of a set whose lock `assign_batch` holds, and under its settings; their ledger numbers follow
--- `p_number`. Lots of imports come first, then what was given back; `p_held` uses of a `single` set are taken. Codes that
--- have expired or were withdrawn by name are passed over for good; lots that were withdrawn as a whole are closed.
---
--- What is new since 0010: with their attributes.
+-- Takes up to `p_want` codes of a set, under the lock and the settings of `assign_batch`; their ledger numbers follow
+-- `p_number`. Lots of imports come first, then returned codes. `p_held` is the used part of the quantity of a `single` set.
+-- Codes that have expired or were withdrawn by name are skipped for good; lots that were withdrawn as a whole are closed.
 create or replace function take_codes(
   p_tenant integer, p_set coupon_sets, p_want integer, p_number bigint, p_held bigint, p_at timestamptz)
 returns card_run[]
 language plpgsql
 as $$
 declare
-  v_returned boolean;
-  v_lot      record;
-  v_cursor   integer;
-  v_size     integer;
-  v_take     integer;
-  v_taken    integer := 0;
-  v_codes    text[];
-  v_expiries timestamptz[];
-  v_told     jsonb[];
-  v_between  card_run[];
-  v_runs     card_run[] := '{}';
+  v_returned   boolean;
+  v_lot        record;
+  v_cursor     integer;
+  v_size       integer;
+  v_take       integer;
+  v_taken      integer := 0;
+  v_codes      text[];
+  v_expiries   timestamptz[];
+  v_attributes jsonb[];
+  v_between    card_run[];
+  v_runs       card_run[] := array[]::card_run[];
 begin
   if p_set.type = 'single' then
     select a.ordinal into v_cursor
@@ -81,7 +79,7 @@ begin
         end if;
       end if;
       if v_take = 0 then
-        -- A lot of returned codes is opened again when more come back to it.
+        -- A lot of returned codes is reopened when more are returned to it.
         update lots l
            set state = 'closed'
          where l.tenant_id = p_tenant and l.set_no = p_set.set_no and l.lot_no = v_lot.lot_no;
@@ -90,7 +88,7 @@ begin
 
       select array_agg(c.code), case when v_lot.first_expires_at is not null then array_agg(c.expires_at) end,
              case when count(c.attributes) > 0 then array_agg(c.attributes) end
-        into v_codes, v_expiries, v_told
+        into v_codes, v_expiries, v_attributes
         from (
           select c.code, c.expires_at, c.attributes
             from cards c
@@ -103,7 +101,7 @@ begin
           using errcode = 'data_corrupted';
       end if;
       v_runs := v_runs
-        || (p_set.set_no, p_number + v_taken, v_lot.lot_no, v_cursor, v_take, v_codes, v_expiries, v_told)::card_run;
+        || (p_set.set_no, p_number + v_taken, v_lot.lot_no, v_cursor, v_take, v_codes, v_expiries, v_attributes)::card_run;
       v_taken := v_taken + v_take;
     end loop;
   end loop lots;

@@ -1,5 +1,5 @@
--- Until when a code is valid that `p_valid_for_days` of its set begin to count for now: so many days on, at the same
--- time by the clocks of its zone.
+-- Returns the end of a validity that begins at `p_at`: `valid_for_days` of the set later, at the same time of day in its
+-- time zone. Null if the set does not limit it.
 create or replace function valid_until(p_set coupon_sets, p_at timestamptz)
 returns timestamptz
 language plpgsql

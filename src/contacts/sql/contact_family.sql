@@ -1,4 +1,4 @@
--- The numbers of all contacts that are one with this one, itself included; none if there is no such contact.
+-- Returns the numbers of a contact and of all contacts merged with it; an empty array if there is no such contact.
 create or replace function contact_family(p_tenant integer, p_contact text)
 returns bigint[]
 language plpgsql

@@ -1,8 +1,8 @@
--- Gives a number to each contact that has none in `p_known`, and answers all their numbers. They are drawn before they are
--- written, so that they need not be read back, unless another batch was faster with one of them or one occurs twice.
+-- Gives a number to each contact that has none in `p_known`, and returns the numbers of all. They are drawn before they are
+-- written, so that they need not be read back unless another batch inserted one of the contacts first or one occurs twice.
 --
--- What is new since 0008: numbers that are known are answered as they are, for a contact may have been erased meanwhile
--- and have another id. So may one that another batch was faster with: then it is a new contact.
+-- Known numbers are returned unchanged, because the contact may have been erased meanwhile and have another id. The same
+-- may happen to a contact that another batch inserted first: then a new contact is inserted.
 create or replace function contact_numbers(p_tenant integer, p_contacts text[], p_known bigint[])
 returns bigint[]
 language plpgsql
@@ -15,14 +15,12 @@ declare
 begin
   loop
     v_new := cardinality(v_numbers) - cardinality(array_remove(v_numbers, null));
-    if v_new = 0 then
-      return v_numbers;
-    end if;
+    exit when v_new = 0;
     v_drawn := array(
       select coalesce(v_numbers[i], nextval('contacts_contact_no_seq'))
         from generate_series(1, cardinality(p_contacts)) i
        order by i);
-    -- In one order everywhere: two batches that bring the same new contacts must not wait for each other.
+    -- In id order everywhere, so that two batches with the same new contacts cannot deadlock.
     insert into contacts (tenant_id, contact_no, contact_id) overriding system value
     select p_tenant, v_drawn[i], p_contacts[i]
       from generate_series(1, cardinality(p_contacts)) i
@@ -33,7 +31,7 @@ begin
     if v_written = v_new then
       return v_drawn;
     end if;
-    -- What a batch of another set inserted meanwhile is visible to this statement.
+    -- Contacts that a batch of another set inserted meanwhile are visible to this statement.
     v_numbers := array(
       select coalesce(v_numbers[i], c.contact_no)
         from generate_series(1, cardinality(p_contacts)) i
@@ -46,4 +44,5 @@ begin
         ) c on true
        order by i);
   end loop;
+  return v_numbers;
 end $$;

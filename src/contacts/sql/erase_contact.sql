@@ -1,6 +1,6 @@
--- Replaces the id of a contact by a pseudonym and answers the erasure: the one that is under way or done, if there is one of
--- this id or pseudonym. A contact that was merged stands for all that are one with it. One that nobody knows is erased too,
--- for its id may stand in texts.
+-- Replaces the id of a contact by a pseudonym and returns its erasure: an existing one, finished or not, if there is one
+-- for this id or pseudonym. A merged contact stands for all contacts merged with it. An unknown contact is erased too,
+-- because its id may occur in texts.
 create or replace function erase_contact(
   p_tenant integer, p_contact text, out pseudonym text, out requested_at timestamptz, out finished_at timestamptz)
 language plpgsql

@@ -1,4 +1,4 @@
--- A flat JSON object with the ids in its names and texts replaced.
+-- Returns a flat JSON object with the ids in its names and texts replaced.
 create or replace function erased_json(p_object jsonb, p_ids text[], p_pseudonyms text[])
 returns jsonb
 language sql

@@ -1,3 +1,5 @@
+-- Rejects an update of the texts that callers sent with assignments, ledger entries and cards, unless an erasure of the
+-- tenant is in progress. Otherwise these columns are written once.
 create or replace function forbid_rewriting()
 returns trigger
 language plpgsql

@@ -1,4 +1,5 @@
--- A pattern that finds these ids: in a text where each stands by itself, in a text of JSON anywhere. Null without ids.
+-- Returns a regular expression for these ids: in plain text it matches where an id stands by itself, in the text of JSON
+-- anywhere. Null without ids.
 create or replace function ids_pattern(p_ids text[], p_json boolean)
 returns text
 language sql

@@ -1,4 +1,4 @@
--- Holds off others who merge or erase contacts of the tenant, until the end of the transaction.
+-- Serializes merging and erasing of the contacts of a tenant, until the end of the transaction.
 create or replace function lock_contacts(p_tenant integer)
 returns void
 language sql

@@ -1,14 +1,14 @@
--- Makes one contact of two, and of all that were merged into them before.
+-- Merges two contacts, and all that were merged into them before, into one.
 --
--- What two clients at once see: merging and erasing of a tenant's contacts happen one after the other, by a lock that
--- whoever does it takes first. So two merges that cross are judged in some order, and the later one by what the earlier
--- one did. Beside that they take no lock of a set, and `assign_batch` takes none of a contact: it reads in one statement
--- who is one, so each of its batches comes before the merge or after it, and what it gave before counts after.
--- Contacts that nobody knows yet are made in the order of their ids, as `contact_numbers` does, so nobody waits for who
--- waits for him.
+-- Two clients at once: merges and erasures of a tenant's contacts run one after the other, by a lock that each takes first.
+-- Of two merges that cross, the later one sees the result of the earlier one. No lock of a set is taken, and `assign_batch`
+-- takes no lock of a contact: it reads the members of a contact in one statement, so each batch comes before the merge or
+-- after it, and its assignments count after the merge. New contacts are inserted in id order, as in `contact_numbers`, so
+-- that two transactions cannot deadlock.
 --
--- Outcomes: `merged` (now or before), `mergedBefore` (the contact was merged into another one, or the other one into it:
--- `root` says which stands for both), `erased` (one of them). Unless it is `merged`, the caller rolls back.
+-- Outcomes: `merged` (now or before), `mergedBefore` (the contact was merged into another one, or the other one into it;
+-- `root` is the contact that stands for both), `erased` (one of them was). Unless the outcome is `merged`, the caller rolls
+-- back.
 create or replace function merge_contacts(p_tenant integer, p_contact text, p_into text, out outcome text, out root text)
 language plpgsql
 as $$

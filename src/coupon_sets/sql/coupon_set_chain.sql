@@ -1,5 +1,6 @@
--- The sets that an assignment from `p_set_no` may be served by, in order: the set itself, then the child that the
--- request names or the set's own, then that one's child and so on, at most five. `fault` says what is wrong with it.
+-- Returns the sets that may serve an assignment from `p_set_no`, in order: the set itself, then the child that the request
+-- names or else the set's own, then the child of that one and so on, at most five. `fault` is the reason why the chain is
+-- not valid, null if it is.
 create or replace function coupon_set_chain(p_tenant integer, p_set_no integer, p_child uuid, out chain integer[], out fault text)
 language plpgsql
 stable

@@ -1,30 +1,21 @@
+-- The counters of a set, exact in the snapshot of the statement: O(log n) for each open lot. The only scan is that of cards
+-- that were withdrawn by name and not passed by the hand-out yet. An expired reservation counts as available before the sweeper
+-- ends it, or as withdrawn if its import was undone. `withdrawn` never decreases, and `quantity` does not include it. Codes
+-- that are neither available nor held by a contact have expired.
 create or replace view coupon_set_counters
 with (security_invoker = true)
 as
-select s.tenant_id,
-       s.set_no,
-       stock.quantity,
-       stock.available,
-       ledger.reserved - lapsed.count as reserved,
-       ledger.assigned,
-       ledger.sent,
-       ledger.used,
-       ledger.released,
-       ledger.void,
-       entry.withdrawn + lapsed.withdrawn as withdrawn,
+select s.tenant_id, s.set_no, stock.quantity, stock.available, ledger.reserved - lapsed.count as reserved, ledger.assigned,
+       ledger.sent, ledger.used, ledger.released, ledger.void, entry.withdrawn + lapsed.withdrawn as withdrawn,
        coalesce(
          stock.quantity - stock.available - (ledger.reserved - lapsed.count) - ledger.assigned - ledger.void,
          0) as expired
   from coupon_sets s
  cross join lateral (
-   select coalesce(sum(t.entries), 0)::bigint as entries,
-          coalesce(sum(t.reserved), 0)::bigint as reserved,
-          coalesce(sum(t.released), 0)::bigint as released,
-          coalesce(sum(t.void), 0)::bigint as void,
-          coalesce(sum(t.sent), 0)::bigint as sent,
-          coalesce(sum(t.used), 0)::bigint as used,
-          coalesce(sum(t.withdrawn), 0)::bigint as withdrawn,
-          coalesce(sum(t.number), 0)::bigint as number
+   select coalesce(sum(t.entries), 0)::bigint as entries, coalesce(sum(t.reserved), 0)::bigint as reserved,
+          coalesce(sum(t.released), 0)::bigint as released, coalesce(sum(t.void), 0)::bigint as void,
+          coalesce(sum(t.sent), 0)::bigint as sent, coalesce(sum(t.used), 0)::bigint as used,
+          coalesce(sum(t.withdrawn), 0)::bigint as withdrawn, coalesce(sum(t.number), 0)::bigint as number
      from (
        select e.*
          from ledger_entries e

@@ -1,4 +1,5 @@
--- A set that expired stays `expired` when its last code goes; without a limit there is always something available.
+-- Returns the state of a set. An expired set stays `expired` when its last code is assigned. A set without a limit
+-- (`p_available` is null) is never exhausted.
 create or replace function coupon_set_state(p_expires_at timestamptz, p_available bigint)
 returns text
 language sql

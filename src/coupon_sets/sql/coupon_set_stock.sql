@@ -1,5 +1,5 @@
--- How much is left of a set: an unlimited one is always `ok`. `p_runs_out`: an active workflow uses it, and by the
--- forecast it is used up soon.
+-- Returns the stock level of a set; one without a limit is always `ok`. `p_runs_out`: an active workflow uses the set, and
+-- by the forecast it runs out soon.
 create or replace function coupon_set_stock(p_available bigint, p_threshold integer, p_runs_out boolean)
 returns text
 language sql

@@ -1,4 +1,4 @@
--- How many cards of a lot have expired: they are its first ones, so halving finds the last of them.
+-- Returns the number of expired cards of a lot. They are its first ones, so a binary search finds the last of them.
 create or replace function expired_cards(p_tenant integer, p_set_no integer, p_lot_no integer, p_size integer, p_at timestamptz)
 returns integer
 language plpgsql

@@ -1,4 +1,5 @@
--- Writes that codes of a set were withdrawn.
+-- Appends a withdrawal of `p_codes` codes to the ledger of a set, with the running totals. The caller holds the lock of the
+-- set.
 create or replace function append_withdrawal(
   p_tenant integer, p_set_no integer, p_at timestamptz, p_codes integer, p_import uuid, p_caller uuid, p_reason text)
 returns void

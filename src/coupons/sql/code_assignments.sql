@@ -1,5 +1,5 @@
--- The ledger numbers of the assignments of a code by a set, up to `p_most`, the newest first. Of a `single` set that is
--- all that it gave.
+-- Returns the ledger numbers of the assignments of a code by a set, at most `p_most`, the newest first. For a `single` set
+-- these are all its assignments.
 create or replace function code_assignments(p_tenant integer, p_set_no integer, p_code text, p_folded text, p_most integer)
 returns bigint[]
 language plpgsql

@@ -1,8 +1,8 @@
--- The sets between two numbers that have a code, up to `p_most`, the newest first, and of a `multiple` one the card where
--- the code came in last; deleted sets too. Of a lot that is being filled nothing counts.
+-- Returns the sets with numbers between `p_above` and `p_below` that have a code, at most `p_most`, the newest first; for a
+-- `multiple` set also the latest card of the code. Deleted sets are included. Lots that are being filled are skipped.
 --
--- It hops from set to set, over three indexes at once: the code as it is written, the code without regard to case, which
--- only sets have that ignore it, and the sets themselves. In the order of turns nothing but the index on the code has
+-- The search jumps from set to set over three indexes at once: the code as written, the code without regard to case, which
+-- only sets that ignore case have, and the sets themselves. In the order of occurrences only the index on the code yields
 -- its cards, so the planner cannot read a whole set instead while the table was never analyzed.
 create or replace function code_places(
   p_tenant integer, p_code text, p_folded text, p_above integer, p_below integer, p_most integer)

@@ -1,5 +1,5 @@
--- Where up to `p_most` cards of a set are that may have a status, after a place in its deck, or before it if `p_back`.
--- Each lot is asked only for the part of it where such cards can be, and no card is read.
+-- Returns the places of up to `p_most` cards of a set that may have a status, after a place in its deck, or before it if
+-- `p_back`. Of each lot only the range where such cards can be is returned, and no card is read.
 create or replace function coupon_places(
   p_tenant integer, p_set_no integer, p_status text, p_lot_no integer, p_ordinal integer, p_back boolean, p_most integer)
 returns table (lot_no integer, ordinal integer)

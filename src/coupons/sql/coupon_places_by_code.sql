@@ -1,5 +1,5 @@
--- The same by code: cards whose code begins with `p_prefix`, after a place in that order. Cards of other sets lie between
--- those of this one and count as much: the index is one for the tenant.
+-- Returns the places of up to `p_most` cards whose code begins with `p_prefix`, after a place in the order of codes, or
+-- before it if `p_back`. Cards of all sets of the tenant are returned and count: the index is one for the tenant.
 create or replace function coupon_places_by_code(
   p_tenant integer, p_prefix text, p_code text, p_set_no integer, p_occurrence integer, p_back boolean, p_most integer)
 returns table (code text, set_no integer, occurrence integer, lot_no integer, ordinal integer)
@@ -13,7 +13,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  -- No code is longer, and no character greater, so nothing that begins with the prefix comes after.
+  -- No code is longer and no character is greater, so no code that begins with the prefix comes after this.
   v_end text collate "C" := p_prefix || repeat(U&'\+10FFFF', 255);
 begin
   if p_back then

@@ -1,10 +1,9 @@
--- The coupons at these places of a set, in their order: up to `p_rows` that have the status, if there is one. A code that
--- came in several times is where it came in last; of a lot that is being filled nothing is shown. `place` is the position
--- in the arrays.
+-- Returns the coupons at these places of a set, in their order: up to `p_rows` that have the status, of any status if it is
+-- null. A code that came in several times is returned only where it came in last. Lots that are being filled are skipped.
+-- `place` is the position in the arrays.
 --
--- The status is by the ledger: a reservation that has run out is `reserved` until it is ended there, within seconds.
---
--- What is new since 0014: the contact is the one that it was merged into.
+-- The status is that of the ledger: an expired reservation is `reserved` until it is ended there, within seconds. The
+-- contact is the one that it was merged into.
 create or replace function coupons_at(
   p_tenant integer, p_set_no integer, p_lots integer[], p_ordinals integer[], p_status text, p_rows integer)
 returns table (
@@ -53,7 +52,7 @@ begin
         select n.occurrence
           from cards n
           join lots m on m.tenant_id = n.tenant_id and m.set_no = n.set_no and m.lot_no = n.lot_no
-         -- `+ 0` keeps the primary key out, which reads the whole set.
+         -- `+ 0` excludes the primary key, which would read the whole set.
          where n.tenant_id = p_tenant and n.code = c.code and n.set_no + 0 = p_set_no and n.occurrence > c.occurrence
            and m.state not in ('filling', 'cancelled')
          limit 1

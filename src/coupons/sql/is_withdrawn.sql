@@ -1,4 +1,4 @@
--- Whether a card is withdrawn: a few index look-ups, and one for most cards.
+-- Returns true if a card is withdrawn: a few index lookups, one for most cards.
 create or replace function is_withdrawn(p_tenant integer, p_set_no integer, p_lot_no integer, p_ordinal integer)
 returns boolean
 language plpgsql

@@ -1,8 +1,8 @@
--- Withdraws codes by name, each that nobody has. Expired ones too, and what came back and waits. What is new since 0010:
--- they carry the number of their entry in the ledger.
+-- Withdraws codes by name, unless a contact holds them; expired and returned codes too. Each withdrawal has the number of
+-- its ledger entry.
 --
--- Outcomes: `withdrawn`, `alreadyWithdrawn`, `notFound` (in no import that is finished), `handedOut` with the `state` of
--- the assignment. No row if the set is deleted.
+-- Outcomes: `withdrawn`, `alreadyWithdrawn`, `notFound` (in no finished import), `handedOut` with the `state` of the
+-- assignment. Returns no rows if the set is deleted.
 create or replace function withdraw_coupons(
   p_tenant integer, p_set_no integer, p_codes text[], p_caller uuid, p_reason text)
 returns table (item integer, outcome text, state text)
@@ -15,13 +15,13 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_now       timestamptz;
-  v_number    bigint;
-  v_count     integer;
-  j_outcome   text[];
-  j_state     text[];
-  j_lot_no    integer[];
-  j_ordinal   integer[];
+  v_now      timestamptz;
+  v_number   bigint;
+  v_count    integer;
+  v_outcomes text[];
+  v_states   text[];
+  v_lot_nos  integer[];
+  v_ordinals integer[];
 begin
   perform 1
      from coupon_sets s
@@ -32,7 +32,7 @@ begin
   end if;
   select greatest(clock_timestamp(), t.at) into v_now
     from ledger_tail(p_tenant, p_set_no) t;
-  -- What they hold nobody has any more.
+  -- The codes of expired reservations are held by no contact any more.
   loop
     exit when end_reservations(p_tenant, p_set_no, v_now) = 0;
   end loop;
@@ -50,7 +50,7 @@ begin
            case when l.number is not null then assignment_state(l.last_event, l.reserved_until, v_now) end order by i),
          array_agg(c.lot_no order by i),
          array_agg(c.ordinal order by i)
-    into j_outcome, j_state, j_lot_no, j_ordinal
+    into v_outcomes, v_states, v_lot_nos, v_ordinals
     from generate_series(1, cardinality(p_codes)) i
     left join lateral (
       select c.lot_no, c.ordinal
@@ -62,7 +62,7 @@ begin
           order by o.lot_no
           limit 1
        ) o
-       -- `+ 0` keeps the primary key out, which reads the whole set.
+       -- `+ 0` excludes the primary key, which would read the whole set.
        where c.tenant_id = p_tenant and c.code = p_codes[i] and c.set_no + 0 = p_set_no and o.state not in ('filling', 'cancelled')
        order by c.occurrence desc
        limit 1
@@ -77,24 +77,24 @@ begin
     ) l on true;
 
   insert into withdrawals (tenant_id, set_no, lot_no, ordinal, number)
-  select distinct p_tenant, p_set_no, j_lot_no[i], j_ordinal[i], v_number
-    from generate_series(1, cardinality(j_outcome)) i
-   where j_outcome[i] = 'withdrawn';
+  select distinct p_tenant, p_set_no, v_lot_nos[i], v_ordinals[i], v_number
+    from generate_series(1, cardinality(v_outcomes)) i
+   where v_outcomes[i] = 'withdrawn';
   get diagnostics v_count = row_count;
   if v_count > 0 then
     update lots l
        set withdrawn = l.withdrawn + q.count
       from (
-        select j_lot_no[i] as lot_no, count(distinct j_ordinal[i])::integer as count
-          from generate_series(1, cardinality(j_outcome)) i
-         where j_outcome[i] = 'withdrawn'
-         group by j_lot_no[i]
+        select v_lot_nos[i] as lot_no, count(distinct v_ordinals[i])::integer as count
+          from generate_series(1, cardinality(v_outcomes)) i
+         where v_outcomes[i] = 'withdrawn'
+         group by v_lot_nos[i]
       ) q
      where l.tenant_id = p_tenant and l.set_no = p_set_no and l.lot_no = q.lot_no;
     perform append_withdrawal(p_tenant, p_set_no, v_now, v_count, null, p_caller, p_reason);
   end if;
 
   return query
-    select i, j_outcome[i], j_state[i]
-      from generate_series(1, cardinality(j_outcome)) i;
+    select i, v_outcomes[i], v_states[i]
+      from generate_series(1, cardinality(v_outcomes)) i;
 end $$;

@@ -1,4 +1,4 @@
--- Counts by name, added up.
+-- Returns the sums of two objects of counts, by name.
 create or replace function add_counts(p_one jsonb, p_other jsonb)
 returns jsonb
 language sql

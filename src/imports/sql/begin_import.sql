@@ -1,6 +1,6 @@
--- Gives the import its lot. What is new since 0003: one that only validates has none. Answers false if there is nothing
--- to do: another worker has taken the import over, or its set was deleted before the import was queued (deleting a set
--- cancels the imports that it finds).
+-- Creates the lot of an import; one that only validates has none. Returns false if there is nothing to do: another worker
+-- has claimed the import, or its set was deleted before the import was queued (deleting a set cancels the imports that it
+-- finds).
 create or replace function begin_import(p_tenant integer, p_import uuid, p_epoch integer)
 returns boolean
 language plpgsql

@@ -1,8 +1,8 @@
--- Ends an import because somebody wants it. Answers the status that it then has; null if there is no such import.
+-- Cancels an import on request. Returns its status afterwards, null if there is no such import.
 --
--- The lock of the import is all: who publishes it holds that too, so one of the two comes first and the other sees it.
--- Who cancels waits for the chunk that is being applied, and its worker learns of it at the next one. Two who cancel at
--- once are answered the same.
+-- The lock of the import is enough: publishing takes it too, so one of the two comes first and the other one sees it. A
+-- cancellation waits for the chunk that is being applied, and the worker notices it at the next one. Two concurrent
+-- cancellations return the same status.
 create or replace function cancel_import(p_tenant integer, p_import uuid)
 returns text
 language plpgsql

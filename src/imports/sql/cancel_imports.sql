@@ -1,5 +1,5 @@
--- Ends what is queued or running for a set that is being deleted; the caller holds the set's lock. What is new since
--- 0003: the chunks and the cards are left to those who clean up.
+-- Cancels the queued and running imports of a set that is being deleted; the caller holds the lock of the set. Their chunks
+-- and cards are left to the cleanup.
 create or replace function cancel_imports(p_tenant integer, p_set_no integer)
 returns void
 language plpgsql

@@ -1,7 +1,7 @@
--- Cleans up a portion of what an import has left: its chunks, then the cards of its cancelled lot from the last one down,
--- then, if it was deleted, its report and itself. `needs_cleanup` stays until there is no more.
+-- Deletes a portion of the remains of an import: its chunks, then the cards of its cancelled lot from the last one down,
+-- then, if it was deleted, its report and its row. `needs_cleanup` stays set until nothing is left.
 --
--- Who works on the import, if only as one who was thought dead, holds its lock: it is left alone until then.
+-- A worker that works on the import, even one that was considered dead, holds its lock: the import is skipped meanwhile.
 create or replace function clean_import(p_tenant integer, p_import uuid)
 returns void
 language plpgsql

@@ -1,4 +1,4 @@
--- Ends an import that publishes nothing. The caller holds its lock and knows that it has not ended.
+-- Ends an import without publishing it. The caller holds its lock and has checked that it has not ended.
 create or replace function end_import(p_tenant integer, p_import uuid, p_status text, p_failure text)
 returns void
 language sql

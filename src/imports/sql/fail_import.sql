@@ -1,5 +1,5 @@
--- Notes a try that failed on our side: after so many of them the import ends, and before that it rests for so many
--- seconds. Answers whether it ended by this.
+-- Records an attempt that failed on the side of the service. The import ends after `p_tries` of them; before that the next
+-- attempt begins after `p_rest` seconds. Returns true if the import has ended by this.
 create or replace function fail_import(p_tenant integer, p_import uuid, p_epoch integer, p_tries integer, p_rest double precision)
 returns boolean
 language plpgsql

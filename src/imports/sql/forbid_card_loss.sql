@@ -1,3 +1,4 @@
+-- Rejects the deletion of cards, except for those of cancelled lots.
 create or replace function forbid_card_loss()
 returns trigger
 language plpgsql

@@ -1,4 +1,5 @@
--- What is to be placed: the cards that the lot has, and the rows of the chunks that are left, in their order.
+-- Returns the input for placing an import: the number of cards in its lot, and the number of rows of each chunk that is
+-- left, in their order.
 create or replace function import_plan(p_tenant integer, p_import uuid, out base integer, out sizes integer[])
 language plpgsql
 as $$

@@ -1,6 +1,7 @@
 -- Writes the cards of a chunk behind the first `p_base` of the lot, with a pause of `p_pause` seconds after each 500.
--- Answers how many, or null if they have to be judged: then nothing was written. The weakest lock holds off other workers,
--- who skip what is locked at all, but neither a cancellation nor the settling of the chunk before.
+-- Returns their number, or null if the rows have to be checked: then nothing was written. Returns 0 if another worker has
+-- claimed the import or it has ended. The weakest lock excludes other workers, which skip rows with any lock, but neither a
+-- cancellation nor the settling of the chunk before.
 create or replace function place_import_chunk(
   p_tenant integer, p_import uuid, p_epoch integer, p_chunk integer, p_base integer, p_pause double precision default 0)
 returns integer
@@ -9,9 +10,9 @@ set jit = off
 set lock_timeout = '1s'
 as $$
 declare
-  v_import imports;
-  v_chunk  import_chunks;
-  v_judged boolean;
+  v_import       imports;
+  v_chunk        import_chunks;
+  v_needs_checks boolean;
 begin
   perform set_config('couponry.tenant_id', p_tenant::text, true);
 
@@ -22,17 +23,17 @@ begin
   if v_import.epoch is distinct from p_epoch or v_import.status <> 'inProgress' then
     return 0;
   end if;
-  -- The cards of a cancelled import took turns of their codes. When they are cleaned up, a code may be there that has no
-  -- first turn, and the index would let it in once more.
+  -- The cards of a cancelled import took occurrences of their codes. After their cleanup a code may exist without its first
+  -- occurrence, and the unique index would accept it once more.
   select s.unique_in_tenant or v_import.mode <> 'import' or exists (
            select 1
              from lots l
             where l.tenant_id = p_tenant and l.set_no = v_import.set_no and l.import_id is not null
               and l.published_at is null and l.state <> 'filling')
-    into strict v_judged
+    into strict v_needs_checks
     from coupon_sets s
    where s.tenant_id = p_tenant and s.set_no = v_import.set_no;
-  if v_judged then
+  if v_needs_checks then
     return null;
   end if;
   select * into strict v_chunk
@@ -42,11 +43,11 @@ begin
     return null;
   end if;
 
-  -- In the order of their codes: that halves the WAL of the index on the code, and no two placings lock each other out.
-  -- `offset 0` keeps the sort below the pauses, so that they come between the rows that are written.
+  -- Cards are written in the order of their codes: that halves the WAL of the index on the code, and no two transactions
+  -- deadlock. `offset 0` keeps the sort below the pauses, so that they come between the rows that are written.
   insert into cards (tenant_id, set_no, lot_no, ordinal, line, code, folded, attributes, expires_at)
   select p_tenant, v_import.set_no, v_import.lot_no, r.ordinal, r.line,
-         -- `pg_sleep` answers nothing, which is not null: the code is there either way.
+         -- `pg_sleep` returns void, which is not null: the code is written either way.
          case when p_pause > 0 and row_number() over () % 500 = 0 and pg_sleep(p_pause) is null then null else r.code end,
          r.fold, r.attributes::jsonb, r.expires_at
     from (select p_base + row_number() over (order by u.expires_at, u.place) as ordinal, u.line, u.code, u.fold,

@@ -1,5 +1,5 @@
--- Makes the cards of an import dealable, all at once, and ends it. What is new since 0009: the lot tells when it was
--- published. Answers false if another worker has taken the import over or it was ended; true also for an import that was
+-- Publishes an import: makes all its cards available for assignment at once, stores the time with the lot, and ends the
+-- import. Returns false if another worker has claimed the import or it has ended; true also for an import that was
 -- published before.
 create or replace function publish_import(p_tenant integer, p_import uuid, p_epoch integer)
 returns boolean

@@ -1,5 +1,5 @@
--- Settles a chunk that was placed in this transaction. Answers false if the import is another worker's or was ended; the
--- caller then rolls back.
+-- Settles a chunk that was placed in this transaction. Returns false if another worker has claimed the import or it has
+-- ended; the caller then rolls back.
 create or replace function settle_import_chunk(
   p_tenant integer, p_import uuid, p_epoch integer, p_chunk integer, p_base integer, p_rows integer)
 returns boolean

@@ -1,14 +1,14 @@
--- Brings the rows of an import into the order of expiry, into as many chunks as before. Answers false if another worker
--- has taken the import over or it was ended; true also for an import that was sorted before. What is new since 0009: the
--- rows have attributes, and codes may be compared without regard to case.
+-- Sorts the rows of an import by expiry, into as many chunks as before. Returns false if another worker has claimed the
+-- import or it has ended; true also for an import that was sorted before.
 --
--- Which of two rows with one code is the duplicate is decided by the order of the file, which is lost here: so it is
--- found here, and noted with the row. One that only validates needs just that: it writes no cards to find them by.
+-- Of two rows with one code the later one in the file is the duplicate. That order is lost here, so duplicates are found
+-- here and stored with their rows. An import that only validates is sorted just for that: it writes no cards that would
+-- reveal them.
 --
--- All of the sorting is done by the first fetch, on disk where it is long. The weakest lock holds off other workers, who
--- skip what is locked at all, and those who clean up, but not a deletion of the set or who cancels: what is written here
--- of an import that was ended meanwhile is cleaned up with the rest. The settings keep the plan from gathering all
--- chunks in memory at once, and from reading those of other imports.
+-- All of the sorting is done by the first fetch, on disk where it is long. The weakest lock excludes the cleanup and other
+-- workers, which skip rows with any lock, but neither a deletion of the set nor a cancellation: chunks of an import that
+-- ended meanwhile are cleaned up with the rest. The settings keep the plan from collecting all chunks in memory at once,
+-- and from reading those of other imports.
 create or replace function sort_import(p_tenant integer, p_import uuid, p_epoch integer)
 returns boolean
 language plpgsql

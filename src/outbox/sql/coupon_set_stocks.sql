@@ -1,6 +1,6 @@
--- What is left of each set at which number of its ledger, in one snapshot, and how low that is: at most the threshold (1),
--- half (2), a quarter (3) or an eighth (4) of it, or nothing (5). Null of a set that is deleted or past its own end, which
--- is no question of stock.
+-- The stock of each set and the number of its ledger at that moment, in one snapshot. `alert_level`: 1 at the threshold or
+-- below, 2 at half of it, 3 at a quarter, 4 at an eighth, 5 if nothing is left, else 0. Null for a set that is deleted or
+-- past its own end, whose stock is not evaluated.
 create or replace view coupon_set_stocks
 with (security_invoker = true)
 as

@@ -1,5 +1,5 @@
--- Tells that an import has ended, and what came in by it. Who publishes holds the set's lock, so the number is the end of
--- the ledger and the stock is what this import left.
+-- Emits `import.finished` when an import has ended, and `coupon-set.refilled` if it brought codes. Publishing holds the
+-- lock of the set, so the number is the end of the ledger and the stock is what this import left.
 create or replace function emit_import_finished()
 returns trigger
 language plpgsql
@@ -17,7 +17,7 @@ begin
   select * into v_stock
     from coupon_set_stocks s
    where s.tenant_id = new.tenant_id and s.set_no = new.set_no;
-  -- Of one that took nothing in, only the rows that were refused are told, as the API does.
+  -- An import that stored nothing reports only the rejected rows, as the API does.
   insert into webhook_events (tenant_id, set_no, number, event_type, payload)
   values (
     new.tenant_id, new.set_no, v_stock.number, 'import.finished',
@@ -55,7 +55,7 @@ create or replace trigger emit_end
   when (old.status in ('queued', 'inProgress') and new.status in ('finished', 'error', 'cancelled'))
   execute function emit_import_finished();
 
--- One whose file was broken never begins.
+-- An import with an unreadable file is inserted as failed and never begins.
 create or replace trigger emit_failure
   after insert on imports
   for each row

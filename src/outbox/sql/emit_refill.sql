@@ -1,4 +1,4 @@
--- A raised quantity is the refill of a `single` set. Whoever changes it holds the set's lock.
+-- Emits `coupon-set.refilled` when the quantity of a `single` set is raised. The update holds the lock of the set.
 create or replace function emit_refill()
 returns trigger
 language plpgsql

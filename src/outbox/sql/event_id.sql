@@ -1,4 +1,4 @@
--- An id of an event: a UUIDv7, so that those of one time lie together in their index.
+-- Returns an id for an event: a UUIDv7, so that ids of one time are adjacent in their index.
 create or replace function event_id()
 returns uuid
 language sql

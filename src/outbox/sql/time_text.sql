@@ -1,4 +1,4 @@
--- A time as the API writes it.
+-- Returns a time in the format of the API.
 create or replace function time_text(p_at timestamptz)
 returns text
 language sql

@@ -1,5 +1,5 @@
--- The number of a set's first assignment from a moment on; that after its last one if there is none. A ledger is in the
--- order of time, so halving finds it.
+-- Returns the number of the first assignment of a set at or after a time; if there is none, the number after its last one.
+-- A ledger is in the order of time, so a binary search finds it.
 create or replace function first_assignment(p_tenant integer, p_set_no integer, p_at timestamptz)
 returns bigint
 language plpgsql

@@ -1,5 +1,5 @@
--- How many cards of a lot expire before each of these moments, which rise, and not before an earlier one of them: `place`
--- counts from 1. It goes from one moment of expiry to the next, of which a lot has few.
+-- Returns the number of cards of a lot that expire before each of these ascending times and not before an earlier one.
+-- `place` is the position of the time, from 1. The loop jumps from one time of expiry to the next, of which a lot has few.
 create or replace function lot_expiries(p_tenant integer, p_set_no integer, p_lot_no integer, p_size integer, p_ats timestamptz[])
 returns table (place integer, cards bigint)
 language plpgsql
@@ -19,7 +19,7 @@ begin
     select c.expires_at into v_expiry
       from cards c
      where c.tenant_id = p_tenant and c.set_no = p_set_no and c.lot_no = p_lot_no and c.ordinal = v_done + 1;
-    -- The first moment after it.
+    -- The first time after it.
     place := width_bucket(v_expiry, p_ats) + 1;
     exit when place is null or place > cardinality(p_ats);
     v_upto := expired_cards(p_tenant, p_set_no, p_lot_no, p_size, p_ats[place] - interval '1 microsecond');

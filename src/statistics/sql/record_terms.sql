@@ -1,3 +1,5 @@
+-- Records the quantity and the end of a set whenever they change, at a time not before the last entry of its ledger. The
+-- insert or update of the set holds its lock.
 create or replace function record_terms()
 returns trigger
 language plpgsql

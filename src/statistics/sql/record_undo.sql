@@ -1,3 +1,4 @@
+-- Copies the time of an undo to the lot, which outlives the import.
 create or replace function record_undo()
 returns trigger
 language plpgsql

@@ -1,11 +1,12 @@
--- Forgets what was rolled up of a set if the pattern finds a workflow or a node in it. Whoever rolls up holds the row of the
--- progress, so it is either done before or begins anew. Answers stay exact: what is not rolled up is read from the ledger.
+-- Deletes the rolled-up statistics of a set if a workflow or a node in them matches the pattern. A roll-up holds the row of
+-- the progress, so it either has ended or begins anew. Results stay exact: the part that is not rolled up is read from the
+-- ledger.
 create or replace function reset_statistics(p_tenant integer, p_set_no integer, p_pattern text)
 returns void
 language plpgsql
 as $$
 begin
-  -- Also where there is none yet: the first roll-up may be at it, and its row is not to be seen before it has ended.
+  -- Also where there is no row yet: the first roll-up may be running, and its row is not visible before it commits.
   insert into statistics_progress (tenant_id, set_no, number)
   values (p_tenant, p_set_no, 0)
   on conflict (tenant_id, set_no) do nothing;

@@ -1,4 +1,5 @@
--- Rolls up a set, by at most so many numbers of its ledger, and answers by how many; 0 also if another replica is at it.
+-- Rolls up the statistics of a set, by at most `p_most` numbers of its ledger, and returns by how many; 0 also if another
+-- replica holds its progress.
 create or replace function roll_up_statistics(p_tenant integer, p_set_no integer, p_most integer)
 returns bigint
 language plpgsql
@@ -10,7 +11,6 @@ as $$
 declare
   v_from bigint;
   v_upto bigint;
-  v_last integer;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'roll_up_statistics needs read committed' using errcode = 'feature_not_supported';
@@ -34,29 +34,12 @@ begin
     return 0;
   end if;
 
-  select s.source_no into v_last
-    from statistics_sources s
-   where s.tenant_id = p_tenant and s.set_no = p_set_no
-   order by s.source_no desc
-   limit 1;
-  insert into statistics_sources (tenant_id, set_no, source_no, lot_no, workflow_id, node_id)
-  select p_tenant, p_set_no, coalesce(v_last, 0) + row_number() over (), n.lot_no, n.workflow_id, n.node_id
-    from (
-      select f.workflow_id, f.node_id, f.lot_no
-        from ledger_flows(p_tenant, p_set_no, v_from, v_upto) f
-       where f.workflow_id is not null
-       group by f.workflow_id, f.node_id, f.lot_no
-    ) n
-   where not exists (
-     select 1
-       from statistics_sources s
-      where s.tenant_id = p_tenant and s.set_no = p_set_no
-        and s.workflow_id = n.workflow_id and s.node_id = n.node_id and s.lot_no = n.lot_no);
+  perform add_statistics_sources(p_tenant, p_set_no, v_from, v_upto);
 
   with flows as materialized (
     select f.*, statistics_bucket(f.at) as bucket
       from ledger_flows(p_tenant, p_set_no, v_from, v_upto) f
-  ), marked as (
+  ), checkpoints as (
     insert into statistics_checkpoints (
       tenant_id, set_no, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)
     select p_tenant, p_set_no, b.bucket,
@@ -87,7 +70,7 @@ begin
        set assigned = excluded.assigned, reserved = excluded.reserved, released = excluded.released,
            void = excluded.void, sent = excluded.sent, used = excluded.used, withdrawn = excluded.withdrawn,
            for_others = excluded.for_others
-  ), shared as (
+  ), shares as (
     insert into statistics_shares (tenant_id, set_no, source_no, bucket, assigned, released, void, sent, used)
     select p_tenant, p_set_no, b.source_no, b.bucket,
            coalesce(m.assigned, 0) + sum(b.assigned) over so_far,

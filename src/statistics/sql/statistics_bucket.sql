@@ -1,4 +1,4 @@
--- The quarter of an hour that a moment lies in.
+-- Returns the start of the quarter of an hour that a time lies in.
 create or replace function statistics_bucket(p_at timestamptz)
 returns timestamptz
 language sql

@@ -1,4 +1,4 @@
--- How far each set was rolled up, and where its ledger ends.
+-- The ledger number up to which each set was rolled up, and the last number of its ledger.
 create or replace view statistics_tails
 with (security_invoker = true)
 as

@@ -1,5 +1,6 @@
--- Deletes so many deliveries that ended so many days ago, or any of a webhook that was deleted itself, and that one's row
--- when nothing more can be under way to it. Answers how many there were.
+-- Deletes at most `p_rows` deliveries that ended more than `p_days` days ago, and returns their number. With `p_deleted`, for a
+-- webhook that was deleted, it deletes any delivery. It deletes the row of the webhook once none is left and an hour has
+-- passed, since then none can be under way.
 create or replace function clean_webhook(
   p_tenant integer, p_webhook_no integer, p_deleted boolean, p_days integer, p_rows integer)
 returns integer

@@ -1,8 +1,7 @@
--- What is due to an endpoint: so many new ones in their order, then so many retries by their time. `assignment_number` is
--- that of the assignment which a message without a payload tells of.
+-- Returns the deliveries that are due to an endpoint: at most `p_rows` new ones in their order, then at most `p_rows`
+-- retries by their time. `assignment_number` is that of the assignment that a message without a payload describes.
 --
--- The settings of this function and of those below make each look-up a probe of the index that has its order, whatever the
--- plan was made for.
+-- The settings keep each lookup a probe of the index that has its order, whatever the statistics were when it was planned.
 create or replace function due_deliveries(p_tenant integer, p_webhook_no integer, p_rows integer)
 returns table (
   delivery_no bigint, id uuid, event_type text, occurred_at timestamptz, attempts integer, replayed_after integer,

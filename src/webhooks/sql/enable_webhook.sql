@@ -1,13 +1,14 @@
--- A tenant that is told nothing has no cursors that move. Its first endpoint that is enabled puts them at the ends of the
--- ledgers: what is low already is known, and what waited for an endpoint that was disabled waits no more. The order is
--- that of the numbers, for who does the same at once. What is new since 0019: that is when their stock is judged.
+-- Starts the events of an endpoint that is being enabled. While a tenant has no enabled endpoint, its cursors do not move.
+-- The first one that is enabled moves them to the ends of the ledgers: sets that are low already raise no alert, and events
+-- that waited for a disabled endpoint are dropped. The stock counts as evaluated at that time. Cursors are written in the
+-- order of set numbers, so that two transactions cannot deadlock.
 create or replace function enable_webhook()
 returns trigger
 language plpgsql
 as $$
 begin
   new.enabled_at := now();
-  -- One after the other, or two that begin at once would each put the cursors on, past what is to be told to the other.
+  -- One at a time: two endpoints that are enabled at once would each move the cursors past events of the other.
   perform pg_advisory_xact_lock(4, new.tenant_id);
   if exists (
     select 1

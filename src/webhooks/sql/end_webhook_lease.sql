@@ -1,9 +1,9 @@
--- Ends a sender's turn: notes what attempts came to, says when something is due next, and since when the endpoint fails.
--- `p_delays` are the seconds until the next attempt, null if there is none; `p_succeeded` is whether an attempt did, null if
--- there was none. Answers whether the endpoint has failed for `p_patience` seconds and is told nothing more; null if the
--- turn is another sender's by now.
+-- Ends the lease of a sender: stores the results of its attempts, the time when the next delivery is due, and since when
+-- the endpoint fails. `p_delays` are the seconds until the next attempt, null if there is none. `p_succeeded` is true if an
+-- attempt succeeded, null if there was none. Returns true if the endpoint has failed for `p_patience` seconds and receives
+-- no more events; null if the lease belongs to another sender by now.
 --
--- Who writes deliveries locks the webhook's row too, so what is seen with the lock is all that waits.
+-- Writers of deliveries lock the row of the webhook too, so under the lock all waiting deliveries are visible.
 create or replace function end_webhook_lease(
   p_tenant integer, p_webhook_no integer, p_epoch integer, p_delivery_nos bigint[], p_states text[],
   p_delays double precision[], p_attempts jsonb[], p_succeeded boolean, p_patience double precision)

@@ -1,6 +1,7 @@
--- Makes endpoints due. The last statement of its transaction, so that who sends waits for nothing; in one order everywhere,
--- so that no two wait for each other; and always a lock of the row, so that who has just found nothing to send cannot
--- overlook what came. A row that is held for long, as while much is replayed, must not keep the reader from other tenants.
+-- Makes endpoints due. It is the last statement of its transaction, so that senders wait for nothing else. Rows are locked in
+-- one order everywhere, so that no two transactions deadlock. Each row is locked even if it does not change, so that a sender
+-- that has just found nothing to send cannot miss new deliveries. The timeout keeps a row that is locked for long, as during a
+-- large replay, from delaying other tenants.
 create or replace function mark_webhooks_due(p_tenant integer, p_webhook_nos integer[])
 returns void
 language sql

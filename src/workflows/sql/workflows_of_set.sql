@@ -1,6 +1,6 @@
--- The workflows that use a set and are not finished, up to 100: the active ones first, then the paused ones. It has no
--- settings of its own, so it becomes a part of the statement that asks it for each set of a page; in the order of ids a
--- workflow is looked up, also before any statistics.
+-- Returns the unfinished workflows that use a set, at most 100: the active ones first, then the paused ones. It has no
+-- settings of its own, so it is inlined into the statement that calls it for each set of a page. The order by id makes each
+-- lookup of a workflow an index probe, also before any statistics.
 create or replace function workflows_of_set(p_tenant integer, p_set_no integer)
 returns table (users jsonb)
 language sql
