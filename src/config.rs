@@ -4,32 +4,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
-use crate::import_command;
-use crate::imports::pull::Hosts;
-use crate::outbound::{Authorities, AuthoritiesError};
-
-/// A self-hosted coupon service.
-#[derive(Debug, Parser)]
-#[command(name = "couponry", version, about)]
-pub struct CommandLine {
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    #[command(flatten)]
-    pub config: Config,
-}
-
-/// What to do.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Command {
-    /// Run the service (the default).
-    Serve,
-    /// Ask the service at the listen address whether it is alive; for container health checks.
-    Healthcheck,
-    /// Import a file of codes into a coupon set of a service that runs.
-    Import(Box<import_command::Arguments>),
-}
+use crate::outbound::{Authorities, AuthoritiesError, Hosts};
 
 /// The settings of the service.
 #[derive(Debug, Clone, Args)]
@@ -132,18 +109,6 @@ pub struct Config {
     /// Refuse to start a PostgreSQL of its own; set in the container image.
     #[arg(long, env = "COUPONRY_REQUIRE_DATABASE_URL", global = true)]
     pub require_database_url: bool,
-}
-
-impl CommandLine {
-    /// Reads the command line and the environment; ends the process with a message if they are wrong. An empty variable, as
-    /// compose files have them, counts as unset.
-    #[must_use]
-    pub fn read() -> Self {
-        let mut line = Self::parse();
-        line.config.database_url = line.config.database_url.filter(|url| !url.is_empty());
-        line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
-        line
-    }
 }
 
 /// No file is meant by an empty name.

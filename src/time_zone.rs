@@ -8,9 +8,11 @@ use chrono::{
     TimeZone, Utc,
 };
 use chrono_tz::Tz;
-use serde_json::Value;
 
-use crate::extract::FieldValue;
+/// Whether PostgreSQL can store a moment: its calendar is shorter than ours.
+pub(crate) fn is_storable(moment: DateTime<Utc>) -> bool {
+    (1..=9999).contains(&moment.year())
+}
 
 /// A time zone of the IANA database, as in "Europe/Madrid".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +60,7 @@ impl Zone {
             .and_then(|local| self.first_instant(local))
         };
         moment
-            // PostgreSQL's calendar is shorter than ours.
-            .filter(|moment| (1..=9999).contains(&moment.year()))
+            .filter(|moment| is_storable(*moment))
             .ok_or_else(|| {
                 "This must be a date as in \"2026-12-31\", or a time as in \"2026-12-31T18:00:00Z\".".to_owned()
             })
@@ -90,15 +91,6 @@ impl Zone {
             .filter_map(|seconds| last.checked_add_signed(TimeDelta::seconds(seconds)))
             .find(|instant| instant.offset().fix() != offset)
             .map(|instant| instant.to_utc().trunc_subsecs(0))
-    }
-}
-
-impl FieldValue for Zone {
-    fn from_value(value: Value) -> Result<Self, String> {
-        value
-            .as_str()
-            .and_then(Self::parse)
-            .ok_or_else(|| "This must be a time zone's name as in \"Europe/Madrid\".".to_owned())
     }
 }
 

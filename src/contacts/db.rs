@@ -3,8 +3,8 @@
 use sqlx::{PgConnection, PgPool};
 
 use super::{Erasure, ErasureState, Merge};
-use crate::error::Error;
-use crate::tenants::TenantId;
+use crate::http::error::Error;
+use crate::ids::TenantId;
 
 /// The contact that this one was merged into.
 pub(super) async fn find_root(

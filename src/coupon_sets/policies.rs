@@ -7,9 +7,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::{Count, CouponSet, db};
-use crate::error::{Error, WRONG_STATE};
-use crate::extract::{FieldValue, Fields, integer};
-use crate::tenants::TenantId;
+use crate::http::error::{Error, WRONG_STATE};
+use crate::http::extract::{FieldValue, Fields, integer};
+use crate::ids::TenantId;
 use crate::time_zone::Zone;
 
 pub(super) const ONLY_MULTIPLE: &str = "Only a set of type \"multiple\" has this field.";

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 
 use super::CouponSet;
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 use crate::workflows::{self, User};
 
 /// How much is left of a set; each is in exactly one of these states.

@@ -10,11 +10,12 @@ use futures_util::{TryStreamExt, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Coupon, Filter, PORTION, Spot};
+use super::{Coupon, CouponCursor, Filter, PORTION};
 use crate::database::Database;
-use crate::error::{Chain, Error};
-use crate::imports::csv_safe;
-use crate::tenants::TenantId;
+use crate::http::csv_export::csv_safe;
+use crate::http::error::Error;
+use crate::ids::TenantId;
+use crate::telemetry::Chain;
 
 pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Filter) -> Response {
     let start = Some((filter.start(), true));
@@ -30,7 +31,10 @@ pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Fi
             transaction.commit().await?;
             let coupons = portion.found.iter().map(|(_, coupon)| coupon);
             let text = render(coupons, is_first)?;
-            Ok(Some((text, portion.rest.map(|rest: Spot| (rest, false)))))
+            Ok(Some((
+                text,
+                portion.rest.map(|rest: CouponCursor| (rest, false)),
+            )))
         }
     });
     // The head is on its way by then: all that is left is to break off, and to say why where it can be read.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::Options;
 use super::reading::Claim;
-use crate::error::Error;
+use crate::http::error::Error;
 
 /// What is read at a time.
 const BLOCK: usize = 1024 * 1024;

@@ -8,10 +8,11 @@ use futures_util::{TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::db::{self, RejectedRow};
-use super::reading::csv_safe;
 use crate::database::Database;
-use crate::error::{Chain, Error};
-use crate::tenants::TenantId;
+use crate::http::csv_export::csv_safe;
+use crate::http::error::Error;
+use crate::ids::TenantId;
+use crate::telemetry::Chain;
 
 /// Rows that are read at a time.
 const PAGE: i64 = 5_000;

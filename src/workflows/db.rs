@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{NewWorkflow, User, Workflow, WorkflowId};
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 
 /// Writes all but the sets, and answers whether the workflow is new. The caller holds the lock of the shape.
 pub(super) async fn put(

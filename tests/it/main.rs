@@ -24,6 +24,7 @@ mod embedded_process;
 mod events;
 mod expiry;
 mod faults;
+mod floors;
 mod gates;
 mod import_command;
 mod imports;

@@ -17,7 +17,7 @@ use super::{
     code::{judge, printable},
     input::Source,
 };
-use crate::extract::check_text;
+use crate::http::extract::check_text;
 
 /// The faults that one answer names.
 const MOST_FAULTS: usize = 100;

@@ -33,7 +33,7 @@ mod tests;
 mod unpack;
 mod workbook;
 
-use std::{borrow::Cow, io};
+use std::io;
 
 use chrono::{DateTime, Utc};
 
@@ -188,14 +188,5 @@ impl<E> From<io::Error> for ReadError<E> {
             Some(fault) => Self::Fault(fault.clone()),
             None => Self::Io(error),
         }
-    }
-}
-
-/// A report's cell that no spreadsheet takes for a formula.
-pub(crate) fn csv_safe(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        Cow::Owned(format!("'{cell}"))
-    } else {
-        Cow::Borrowed(cell)
     }
 }

@@ -14,7 +14,7 @@ use super::{
     unpack::Packed,
     workbook::Workbook,
 };
-use crate::error::Error;
+use crate::http::error::Error;
 
 /// The bytes of a text that are looked at; what is packed may hold far more.
 const TEXT_BYTES: usize = 1024 * 1024;

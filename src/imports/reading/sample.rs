@@ -18,7 +18,8 @@ use super::{
     table::{Records, read_table},
     unpack::{Content, Packing, unpack},
 };
-use crate::{error::Error, imports::limits::Limits};
+use crate::http::error::Error;
+use crate::imports::limits::Limits;
 
 /// The lines that a warning names.
 const LINES: usize = 5;

@@ -391,12 +391,3 @@ fn a_failing_file_ends_the_reading() {
     let result = read(b"A1\n".chain(Broken), &TableOptions::default());
     assert!(matches!(result, Err(ReadError::Io(_))));
 }
-
-#[test]
-fn a_report_holds_no_formula() {
-    for cell in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
-        assert_eq!(csv_safe(cell), format!("'{cell}"));
-    }
-    assert_eq!(csv_safe("A=1"), "A=1");
-    assert_eq!(csv_safe(""), "");
-}

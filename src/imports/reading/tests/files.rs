@@ -7,7 +7,9 @@ use flate2::{Compression, write::GzEncoder};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{super::*, Short, rules};
-use crate::{config::CommandLine, error::Error, imports::limits::Limits};
+use crate::cli::CommandLine;
+use crate::http::error::Error;
+use crate::imports::limits::Limits;
 
 pub(super) type Outcome = Result<(Understood, Vec<Short>), ReadError<Error>>;
 

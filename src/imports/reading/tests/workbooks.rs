@@ -82,7 +82,7 @@ fn a_sheet_has_a_header_columns_and_rows_of_its_own_numbers() {
     let mut rows = Vec::new();
     let understood = delivery.read(&options, rules(), &mut |row| {
         rows.push(row);
-        Ok::<(), crate::error::Error>(())
+        Ok::<(), crate::http::error::Error>(())
     });
     let understood = understood.expect("a sheet");
     assert_eq!(understood.sheet.as_deref(), Some("Sheet1"));
