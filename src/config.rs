@@ -4,32 +4,9 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
-use crate::import_command;
-use crate::imports::pull::Hosts;
-use crate::outbound::{Authorities, AuthoritiesError};
-
-/// A self-hosted coupon service.
-#[derive(Debug, Parser)]
-#[command(name = "couponry", version, about)]
-pub struct CommandLine {
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    #[command(flatten)]
-    pub config: Config,
-}
-
-/// The command to run.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Command {
-    /// Run the service (the default).
-    Serve,
-    /// Check that the service at the listen address is alive; for container health checks.
-    Healthcheck,
-    /// Import a file of codes into a coupon set of a running service.
-    Import(Box<import_command::Arguments>),
-}
+use crate::outbound::{Authorities, AuthoritiesError, Hosts};
 
 /// The settings of the service.
 #[derive(Debug, Clone, Args)]
@@ -134,19 +111,7 @@ pub struct Config {
     pub require_database_url: bool,
 }
 
-impl CommandLine {
-    /// Reads the command line and the environment; ends the process with a message if they are not valid. An empty variable,
-    /// as set by compose files, counts as unset.
-    #[must_use]
-    pub fn read() -> Self {
-        let mut line = Self::parse();
-        line.config.database_url = line.config.database_url.filter(|url| !url.is_empty());
-        line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
-        line
-    }
-}
-
-/// Reads the CA certificates; an empty name means no file.
+/// No file is meant by an empty name.
 fn read_authorities(path: &str) -> Result<Authorities, AuthoritiesError> {
     if path.is_empty() {
         return Ok(Authorities::default());

@@ -1,30 +1,33 @@
 //! Couponry hands coupon codes to contacts: each single-use code to exactly one, whatever fails in between.
 //!
-//! The way of a request: `server` accepts it, `app` gives it an id and routes it, the extractors of `extract` and
-//! `tenants::auth` say who calls and what is asked, a handler in a feature's `http` calls the operation in its `mod`,
-//! and that its statements in `db`. What fails becomes an `error::Error`, which `app` renders.
+//! The way of a request: `server` accepts it, `http::envelope` names it and limits its time, and the router of a feature
+//! takes it. The extractors of `http::extract` and `tenants::auth` check the caller and the input; a handler in a feature's
+//! `http` calls the operation in its `mod`, and that its statements in `db`. Failures become an `http::error::Error`, which
+//! the envelope renders.
 //!
-//! In reading order:
+//! In reading order, from the lowest floor up. A module imports only modules below it, which a test holds.
 //!
-//! * `config`, `start`, `server`, `app`: how the service comes to life
-//! * `error`, `extract`, `page`, `csv_export`, `text_enum`, `time_zone`, `telemetry`: what all requests share
-//! * `database`: pools, roles, migrations, functions
-//! * crate `embedded-postgres`: the PostgreSQL that the service starts for itself
-//! * `tenants`: who calls, and what they may do
-//! * `coupon_sets`: the sources of codes
-//! * crate `delivery-reader`: files of codes, read into rows
-//! * `imports`: how codes come in, `outbound`: how the service itself makes requests, `import_command`: how they are sent from a terminal
-//! * `assignments`: how codes go out
-//! * `coupons`: the codes of a set one by one: where each is, and which go to nobody
-//! * `contacts`: what each was given, merging two, erasing one
-//! * `statistics`: what became of them
-//! * `workflows`: who uses a set
-//! * `outbox`: what happens, written down for those who want to know
-//! * `webhooks`: who is told of it
+//! * `ids`, `text`, `time_zone`, `telemetry`: small things that everything shares
+//! * `database`: pools, roles, transactions, locks, migrations, and the PostgreSQL that the service starts for itself
+//! * `background`: tasks beside the requests, `load`: limits per tenant and yielding to requests, `batching`: many requests
+//!   in one call of the database, `dirty_sets`: the sets that were written to, `outbound`: requests that the service makes
+//! * `config`: the settings
+//! * `http`: what all requests share
+//! * `tenants`: authentication, scopes, keys and sessions
+//! * `workflows`: the users of a set, `statistics`: counters over time
+//! * `coupon_sets`: the sources of codes, `outbox`: events on their way to webhooks
+//! * `imports`: how codes come in, `assignments`: how codes go out
+//! * `coupons`: the codes of a set one by one, `contacts`: what each was given, merging two, erasing one, `webhooks`: sending
+//!   events
 //! * `docs`: the API document and its reference page, `dashboard`: the files of the web dashboard
+//! * `server`: accepting and draining connections, `app`: the composition root, which builds all of the above
+//! * `start`: the start of the service, `import_command`: sending a file from a terminal, `cli`: the command line
 
 pub mod app;
 mod assignments;
+mod background;
+mod batching;
+pub mod cli;
 pub mod config;
 mod contacts;
 mod coupon_sets;
@@ -32,20 +35,21 @@ mod coupons;
 mod csv_export;
 mod dashboard;
 pub mod database;
+mod dirty_sets;
 mod docs;
-pub mod error;
-mod extract;
+pub mod http;
+mod ids;
 pub mod import_command;
 mod imports;
+mod load;
 mod outbound;
 mod outbox;
-mod page;
-pub mod server;
+mod server;
 pub mod start;
 mod statistics;
 pub mod telemetry;
 pub mod tenants;
-mod text_enum;
+mod text;
 mod time_zone;
 mod webhooks;
 mod workflows;

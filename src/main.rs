@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use couponry::config::{Command, CommandLine};
+use couponry::cli::{Command, CommandLine};
 use couponry::{import_command, start, telemetry};
 
 #[tokio::main]

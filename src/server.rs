@@ -13,24 +13,36 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::app::{App, router};
-
-/// How long a client may take to send the header of a request.
+/// Time that a client has to send the header of a request.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
-/// How long requests that are under way get when the service stops.
+/// Time that requests under way have to finish when the service stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-/// Connections at a time; more wait to be accepted.
+/// Open connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 10_000;
 /// Pause after the system could not accept, for want of file descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` comes, then drains and stops the app.
-pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
-    let ((), draining) = accept_until(&listener, router(app.clone()), shutdown).await;
-    drop(listener);
-    app.begin_shutdown();
-    drain(draining).await;
-    app.stop().await;
+/// Connections that are still open after the server has stopped accepting.
+pub(crate) struct Draining(GracefulShutdown);
+
+impl Draining {
+    /// Waits until the requests that are under way are answered, within a limit.
+    pub(crate) async fn finish(self) {
+        tokio::select! {
+            () = self.0.shutdown() => {}
+            () = tokio::time::sleep(DRAIN_LIMIT) => tracing::warn!("some requests were cut off by the stop"),
+        }
+    }
+}
+
+/// Serves until `shutdown` comes.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) -> Draining {
+    let ((), draining) = accept_until(&listener, router, shutdown).await;
+    draining
 }
 
 /// Answers with this router while something else is done.
@@ -40,7 +52,7 @@ pub(crate) async fn serve_while<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let (done, draining) = accept_until(listener, router, work).await;
-    drain(draining).await;
+    draining.finish().await;
     done
 }
 
@@ -48,14 +60,14 @@ async fn accept_until<T>(
     listener: &TcpListener,
     router: Router,
     until: impl Future<Output = T>,
-) -> (T, GracefulShutdown) {
+) -> (T, Draining) {
     let draining = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut until = std::pin::pin!(until);
     loop {
         let accepted = tokio::select! {
             accepted = accept(listener, &slots) => accepted,
-            done = &mut until => return (done, draining),
+            done = &mut until => return (done, Draining(draining)),
         };
         let (stream, slot) = match accepted {
             Ok(accepted) => accepted,
@@ -78,13 +90,6 @@ async fn accept_until<T>(
             let _ = connection.await;
             drop(slot);
         });
-    }
-}
-
-async fn drain(connections: GracefulShutdown) {
-    tokio::select! {
-        () = connections.shutdown() => {}
-        () = tokio::time::sleep(DRAIN_LIMIT) => tracing::warn!("some requests were cut off by the stop"),
     }
 }
 

@@ -10,11 +10,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::app::{App, starting_router};
+use crate::app::App;
 use crate::config::Config;
-use crate::database;
-use crate::error::{Chain, is_unavailable};
-use crate::server::{serve, serve_while};
+use crate::database::{self, embedded, is_unavailable};
+use crate::http::health::starting_router;
+use crate::server::serve_while;
 use crate::tenants;
 
 /// How long the start waits for a PostgreSQL that is not up yet.
@@ -93,16 +93,16 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         config.operator_token = Some(tenants::random_secret());
     }
     let token = config.operator_token.clone().filter(|_| made_token);
-    let app = App::start(config, &options);
+    let app = App::start(&config, &options);
     if own.is_some() {
         let key = tenants::create_demo(app.database())
             .await
             .map_err(Error::Demo)?;
-        let link = tenants::make_demo_link(&app).await.map_err(Error::Demo)?;
+        let link = app.make_demo_link().await.map_err(Error::Demo)?;
         greet(listen, key.as_deref(), link.as_deref(), token.as_deref())?;
     }
     tracing::info!(%listen, own_postgresql = own.is_some(), "serving");
-    serve(listener, app, stop).await;
+    app.serve(listener, stop).await;
     if let Some(server) = own {
         tokio::task::spawn_blocking(move || server.stop())
             .await

@@ -8,7 +8,10 @@ use chrono_tz::Tz;
 use delivery_reader::{first_instant, parse_timestamp};
 use serde_json::Value;
 
-use crate::extract::FieldValue;
+/// Whether PostgreSQL can store a moment: its calendar is shorter than ours.
+pub(crate) fn is_storable(moment: DateTime<Utc>) -> bool {
+    (1..=9999).contains(&moment.year())
+}
 
 /// A time zone of the IANA database, as in "Europe/Madrid".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

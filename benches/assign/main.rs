@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use couponry::app::App;
-use couponry::config::CommandLine;
-use couponry::{database, server, telemetry, tenants};
-use embedded_postgres::PostgresServer;
+use couponry::cli::CommandLine;
+use couponry::database::embedded::{self, Embedded};
+use couponry::{database, telemetry, tenants};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use support::Result;
@@ -199,14 +199,14 @@ async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<(
     database::migrate(options).await?;
     // The settings' defaults.
     let config = CommandLine::try_parse_from(["couponry"])?.config;
-    let app = App::start(config, options);
+    let app = App::start(&config, options);
     let key = tenants::create_demo(app.database())
         .await?
         .ok_or("the new database has a tenant already")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(server::serve(listener, app, async {
+    tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;
     }));
     Ok((Service { address, key }, stop))

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use couponry::app::App;
-use couponry::config::CommandLine;
-use couponry::{database, server, telemetry, tenants};
-use embedded_postgres::PostgresServer;
+use couponry::cli::CommandLine;
+use couponry::database::embedded::{self, Embedded};
+use couponry::{database, telemetry, tenants};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use support::http::{Client, Head};
@@ -123,14 +123,14 @@ async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<Table> {
 async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<()>)> {
     database::migrate(options).await?;
     let config = CommandLine::try_parse_from(["couponry"])?.config;
-    let app = App::start(config, options);
+    let app = App::start(&config, options);
     let key = tenants::create_demo(app.database())
         .await?
         .ok_or("the new database has a tenant already")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(server::serve(listener, app, async {
+    tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;
     }));
     Ok((Service { address, key }, stop))

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use couponry::app::App;
-use couponry::config::CommandLine;
-use couponry::{database, server, telemetry};
-use embedded_postgres::PostgresServer;
+use couponry::cli::CommandLine;
+use couponry::database::embedded::{self, Embedded};
+use couponry::{database, telemetry};
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use support::cpu::{DRIVER, SERVICE};
@@ -122,11 +122,11 @@ async fn start(options: &PgConnectOptions) -> Result<(SocketAddr, oneshot::Sende
     database::migrate(options).await?;
     let settings = ["couponry", "--operator-token", TOKEN, "--webhook-private"];
     let config = CommandLine::try_parse_from(settings)?.config;
-    let app = App::start(config, options);
+    let app = App::start(&config, options);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(server::serve(listener, app, async {
+    tokio::spawn(app.serve(listener, async {
         let _ = stopped.await;
     }));
     Ok((address, stop))

@@ -1,4 +1,4 @@
-//! The public id of an assignment, which says where its row is.
+//! The public id of an assignment, which holds the key of its row.
 //!
 //! It is a UUIDv7 whose time is that of the assignment and whose other bits are the set's number (30 bits) and the
 //! ledger number in that set (44 bits), so that it needs neither a column nor an index of its own. A tenant sees only
@@ -7,37 +7,32 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::ids::AssignmentKey;
+
 /// Bits of the ledger number.
 const NUMBER_BITS: u32 = 44;
 /// Bits that a UUIDv7 leaves free after its variant.
 const TAIL_BITS: u32 = 62;
 
-/// Where the row of an assignment is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
-    pub set_no: i32,
-    pub number: i64,
-}
-
-pub(crate) fn encode(place: Place, assigned_at: DateTime<Utc>) -> Uuid {
+pub(crate) fn encode(key: AssignmentKey, assigned_at: DateTime<Utc>) -> Uuid {
     let millis = u128::from(assigned_at.timestamp_millis().cast_unsigned());
-    let set_no = u128::from(place.set_no.cast_unsigned());
-    let number = u128::from(place.number.cast_unsigned());
+    let set_no = u128::from(key.set_no.cast_unsigned());
+    let number = u128::from(key.number.cast_unsigned());
     let bits = (set_no << NUMBER_BITS) | number;
     let head = bits >> TAIL_BITS;
     let tail = bits & ((1 << TAIL_BITS) - 1);
     Uuid::from_u128((millis << 80) | (0x7 << 76) | (head << 64) | (0b10 << TAIL_BITS) | tail)
 }
 
-/// Reads the place. Whether the id is that row's is known when its time is compared: `encode` must give it back.
-pub(crate) fn decode(id: Uuid) -> Option<Place> {
+/// Reads the key. Whether the id is that row's is known when its time is compared: `encode` must give it back.
+pub(crate) fn decode(id: Uuid) -> Option<AssignmentKey> {
     let bits = id.as_u128();
     if (bits >> 76) & 0xf != 0x7 || (bits >> TAIL_BITS) & 0b11 != 0b10 {
         return None;
     }
     let head = (bits >> 64) & 0xfff;
     let free = (head << TAIL_BITS) | (bits & ((1 << TAIL_BITS) - 1));
-    Some(Place {
+    Some(AssignmentKey {
         set_no: i32::try_from(free >> NUMBER_BITS).ok()?,
         number: i64::try_from(free & ((1 << NUMBER_BITS) - 1)).ok()?,
     })
@@ -56,26 +51,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_leads_to_its_place(set_no in 1..1 << 30, number in 1_i64..1 << 44, millis in 0_i64..1 << 47) {
-            let place = Place { set_no, number };
+        fn an_id_leads_to_its_row(set_no in 1..1 << 30, number in 1_i64..1 << 44, millis in 0_i64..1 << 47) {
+            let key = AssignmentKey { set_no, number };
             let at = DateTime::from_timestamp_millis(millis).expect("in range");
-            let id = encode(place, at);
+            let id = encode(key, at);
             prop_assert_eq!(id.get_version_num(), 7);
             prop_assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
-            prop_assert_eq!(decode(id), Some(place));
-            prop_assert_eq!(encode(decode(id).expect("a place"), at), id);
+            prop_assert_eq!(decode(id), Some(key));
+            prop_assert_eq!(encode(decode(id).expect("a key"), at), id);
         }
 
         #[test]
         fn ids_of_one_set_rise_with_its_ledger(number in 1_i64..1 << 43, millis in 0_i64..1 << 40) {
             let at = DateTime::from_timestamp_millis(millis).expect("in range");
-            let id = |number| encode(Place { set_no: 1, number }, at);
+            let id = |number| encode(AssignmentKey { set_no: 1, number }, at);
             prop_assert!(id(number) < id(number + 1));
         }
     }
 
     #[test]
-    fn what_is_no_such_id_has_no_place() {
+    fn what_is_no_such_id_has_no_key() {
         assert_eq!(decode(Uuid::nil()), None);
         assert_eq!(decode(Uuid::from_u128(u128::MAX)), None);
     }

@@ -2,9 +2,9 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{Erasure, ErasureState, Merge, MergeOutcome};
-use crate::error::Error;
-use crate::tenants::TenantId;
+use super::{Erasure, ErasureState, Merge};
+use crate::http::error::Error;
+use crate::ids::TenantId;
 
 /// The contact that this one was merged into.
 pub(super) async fn find_root(

@@ -5,87 +5,56 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use super::{Contacts, db};
+use crate::background::{Progress, Tasks, log_failure};
+use crate::ids::TenantId;
 
-use super::db;
-use crate::assignments::queue::Waiting;
-use crate::database::Database;
-use crate::error::{Chain, is_unavailable};
-use crate::tenants::TenantId;
+/// Time between two looks for something to do.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause between portions while the replica is busy.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// Time that it stays with a tenant before it turns to the next.
+const TIME_SLICE: Duration = Duration::from_secs(1);
 
-/// How often it looks for something to do.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long it rests between portions while somebody asks for codes.
-const REST: Duration = Duration::from_millis(100);
-/// How long it stays with a tenant before it turns to the next.
-const TURN: Duration = Duration::from_secs(1);
+/// The subject of its log lines.
+const FAILURE: &str = "erasing contacts failed";
 
-pub(crate) fn spawn(
-    database: &Database,
-    tracker: &TaskTracker,
-    shutdown: &CancellationToken,
-    waiting: &Waiting,
-) {
-    tracker.spawn(work(database.clone(), shutdown.clone(), waiting.clone()));
+pub(super) async fn work(state: Contacts, tasks: Tasks) {
+    tasks.every(POLL_INTERVAL, || round(&state, &tasks)).await;
 }
 
-async fn work(database: Database, shutdown: CancellationToken, waiting: Waiting) {
-    while !shutdown.is_cancelled() {
-        if round(&database, &shutdown, &waiting).await {
-            continue;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = shutdown.cancelled() => {}
-        }
-    }
-}
-
-/// Erases for each tenant in turn. Answers whether there is more to do.
-async fn round(database: &Database, shutdown: &CancellationToken, waiting: &Waiting) -> bool {
-    let tenants = match db::erasing_tenants(database.system()).await {
+/// Erases for each tenant in turn.
+async fn round(state: &Contacts, tasks: &Tasks) -> Progress {
+    let tenants = match db::erasing_tenants(state.database.system()).await {
         Ok(tenants) => tenants,
         Err(error) => {
-            tell(&error);
-            return false;
+            log_failure(FAILURE, &error);
+            return Progress::Done;
         }
     };
     let mut more = false;
     for tenant in tenants {
-        // One that cannot go on now, because somebody holds a lock, keeps none of the others waiting for long.
-        match erase(database, tenant, shutdown, waiting).await {
+        // A tenant that is blocked by a lock must not delay the others for long.
+        match erase(state, tenant, tasks).await {
             Ok(left) => more |= left,
-            Err(error) => tell(&error),
+            Err(error) => log_failure(FAILURE, &error),
         }
     }
-    more
+    Progress::of(more)
 }
 
-async fn erase(
-    database: &Database,
-    tenant: TenantId,
-    shutdown: &CancellationToken,
-    waiting: &Waiting,
-) -> sqlx::Result<bool> {
+/// Returns whether there is more to do for the tenant.
+async fn erase(state: &Contacts, tenant: TenantId, tasks: &Tasks) -> sqlx::Result<bool> {
     let begun = Instant::now();
-    while begun.elapsed() < TURN && !shutdown.is_cancelled() {
-        let mut connection = database.tasks().acquire().await?;
+    while begun.elapsed() < TIME_SLICE && !tasks.is_stopping() {
+        let mut connection = state.database.tasks().acquire().await?;
         if !db::erase_portion(&mut connection, tenant).await? {
             return Ok(false);
         }
         drop(connection);
-        if waiting.is_asked() {
-            tokio::time::sleep(REST).await;
+        if state.load.is_busy() {
+            tokio::time::sleep(BACKOFF).await;
         }
     }
     Ok(true)
-}
-
-fn tell(error: &sqlx::Error) {
-    if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "erasing contacts failed");
-    } else {
-        tracing::error!(error = %Chain(error), "erasing contacts failed");
-    }
 }

@@ -1,28 +1,27 @@
 //! `…/contacts`.
 
-use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::{Activity, ContactPage, Erasure, ErasureState, Merge, NewMerge, db};
-use crate::app::App;
-use crate::assignments::{self, Assignment, Span, Spot};
-use crate::error::Error;
-use crate::extract::{Json, Path, Query, check_text};
-use crate::page::Paging;
-use crate::tenants::TenantId;
+use super::{Activity, ContactPage, Contacts, Erasure, ErasureState, Merge, NewMerge, db};
+use crate::assignments::{self, Assignment, AssignmentCursor, TimeRange};
+use crate::database::Database;
+use crate::http::error::Error;
+use crate::http::extract::{Json, Path, Query, check_text};
+use crate::http::page::Paging;
+use crate::http::routes::Routes;
+use crate::ids::TenantId;
 use crate::tenants::auth::{Caller, ContactsRead, ContactsWrite};
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route("/v1/contacts/{contactId}", delete(erase))
-        .route("/v1/contacts/{contactId}/activity", get(list_activity))
-        .route("/v1/contacts/{contactId}/coupons", get(list_coupons))
-        .route("/v1/contacts/{contactId}/merge", post(merge))
+pub(super) fn routes() -> Routes<Contacts> {
+    Routes::new()
+        .delete("/v1/contacts/{contactId}", erase)
+        .get("/v1/contacts/{contactId}/activity", list_activity)
+        .get("/v1/contacts/{contactId}/coupons", list_coupons)
+        .post("/v1/contacts/{contactId}/merge", merge)
 }
 
 /// Axum has decoded it: what is between the slashes may be any text.
@@ -60,20 +59,20 @@ struct CouponsQuery {
 }
 
 async fn list_activity(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ContactsRead>,
     Path(contact): Path<String>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ActivityQuery>,
 ) -> Result<Json<ContactPage<Activity>>, Error> {
     check(&contact)?;
-    let span = Span {
+    let range = TimeRange {
         from: query.from,
         to: query.to,
     };
-    let paging = span.paging(query.limit, query.cursor.as_deref())?;
-    let found = find(&app, caller.tenant, &contact, span, false, &paging).await?;
-    let page = paging.page(found.rows, &uri, |(spot, _)| *spot);
+    let paging = range.paging(query.limit, query.cursor.as_deref())?;
+    let found = find(&database, caller.tenant, &contact, range, false, &paging).await?;
+    let page = paging.page(found.rows, &uri, |(cursor, _)| *cursor);
     Ok(Json(ContactPage {
         contact_id: contact,
         merged_into: found.merged_into,
@@ -82,17 +81,17 @@ async fn list_activity(
 }
 
 async fn list_coupons(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ContactsRead>,
     Path(contact): Path<String>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<CouponsQuery>,
 ) -> Result<Json<ContactPage<Assignment>>, Error> {
     check(&contact)?;
-    let span = Span::default();
-    let paging = span.paging(query.limit, query.cursor.as_deref())?;
-    let found = find(&app, caller.tenant, &contact, span, true, &paging).await?;
-    let page = paging.page(found.rows, &uri, |(spot, _)| *spot);
+    let range = TimeRange::default();
+    let paging = range.paging(query.limit, query.cursor.as_deref())?;
+    let found = find(&database, caller.tenant, &contact, range, true, &paging).await?;
+    let page = paging.page(found.rows, &uri, |(cursor, _)| *cursor);
     Ok(Json(ContactPage {
         contact_id: contact,
         merged_into: found.merged_into,
@@ -102,29 +101,29 @@ async fn list_coupons(
 
 /// What a contact was given, and where the contact went.
 struct Found {
-    rows: Vec<(Spot, Assignment)>,
+    rows: Vec<(AssignmentCursor, Assignment)>,
     merged_into: Option<String>,
 }
 
 async fn find(
-    app: &App,
+    database: &Database,
     tenant: TenantId,
     contact: &str,
-    span: Span,
+    range: TimeRange,
     usable: bool,
-    paging: &Paging<Spot>,
+    paging: &Paging<AssignmentCursor>,
 ) -> Result<Found, Error> {
-    let mut transaction = app.database.tenant(tenant).await?;
+    let mut transaction = database.tenant(tenant).await?;
     let merged_into = db::find_root(&mut transaction, tenant, contact).await?;
     let rows =
-        assignments::list_of_contact(&mut transaction, tenant, contact, span, usable, paging)
+        assignments::list_of_contact(&mut transaction, tenant, contact, range, usable, paging)
             .await?;
     transaction.commit().await?;
     Ok(Found { rows, merged_into })
 }
 
 async fn merge(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ContactsWrite>,
     Path(contact): Path<String>,
     Json(new): Json<NewMerge>,
@@ -136,9 +135,11 @@ async fn merge(
             "A contact cannot be merged into itself.",
         ));
     }
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let merge = db::merge(&mut transaction, caller.tenant, contact, &new.into.0).await?;
-    transaction.commit().await?;
+    let merge = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::merge(connection, caller.tenant, contact, &new.into.0).await
+        })
+        .await?;
     Ok(Json(merge))
 }
 
@@ -153,13 +154,15 @@ impl IntoResponse for Erasure {
 }
 
 async fn erase(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ContactsWrite>,
     Path(contact): Path<String>,
 ) -> Result<Erasure, Error> {
     check(&contact)?;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let erasure = db::erase(&mut transaction, caller.tenant, &contact).await?;
-    transaction.commit().await?;
+    let erasure = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::erase(connection, caller.tenant, &contact).await
+        })
+        .await?;
     Ok(erasure)
 }

@@ -4,19 +4,47 @@
 //! row and leave the log as it is; what callers wrote into texts is replaced by the `eraser`.
 
 mod db;
-pub(crate) mod eraser;
+mod eraser;
 mod http;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-pub(crate) use http::router;
-
 use crate::assignments::{Assignment, ContactId};
-use crate::error::{CONTACT_ERASED, CONTACT_MERGED, Error};
-use crate::extract::{Fields, FromFields};
-use crate::page::Page;
-use crate::text_enum::text_enum;
+use crate::background::Tasks;
+use crate::database::Database;
+use crate::http::error::{CONTACT_ERASED, CONTACT_MERGED, Error};
+use crate::http::extract::{Fields, FromFields};
+use crate::http::page::Page;
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::load::LoadSignal;
+use crate::tenants::auth::Auth;
+
+feature_state! {
+    /// What the routes and the eraser of contacts work with.
+    Contacts { auth: Auth, database: Database, load: LoadSignal, }
+}
+
+impl Contacts {
+    pub(crate) fn new(auth: &Auth, database: &Database, load: &LoadSignal) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+            load: load.clone(),
+        }))
+    }
+}
+
+pub(crate) fn routes(state: Contacts) -> Routes {
+    http::routes().with_state(state)
+}
+
+pub(crate) fn spawn(state: &Contacts, tasks: &Tasks) {
+    tasks.spawn(eraser::work(state.clone(), tasks.clone()));
+}
 
 /// What happened to a contact.
 #[derive(Debug, Serialize)]

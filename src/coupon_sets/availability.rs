@@ -4,10 +4,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ChainFault, db};
-use crate::app::App;
-use crate::error::Error;
-use crate::extract::{Json, Path, Query};
+use super::{chain_fault, db};
+use crate::database::Database;
+use crate::http::error::Error;
+use crate::http::extract::{Json, Path, Query};
 use crate::tenants::auth::{Caller, CouponSetsRead};
 
 /// The most codes that may be asked for.
@@ -44,7 +44,7 @@ pub(super) struct Link {
 }
 
 pub(super) async fn find(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     Path(set): Path<Uuid>,
     Query(question): Query<Question>,
@@ -55,9 +55,11 @@ pub(super) async fn find(
         return Err(Error::malformed(detail));
     }
     let child = question.child_coupon_set_id;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let links = db::list_chain(&mut transaction, caller.tenant, set, child).await?;
-    transaction.commit().await?;
+    let links = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::list_chain(connection, caller.tenant, set, child).await
+        })
+        .await?;
     if links.is_empty() {
         return Err(Error::not_found("coupon set"));
     }

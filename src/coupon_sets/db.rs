@@ -5,37 +5,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::availability::Link;
-use super::http::Column;
-use super::policies::{OnRepeat, SameCodeUntil};
-use super::stock::Stock;
-use super::{ChainFault, CouponSet, SetState, Type};
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 use crate::time_zone::Zone;
 use crate::workflows::User;
-
-/// What changes the shape of a tenant's sets holds this lock to the end of its transaction. It is not the lock of a
-/// set: dealing goes on meanwhile.
-pub(crate) async fn lock_shape(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-) -> sqlx::Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock(1, $1)", tenant as TenantId)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// What ends an upload, or decides how codes of imports are compared, holds this lock to the end of its transaction. It
-/// comes before the lock of a set.
-pub(crate) async fn lock_imports(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-) -> sqlx::Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock(2, $1)", tenant as TenantId)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
 
 /// Whether the set has no codes, and none are on their way to it.
 pub(super) async fn is_blank(

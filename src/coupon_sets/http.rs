@@ -1,64 +1,67 @@
 //! `/v1/coupon-sets`.
 
-use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::stock::{self, Stock};
-use super::{CouponSet, CouponSetPatch, NewCouponSet, SetState, Type, availability, db, fold};
-use crate::app::App;
-use crate::assignments::recorder::Ledger;
-use crate::error::Error;
-use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use super::{CouponSet, CouponSetPatch, CouponSets, NewCouponSet, Type, availability, db};
+use crate::database::Database;
+use crate::dirty_sets::DirtySets;
+use crate::http::error::Error;
+use crate::http::extract::{Json, Path, Query};
+use crate::http::page::{Page, Paging};
+use crate::http::routes::Routes;
+use crate::ids::SetKey;
 use crate::statistics::{Forecast, forecasts};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
-use crate::text_enum::{TextEnum, text_enum};
+use crate::text::fold;
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route("/v1/coupon-sets", post(create).get(list))
-        .route(
-            "/v1/coupon-sets/{couponSetId}",
-            get(find).patch(patch).delete(delete),
-        )
-        .route(
+pub(super) fn routes() -> Routes<CouponSets> {
+    Routes::new()
+        .post("/v1/coupon-sets", create)
+        .get("/v1/coupon-sets", list)
+        .get("/v1/coupon-sets/{couponSetId}", find)
+        .patch("/v1/coupon-sets/{couponSetId}", patch)
+        .delete("/v1/coupon-sets/{couponSetId}", delete)
+        .get(
             "/v1/coupon-sets/{couponSetId}/availability",
-            get(availability::find),
+            availability::find,
         )
 }
 
 async fn create(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsWrite>,
     Json(new): Json<NewCouponSet>,
 ) -> Result<(StatusCode, Json<CouponSet>), Error> {
-    let set = super::create(&app.database, caller.tenant, new).await?;
+    let set = super::create(&database, caller.tenant, new).await?;
     Ok((StatusCode::CREATED, Json(set)))
 }
 
 async fn find(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<CouponSet>, Error> {
-    let mut transaction = app.database.snapshot(caller.tenant).await?;
-    let set = super::find(&mut transaction, caller.tenant, id).await?;
-    transaction.commit().await?;
+    let set = database
+        .with_snapshot(caller.tenant, async |connection| {
+            super::find(connection, caller.tenant, id).await
+        })
+        .await?;
     set.map(Json).ok_or_else(|| Error::not_found("coupon set"))
 }
 
 async fn patch(
-    State(app): State<App>,
+    State(database): State<Database>,
+    State(dirty_sets): State<DirtySets>,
     caller: Caller<CouponSetsWrite>,
     Path(id): Path<Uuid>,
     Json(patch): Json<CouponSetPatch>,
 ) -> Result<Json<CouponSet>, Error> {
-    let set = super::patch(&app.database, caller.tenant, id, patch).await?;
-    app.written.note(Ledger {
+    let set = super::patch(&database, caller.tenant, id, patch).await?;
+    dirty_sets.mark(SetKey {
         tenant: caller.tenant,
         set_no: set.set_no,
     });
@@ -66,11 +69,11 @@ async fn patch(
 }
 
 async fn delete(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    super::delete(&app.database, caller.tenant, id).await?;
+    super::delete(&database, caller.tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -163,7 +166,7 @@ enum Listed {
 }
 
 async fn list(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
@@ -180,7 +183,7 @@ async fn list(
     if texts.into_iter().flatten().any(|text| text.contains('\0')) {
         return Err(Error::malformed("The query must not contain NUL."));
     }
-    let mut transaction = app.database.snapshot(caller.tenant).await?;
+    let mut transaction = database.snapshot(caller.tenant).await?;
     let run_out = stock::run_out_for(&mut transaction, caller.tenant, query.stock).await?;
     let filter = db::ListFilter {
         name_part: query.q.as_deref().map(fold),

@@ -9,6 +9,8 @@ mod http;
 mod policies;
 mod stock;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,24 +18,42 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-pub(crate) use db::{find_no, find_no_of_any, find_nos, lock_imports, lock_shape};
-pub(crate) use http::router;
-pub(crate) use policies::OnRepeat;
+pub(crate) use db::{find_no, find_no_of_any, find_nos};
 
-use crate::database::Database;
-use crate::error::{
+use crate::database::{Database, locks};
+use crate::dirty_sets::DirtySets;
+use crate::http::error::{
     CHILD_SET_CHAIN_TOO_LONG, CHILD_SET_CYCLE, COUPON_SET_IN_USE, COUPON_SET_REFERENCED, Error,
     NAME_TAKEN, OnConstraint, QUANTITY_BELOW_ASSIGNED, SINGLE_SET,
 };
-use crate::extract::{FieldValue, Fields, FromFields, integer, present, text};
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
+use crate::http::extract::{FieldValue, Fields, FromFields, integer, present, text};
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::ids::TenantId;
+use crate::tenants::auth::Auth;
+use crate::text::{MAX_CODE_CHARS, fold};
 use crate::workflows::{self, User};
 use policies::{Policies, SameCodeUntil};
 use stock::Stock;
 
-/// Characters that a code may have at most.
-pub(crate) const MAX_CODE_CHARS: usize = 255;
+feature_state! {
+    /// What the routes of coupon sets work with.
+    CouponSets { auth: Auth, database: Database, dirty_sets: DirtySets, }
+}
+
+impl CouponSets {
+    pub(crate) fn new(auth: &Auth, database: &Database, dirty_sets: &DirtySets) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+            dirty_sets: dirty_sets.clone(),
+        }))
+    }
+}
+
+pub(crate) fn routes(state: CouponSets) -> Routes {
+    http::routes().with_state(state)
+}
 
 /// A coupon set with its counters, which are exact.
 #[derive(Debug, Serialize)]
@@ -95,11 +115,6 @@ impl Name {
     fn key(&self) -> String {
         fold(&self.0)
     }
-}
-
-/// Text without regard to case.
-pub(crate) fn fold(text: &str) -> String {
-    text.to_lowercase()
 }
 
 impl FieldValue for Name {
@@ -237,7 +252,7 @@ async fn create(
     new: NewCouponSet,
 ) -> Result<CouponSet, Error> {
     let mut transaction = database.tenant(tenant).await?;
-    db::lock_shape(&mut transaction, tenant).await?;
+    locks::lock_set_shape(&mut transaction, tenant).await?;
     let child_no = match new.child {
         Some(child) => Some(find_child(&mut transaction, tenant, child).await?),
         None => None,
@@ -362,10 +377,10 @@ async fn patch(
     let not_found = || Error::not_found("coupon set");
     let mut transaction = database.tenant(tenant).await?;
     if patch.child.is_some() {
-        db::lock_shape(&mut transaction, tenant).await?;
+        locks::lock_set_shape(&mut transaction, tenant).await?;
     }
     if patch.policies.tell_case() {
-        db::lock_imports(&mut transaction, tenant).await?;
+        locks::lock_imports(&mut transaction, tenant).await?;
     }
     // Nothing can be assigned from here to the commit.
     let set_no = db::lock(&mut transaction, tenant, id)
@@ -428,7 +443,7 @@ async fn patch(
 /// The set can no longer be asked; what it gave stays readable. Its queued and running imports are cancelled.
 async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), Error> {
     let mut transaction = database.tenant(tenant).await?;
-    db::lock_shape(&mut transaction, tenant).await?;
+    locks::lock_set_shape(&mut transaction, tenant).await?;
     let set_no = db::lock(&mut transaction, tenant, id)
         .await?
         .ok_or_else(|| Error::not_found("coupon set"))?;

@@ -4,8 +4,7 @@
 use sqlx::PgConnection;
 
 use super::CouponSet;
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
+use crate::ids::TenantId;
 use crate::workflows::{self, User};
 
 text_enum! {

@@ -5,19 +5,16 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::lookup::SetName;
-use super::{Coupon, Filter, Spot, Status};
-use crate::assignments::State as AssignmentState;
-use crate::assignments::id::{self, Place};
-use crate::coupon_sets::{SetState, Type};
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
+use super::{Coupon, CouponCursor, Filter};
+use crate::assignments::id;
+use crate::ids::{AssignmentKey, TenantId};
 
 /// Where a card is.
 pub(super) struct Card {
     pub set_no: i32,
     pub lot_no: i32,
     pub ordinal: i32,
-    pub spot: Spot,
+    pub cursor: CouponCursor,
 }
 
 /// The next cards in the order of the deck that may have the filter's status.
@@ -46,7 +43,7 @@ pub(super) async fn list_by_place(
         set_no: filter.set_no,
         lot_no,
         ordinal,
-        spot: Spot::Deck(lot_no, ordinal),
+        cursor: CouponCursor::Deck(lot_no, ordinal),
     };
     Ok(rows
         .into_iter()
@@ -55,7 +52,7 @@ pub(super) async fn list_by_place(
 }
 
 /// Where a card stands in the order of codes.
-pub(super) struct CodeSpot<'a> {
+pub(super) struct CodeCursor<'a> {
     pub code: &'a str,
     pub set_no: i32,
     pub occurrence: i32,
@@ -66,7 +63,7 @@ pub(super) async fn list_by_code(
     connection: &mut PgConnection,
     tenant: TenantId,
     prefix: &str,
-    after: &CodeSpot<'_>,
+    after: &CodeCursor<'_>,
     back: bool,
     most: i32,
 ) -> sqlx::Result<Vec<Card>> {
@@ -89,7 +86,7 @@ pub(super) async fn list_by_code(
             set_no: row.set_no,
             lot_no: row.lot_no,
             ordinal: row.ordinal,
-            spot: Spot::Code(row.code, row.set_no, row.occurrence),
+            cursor: CouponCursor::Code(row.code, row.set_no, row.turn),
         })
         .collect())
 }
@@ -123,7 +120,7 @@ pub(super) async fn find(
             let index = usize::try_from(row.place - 1).expect("places count from 1");
             let assignment_id = row.number.zip(row.assigned_at).map(|(number, at)| {
                 let set_no = filter.set_no;
-                id::encode(Place { set_no, number }, at)
+                id::encode(AssignmentKey { set_no, number }, at)
             });
             let coupon = Coupon {
                 code: row.code,
@@ -183,7 +180,7 @@ pub(super) async fn withdraw(
 
 /// Which part of the sets that have a code: after a set, in the order from the newest to the oldest.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slice {
+pub(super) struct PageRequest {
     pub after: Option<i32>,
     pub back: bool,
     pub rows: i32,
@@ -206,13 +203,13 @@ pub(super) async fn find_holdings(
     tenant: TenantId,
     code: &str,
     folded: &str,
-    slice: Slice,
+    page: PageRequest,
     most: i32,
 ) -> sqlx::Result<Vec<Holding>> {
     // Backwards all sets are found that come before, for they are found in the one order only.
-    let (above, below, found) = match (slice.after, slice.back) {
+    let (above, below, found) = match (page.after, page.back) {
         (Some(after), true) => (after, i32::MAX, i32::MAX),
-        (after, _) => (0, after.unwrap_or(i32::MAX), slice.rows),
+        (after, _) => (0, after.unwrap_or(i32::MAX), page.rows),
     };
     let rows = sqlx::query!(
         r#"with page as (
@@ -237,8 +234,8 @@ pub(super) async fn find_holdings(
         above,
         below,
         found,
-        slice.back,
-        i64::from(slice.rows),
+        page.back,
+        i64::from(page.rows),
         most
     )
     .fetch_all(connection)
@@ -248,7 +245,7 @@ pub(super) async fn find_holdings(
         let assignment_id = row
             .number
             .zip(row.assigned_at)
-            .map(|(number, at)| id::encode(Place { set_no, number }, at));
+            .map(|(number, at)| id::encode(AssignmentKey { set_no, number }, at));
         Holding {
             set_no,
             coupon: row.code.zip(row.status).map(|(code, status)| Coupon {

@@ -8,11 +8,12 @@ use axum::response::Response;
 use futures_util::stream;
 use uuid::Uuid;
 
-use super::{Coupon, Filter, PORTION, Spot};
-use crate::csv_export::{self, text, time, value};
+use super::{Coupon, CouponCursor, Filter, PORTION};
 use crate::database::Database;
-use crate::error::Error;
-use crate::tenants::TenantId;
+use crate::http::csv_export::csv_safe;
+use crate::http::error::Error;
+use crate::ids::TenantId;
+use crate::telemetry::Chain;
 
 const COLUMNS: [&str; 8] = [
     "code",
@@ -38,10 +39,10 @@ pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Fi
                 super::read(&mut transaction, tenant, &filter, &after, false, PORTION).await?;
             transaction.commit().await?;
             let coupons = portion.found.iter().map(|(_, coupon)| coupon);
-            let rendered = csv_export::render(is_first.then_some(COLUMNS), coupons, cells)?;
+            let text = render(coupons, is_first)?;
             Ok(Some((
-                rendered,
-                portion.rest.map(|rest: Spot| (rest, false)),
+                text,
+                portion.rest.map(|rest: CouponCursor| (rest, false)),
             )))
         }
     });

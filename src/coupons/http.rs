@@ -1,36 +1,35 @@
 //! `…/coupons`.
 
-use axum::Router;
 use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::db::{self, Withdrawal};
-use super::{Filter, Spot, Status, export, lookup};
-use crate::app::App;
-use crate::assignments::Reason;
-use crate::assignments::recorder::Ledger;
-use crate::coupon_sets::{self, MAX_CODE_CHARS};
-use crate::error::Error;
-use crate::extract::{Fields, FromFields, Json, Path, Query, check_text, text};
-use crate::page::Paging;
+use super::{CouponCursor, Coupons, Filter, Status, export, lookup};
+use crate::coupon_sets;
+use crate::database::Database;
+use crate::dirty_sets::DirtySets;
+use crate::http::csv_export::{Format, asks_for_csv};
+use crate::http::error::Error;
+use crate::http::extract::{Fields, FromFields, Json, Path, Query, check_text, text};
+use crate::http::fields::Reason;
+use crate::http::page::Paging;
+use crate::http::routes::Routes;
+use crate::ids::SetKey;
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
+use crate::text::MAX_CODE_CHARS;
 
 /// Most codes of one request.
 const MAX_CODES: usize = 10_000;
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route("/v1/coupons", get(lookup::find))
-        .route("/v1/coupon-sets/{couponSetId}/coupons", get(list))
-        .route(
-            "/v1/coupon-sets/{couponSetId}/coupons/withdraw",
-            post(withdraw),
-        )
+pub(super) fn routes() -> Routes<Coupons> {
+    Routes::new()
+        .get("/v1/coupons", lookup::find)
+        .get("/v1/coupon-sets/{couponSetId}/coupons", list)
+        .post("/v1/coupon-sets/{couponSetId}/coupons/withdraw", withdraw)
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,7 +44,7 @@ struct ListQuery {
 
 /// As JSON by pages, or all of it as CSV.
 async fn list(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     Path(set): Path<Uuid>,
     OriginalUri(uri): OriginalUri,
@@ -59,8 +58,8 @@ async fn list(
     {
         return Err(Error::malformed(format!("`prefix` is not valid: {detail}")));
     }
-    let paging: Paging<Spot> = Paging::new(query.limit, query.cursor.as_deref())?;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let paging: Paging<CouponCursor> = Paging::new(query.limit, query.cursor.as_deref())?;
+    let mut transaction = database.tenant(caller.tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, caller.tenant, set).await?;
     let filter = Filter {
         set_no,
@@ -74,18 +73,15 @@ async fn list(
                 "The text/csv export contains the whole list; remove `limit` and `cursor`.";
             return Err(Error::malformed(detail));
         }
-        return Ok(export::stream(
-            app.database.clone(),
-            caller.tenant,
-            set,
-            filter,
-        ));
+        return Ok(export::stream(database, caller.tenant, set, filter));
     }
     let after = match paging.key() {
-        Some(spot) if !filter.fits(spot) => {
-            return Err(Error::malformed("`cursor` was not returned by this list."));
+        Some(cursor) if !filter.fits(cursor) => {
+            return Err(Error::malformed(
+                "`cursor` was not returned by this list.",
+            ));
         }
-        Some(spot) => spot.clone(),
+        Some(cursor) => cursor.clone(),
         None => filter.start(),
     };
     let rows = i32::try_from(paging.rows()).expect("a page is short");
@@ -99,27 +95,13 @@ async fn list(
     )
     .await?;
     transaction.commit().await?;
-    let page = paging.sparse_page(portion.found, &uri, |(spot, _)| spot.clone(), portion.rest);
+    let page = paging.sparse_page(
+        portion.found,
+        &uri,
+        |(cursor, _)| cursor.clone(),
+        portion.rest,
+    );
     Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
-}
-
-/// What may be asked for by a plain link, which cannot say what it accepts.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Format {
-    Csv,
-}
-
-/// Whether the caller asks for CSV, or names it among the types that it takes; all others get JSON.
-pub(crate) fn asks_for_csv(headers: &HeaderMap, format: Option<Format>) -> bool {
-    let accepted = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .any(|range| range.trim().eq_ignore_ascii_case("text/csv"));
-    accepted || matches!(format, Some(Format::Csv))
 }
 
 /// Codes that nobody is to get any more.
@@ -172,12 +154,13 @@ struct WithdrawalResults {
 }
 
 async fn withdraw(
-    State(app): State<App>,
+    State(database): State<Database>,
+    State(dirty_sets): State<DirtySets>,
     caller: Caller<CouponSetsWrite>,
     Path(set): Path<Uuid>,
     Json(new): Json<NewWithdrawal>,
 ) -> Result<Json<WithdrawalResults>, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let mut transaction = database.tenant(caller.tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, caller.tenant, set).await?;
     let withdrawals = db::withdraw(
         &mut transaction,
@@ -192,7 +175,7 @@ async fn withdraw(
     if withdrawals.is_empty() {
         return Err(Error::not_found("coupon set"));
     }
-    app.written.note(Ledger {
+    dirty_sets.mark(SetKey {
         tenant: caller.tenant,
         set_no,
     });

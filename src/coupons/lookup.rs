@@ -8,14 +8,14 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Coupon, db};
-use crate::app::App;
-use crate::assignments::id::Place;
 use crate::assignments::{History, find_histories};
-use crate::coupon_sets::{MAX_CODE_CHARS, SetState, Type, fold};
-use crate::error::Error;
-use crate::extract::{Json, Query, text};
-use crate::page::{Page, Paging};
+use crate::database::Database;
+use crate::http::error::Error;
+use crate::http::extract::{Json, Query, text};
+use crate::http::page::{Page, Paging};
+use crate::ids::AssignmentKey;
 use crate::tenants::auth::{Caller, CouponSetsRead};
+use crate::text::{MAX_CODE_CHARS, fold};
 
 /// Most assignments that are shown of one set.
 const MOST_ASSIGNMENTS: usize = 20;
@@ -70,34 +70,34 @@ pub(super) struct SetName {
 }
 
 pub(super) async fn find(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     OriginalUri(uri): OriginalUri,
     Query(question): Query<Question>,
 ) -> Result<Json<Page<Found>>, Error> {
     let Code(code) = question.code;
     let paging: Paging<i32> = Paging::new(question.limit, question.cursor.as_deref())?;
-    let slice = db::Slice {
+    let page = db::PageRequest {
         after: paging.key().copied(),
         back: paging.back(),
         rows: i32::try_from(paging.rows()).expect("a page is short"),
     };
     let most = i32::try_from(MOST_ASSIGNMENTS + 1).expect("it is small");
-    let mut transaction = app.database.snapshot(caller.tenant).await?;
+    let mut transaction = database.snapshot(caller.tenant).await?;
     let holdings = db::find_holdings(
         &mut transaction,
         caller.tenant,
         &code,
         &fold(&code),
-        slice,
+        page,
         most,
     )
     .await?;
     let shown = |holding: &db::Holding| holding.numbers.len().min(MOST_ASSIGNMENTS);
-    let places: Vec<Place> = holdings
+    let places: Vec<AssignmentKey> = holdings
         .iter()
         .flat_map(|holding| {
-            let place = |number: &i64| Place {
+            let place = |number: &i64| AssignmentKey {
                 set_no: holding.set_no,
                 number: *number,
             };

@@ -10,16 +10,39 @@ mod export;
 mod http;
 mod lookup;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use http::{Format, asks_for_csv, router};
+use crate::database::Database;
+use crate::dirty_sets::DirtySets;
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::ids::TenantId;
+use crate::tenants::auth::Auth;
 
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
+feature_state! {
+    /// What the routes of coupons work with.
+    Coupons { auth: Auth, database: Database, dirty_sets: DirtySets, }
+}
+
+impl Coupons {
+    pub(crate) fn new(auth: &Auth, database: &Database, dirty_sets: &DirtySets) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+            dirty_sets: dirty_sets.clone(),
+        }))
+    }
+}
+
+pub(crate) fn routes(state: Coupons) -> Routes {
+    http::routes().with_state(state)
+}
 
 /// Cards that are looked at for a page, or for a portion of an export.
 const PORTION: i32 = 2_000;
@@ -60,7 +83,7 @@ struct Coupon {
 /// Where a coupon stands: in the deck by lot and ordinal, or in the order of codes by code, set and turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Spot {
+enum CouponCursor {
     Deck(i32, i32),
     Code(String, i32, i32),
 }
@@ -76,36 +99,38 @@ struct Filter {
 
 impl Filter {
     /// Before the first coupon.
-    fn start(&self) -> Spot {
+    fn start(&self) -> CouponCursor {
         match &self.prefix {
-            Some(prefix) => Spot::Code(prefix.clone(), 0, 0),
-            None => Spot::Deck(0, 0),
+            Some(prefix) => CouponCursor::Code(prefix.clone(), 0, 0),
+            None => CouponCursor::Deck(0, 0),
         }
     }
 
-    /// Whether a spot is of a list like this.
-    fn fits(&self, spot: &Spot) -> bool {
-        match spot {
+    /// Whether a cursor is of a list like this.
+    fn fits(&self, cursor: &CouponCursor) -> bool {
+        match cursor {
             // PostgreSQL cannot even be asked for text with a NUL.
-            Spot::Code(code, ..) => self.prefix.is_some() && !code.contains('\0'),
-            Spot::Deck(_, ordinal) => self.prefix.is_none() && (0..i32::MAX).contains(ordinal),
+            CouponCursor::Code(code, ..) => self.prefix.is_some() && !code.contains('\0'),
+            CouponCursor::Deck(_, ordinal) => {
+                self.prefix.is_none() && (0..i32::MAX).contains(ordinal)
+            }
         }
     }
 }
 
 /// A part of a list.
 struct Portion {
-    found: Vec<(Spot, Coupon)>,
+    found: Vec<(CouponCursor, Coupon)>,
     /// Where reading stopped, unless it was at the end.
-    rest: Option<Spot>,
+    rest: Option<CouponCursor>,
 }
 
-/// Reads up to so many coupons of the next portion after a spot, or before it if `back`.
+/// Reads up to so many coupons of the next portion after a cursor, or before it if `back`.
 async fn read(
     connection: &mut PgConnection,
     tenant: TenantId,
     filter: &Filter,
-    after: &Spot,
+    after: &CouponCursor,
     back: bool,
     rows: i32,
 ) -> sqlx::Result<Portion> {
@@ -115,31 +140,31 @@ async fn read(
         Some(_) => PORTION,
     };
     let mut cards = match (after, &filter.prefix) {
-        (Spot::Code(code, set_no, occurrence), Some(prefix)) => {
-            let after = db::CodeSpot {
+        (CouponCursor::Code(code, set_no, turn), Some(prefix)) => {
+            let after = db::CodeCursor {
                 code,
                 set_no: *set_no,
                 occurrence: *occurrence,
             };
             db::list_by_code(connection, tenant, prefix, &after, back, most).await?
         }
-        (Spot::Deck(lot_no, ordinal), _) => {
+        (CouponCursor::Deck(lot_no, ordinal), _) => {
             let after = (*lot_no, *ordinal);
             db::list_by_place(connection, tenant, filter, after, back, most).await?
         }
-        (Spot::Code(..), None) => Vec::new(),
+        (CouponCursor::Code(..), None) => Vec::new(),
     };
     let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == most);
     let rest = cards
         .last()
         .filter(|_| is_full)
-        .map(|card| card.spot.clone());
+        .map(|card| card.cursor.clone());
     // By code those of other sets lie between.
     cards.retain(|card| card.set_no == filter.set_no);
     let coupons = db::find(connection, tenant, filter, &cards, rows).await?;
     let found = coupons
         .into_iter()
-        .map(|(index, coupon)| (cards[index].spot.clone(), coupon))
+        .map(|(index, coupon)| (cards[index].cursor.clone(), coupon))
         .collect();
     Ok(Portion { found, rest })
 }

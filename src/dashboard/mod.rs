@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -17,7 +16,6 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use flate2::Compression;
@@ -25,8 +23,9 @@ use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, UNKNOWN_PATH};
-use crate::extract::Path;
+use crate::http::error::{Error, UNKNOWN_PATH};
+use crate::http::extract::Path;
+use crate::http::routes::Routes;
 
 #[derive(RustEmbed)]
 #[folder = "dashboard/"]
@@ -48,12 +47,12 @@ const PLACE: &str = "%VERSION%";
 const IMPORT_MAP: &str = "<script type=\"importmap\">";
 
 /// The routes, which need no key and no state.
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/", get(lead_to_page))
-        .route("/dashboard", get(lead_to_page))
-        .route("/dashboard/", get(page))
-        .route("/dashboard/{version}/{*file}", get(file))
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .get("/", lead_to_page)
+        .get("/dashboard", lead_to_page)
+        .get("/dashboard/", page)
+        .get("/dashboard/{version}/{*file}", file)
 }
 
 async fn lead_to_page() -> Redirect {

@@ -2,9 +2,11 @@
 //!
 //! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
 
-pub mod functions;
-mod migrate;
+pub mod embedded;
+mod errors;
+pub(crate) mod locks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -12,7 +14,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Postgres, Transaction};
 
 pub use migrate::{MIGRATIONS, MigrateError, migrate};
 
-use crate::tenants::TenantId;
+pub(crate) use errors::is_unavailable;
+
+use crate::ids::TenantId;
 
 /// How long a request waits for a connection before it is told to come again.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,9 +35,12 @@ const TASK_ROLE: &str =
 /// What reaches across tenants, on the few tables that need it.
 const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '20s'";
 
-/// The pools of the service.
+/// The pools of the service. A clone counts one reference.
 #[derive(Debug, Clone)]
-pub struct Database {
+pub struct Database(Arc<Pools>);
+
+#[derive(Debug)]
+struct Pools {
     /// For requests. Its role sees nothing until a transaction names a tenant.
     app: PgPool,
     /// For storing uploads, which takes a connection for as long as a file takes to read.
@@ -47,13 +54,38 @@ impl Database {
     /// Makes the pools; connections are opened when they are needed.
     #[must_use]
     pub fn new(options: &PgConnectOptions) -> Self {
-        Self {
+        Self(Arc::new(Pools {
             app: pool(options, APP_ROLE, 12, true),
             uploads: pool(options, UPLOAD_ROLE, 4, true),
             // A broken connection shows at its first use, and the tasks repeat what failed.
             tasks: pool(options, TASK_ROLE, 16, false),
             system: pool(options, SYSTEM_ROLE, 4, true),
-        }
+        }))
+    }
+
+    /// Runs something in a transaction that sees the rows of this tenant and no others, and commits it. After an error
+    /// nothing of it is kept.
+    pub(crate) async fn with_tenant<T, E: From<sqlx::Error>>(
+        &self,
+        tenant: TenantId,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut transaction = self.tenant(tenant).await?;
+        let done = run(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(done)
+    }
+
+    /// The same for reading alone, where all statements see one moment.
+    pub(crate) async fn with_snapshot<T, E: From<sqlx::Error>>(
+        &self,
+        tenant: TenantId,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut transaction = self.snapshot(tenant).await?;
+        let done = run(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(done)
     }
 
     /// Begins a transaction that sees the rows of this tenant and no others, in one round trip.
@@ -61,7 +93,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(self.app.clone(), tenant).await
+        begin(self.0.app.clone(), tenant).await
     }
 
     /// The same for reading alone, where all statements see one moment.
@@ -70,7 +102,7 @@ impl Database {
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
         begin_as(
-            self.app.clone(),
+            self.0.app.clone(),
             tenant,
             "begin isolation level repeatable read read only",
         )
@@ -82,7 +114,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(self.uploads.clone(), tenant).await
+        begin(self.0.uploads.clone(), tenant).await
     }
 
     /// The same for a hot task.
@@ -90,32 +122,32 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(self.tasks.clone(), tenant).await
+        begin(self.0.tasks.clone(), tenant).await
     }
 
     /// For calls of functions that name their tenant themselves.
     pub(crate) fn tasks(&self) -> &PgPool {
-        &self.tasks
+        &self.0.tasks
     }
 
     /// For the look-up of keys, the claim of jobs and `/admin`.
     pub(crate) fn system(&self) -> &PgPool {
-        &self.system
+        &self.0.system
     }
 
     /// Asks the database whether it has the table that the service works with most. The start migrates before it serves,
     /// so this is about a database that was replaced since.
     pub(crate) async fn is_migrated(&self) -> sqlx::Result<bool> {
         sqlx::query_scalar!(r#"select to_regclass('assignments') is not null as "is!""#)
-            .fetch_one(&self.system)
+            .fetch_one(&self.0.system)
             .await
     }
 
     pub(crate) async fn close(&self) {
-        self.app.close().await;
-        self.uploads.close().await;
-        self.tasks.close().await;
-        self.system.close().await;
+        self.0.app.close().await;
+        self.0.uploads.close().await;
+        self.0.tasks.close().await;
+        self.0.system.close().await;
     }
 }
 

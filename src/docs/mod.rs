@@ -4,12 +4,12 @@
 //! content security policy can forbid the rest. The page's URLs are relative (`docs/init.js`, seen from `/docs`): behind a proxy
 //! under a sub-path they still hold, while `/docs/`, from where they would not, does not exist.
 
-use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::IntoResponse;
-use axum::routing::get;
+
+use crate::http::routes::Routes;
 
 const DOCUMENT: &str = include_str!("../../openapi.yaml");
 const PAGE: &str = include_str!("page.html");
@@ -27,7 +27,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The routes, which need no key and no state.
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(crate) fn routes() -> Routes {
     let page = (
         [
             (CONTENT_SECURITY_POLICY, POLICY),
@@ -35,23 +35,23 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         ],
         file("text/html; charset=utf-8", ASK_AGAIN, PAGE),
     );
-    Router::new()
-        .route(
+    Routes::new()
+        .get(
             "/openapi.yaml",
-            get(file("application/yaml", ASK_AGAIN, DOCUMENT)),
+            file("application/yaml", ASK_AGAIN, DOCUMENT),
         )
-        .route("/docs", get(page))
-        .route(
+        .get("/docs", page)
+        .get(
             "/docs/init.js",
-            get(file("text/javascript; charset=utf-8", ASK_AGAIN, INIT)),
+            file("text/javascript; charset=utf-8", ASK_AGAIN, INIT),
         )
-        .route(
+        .get(
             "/docs/swagger-ui-bundle.js",
-            get(file("text/javascript; charset=utf-8", FOR_EVER, VIEWER)),
+            file("text/javascript; charset=utf-8", FOR_EVER, VIEWER),
         )
-        .route(
+        .get(
             "/docs/swagger-ui.css",
-            get(file("text/css; charset=utf-8", FOR_EVER, STYLE)),
+            file("text/css; charset=utf-8", FOR_EVER, STYLE),
         )
 }
 

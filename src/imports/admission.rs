@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Import, Mode, db};
-use crate::error::{Error, IDEMPOTENCY_KEY_REUSED, TOO_MANY_IMPORTS};
-use crate::tenants::TenantId;
+use crate::http::error::{Error, IDEMPOTENCY_KEY_REUSED, TOO_MANY_IMPORTS};
+use crate::ids::TenantId;
 
 /// Imports of a tenant that may wait for a worker.
 const MAX_QUEUED: i64 = 10;

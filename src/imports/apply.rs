@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use super::db;
 use super::jobs::{self, Job};
-use crate::assignments::queue::Waiting;
-use crate::database::Database;
+use super::{Imports, db};
+use crate::background::Tasks;
 
 /// While codes are asked for: how long placing pauses after each 500 cards, which take about half as long.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -25,25 +23,15 @@ pub(super) enum Outcome {
 }
 
 /// Brings an import from where it stands to its end.
-pub(super) async fn apply(
-    database: &Database,
-    job: &Job,
-    shutdown: &CancellationToken,
-    waiting: &Waiting,
-) -> sqlx::Result<Outcome> {
-    let pool = database.tasks();
+pub(super) async fn apply(state: &Imports, job: &Job, tasks: &Tasks) -> sqlx::Result<Outcome> {
+    let pool = state.database.tasks();
     if !jobs::begin(pool, job).await? {
         return Ok(Outcome::Left);
     }
     if job.unsorted && !jobs::sort(pool, job).await? {
         return Ok(Outcome::Left);
     }
-    let applying = Applying {
-        database,
-        job,
-        shutdown,
-        waiting,
-    };
+    let applying = Applying { state, job, tasks };
     let outcome = match applying.place_all().await? {
         Placing::Stopped(outcome) => Some(outcome),
         Placing::Judge { from } => applying.judge_all(from).await?,
@@ -71,16 +59,15 @@ enum Placing {
 type Placed = Option<(Transaction<'static, Postgres>, i32)>;
 
 struct Applying<'a> {
-    database: &'a Database,
+    state: &'a Imports,
     job: &'a Job,
-    shutdown: &'a CancellationToken,
-    waiting: &'a Waiting,
+    tasks: &'a Tasks,
 }
 
 impl Applying<'_> {
     async fn place_all(&self) -> sqlx::Result<Placing> {
         let job = self.job;
-        let (mut base, sizes) = jobs::plan(self.database.tasks(), job).await?;
+        let (mut base, sizes) = jobs::plan(self.state.database.tasks(), job).await?;
         let mut chunks = (job.next_chunk..job.chunks).zip(sizes).peekable();
         let mut ahead = None;
         while let Some((chunk, size)) = chunks.next() {
@@ -93,7 +80,7 @@ impl Applying<'_> {
             let placing = ahead.take().unwrap_or_else(|| self.place(chunk, base));
             ahead = chunks
                 .peek()
-                .filter(|_| !self.waiting.is_asked())
+                .filter(|_| !self.state.load.is_busy())
                 .map(|(next, _)| self.place(*next, base + size));
             // One that nobody waits for any more is rolled back when it ends.
             let placed = placing.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
@@ -105,7 +92,7 @@ impl Applying<'_> {
             }
             transaction.commit().await?;
             base += rows;
-            self.waiting.give_way(begun.elapsed()).await;
+            self.state.load.yield_to_requests(begun.elapsed()).await;
         }
         Ok(Placing::Judge { from: job.chunks })
     }
@@ -119,19 +106,19 @@ impl Applying<'_> {
                 return Ok(Some(outcome));
             }
             let begun = Instant::now();
-            if !jobs::apply_chunk(self.database.tasks(), self.job, chunk).await? {
+            if !jobs::apply_chunk(self.state.database.tasks(), self.job, chunk).await? {
                 return Ok(Some(Outcome::Left));
             }
-            self.waiting.give_way(begun.elapsed()).await;
+            self.state.load.yield_to_requests(begun.elapsed()).await;
         }
         Ok(None)
     }
 
     /// Whether there is a reason to stop between two chunks.
     async fn stop(&self) -> sqlx::Result<Option<Outcome>> {
-        if self.shutdown.is_cancelled() {
+        if self.tasks.is_stopping() {
             Ok(Some(Outcome::Left))
-        } else if jobs::others_wait(self.database.system(), self.job).await? {
+        } else if jobs::others_wait(self.state.database.system(), self.job).await? {
             Ok(Some(Outcome::Yielded))
         } else {
             Ok(None)
@@ -139,8 +126,8 @@ impl Applying<'_> {
     }
 
     fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<Placed>> {
-        let (database, job) = (self.database.clone(), *self.job);
-        let pause = if self.waiting.is_asked() {
+        let (database, job) = (self.state.database.clone(), *self.job);
+        let pause = if self.state.load.is_busy() {
             PAUSE
         } else {
             Duration::ZERO

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::admission::Upload;
 use super::spool::{Chunk, Refused, Totals};
-use super::{Import, Mode, Options, Progress, Status};
-use crate::tenants::TenantId;
+use super::{Import, Mode, Options, Progress};
+use crate::ids::TenantId;
 use crate::tenants::auth::Origin;
 
 pub(super) struct NewImport<'a> {

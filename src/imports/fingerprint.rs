@@ -8,7 +8,8 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Options;
-use crate::error::Error;
+use super::reading::Claim;
+use crate::http::error::Error;
 
 /// What is read at a time.
 const BLOCK: usize = 1024 * 1024;

@@ -13,8 +13,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Mode, Options, upload};
-use crate::error::{Error, Fault};
-use crate::text_enum::expectation;
+use crate::http::error::{Error, Fault};
 
 /// Fields of a form, the unknown ones too.
 const MAX_PARTS: usize = 16;
@@ -247,7 +246,7 @@ async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, 
 
 /// What comes next of the form, if it comes in time.
 async fn patiently<T>(next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
-    timeout(upload::PATIENCE, next)
+    timeout(upload::TIMEOUT, next)
         .await
         .map_err(|_| upload::too_slow())?
         .map_err(|_| upload::broken_off())

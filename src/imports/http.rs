@@ -1,47 +1,44 @@
 //! `…/imports`: the bodies of an upload, the imports and their reports.
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
-use delivery_reader::{ContentTypeHint, TextFormat};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::{Form, Gap};
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
-use super::{Import, Options, Status, db, life, preview, pull, report, undo, upload};
-use crate::app::App;
-use crate::assignments::key::IdempotencyKey;
+use super::{Import, Imports, Options, db, life, preview, pull, report, undo, upload};
 use crate::coupon_sets;
-use crate::error::{E0401, Error, TOO_MANY_IMPORTS, UNSUPPORTED_MEDIA_TYPE};
-use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
-use crate::tenants::TenantId;
+use crate::database::Database;
+use crate::http::error::{E0401, Error, TOO_MANY_IMPORTS, UNSUPPORTED_MEDIA_TYPE};
+use crate::http::extract::{Json, Path, Query};
+use crate::http::idempotency_key::IdempotencyKey;
+use crate::http::page::{Page, Paging};
+use crate::http::routes::Routes;
+use crate::ids::TenantId;
 use crate::tenants::auth::{Caller, ImportsRead, ImportsWrite};
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route(
-            "/v1/coupon-sets/{couponSetId}/imports",
-            post(import_into_set),
-        )
-        .route("/v1/imports", get(list).post(import_multipart))
-        .route("/v1/imports/", post(import_multipart))
-        .route("/v1/imports/preview", post(preview::preview))
-        .route("/v1/imports/{importId}", get(find).delete(delete))
-        .route("/v1/imports/{importId}/cancel", post(cancel))
-        .route("/v1/imports/{importId}/errors.csv", get(errors))
-        .route("/v1/imports/{importId}/undo", post(undo::undo))
+pub(super) fn routes() -> Routes<Imports> {
+    Routes::new()
+        .post("/v1/coupon-sets/{couponSetId}/imports", import_into_set)
+        .get("/v1/imports", list)
+        .post("/v1/imports", import_multipart)
+        .post("/v1/imports/", import_multipart)
+        .post("/v1/imports/preview", preview::preview)
+        .get("/v1/imports/{importId}", find)
+        .delete("/v1/imports/{importId}", delete)
+        .post("/v1/imports/{importId}/cancel", cancel)
+        .get("/v1/imports/{importId}/errors.csv", errors)
+        .post("/v1/imports/{importId}/undo", undo::undo)
         // `upload` has the limit of a file.
-        .layer(DefaultBodyLimit::disable())
+        .wrap(|router| router.layer(DefaultBodyLimit::disable()))
 }
 
 async fn import_into_set(
-    State(app): State<App>,
+    State(imports): State<Imports>,
     caller: Caller<ImportsWrite>,
     Path(set): Path<Uuid>,
     Query(options): Query<Options>,
@@ -54,17 +51,17 @@ async fn import_into_set(
         options.check_for(hint.format)?;
     }
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
-    check_set(&app, caller.tenant, set).await?;
-    let slot = app.uploads.take(caller.tenant).await?;
-    let mut file = upload::receive(body, app.uploads.limits.bytes).await?;
-    if hint.format == TextFormat::Json {
+    check_set(&imports.database, caller.tenant, set).await?;
+    let slot = imports.uploads.take(caller.tenant).await?;
+    let mut file = upload::receive(body, imports.limits.bytes).await?;
+    if claim.format == Format::Json {
         if let Some(source) = pull::Source::read(&mut file)? {
-            (file, hint) = pull::fetch(&app, &source).await?;
+            (file, claim) = imports.fetcher.fetch(&source).await?;
         }
         options.check_for(hint.format)?;
     }
     queue(
-        &app,
+        &imports,
         caller.tenant,
         Delivery {
             set,
@@ -80,25 +77,26 @@ async fn import_into_set(
     .await
 }
 
-async fn check_set(app: &App, tenant: TenantId, set: Uuid) -> Result<(), Error> {
-    let mut transaction = app.database.tenant(tenant).await?;
-    coupon_sets::find_fillable(&mut transaction, tenant, set).await?;
-    transaction.commit().await?;
+async fn check_set(database: &Database, tenant: TenantId, set: Uuid) -> Result<(), Error> {
+    database
+        .with_tenant(tenant, async |connection| {
+            coupon_sets::find_fillable(connection, tenant, set).await
+        })
+        .await?;
     Ok(())
 }
 
 async fn queue(
-    app: &App,
+    imports: &Imports,
     tenant: TenantId,
     delivery: Delivery,
     file: std::fs::File,
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    // On a task of its own, which keeps the turn also where the client has gone: what is read then is read to its end.
-    let (database, waiting) = (app.database.clone(), app.waiting.clone());
-    let limits = app.uploads.limits.clone();
+    // On a task of its own, which keeps the slot also where the client has gone: what is read then is read to its end.
+    let state = imports.clone();
     let storing = tokio::spawn(async move {
-        let stored = spool::store(&database, &waiting, tenant, delivery, file, &limits).await;
+        let stored = spool::store(&state, tenant, delivery, file).await;
         drop(slot);
         stored
     });
@@ -108,13 +106,13 @@ async fn queue(
     if !created {
         return Ok((StatusCode::OK, Json(import)));
     }
-    app.bell.ring();
+    imports.queued.notify_one();
     Ok((StatusCode::CREATED, Json(import)))
 }
 
 /// The form of the product we follow: fields in any order, so the file is kept until all of them are known.
 async fn import_multipart(
-    State(app): State<App>,
+    State(imports): State<Imports>,
     caller: Caller<ImportsWrite>,
     request: Request,
 ) -> Result<(StatusCode, Json<Import>), Error> {
@@ -125,7 +123,7 @@ async fn import_multipart(
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let gap = Gap::default();
-    let multipart = Multipart::from_request(gap.watch(request), &app)
+    let multipart = Multipart::from_request(gap.watch(request), &())
         .await
         .map_err(|_| {
             Error::refused(
@@ -133,12 +131,12 @@ async fn import_multipart(
                 "Send the form as multipart/form-data.",
             )
         })?;
-    let slot = app.uploads.take(caller.tenant).await?;
-    let (set, options, file) = Form::receive(multipart, &gap, app.uploads.limits.bytes)
+    let slot = imports.uploads.take(caller.tenant).await?;
+    let (set, options, file) = Form::receive(multipart, &gap, imports.limits.bytes)
         .await?
         .check()?;
     queue(
-        &app,
+        &imports,
         caller.tenant,
         Delivery {
             set,
@@ -171,32 +169,32 @@ fn as_they_know_it(error: Error) -> Error {
 }
 
 async fn cancel(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ImportsWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Import>, Error> {
-    life::cancel(&app.database, caller.tenant, id)
-        .await
-        .map(Json)
+    life::cancel(&database, caller.tenant, id).await.map(Json)
 }
 
 async fn delete(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ImportsWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    life::delete(&app.database, caller.tenant, id).await?;
+    life::delete(&database, caller.tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn find(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ImportsRead>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Import>, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let import = db::find(&mut transaction, caller.tenant, id).await?;
-    transaction.commit().await?;
+    let import = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::find(connection, caller.tenant, id).await
+        })
+        .await?;
     import.map(Json).ok_or_else(|| Error::not_found("import"))
 }
 
@@ -210,13 +208,13 @@ struct ListQuery {
 }
 
 async fn list(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ImportsRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Import>>, Error> {
     let paging: Paging<Uuid> = Paging::new(query.limit, query.cursor.as_deref())?;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let mut transaction = database.tenant(caller.tenant).await?;
     let set_no = match query.coupon_set_id {
         Some(set) => Some(
             coupon_sets::find_no_of_any(&mut transaction, caller.tenant, set)
@@ -238,13 +236,15 @@ async fn list(
 }
 
 async fn errors(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ImportsRead>,
     Path(id): Path<Uuid>,
 ) -> Result<Response, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let import = db::find(&mut transaction, caller.tenant, id).await?;
-    transaction.commit().await?;
+    let import = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::find(connection, caller.tenant, id).await
+        })
+        .await?;
     import.ok_or_else(|| Error::not_found("import"))?;
-    Ok(report::stream(app.database.clone(), caller.tenant, id))
+    Ok(report::stream(database, caller.tenant, id))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 
 /// A job that this worker has claimed. The epoch is its ticket: it is void as soon as another worker claims the job.
 #[derive(Debug, Clone, Copy)]

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::{Import, Status, db};
 use crate::database::Database;
-use crate::error::{Error, WRONG_STATE};
-use crate::tenants::TenantId;
+use crate::http::error::{Error, WRONG_STATE};
+use crate::ids::TenantId;
 
 /// Cancels an import that has not ended; one that was cancelled stays so.
 pub(super) async fn cancel(

@@ -17,28 +17,82 @@ mod life;
 mod limits;
 mod preview;
 mod progress;
-pub(crate) mod pull;
+mod pull;
+mod reading;
 mod report;
 mod spool;
 mod undo;
-pub(crate) mod upload;
-pub(crate) mod worker;
+mod upload;
+mod worker;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use delivery_reader::{
     DeliveryFault, DeliveryLayout, ReadError, TableOptions, TextFormat, encoding_named,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-pub(crate) use http::router;
-
-use crate::error::{Error, Fault, OVERLOADED, TOO_LARGE, UNREADABLE_FILE};
-use crate::extract::check_text;
-use crate::tenants::auth::Origin;
-use crate::text_enum::text_enum;
-use code_names::CODE_NAMES;
+use crate::background::Tasks;
+use crate::config::Config;
+use crate::database::Database;
+use crate::dirty_sets::DirtySets;
+use crate::http::error::{Error, Fault, OVERLOADED, TOO_LARGE, UNREADABLE_FILE};
+use crate::http::extract::check_text;
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::load::LoadSignal;
+use crate::tenants::auth::Auth;
+use limits::Limits;
 use progress::Progress;
+use pull::Fetcher;
+use reading::{Format, ReadError, TableOptions, Understood, encoding_named};
+use upload::Uploads;
+
+feature_state! {
+    /// What the routes and the workers of imports work with.
+    Imports {
+        auth: Auth,
+        database: Database,
+        dirty_sets: DirtySets,
+        load: LoadSignal,
+        uploads: Uploads,
+        limits: Limits,
+        fetcher: Fetcher,
+        queued: Arc<Notify>,
+    }
+}
+
+impl Imports {
+    pub(crate) fn new(
+        auth: &Auth,
+        database: &Database,
+        dirty_sets: &DirtySets,
+        load: &LoadSignal,
+        config: &Config,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+            dirty_sets: dirty_sets.clone(),
+            load: load.clone(),
+            uploads: Uploads::default(),
+            limits: Limits::new(config),
+            fetcher: Fetcher::new(config),
+            queued: Arc::default(),
+        }))
+    }
+}
+
+pub(crate) fn routes(state: Imports) -> Routes {
+    http::routes().with_state(state)
+}
+
+pub(crate) fn spawn(state: &Imports, tasks: &Tasks) {
+    worker::spawn(state, tasks);
+}
 
 /// One delivery of codes, as it is told.
 #[derive(Debug, Serialize)]

@@ -7,10 +7,10 @@ use delivery_reader::{RowRules, Sample, TextFormat, sample};
 use serde::Deserialize;
 
 use super::limits::Limits;
-use super::{Options, refuse, upload};
-use crate::app::App;
-use crate::error::{Error, UNSUPPORTED_MEDIA_TYPE};
-use crate::extract::{Json, Query};
+use super::reading::{self, Format, Rules, Sample};
+use super::{Imports, Options, refuse, upload};
+use crate::http::error::{Error, UNSUPPORTED_MEDIA_TYPE};
+use crate::http::extract::{Json, Query};
 use crate::tenants::auth::{Caller, ImportsWrite};
 
 /// The bytes of the part that are taken.
@@ -34,7 +34,7 @@ pub(super) struct PreviewQuery {
 }
 
 pub(super) async fn preview(
-    State(app): State<App>,
+    State(imports): State<Imports>,
     caller: Caller<ImportsWrite>,
     Query(query): Query<PreviewQuery>,
     headers: HeaderMap,
@@ -60,16 +60,16 @@ pub(super) async fn preview(
     let options = options.table()?;
     let limits = Limits {
         unpacked: MAX_UNPACKED,
-        ..app.uploads.limits.clone()
+        ..imports.limits.clone()
     };
-    let slot = app.uploads.take(caller.tenant).await?;
+    let slot = imports.uploads.take(caller.tenant).await?;
     let file = upload::receive(body, MAX_BYTES).await?;
     let rules = RowRules {
         // The set is not known yet, and whether a date can be read does not depend on it.
         zone: chrono_tz::UTC,
         max_code_chars: limits.code_chars,
     };
-    // The turn is kept also where the client has gone.
+    // The slot is kept also where the client has gone.
     let sample = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         sample(file, hint, whole, &options, rules, &limits.of_reader())

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::sync::Arc;
 use std::time::Duration;
 
 use delivery_reader::{ContentTypeHint, TextFormat};
@@ -14,9 +15,10 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::upload;
-use crate::app::App;
-use crate::error::{Chain, Error, FETCH_FAILED, TOO_LARGE};
-use crate::outbound::UrlRules;
+use crate::config::Config;
+use crate::http::error::{Error, FETCH_FAILED, TOO_LARGE};
+use crate::outbound::{Hosts, Outbound};
+use crate::telemetry::Chain;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: u32 = 5;
@@ -56,110 +58,118 @@ impl Source {
     }
 }
 
-/// The hosts that files may be fetched from.
-#[derive(Debug, Clone, Default)]
-pub struct Hosts(Vec<Host>);
+/// Fetches files. A clone counts one reference.
+#[derive(Debug, Clone)]
+pub(super) struct Fetcher(Arc<Settings>);
 
-impl std::str::FromStr for Hosts {
-    type Err = NotHost;
+#[derive(Debug)]
+struct Settings {
+    outbound: Outbound,
+    hosts: Hosts,
+    time_limit: Duration,
+    max_bytes: u64,
+}
 
-    /// Reads them from a list with commas.
-    fn from_str(text: &str) -> Result<Self, NotHost> {
-        let hosts = text
-            .split(',')
-            .map(str::trim)
-            .filter(|host| !host.is_empty());
-        hosts.map(str::parse).collect::<Result<_, _>>().map(Self)
+impl Fetcher {
+    pub(super) fn new(config: &Config) -> Self {
+        let authorities = config.ca_file.clone().unwrap_or_default();
+        Self(Arc::new(Settings {
+            outbound: Outbound::new(&authorities, config.pull_private, false),
+            hosts: config.pull_hosts.clone(),
+            time_limit: Duration::from_secs(config.pull_seconds.into()),
+            max_bytes: config.import_max_bytes,
+        }))
     }
-}
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Host {
-    /// In lower case, as the URL has it.
-    name: String,
-    /// All names that end like this are meant.
-    below: bool,
-}
+    /// Fetches a file, in constant memory.
+    pub(super) async fn fetch(&self, source: &Source) -> Result<(File, Claim), Error> {
+        let limit = self.0.time_limit;
+        timeout(limit, self.receive(&source.url))
+            .await
+            .map_err(|_| failed(format!("The transfer took longer than {} seconds.", limit.as_secs())))?
+    }
 
-/// What is no host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a host must be a name such as files.example.com, *.example.com for all names below it, or * for all hosts"
-)]
-pub struct NotHost;
-
-impl std::str::FromStr for Host {
-    type Err = NotHost;
-
-    fn from_str(text: &str) -> Result<Self, NotHost> {
-        if text == "*" {
-            return Ok(Self {
-                name: String::new(),
-                below: true,
-            });
+    async fn receive(&self, url: &str) -> Result<(File, Claim), Error> {
+        let response = self.request(url).await?;
+        if response.content_length() > Some(self.0.max_bytes) {
+            return Err(Error::refused(
+                &TOO_LARGE,
+                format!("A file can have at most {} bytes.", self.0.max_bytes),
+            ));
         }
-        let (name, below) = match text.strip_prefix("*.") {
-            Some(name) => (format!(".{name}"), true),
-            None => (text.to_owned(), false),
-        };
-        // Whatever a URL would not have as its host is a mistake here.
-        let host = name.trim_start_matches('.');
-        let url = Url::parse(&format!("https://{host}/")).map_err(|_| NotHost)?;
-        if host.contains('*') || url.host_str() != Some(host.to_lowercase().as_str()) {
-            return Err(NotHost);
+        let claim = claim(&response);
+        let frames = response.bytes_stream().map(|frame| {
+            frame.map_err(|error| failed(format!("The transfer was interrupted: {}.", Chain(&error.without_url()))))
+        });
+        let file = upload::receive_stream(frames, self.0.max_bytes).await?;
+        Ok((file, claim))
+    }
+
+    /// Asks for the file, and follows where its server points.
+    async fn request(&self, url: &str) -> Result<Response, Error> {
+        let mut url = self.check(url)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let client = self
+                .0
+                .outbound
+                .client(&url)
+                .map_err(|error| refused(format!("The file cannot be fetched: {error}.")))?;
+            let response = timeout(upload::TIMEOUT, client.get(url.clone()).send())
+                .await
+                .map_err(|_| failed("The server does not respond."))?
+                .map_err(|error| failed(format!("{}.", Chain(&error.without_url()))))?;
+            match response.status() {
+                StatusCode::OK => return Ok(response),
+                status if status.is_redirection() => {
+                    let target = response
+                        .headers()
+                        .get(header::LOCATION)
+                        .and_then(|location| location.to_str().ok())
+                        .and_then(|location| url.join(location).ok())
+                        .ok_or_else(|| failed("The server sent a redirect without a valid location."))?;
+                    url = self.check(target.as_str())?;
+                }
+                status => {
+                    return Err(failed(format!("The server responded with {status}.")));
+                }
+            }
         }
-        Ok(Self {
-            name: name.to_lowercase(),
-            below,
-        })
+        Err(failed(format!(
+            "The server redirected more than {MAX_REDIRECTS} times."
+        )))
     }
-}
 
-impl Host {
-    fn matches(&self, host: &str) -> bool {
-        if self.below {
-            host.ends_with(&self.name)
-        } else {
-            host == self.name
+    /// Whether a URL may be fetched, as far as it can be told by its looks.
+    fn check(&self, url: &str) -> Result<Url, Error> {
+        if url.len() > MAX_URL {
+            return Err(refused(format!(
+                "A URL can have at most {MAX_URL} characters."
+            )));
         }
+        let url = Url::parse(url).map_err(|_| {
+            refused("This must be a URL such as https://files.example.com/codes.csv.")
+        })?;
+        if url.scheme() != "https" {
+            return Err(refused("Only https URLs are supported."));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused("A URL with a user or a password is not supported."));
+        }
+        let host = url.host_str().unwrap_or_default();
+        let hosts = &self.0.hosts;
+        if !hosts.allow(host) {
+            let detail = if hosts.is_empty() {
+                "Fetching files is disabled. The operator can allow hosts with COUPONRY_PULL_HOSTS."
+                    .to_owned()
+            } else {
+                format!(
+                    "The operator does not allow fetching from the host {host:?}."
+                )
+            };
+            return Err(refused(detail));
+        }
+        Ok(url)
     }
-}
-
-/// Fetches a file, in constant memory.
-pub(super) async fn fetch(app: &App, source: &Source) -> Result<(File, ContentTypeHint), Error> {
-    let limit = Duration::from_secs(app.config.pull_seconds.into());
-    timeout(limit, receive(app, &source.url))
-        .await
-        .map_err(|_| {
-            failed(format!(
-                "The transfer took longer than {} seconds.",
-                limit.as_secs()
-            ))
-        })?
-}
-
-async fn receive(app: &App, url: &str) -> Result<(File, ContentTypeHint), Error> {
-    let response = request(app, url).await?;
-    if response.content_length() > Some(app.config.import_max_bytes) {
-        return Err(Error::refused(
-            &TOO_LARGE,
-            format!(
-                "A file can have at most {} bytes.",
-                app.config.import_max_bytes
-            ),
-        ));
-    }
-    let hint = content_type_hint(&response);
-    let frames = response.bytes_stream().map(|frame| {
-        frame.map_err(|error| {
-            failed(format!(
-                "The transfer was interrupted: {}.",
-                Chain(&error.without_url())
-            ))
-        })
-    });
-    let file = upload::receive_stream(frames, app.config.import_max_bytes).await?;
-    Ok((file, hint))
 }
 
 /// What a file is by the word of its server, else by its name. What is not a list or JSON is looked into.
@@ -182,58 +192,6 @@ fn content_type_hint(response: &Response) -> ContentTypeHint {
     }
 }
 
-/// Asks for the file, and follows where its server points.
-async fn request(app: &App, url: &str) -> Result<Response, Error> {
-    let mut url = check(app, url)?;
-    for _ in 0..=MAX_REDIRECTS {
-        let client = app
-            .outbound
-            .client(&url)
-            .map_err(|error| refused(format!("The file cannot be fetched: {error}.")))?;
-        let response = timeout(upload::PATIENCE, client.get(url.clone()).send())
-            .await
-            .map_err(|_| failed("The server does not respond."))?
-            .map_err(|error| failed(format!("{}.", Chain(&error.without_url()))))?;
-        match response.status() {
-            StatusCode::OK => return Ok(response),
-            status if status.is_redirection() => {
-                let target = response
-                    .headers()
-                    .get(header::LOCATION)
-                    .and_then(|location| location.to_str().ok())
-                    .and_then(|location| url.join(location).ok())
-                    .ok_or_else(|| {
-                        failed("The server sent a redirect without a valid location.")
-                    })?;
-                url = check(app, target.as_str())?;
-            }
-            status => {
-                return Err(failed(format!("The server responded with {status}.")));
-            }
-        }
-    }
-    Err(failed(format!(
-        "The server redirected more than {MAX_REDIRECTS} times."
-    )))
-}
-
-/// Whether a URL may be fetched, as far as it can be told by its looks.
-fn check(app: &App, url: &str) -> Result<Url, Error> {
-    let url = URL_RULES.check(url).map_err(refused)?;
-    let host = url.host_str().unwrap_or_default();
-    let Hosts(hosts) = &app.config.pull_hosts;
-    if !hosts.iter().any(|allowed| allowed.matches(host)) {
-        let detail = if hosts.is_empty() {
-            "Fetching files is disabled. The operator can allow hosts with COUPONRY_PULL_HOSTS."
-                .to_owned()
-        } else {
-            format!("The operator does not allow fetching from the host {host:?}.")
-        };
-        return Err(refused(detail));
-    }
-    Ok(url)
-}
-
 fn has_extension(url: &Url, extension: &str) -> bool {
     let path = std::path::Path::new(url.path());
     path.extension()
@@ -250,38 +208,4 @@ fn failed(what: impl std::fmt::Display) -> Error {
         &FETCH_FAILED,
         format!("The file cannot be fetched. {what} Nothing was stored."),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_matched_whole_or_from_their_end() {
-        let matches = |allowed: &str, host: &str| allowed.parse::<Host>().unwrap().matches(host);
-        assert!(matches("files.example.com", "files.example.com"));
-        assert!(matches("Files.Example.com", "files.example.com"));
-        assert!(!matches("files.example.com", "www.files.example.com"));
-        assert!(!matches("files.example.com", "files.example.com.evil.net"));
-        assert!(matches("*.example.com", "files.example.com"));
-        assert!(matches("*.example.com", "a.b.example.com"));
-        assert!(!matches("*.example.com", "example.com"));
-        assert!(!matches("*.example.com", "notexample.com"));
-        assert!(matches("*", "whatever.net"));
-    }
-
-    #[test]
-    fn what_is_no_host_is_refused() {
-        for text in [
-            "",
-            "https://example.com",
-            "example.com/files",
-            "example.com:444",
-            "*.",
-            "a b",
-            "*example.com",
-        ] {
-            assert_eq!(text.parse::<Host>(), Err(NotHost), "{text}");
-        }
-    }
 }

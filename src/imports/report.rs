@@ -8,10 +8,11 @@ use futures_util::stream;
 use uuid::Uuid;
 
 use super::db::{self, RejectedRow};
-use crate::csv_export::{self, text, time, value};
 use crate::database::Database;
-use crate::error::Error;
-use crate::tenants::TenantId;
+use crate::http::csv_export::csv_safe;
+use crate::http::error::Error;
+use crate::ids::TenantId;
+use crate::telemetry::Chain;
 
 const COLUMNS: [&str; 6] = [
     "line",

@@ -13,13 +13,15 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::limits::Limits;
-use super::{Import, Options, admission, db, fingerprint, refuse, unclosed_quote};
-use crate::assignments::queue::Waiting;
+use super::reading::{self, Claim, ReadError, Row, Rules, TableOptions, Understood};
+use super::{Import, Imports, Options, admission, db, fingerprint, refuse, unclosed_quote};
 use crate::coupon_sets;
-use crate::database::Database;
-use crate::error::{Error, TOO_LARGE, UNAVAILABLE};
-use crate::tenants::TenantId;
+use crate::database::locks;
+use crate::http::error::{Error, TOO_LARGE, UNAVAILABLE};
+use crate::ids::TenantId;
+use crate::load::LoadSignal;
 use crate::tenants::auth::Origin;
+use crate::text::fold;
 use crate::time_zone::Zone;
 
 /// Rows of a chunk: what is applied in one transaction.
@@ -111,13 +113,12 @@ pub(super) struct Stored {
 
 /// Stores an upload and creates its import, or nothing at all.
 pub(super) async fn store(
-    database: &Database,
-    waiting: &Waiting,
+    state: &Imports,
     tenant: TenantId,
     mut delivery: Delivery,
     file: File,
-    limits: &Limits,
 ) -> Result<Stored, Error> {
+    let (database, limits) = (&state.database, &state.limits);
     let id = Uuid::now_v7();
     let options = delivery.options.table()?;
     let (file, fingerprint) =
@@ -157,7 +158,7 @@ pub(super) async fn store(
     };
     let (sender, receiver) = mpsc::channel(2);
     let reader = tokio::task::spawn_blocking(move || read(opened, &how, &sender));
-    let stored = store_chunks(&mut transaction, waiting, tenant, id, receiver).await;
+    let stored = store_chunks(&mut transaction, &state.load, tenant, id, receiver).await;
     let outcome = reader
         .await
         .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
@@ -168,7 +169,7 @@ pub(super) async fn store(
         transaction.rollback().await?;
         transaction = database.upload(tenant).await?;
     }
-    coupon_sets::lock_imports(&mut transaction, tenant).await?;
+    locks::lock_imports(&mut transaction, tenant).await?;
     if let Some(import) = admission::judge(&mut transaction, tenant, &upload).await? {
         return Ok(earlier(import));
     }
@@ -218,7 +219,7 @@ pub(super) struct Totals {
 
 async fn store_chunks(
     transaction: &mut Transaction<'static, Postgres>,
-    waiting: &Waiting,
+    load: &LoadSignal,
     tenant: TenantId,
     import: Uuid,
     mut chunks: mpsc::Receiver<Chunk>,
@@ -226,7 +227,7 @@ async fn store_chunks(
     let mut totals = Totals::default();
     while let Some(chunk) = chunks.recv().await {
         let begun = Instant::now();
-        if waiting.is_asked() {
+        if load.is_busy() {
             db::write_evenly(transaction).await?;
         }
         let refused = i32::try_from(chunk.refused.row_nos.len()).unwrap_or(i32::MAX);
@@ -244,7 +245,7 @@ async fn store_chunks(
             *totals.reasons.entry(reason).or_default() += 1;
         }
         totals.unsorted |= chunk.unsorted;
-        waiting.give_way(begun.elapsed()).await;
+        load.yield_to_requests(begun.elapsed()).await;
     }
     Ok(totals)
 }
@@ -297,7 +298,7 @@ fn read(
         if how.ignore_case
             && let Ok(code) = &row.code
         {
-            chunk.folds.push(coupon_sets::fold(code));
+            chunk.folds.push(fold(code));
         }
         chunk.push(rows, row);
         if chunk.is_full() {

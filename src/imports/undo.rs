@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Status;
-use crate::app::App;
-use crate::assignments::Reason;
-use crate::assignments::recorder::Ledger;
-use crate::error::{Error, WRONG_STATE};
-use crate::extract::{Fields, FromFields, Json, Path, Query};
-use crate::tenants::TenantId;
+use crate::database::Database;
+use crate::dirty_sets::DirtySets;
+use crate::http::error::{Error, WRONG_STATE};
+use crate::http::extract::{Fields, FromFields, Json, Path, Query};
+use crate::http::fields::Reason;
+use crate::ids::{SetKey, TenantId};
 use crate::tenants::auth::{Caller, ImportsWrite};
 
 #[derive(Debug, Deserialize)]
@@ -50,14 +49,15 @@ pub(super) struct Undo {
 }
 
 pub(super) async fn undo(
-    State(app): State<App>,
+    State(database): State<Database>,
+    State(dirty_sets): State<DirtySets>,
     caller: Caller<ImportsWrite>,
     Path(import): Path<Uuid>,
     Query(UndoQuery { dry_run }): Query<UndoQuery>,
     body: Option<Json<UndoBody>>,
 ) -> Result<Json<Undo>, Error> {
     let reason = body.and_then(|Json(body)| body.reason);
-    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let mut transaction = database.tenant(caller.tenant).await?;
     let row = call(
         &mut transaction,
         caller.tenant,
@@ -70,7 +70,7 @@ pub(super) async fn undo(
     transaction.commit().await?;
     let row = row.ok_or_else(|| Error::not_found("import"))?;
     if !dry_run {
-        app.written.note(Ledger {
+        dirty_sets.mark(SetKey {
             tenant: caller.tenant,
             set_no: row.set_no,
         });

@@ -2,10 +2,9 @@
 //!
 //! The file has no name, so nothing is left of it when the client goes away or the service is killed.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -15,15 +14,15 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::limits::Limits;
-use crate::config::Config;
-use crate::error::{Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
-use crate::extract::content_type;
-use crate::tenants::TenantId;
+use super::reading::{Claim, Format};
+use crate::http::error::{Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::http::extract::content_type;
+use crate::ids::TenantId;
+use crate::load::TenantPermits;
 
-/// How long a client may pause within an upload.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How many bytes a second an upload brings at least, on average: one that drips would keep its place for ever.
+/// Time that a client may pause within an upload.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// How many bytes a second an upload brings at least, on average: one that drips would never free its slot.
 const MIN_RATE: u64 = 1024;
 /// When that is looked at for the first time.
 const SLOW_START: Duration = Duration::from_mins(1);
@@ -35,15 +34,14 @@ const MAX_UPLOADS: usize = 16;
 /// How many of them may be one tenant's.
 const MAX_OF_TENANT: usize = 4;
 
-/// How long an upload waits for its turn.
-const TURN_LIMIT: Duration = Duration::from_secs(10);
+/// Time that an upload waits for its slot.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The uploads that are under way: each takes disk, memory and later a connection, so there is an end to them.
+/// The uploads that are under way: each takes disk, memory and later a connection, so their number is limited.
 #[derive(Debug, Clone)]
-pub(crate) struct Uploads {
+pub(super) struct Uploads {
     all: Arc<Semaphore>,
-    of_tenants: Arc<Mutex<HashMap<TenantId, Arc<Semaphore>>>>,
-    pub(super) limits: Limits,
+    of_tenants: TenantPermits,
 }
 
 /// The right to one upload, given back when it is dropped.
@@ -53,31 +51,24 @@ pub(super) struct Slot {
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Uploads {
-    pub(crate) fn new(config: &Config) -> Self {
+impl Default for Uploads {
+    fn default() -> Self {
         Self {
             all: Arc::new(Semaphore::new(MAX_UPLOADS)),
-            of_tenants: Arc::default(),
-            limits: Limits::new(config),
+            of_tenants: TenantPermits::new(MAX_OF_TENANT),
         }
     }
+}
 
+impl Uploads {
     pub(super) async fn take(&self, tenant: TenantId) -> Result<Slot, Error> {
-        let of_tenant = {
-            let mut of_tenants = self
-                .of_tenants
-                .lock()
-                .expect("no holder of this lock panics");
-            let new = || Arc::new(Semaphore::new(MAX_OF_TENANT));
-            Arc::clone(of_tenants.entry(tenant).or_insert_with(new))
-        };
-        let turn = async {
+        let slot = async {
             Some(Slot {
-                _of_tenant: of_tenant.acquire_owned().await.ok()?,
+                _of_tenant: self.of_tenants.take(tenant).await?,
                 _of_all: Arc::clone(&self.all).acquire_owned().await.ok()?,
             })
         };
-        timeout(TURN_LIMIT, turn).await.ok().flatten().ok_or_else(|| {
+        timeout(SLOT_TIMEOUT, slot).await.ok().flatten().ok_or_else(|| {
             let detail = "Too many uploads are in progress. Nothing was stored. Send the file again in a moment.";
             Error::refused(&OVERLOADED, detail)
         })
@@ -147,7 +138,7 @@ pub(super) async fn receive_stream(
     let mut block = Vec::with_capacity(BLOCK);
     let mut received = 0_u64;
     let started = Instant::now();
-    while let Some(frame) = timeout(PATIENCE, frames.next())
+    while let Some(frame) = timeout(TIMEOUT, frames.next())
         .await
         .map_err(|_| too_slow())?
     {

@@ -6,17 +6,16 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::Alert;
-use crate::assignments::recorder::Ledger;
-use crate::tenants::TenantId;
+use crate::ids::{SetKey, TenantId};
 
 /// Those of tenants that somebody listens to.
 pub(super) async fn heard(
     pool: &PgPool,
-    mut ledgers: HashSet<Ledger>,
-) -> sqlx::Result<HashSet<Ledger>> {
+    mut sets: HashSet<SetKey>,
+) -> sqlx::Result<HashSet<SetKey>> {
     let hearing: HashSet<TenantId> = hearing(pool).await?.into_iter().collect();
-    ledgers.retain(|ledger| hearing.contains(&ledger.tenant));
-    Ok(ledgers)
+    sets.retain(|set| hearing.contains(&set.tenant));
+    Ok(sets)
 }
 
 /// Tenants with an endpoint that is told something.
@@ -31,9 +30,9 @@ pub(super) async fn hearing(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
 }
 
 /// Sets to which something happened beside their ledger that somebody listens to.
-pub(super) async fn waiting(pool: &PgPool) -> sqlx::Result<Vec<Ledger>> {
+pub(super) async fn waiting(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
     sqlx::query_as!(
-        Ledger,
+        SetKey,
         r#"select distinct e.tenant_id as "tenant: TenantId", e.set_no
              from webhook_events e
             where exists (
@@ -114,15 +113,15 @@ impl Told {
 
 pub(super) async fn publish_ledger(
     connection: &mut PgConnection,
-    ledger: Ledger,
+    set: SetKey,
     rows: i32,
 ) -> sqlx::Result<Told> {
     sqlx::query_as!(
         Told,
-        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_level, number, set_id, available, threshold
-             from publish_ledger($1, $2, $3)"#,
-        ledger.tenant as TenantId,
-        ledger.set_no,
+        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_step, number, set_id, available, threshold
+             from tell_ledger($1, $2, $3)"#,
+        set.tenant as TenantId,
+        set.set_no,
         rows
     )
     .fetch_one(connection)
@@ -132,7 +131,7 @@ pub(super) async fn publish_ledger(
 /// Tells an alert to the endpoints that want it, and answers which they are.
 pub(super) async fn tell_alert(
     connection: &mut PgConnection,
-    ledger: Ledger,
+    set: SetKey,
     alert: &Alert,
 ) -> sqlx::Result<Vec<i32>> {
     let payload = serde_json::to_value(alert).expect("an alert is plain data");
@@ -143,8 +142,8 @@ pub(super) async fn tell_alert(
            from webhooks w
           where w.tenant_id = $1 and w.state = 'enabled' and $4 = any (w.event_types)
          returning webhook_no",
-        ledger.tenant as TenantId,
-        ledger.set_no,
+        set.tenant as TenantId,
+        set.set_no,
         Uuid::now_v7(),
         alert.event_type(),
         alert.number,

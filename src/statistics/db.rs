@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::counts::Counts;
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 
 /// A set with how it stands now.
 pub(super) struct SetRow {
@@ -333,51 +333,6 @@ pub(super) async fn export_sets(
             order by s.set_no"#,
         tenant as TenantId,
         set
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// The numbers of a set's first assignment of a period, and of the first one after it.
-pub(super) async fn export_range(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    set_no: i32,
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-) -> sqlx::Result<(i64, i64)> {
-    let row = sqlx::query!(
-        r#"select first_assignment($1, $2, coalesce($3::timestamptz, '-infinity')) as "first!",
-                  first_assignment($1, $2, coalesce($4::timestamptz, 'infinity')) as "end!""#,
-        tenant as TenantId,
-        set_no,
-        from,
-        to
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok((row.first, row.end))
-}
-
-pub(super) async fn export_numbers(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    set_no: i32,
-    after: i64,
-    before: i64,
-    rows: i64,
-) -> sqlx::Result<Vec<i64>> {
-    sqlx::query_scalar!(
-        "select a.number
-           from assignments a
-          where a.tenant_id = $1 and a.set_no = $2 and a.number > $3 and a.number < $4
-          order by a.number
-          limit $5",
-        tenant as TenantId,
-        set_no,
-        after,
-        before,
-        rows
     )
     .fetch_all(connection)
     .await

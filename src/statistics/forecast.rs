@@ -15,7 +15,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{MOST_BEHIND, db};
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 use crate::time_zone::Zone;
 
 /// Days of history that are looked at: four of each day of the week.

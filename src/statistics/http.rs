@@ -1,57 +1,60 @@
-//! `…/statistics`.
+//! `…/statistics`: as JSON, or the assignments that they count as CSV.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use uuid::Uuid;
 
-use super::export::{self, Scope};
 use super::period::PeriodQuery;
-use crate::app::App;
-use crate::coupons::asks_for_csv;
-use crate::error::Error;
-use crate::extract::{Json, Path, Query};
+use super::{Export, ExportScope, Statistics};
+use crate::database::Database;
+use crate::http::csv_export::asks_for_csv;
+use crate::http::error::Error;
+use crate::http::extract::{Json, Path, Query};
+use crate::http::routes::Routes;
 use crate::tenants::auth::{Caller, StatisticsRead};
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route("/v1/coupon-sets/{couponSetId}/statistics", get(of_set))
-        .route("/v1/statistics", get(of_tenant))
+pub(super) fn routes() -> Routes<Statistics> {
+    Routes::new()
+        .get("/v1/coupon-sets/{couponSetId}/statistics", of_set)
+        .get("/v1/statistics", of_tenant)
 }
 
 async fn of_set(
-    State(app): State<App>,
+    State(database): State<Database>,
+    State(export): State<Export>,
     caller: Caller<StatisticsRead>,
     Path(set): Path<Uuid>,
     headers: HeaderMap,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Error> {
-    let mut snapshot = app.database.snapshot(caller.tenant).await?;
+    let tenant = caller.tenant;
+    let mut snapshot = database.snapshot(tenant).await?;
     if asks_for_csv(&headers, query.format) {
-        let scope = Scope::of_set(&mut snapshot, caller.tenant, set, &query).await?;
+        let scope = ExportScope::of_set(&mut snapshot, tenant, set, &query).await?;
         snapshot.commit().await?;
-        return Ok(export::stream(app.database.clone(), caller.tenant, scope));
+        return Ok(export(database, tenant, scope));
     }
-    let statistics = super::of_set(&mut snapshot, caller.tenant, set, &query).await?;
+    let statistics = super::of_set(&mut snapshot, tenant, set, &query).await?;
     snapshot.commit().await?;
     Ok(Json(statistics).into_response())
 }
 
 async fn of_tenant(
-    State(app): State<App>,
+    State(database): State<Database>,
+    State(export): State<Export>,
     caller: Caller<StatisticsRead>,
     headers: HeaderMap,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Error> {
-    let mut snapshot = app.database.snapshot(caller.tenant).await?;
+    let tenant = caller.tenant;
+    let mut snapshot = database.snapshot(tenant).await?;
     if asks_for_csv(&headers, query.format) {
-        let scope = Scope::of_tenant(&mut snapshot, caller.tenant, &query).await?;
+        let scope = ExportScope::of_tenant(&mut snapshot, tenant, &query).await?;
         snapshot.commit().await?;
-        return Ok(export::stream(app.database.clone(), caller.tenant, scope));
+        return Ok(export(database, tenant, scope));
     }
-    let statistics = super::of_tenant(&mut snapshot, caller.tenant, &query).await?;
+    let statistics = super::of_tenant(&mut snapshot, tenant, &query).await?;
     snapshot.commit().await?;
     Ok(Json(statistics).into_response())
 }

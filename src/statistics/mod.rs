@@ -10,32 +10,65 @@
 mod breakdown;
 mod counts;
 mod db;
-mod export;
 mod forecast;
 mod http;
 mod period;
-pub(crate) mod roll_up;
+mod roll_up;
+mod scope;
 mod series;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use forecast::{Forecast, forecasts};
-pub(crate) use http::router;
+pub(crate) use scope::ExportScope;
 
-use crate::error::{Error, STATISTICS_BEHIND};
-use crate::tenants::TenantId;
+use crate::background::Tasks;
+use crate::database::Database;
+use crate::http::error::{Error, STATISTICS_BEHIND};
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::ids::TenantId;
+use crate::tenants::auth::Auth;
 use crate::time_zone::Zone;
 use breakdown::{Breakdown, Shares};
 use counts::Counts;
 use db::SetRow;
 use period::{Interval, Period, PeriodQuery};
 use series::{Facts, Standing};
+
+/// Streams the assignments of a scope as CSV. Assignments are above statistics, so whoever builds the state names the function.
+pub(crate) type Export = fn(Database, TenantId, ExportScope) -> Response;
+
+feature_state! {
+    /// What the routes and the roll-up of statistics work with.
+    Statistics { auth: Auth, database: Database, export: Export, }
+}
+
+impl Statistics {
+    pub(crate) fn new(auth: &Auth, database: &Database, export: Export) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+            export,
+        }))
+    }
+}
+
+pub(crate) fn routes(state: Statistics) -> Routes {
+    http::routes().with_state(state)
+}
+
+pub(crate) fn spawn(state: &Statistics, tasks: &Tasks) {
+    tasks.spawn(roll_up::work(state.database.clone(), tasks.clone()));
+}
 
 /// Points of all sets together that are read at a time.
 const CHUNK: usize = 100_000;
@@ -50,7 +83,7 @@ const NEXT: usize = 10;
 pub(crate) struct SetStatistics {
     coupon_set_id: Uuid,
     #[serde(flatten)]
-    statistics: Statistics,
+    statistics: Figures,
     /// Null if there is too little to say.
     forecast: Option<Forecast>,
 }
@@ -62,7 +95,7 @@ pub(crate) struct TenantStatistics {
     /// Sets that exist now.
     coupon_sets: usize,
     #[serde(flatten)]
-    statistics: Statistics,
+    statistics: Figures,
     by_coupon_set: Shares,
     /// Sets with a forecast, the one that runs out first before the others.
     runs_out_next: Vec<RunsOut>,
@@ -79,7 +112,7 @@ struct RunsOut {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Statistics {
+struct Figures {
     totals: Totals,
     period: Summary,
     series: Vec<Point>,
@@ -264,7 +297,7 @@ async fn read(
     sets: &[SetRow],
     period: &Period,
     of: Of,
-) -> Result<(Statistics, Shares), Error> {
+) -> Result<(Figures, Shares), Error> {
     let points = period.boundaries.len() - 1;
     // The end of a point that is under way is the present: whatever the snapshot shows has come by then.
     let mut ats = period.boundaries.clone();
@@ -329,7 +362,7 @@ async fn read(
         flows: moved(place, place + 1).into(),
     });
     let last = sums[sums.len() - 1];
-    let statistics = Statistics {
+    let statistics = Figures {
         totals: Totals {
             levels: last.into(),
             flows: last.counts.into(),

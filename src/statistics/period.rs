@@ -3,8 +3,8 @@
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::coupons::Format;
-use crate::error::{Error, Fault};
+use crate::http::csv_export::Format;
+use crate::http::error::{Error, Fault};
 use crate::time_zone::Zone;
 
 /// Most points of a series.

@@ -6,88 +6,77 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::db;
+use crate::background::{Progress, Tasks, log_failure};
 use crate::database::Database;
-use crate::error::{Chain, is_unavailable};
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 
-/// How long it rests after it has looked at all tenants.
-const REST: Duration = Duration::from_secs(5);
+/// Pause after it has looked at all tenants.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Numbers of a ledger that one transaction rolls up.
-const PORTION: i32 = 10_000;
-/// How long it stays with a set before it turns to the next.
-const TURN: Duration = Duration::from_secs(1);
+const BATCH_SIZE: i32 = 10_000;
+/// Time that it stays with a set before it turns to the next.
+const TIME_SLICE: Duration = Duration::from_secs(1);
 
-pub(crate) fn spawn(database: &Database, tracker: &TaskTracker, shutdown: &CancellationToken) {
-    tracker.spawn(work(database.clone(), shutdown.clone()));
+/// The subject of its log lines.
+const FAILURE: &str = "aggregating statistics failed";
+
+pub(super) async fn work(database: Database, tasks: Tasks) {
+    tasks
+        .every(POLL_INTERVAL, || round(&database, &tasks))
+        .await;
 }
 
-async fn work(database: Database, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
-        match round(&database, &shutdown).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tell(&error),
+/// Rolls up each set of each tenant in turn.
+async fn round(database: &Database, tasks: &Tasks) -> Progress {
+    let tenants = match db::tenants(database.system()).await {
+        Ok(tenants) => tenants,
+        Err(error) => {
+            log_failure(FAILURE, &error);
+            return Progress::Done;
         }
-        tokio::select! {
-            () = tokio::time::sleep(REST) => {}
-            () = shutdown.cancelled() => {}
-        }
-    }
-}
-
-fn tell(error: &sqlx::Error) {
-    if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "aggregating statistics failed");
-    } else {
-        tracing::error!(error = %Chain(error), "aggregating statistics failed");
-    }
-}
-
-/// One tenant or set that cannot be rolled up now, or not soon, keeps none of the others waiting. Answers whether there is
-/// more to do.
-async fn round(database: &Database, shutdown: &CancellationToken) -> sqlx::Result<bool> {
+    };
     let mut more = false;
-    for tenant in db::tenants(database.system()).await? {
+    for tenant in tenants {
+        // A tenant or set that cannot be rolled up now, or takes long, must not delay the others.
         let set_nos = behind(database, tenant).await.unwrap_or_else(|error| {
-            tell(&error);
+            log_failure(FAILURE, &error);
             Vec::new()
         });
         for set_no in set_nos {
-            match catch_up(database, tenant, set_no, shutdown).await {
+            match catch_up(database, tenant, set_no, tasks).await {
                 Ok(left) => more |= left,
-                Err(error) => tell(&error),
+                Err(error) => log_failure(FAILURE, &error),
             }
         }
     }
-    Ok(more)
+    Progress::of(more)
 }
 
 async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
-    let mut transaction = database.tenant(tenant).await?;
-    let set_nos = db::sets_behind(&mut transaction, tenant).await?;
-    transaction.commit().await?;
-    Ok(set_nos)
+    database
+        .with_tenant(tenant, async |connection| {
+            db::sets_behind(connection, tenant).await
+        })
+        .await
 }
 
-/// Rolls a set up towards the end of its ledger, and answers whether that is still ahead when its turn is over. Between
-/// portions it rests as long as each took, so that a long ledger leaves most of the database to those who ask for codes.
+/// Rolls a set up towards the end of its ledger, and returns whether that is still ahead when its time is over. Between
+/// batches it rests as long as each took, so that a long ledger leaves most of the database to requests.
 async fn catch_up(
     database: &Database,
     tenant: TenantId,
     set_no: i32,
-    shutdown: &CancellationToken,
+    tasks: &Tasks,
 ) -> sqlx::Result<bool> {
     let begun = Instant::now();
-    while begun.elapsed() < TURN && !shutdown.is_cancelled() {
+    while begun.elapsed() < TIME_SLICE && !tasks.is_stopping() {
         let started = Instant::now();
         let mut connection = database.tasks().acquire().await?;
-        let done = db::roll_up(&mut connection, tenant, set_no, PORTION).await?;
+        let done = db::roll_up(&mut connection, tenant, set_no, BATCH_SIZE).await?;
         drop(connection);
-        if done < i64::from(PORTION) {
+        if done < i64::from(BATCH_SIZE) {
             return Ok(false);
         }
         tokio::time::sleep(started.elapsed()).await;

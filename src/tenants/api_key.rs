@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::Name;
-use crate::extract::{FieldValue, Fields, FromFields};
+use crate::http::extract::{FieldValue, Fields, FromFields};
 
 /// Every scope a key may have, besides `*` for all.
 pub(crate) const SCOPES: [&str; 15] = [

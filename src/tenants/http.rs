@@ -1,37 +1,37 @@
 //! `/admin/v1/tenants` for operators, `/v1/api-keys` and `/v1/session` for tenants.
 
-use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
-use super::auth::{ApiKeysRead, ApiKeysWrite, Caller, Operator};
-use super::{NewTenant, Tenant, TenantId, TenantState, db, session};
-use crate::app::App;
-use crate::error::{Error, MISSING_SCOPE};
-use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use super::auth::{ApiKeysRead, ApiKeysWrite, Auth, Caller, Operator};
+use super::{NewTenant, Tenant, Tenants, db, session};
+use crate::database::Database;
+use crate::http::error::{Error, MISSING_SCOPE};
+use crate::http::extract::{Json, Path, Query};
+use crate::http::page::{Page, Paging};
+use crate::http::routes::Routes;
+use crate::ids::TenantId;
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route("/admin/v1/tenants", post(create_tenant).get(list_tenants))
-        .route("/admin/v1/tenants/{tenantId}/suspend", post(suspend_tenant))
-        .route("/admin/v1/tenants/{tenantId}/resume", post(resume_tenant))
-        .route(
-            "/admin/v1/tenants/{tenantId}/api-keys",
-            post(create_tenant_key).get(list_tenant_keys),
-        )
-        .route(
+pub(super) fn routes() -> Routes<Tenants> {
+    Routes::new()
+        .post("/admin/v1/tenants", create_tenant)
+        .get("/admin/v1/tenants", list_tenants)
+        .post("/admin/v1/tenants/{tenantId}/suspend", suspend_tenant)
+        .post("/admin/v1/tenants/{tenantId}/resume", resume_tenant)
+        .post("/admin/v1/tenants/{tenantId}/api-keys", create_tenant_key)
+        .get("/admin/v1/tenants/{tenantId}/api-keys", list_tenant_keys)
+        .delete(
             "/admin/v1/tenants/{tenantId}/api-keys/{keyId}",
-            delete(revoke_tenant_key),
+            revoke_tenant_key,
         )
-        .route("/v1/api-keys", get(list_keys).post(create_key))
-        .route("/v1/api-keys/{keyId}", delete(revoke_key))
-        .merge(session::router())
+        .get("/v1/api-keys", list_keys)
+        .post("/v1/api-keys", create_key)
+        .delete("/v1/api-keys/{keyId}", revoke_key)
+        .merge(session::routes())
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,23 +51,23 @@ type Answer<T> = Result<Json<T>, Error>;
 type Created<T> = Result<(StatusCode, Json<T>), Error>;
 
 async fn create_tenant(
-    State(app): State<App>,
+    State(database): State<Database>,
     _: Operator,
     Json(new): Json<NewTenant>,
 ) -> Created<Tenant> {
-    let mut connection = app.database.system().acquire().await?;
+    let mut connection = database.system().acquire().await?;
     let tenant = db::create(&mut connection, Uuid::now_v7(), &new.name.0).await?;
     Ok((StatusCode::CREATED, Json(tenant)))
 }
 
 async fn list_tenants(
-    State(app): State<App>,
+    State(database): State<Database>,
     _: Operator,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
 ) -> Answer<Page<Tenant>> {
     let paging = query.paging()?;
-    let mut connection = app.database.system().acquire().await?;
+    let mut connection = database.system().acquire().await?;
     let rows = db::list(
         &mut connection,
         paging.key().copied(),
@@ -79,27 +79,27 @@ async fn list_tenants(
 }
 
 async fn suspend_tenant(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     _: Operator,
     Path(id): Path<Uuid>,
 ) -> Answer<Tenant> {
-    set_state(&app, id, TenantState::Suspended).await
+    set_state(&auth, id, "suspended").await
 }
 
 async fn resume_tenant(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     _: Operator,
     Path(id): Path<Uuid>,
 ) -> Answer<Tenant> {
-    set_state(&app, id, TenantState::Active).await
+    set_state(&auth, id, "active").await
 }
 
-async fn set_state(app: &App, id: Uuid, state: TenantState) -> Answer<Tenant> {
-    let mut connection = app.database.system().acquire().await?;
+async fn set_state(auth: &Auth, id: Uuid, state: &str) -> Answer<Tenant> {
+    let mut connection = auth.database().system().acquire().await?;
     let tenant = db::set_state(&mut connection, id, state)
         .await?
         .ok_or_else(|| Error::not_found("tenant"))?;
-    app.keys.forget();
+    auth.forget_keys();
     Ok(Json(tenant))
 }
 
@@ -110,25 +110,25 @@ async fn find_tenant(connection: &mut PgConnection, id: Uuid) -> Result<TenantId
 }
 
 async fn create_tenant_key(
-    State(app): State<App>,
+    State(database): State<Database>,
     _: Operator,
     Path(id): Path<Uuid>,
     Json(new): Json<NewApiKey>,
 ) -> Created<IssuedApiKey> {
-    let mut connection = app.database.system().acquire().await?;
+    let mut connection = database.system().acquire().await?;
     let tenant = find_tenant(&mut connection, id).await?;
     issue(&mut connection, tenant, new).await
 }
 
 async fn list_tenant_keys(
-    State(app): State<App>,
+    State(database): State<Database>,
     _: Operator,
     OriginalUri(uri): OriginalUri,
     Path(id): Path<Uuid>,
     Query(query): Query<ListQuery>,
 ) -> Answer<Page<ApiKey>> {
     let paging = query.paging()?;
-    let mut connection = app.database.system().acquire().await?;
+    let mut connection = database.system().acquire().await?;
     let tenant = find_tenant(&mut connection, id).await?;
     let rows = db::list_api_keys(
         &mut connection,
@@ -142,19 +142,19 @@ async fn list_tenant_keys(
 }
 
 async fn revoke_tenant_key(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     _: Operator,
     Path((id, key)): Path<(Uuid, Uuid)>,
 ) -> Result<StatusCode, Error> {
-    let mut connection = app.database.system().acquire().await?;
+    let mut connection = auth.database().system().acquire().await?;
     let tenant = find_tenant(&mut connection, id).await?;
     let done = revoke(&mut connection, tenant, key).await?;
-    app.keys.forget();
+    auth.forget_keys();
     Ok(done)
 }
 
 async fn create_key(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ApiKeysWrite>,
     Json(new): Json<NewApiKey>,
 ) -> Created<IssuedApiKey> {
@@ -164,41 +164,41 @@ async fn create_key(
         );
         return Err(Error::refused(&MISSING_SCOPE, detail).with("scope", scope));
     }
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let issued = issue(&mut transaction, caller.tenant, new).await?;
-    transaction.commit().await?;
-    Ok(issued)
+    database
+        .with_tenant(caller.tenant, async |connection| {
+            issue(connection, caller.tenant, new).await
+        })
+        .await
 }
 
 async fn list_keys(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<ApiKeysRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
 ) -> Answer<Page<ApiKey>> {
     let paging = query.paging()?;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let rows = db::list_api_keys(
-        &mut transaction,
-        caller.tenant,
-        paging.key().copied(),
-        paging.back(),
-        paging.rows(),
-    )
-    .await?;
-    transaction.commit().await?;
+    let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
+    let rows = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::list_api_keys(connection, caller.tenant, after, back, rows).await
+        })
+        .await?;
     Ok(Json(paging.page(rows, &uri, |key| key.id)))
 }
 
 async fn revoke_key(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     caller: Caller<ApiKeysWrite>,
     Path(key): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let done = revoke(&mut transaction, caller.tenant, key).await?;
-    transaction.commit().await?;
-    app.keys.forget();
+    let done = auth
+        .database()
+        .with_tenant(caller.tenant, async |connection| {
+            revoke(connection, caller.tenant, key).await
+        })
+        .await?;
+    auth.forget_keys();
     Ok(done)
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::database::ACQUIRE_TIMEOUT;
-use crate::error::Error;
+use crate::http::error::Error;
 
 /// How long another replica may go on accepting what was revoked.
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl<K: Copy + Eq + Hash, T> Known<K, T> {
             return Ok(Some(found));
         }
         let stripe = usize::try_from(self.hasher.hash_one(id) % STRIPES as u64).unwrap_or_default();
-        // Who waits for one that waits for a database that is away need not wait anew.
+        // A caller queued behind a look-up that is stuck on an unreachable database must not start a second full timeout.
         let _loading = tokio::time::timeout(ACQUIRE_TIMEOUT, self.loading[stripe].lock())
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?;

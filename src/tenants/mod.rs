@@ -1,17 +1,14 @@
-//! Tenants, their API keys, and the sessions that stand for a key: who calls, and what they may do.
-//!
-//! A `TenantId` is a proof: it has no public constructor and is only ever read from the database, by a verified key or
-//! by a job that a tenant queued.
+//! Tenants, their API keys, and the sessions that stand for a key: authentication, and the scopes of a caller.
 
 pub(crate) mod api_key;
 pub(crate) mod auth;
 mod db;
 mod http;
 mod known;
-pub(crate) mod link;
-pub(crate) mod session;
+mod link;
+mod session;
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -19,21 +16,29 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use api_key::random_secret;
-pub(crate) use http::router;
 
-use crate::app::App;
-use crate::extract::{FieldValue, Fields, FromFields, text};
-use crate::text_enum::text_enum;
+use crate::database::Database;
+use crate::http::extract::{FieldValue, Fields, FromFields, text};
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use auth::Auth;
 
-/// A tenant as the tables know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(transparent)]
-pub struct TenantId(i32);
+feature_state! {
+    /// What the routes of tenants work with.
+    Tenants { auth: Auth, database: Database, }
+}
 
-impl std::fmt::Display for TenantId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+impl Tenants {
+    pub(crate) fn new(auth: &Auth, database: &Database) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+        }))
     }
+}
+
+pub(crate) fn routes(state: Tenants) -> Routes {
+    http::routes().with_state(state)
 }
 
 /// One account. A suspended tenant's keys are refused; nothing of it is lost.
@@ -78,7 +83,7 @@ impl FromFields for NewTenant {
 
 /// Creates the tenant that a first start without configuration offers, unless there is a tenant already. Its key may
 /// do everything.
-pub async fn create_demo(database: &crate::database::Database) -> sqlx::Result<Option<String>> {
+pub async fn create_demo(database: &Database) -> sqlx::Result<Option<String>> {
     let mut transaction = database.system().begin().await?;
     if db::any(&mut transaction).await? {
         return Ok(None);
@@ -91,11 +96,4 @@ pub async fn create_demo(database: &crate::database::Database) -> sqlx::Result<O
     db::create_api_key(&mut transaction, tenant_id, &key).await?;
     transaction.commit().await?;
     Ok(Some(secret))
-}
-
-/// Makes the link by which whoever has started the service signs in to the demo tenant, and answers its token. There is none
-/// if the demo's key was revoked.
-pub async fn make_demo_link(app: &App) -> sqlx::Result<Option<String>> {
-    let key_id = db::find_demo_key(app.database.system()).await?;
-    Ok(key_id.map(|key_id| app.link.make(key_id, Instant::now())))
 }

@@ -5,13 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use axum::Router;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::response::IntoResponse;
-use axum::routing::get;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -19,12 +16,14 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::api_key::{Presented, random_secret};
-use super::auth::{KnownKey, find_proved, verify};
+use super::auth::{Auth, KnownKey};
 use super::known::Known;
-use super::{TenantId, db};
-use crate::app::App;
-use crate::error::{CROSS_SITE_REQUEST, Error, UNAUTHORIZED};
-use crate::extract::{FieldValue, Fields, FromFields, Json, text};
+use super::{Tenants, db};
+use crate::database::Database;
+use crate::http::error::{CROSS_SITE_REQUEST, Error, UNAUTHORIZED};
+use crate::http::extract::{FieldValue, Fields, FromFields, Json, text};
+use crate::http::routes::Routes;
+use crate::ids::TenantId;
 
 /// The beginning of the cookie, up to its value.
 const COOKIE: &[u8] = b"couponry_session=";
@@ -35,8 +34,11 @@ const DASHBOARD: &str = "dashboard";
 /// The most that a session may last, in seconds: 30 days. Within them the service knows whether it has expired.
 const LONGEST: u32 = 30 * 24 * 60 * 60;
 
-pub(super) fn router() -> Router<App> {
-    Router::new().route("/v1/session", get(find).post(sign_in).delete(sign_out))
+pub(super) fn routes() -> Routes<Tenants> {
+    Routes::new()
+        .get("/v1/session", find)
+        .post("/v1/session", sign_in)
+        .delete("/v1/session", sign_out)
 }
 
 /// The SHA-256 of the token of a session.
@@ -76,15 +78,12 @@ impl Session {
         self.found.key_id
     }
 
-    pub(super) async fn key(&self, app: &App) -> Result<Arc<KnownKey>, Error> {
-        find_proved(app, self.found.key_id).await
+    pub(super) async fn key(&self, auth: &Auth) -> Result<Arc<KnownKey>, Error> {
+        auth.find_proved(self.found.key_id).await
     }
-}
 
-impl FromRequestParts<App> for Session {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+    /// Finds the session that a request presents.
+    pub(super) async fn of(parts: &Parts, auth: &Auth) -> Result<Self, Error> {
         let token = token(&parts.headers)
             .ok_or_else(|| Error::refused(&UNAUTHORIZED, "There is no session. Sign in first."))?;
         let shown = parts.headers.get(HEADER);
@@ -93,15 +92,26 @@ impl FromRequestParts<App> for Session {
             return Err(Error::refused(&CROSS_SITE_REQUEST, detail));
         }
         let token_hash = Sha256::digest(token).into();
-        let load = db::find_session(app.database.system(), &token_hash);
-        let found = app.sessions.find(token_hash, load).await?;
+        let load = db::find_session(auth.database().system(), &token_hash);
+        let found = auth.sessions().find(token_hash, load).await?;
         let found = found.ok_or_else(ended)?;
         if found.unnoted.swap(false, Ordering::Relaxed) {
-            let mut transaction = app.database.tenant(found.tenant).await?;
+            let mut transaction = auth.database().tenant(found.tenant).await?;
             db::note_use_of_session(&mut transaction, found.tenant, &token_hash).await?;
             transaction.commit().await?;
         }
         Ok(Self { token_hash, found })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session
+where
+    Auth: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Self::of(parts, &Auth::from_ref(state)).await
     }
 }
 
@@ -166,7 +176,7 @@ impl FieldValue for Secret {
 }
 
 async fn sign_in(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     headers: HeaderMap,
     Json(proof): Json<Proof>,
 ) -> Result<impl IntoResponse, Error> {
@@ -177,51 +187,51 @@ async fn sign_in(
                     "This is not an API key. A key begins with `cpk_`; copy the complete key.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
-            (presented.id, verify(&app, presented).await?)
+            (presented.id, auth.verify(presented).await?)
         }
         Proof::Link(token) => {
-            let key_id = app.link.take(&token, Instant::now()).ok_or_else(|| {
+            let key_id = auth.take_link(&token).ok_or_else(|| {
                 let detail = "The link was already used or is older than 15 minutes. Sign in with an API key, or restart the service to print a new link.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
-            (key_id, find_proved(&app, key_id).await?)
+            (key_id, auth.find_proved(key_id).await?)
         }
     };
     let token = random_secret();
     let token_hash = Sha256::digest(&token).into();
-    let mut transaction = app.database.tenant(key.tenant).await?;
+    let mut transaction = auth.database().tenant(key.tenant).await?;
     db::delete_expired_sessions(&mut transaction, key.tenant).await?;
     db::create_session(&mut transaction, key.tenant, &token_hash, key_id).await?;
     transaction.commit().await?;
-    let session = tell(&app, key.tenant, &token_hash).await?;
+    let session = describe(auth.database(), key.tenant, &token_hash).await?;
     let cookie = set_cookie(&headers, &token, LONGEST);
     Ok((StatusCode::CREATED, cookie, session))
 }
 
-async fn find(State(app): State<App>, session: Session) -> Result<Json<SessionOfKey>, Error> {
-    session.key(&app).await?;
-    tell(&app, session.found.tenant, &session.token_hash).await
+async fn find(State(auth): State<Auth>, session: Session) -> Result<Json<SessionOfKey>, Error> {
+    session.key(&auth).await?;
+    describe(auth.database(), session.found.tenant, &session.token_hash).await
 }
 
-async fn tell(
-    app: &App,
+async fn describe(
+    database: &Database,
     tenant: TenantId,
     token_hash: &TokenHash,
 ) -> Result<Json<SessionOfKey>, Error> {
-    let session = db::find_session_of_key(app.database.system(), tenant, token_hash).await?;
+    let session = db::find_session_of_key(database.system(), tenant, token_hash).await?;
     session.map(Json).ok_or_else(ended)
 }
 
 /// Also for a session whose key was revoked: all that it ends is itself.
 async fn sign_out(
-    State(app): State<App>,
+    State(auth): State<Auth>,
     session: Session,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Error> {
     let tenant = session.found.tenant;
-    let mut transaction = app.database.tenant(tenant).await?;
+    let mut transaction = auth.database().tenant(tenant).await?;
     db::delete_session(&mut transaction, tenant, &session.token_hash).await?;
     transaction.commit().await?;
-    app.sessions.forget();
+    auth.sessions().forget();
     Ok((StatusCode::NO_CONTENT, set_cookie(&headers, "", 0)))
 }

@@ -4,46 +4,44 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::queue::{self, Kept};
+use crate::background::{Progress, Tasks, log_failure};
 use crate::database::Database;
-use crate::error::Chain;
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_hours(1);
-/// How long deliveries are kept after they ended.
+/// Time between two looks.
+const POLL_INTERVAL: Duration = Duration::from_hours(1);
+/// Days that deliveries are kept after they ended.
 const DAYS: i32 = 30;
 /// Deliveries that are deleted at a time.
-const PORTION: i32 = 1_000;
+const BATCH_SIZE: i32 = 1_000;
 
-pub(super) async fn work(database: Database, shutdown: CancellationToken) {
-    while !shutdown.is_cancelled() {
-        match queue::list_all(database.system()).await {
-            Ok(webhooks) => {
-                for kept in webhooks {
-                    // One that cannot be cleaned now keeps none of the others waiting.
-                    if let Err(error) = clean(&database, &kept, &shutdown).await {
-                        tell(&error);
-                    }
-                }
-            }
-            Err(error) => tell(&error),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = shutdown.cancelled() => {}
-        }
-    }
+/// The subject of its log lines.
+const FAILURE: &str = "deleting old webhook deliveries failed";
+
+pub(super) async fn work(database: Database, tasks: Tasks) {
+    tasks
+        .every(POLL_INTERVAL, || round(&database, &tasks))
+        .await;
 }
 
-async fn clean(database: &Database, kept: &Kept, shutdown: &CancellationToken) -> sqlx::Result<()> {
-    while !shutdown.is_cancelled() && queue::clean(database.tasks(), kept, DAYS, PORTION).await? > 0
+async fn round(database: &Database, tasks: &Tasks) -> Progress {
+    match queue::list_all(database.system()).await {
+        Ok(webhooks) => {
+            for kept in webhooks {
+                // A webhook that cannot be cleaned now must not delay the others.
+                if let Err(error) = clean(database, &kept, tasks).await {
+                    log_failure(FAILURE, &error);
+                }
+            }
+        }
+        Err(error) => log_failure(FAILURE, &error),
+    }
+    Progress::Done
+}
+
+async fn clean(database: &Database, kept: &Kept, tasks: &Tasks) -> sqlx::Result<()> {
+    while !tasks.is_stopping() && queue::clean(database.tasks(), kept, DAYS, BATCH_SIZE).await? > 0
     {
     }
     Ok(())
-}
-
-fn tell(error: &sqlx::Error) {
-    tracing::warn!(error = %Chain(error), "deleting old webhook deliveries failed");
 }

@@ -4,21 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::courier::Endpoint;
+use super::client::Endpoint;
 use super::secret::Secret;
-use super::{Change, NewState, State, Webhook};
-use crate::tenants::TenantId;
-
-/// Who creates a webhook holds this lock to the end of its transaction: their number is limited.
-pub(super) async fn lock_number(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-) -> sqlx::Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock(4, $1)", tenant as TenantId)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
+use super::{Change, Webhook};
+use crate::ids::TenantId;
 
 pub(super) async fn count(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<i64> {
     sqlx::query_scalar!(

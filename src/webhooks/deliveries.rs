@@ -6,8 +6,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
+use crate::ids::TenantId;
 
 /// An event on its way to an endpoint.
 #[derive(Debug, Serialize)]
@@ -30,8 +29,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn spot(&self) -> Spot {
-        Spot {
+    pub(super) fn cursor(&self) -> DeliveryCursor {
+        DeliveryCursor {
             occurred_at: self.occurred_at,
             number: self.number,
         }
@@ -40,7 +39,7 @@ impl Delivery {
 
 /// Where a delivery stands in the list: by time, and within a moment in the order of sending.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Spot {
+pub(super) struct DeliveryCursor {
     pub occurred_at: DateTime<Utc>,
     pub number: i64,
 }
@@ -72,7 +71,7 @@ pub(super) async fn list(
     tenant: TenantId,
     webhook_no: i32,
     filter: Filter<'_>,
-    after: Option<Spot>,
+    after: Option<DeliveryCursor>,
     back: bool,
     rows: i64,
 ) -> sqlx::Result<Vec<Delivery>> {
@@ -113,8 +112,8 @@ pub(super) async fn list(
         filter.event_type,
         filter.from,
         filter.to,
-        after.map(|spot| spot.occurred_at),
-        after.map(|spot| spot.number),
+        after.map(|cursor| cursor.occurred_at),
+        after.map(|cursor| cursor.number),
         back,
         rows
     )

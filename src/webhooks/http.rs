@@ -1,51 +1,46 @@
 //! `/v1/webhooks`.
 
-use axum::Router;
 use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::deliveries::{self, Delivery, Filter, Spot};
-use super::{Change, EVENT_TYPES, IssuedWebhook, NewWebhook, Replayed, TestResult, Webhook, db};
-use crate::app::App;
-use crate::assignments::is_storable;
-use crate::error::Error;
-use crate::extract::{Json, Path, Query};
-use crate::page::{Page, Paging};
+use super::deliveries::{self, Delivery, DeliveryCursor, Filter};
+use super::{
+    Change, EVENT_TYPES, IssuedWebhook, NewWebhook, Replayed, TestResult, Webhook, Webhooks, db,
+};
+use crate::database::Database;
+use crate::http::error::Error;
+use crate::http::extract::{Json, Path, Query};
+use crate::http::page::{Page, Paging};
+use crate::http::routes::Routes;
 use crate::tenants::auth::{Caller, WebhooksRead, WebhooksWrite};
+use crate::time_zone::is_storable;
 
-pub(crate) fn router() -> Router<App> {
-    Router::new()
-        .route("/v1/webhooks", post(create).get(list))
-        .route(
-            "/v1/webhooks/{webhookId}",
-            get(find).patch(patch).delete(delete),
-        )
-        .route(
-            "/v1/webhooks/{webhookId}/rotate-secret",
-            post(rotate_secret),
-        )
-        .route("/v1/webhooks/{webhookId}/test", post(test))
-        .route("/v1/webhooks/{webhookId}/deliveries", get(list_deliveries))
-        .route(
-            "/v1/webhooks/{webhookId}/deliveries/replay",
-            post(replay_all),
-        )
-        .route(
+pub(super) fn routes() -> Routes<Webhooks> {
+    Routes::new()
+        .post("/v1/webhooks", create)
+        .get("/v1/webhooks", list)
+        .get("/v1/webhooks/{webhookId}", find)
+        .patch("/v1/webhooks/{webhookId}", patch)
+        .delete("/v1/webhooks/{webhookId}", delete)
+        .post("/v1/webhooks/{webhookId}/rotate-secret", rotate_secret)
+        .post("/v1/webhooks/{webhookId}/test", test)
+        .get("/v1/webhooks/{webhookId}/deliveries", list_deliveries)
+        .post("/v1/webhooks/{webhookId}/deliveries/replay", replay_all)
+        .post(
             "/v1/webhooks/{webhookId}/deliveries/{deliveryId}/replay",
-            post(replay),
+            replay,
         )
 }
 
 async fn create(
-    State(app): State<App>,
+    State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Json(new): Json<NewWebhook>,
 ) -> Result<(StatusCode, Json<IssuedWebhook>), Error> {
-    let issued = super::create(&app, caller.tenant, new).await?;
+    let issued = super::create(&webhooks, caller.tenant, new).await?;
     Ok((StatusCode::CREATED, Json(issued)))
 }
 
@@ -57,76 +52,78 @@ struct ListQuery {
 }
 
 async fn list(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<WebhooksRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Webhook>>, Error> {
     let paging: Paging<i32> = Paging::new(query.limit, query.cursor.as_deref())?;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let rows = db::list(
-        &mut transaction,
-        caller.tenant,
-        paging.key().copied(),
-        paging.back(),
-        paging.rows(),
-    )
-    .await?;
-    transaction.commit().await?;
+    let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
+    let rows = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::list(connection, caller.tenant, after, back, rows).await
+        })
+        .await?;
     Ok(Json(paging.page(rows, &uri, |webhook| webhook.number)))
 }
 
 async fn find(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<WebhooksRead>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Webhook>, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    let webhook = super::read(&mut transaction, caller.tenant, id).await?;
-    transaction.commit().await?;
+    let webhook = database
+        .with_tenant(caller.tenant, async |connection| {
+            super::read(connection, caller.tenant, id).await
+        })
+        .await?;
     Ok(Json(webhook))
 }
 
 async fn patch(
-    State(app): State<App>,
+    State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
     Json(change): Json<Change>,
 ) -> Result<Json<Webhook>, Error> {
-    super::patch(&app, caller.tenant, id, change)
+    super::patch(&webhooks, caller.tenant, id, change)
         .await
         .map(Json)
 }
 
 async fn delete(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    let mut transaction = app.database.tenant(caller.tenant).await?;
-    if !db::delete(&mut transaction, caller.tenant, id).await? {
-        return Err(super::not_found());
+    let existed = database
+        .with_tenant(caller.tenant, async |connection| {
+            db::delete(connection, caller.tenant, id).await
+        })
+        .await?;
+    if existed {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(super::not_found())
     }
-    transaction.commit().await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn rotate_secret(
-    State(app): State<App>,
+    State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<IssuedWebhook>, Error> {
-    super::rotate_secret(&app, caller.tenant, id)
+    super::rotate_secret(&webhooks, caller.tenant, id)
         .await
         .map(Json)
 }
 
 async fn test(
-    State(app): State<App>,
+    State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<TestResult>, Error> {
-    super::test(&app, caller.tenant, id).await.map(Json)
+    super::test(&webhooks, caller.tenant, id).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]
@@ -141,16 +138,16 @@ struct DeliveriesQuery {
 }
 
 async fn list_deliveries(
-    State(app): State<App>,
+    State(database): State<Database>,
     caller: Caller<WebhooksRead>,
     OriginalUri(uri): OriginalUri,
     Path(id): Path<Uuid>,
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<Json<Page<Delivery>>, Error> {
-    let paging: Paging<Spot> = Paging::new(query.limit, query.cursor.as_deref())?;
+    let paging: Paging<DeliveryCursor> = Paging::new(query.limit, query.cursor.as_deref())?;
     if paging
         .key()
-        .is_some_and(|spot| !is_storable(spot.occurred_at))
+        .is_some_and(|cursor| !is_storable(cursor.occurred_at))
     {
         return Err(Error::malformed("`cursor` was not returned by this list."));
     }
@@ -160,7 +157,7 @@ async fn list_deliveries(
         query.from,
         query.to,
     )?;
-    let mut transaction = app.database.tenant(caller.tenant).await?;
+    let mut transaction = database.tenant(caller.tenant).await?;
     let webhook = super::read(&mut transaction, caller.tenant, id).await?;
     let rows = deliveries::list(
         &mut transaction,
@@ -173,7 +170,7 @@ async fn list_deliveries(
     )
     .await?;
     transaction.commit().await?;
-    Ok(Json(paging.page(rows, &uri, Delivery::spot)))
+    Ok(Json(paging.page(rows, &uri, Delivery::cursor)))
 }
 
 /// The period must be said: nobody replays everything by mistake.
@@ -187,7 +184,7 @@ struct ReplayQuery {
 }
 
 async fn replay_all(
-    State(app): State<App>,
+    State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
     Query(query): Query<ReplayQuery>,
@@ -198,17 +195,17 @@ async fn replay_all(
         Some(query.from),
         Some(query.to),
     )?;
-    super::replay_all(&app, caller.tenant, id, filter)
+    super::replay_all(&webhooks, caller.tenant, id, filter)
         .await
         .map(Json)
 }
 
 async fn replay(
-    State(app): State<App>,
+    State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path((webhook, delivery)): Path<(Uuid, Uuid)>,
 ) -> Result<Json<Delivery>, Error> {
-    super::replay(&app, caller.tenant, webhook, delivery)
+    super::replay(&webhooks, caller.tenant, webhook, delivery)
         .await
         .map(Json)
 }

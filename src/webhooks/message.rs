@@ -9,9 +9,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::queue::Due;
-use crate::assignments::id::{self, Place};
-use crate::assignments::{self, Assignment};
-use crate::tenants::TenantId;
+use crate::assignments::{self, Assignment, id};
+use crate::ids::{AssignmentKey, TenantId};
 
 /// The type of the message that a test call sends.
 const TEST: &str = "webhook.test";
@@ -65,9 +64,9 @@ pub(super) async fn render(
     tenant: TenantId,
     deliveries: &[Due],
 ) -> sqlx::Result<Vec<Option<Vec<u8>>>> {
-    let places: Vec<Place> = deliveries.iter().filter_map(Due::assignment).collect();
+    let places: Vec<AssignmentKey> = deliveries.iter().filter_map(Due::assignment).collect();
     let found = assignments::find(connection, tenant, &places).await?;
-    let found: HashMap<Place, Assignment> = found
+    let found: HashMap<AssignmentKey, Assignment> = found
         .into_iter()
         .filter_map(|assignment| Some((id::decode(assignment.id)?, assignment)))
         .collect();
@@ -77,7 +76,7 @@ pub(super) async fn render(
         .collect())
 }
 
-fn of_delivery(due: &Due, assignments: &HashMap<Place, Assignment>) -> Option<Vec<u8>> {
+fn of_delivery(due: &Due, assignments: &HashMap<AssignmentKey, Assignment>) -> Option<Vec<u8>> {
     let Some(mut data) = due.payload.clone() else {
         let assignment = assignments.get(&due.assignment()?)?;
         let data = Facts::new(assignment, due.ledger_number?);

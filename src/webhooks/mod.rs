@@ -2,19 +2,21 @@
 //!
 //! Events wait in `webhook_deliveries`. Who writes them there moves the webhook's `next_due_at` forward in the same
 //! transaction, without a condition, so that the row is locked; `sender` claims the endpoints that are due and makes the
-//! first attempts of each set in the order of `delivery_no`. `courier` makes one attempt, `sign` signs it, and `message`
+//! first attempts of each set in the order of `delivery_no`. `client` makes one attempt, `sign` signs it, and `message`
 //! renders what is told.
 
 mod cleaner;
-pub(crate) mod courier;
+mod client;
 mod db;
 mod deliveries;
 mod http;
 mod message;
 mod queue;
 mod secret;
-pub(crate) mod sender;
+mod sender;
 mod sign;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -22,16 +24,46 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use http::router;
-
-use crate::app::App;
-use crate::error::{Error, TOO_MANY_WEBHOOKS};
-use crate::extract::{FieldValue, Fields, FromFields, present, text};
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
-use courier::{Attempt, Courier};
+use crate::background::Tasks;
+use crate::config::Config;
+use crate::database::{Database, locks};
+use crate::http::error::{Error, TOO_MANY_WEBHOOKS};
+use crate::http::extract::{FieldValue, Fields, FromFields, present, text};
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::ids::TenantId;
+use crate::outbound::Outbound;
+use crate::tenants::auth::Auth;
+use client::{Attempt, WebhookClient};
 use deliveries::{Delivery, Filter};
 use secret::Secret;
+
+feature_state! {
+    /// What the routes and the sender of webhooks work with.
+    Webhooks { auth: Auth, database: Database, client: WebhookClient, }
+}
+
+impl Webhooks {
+    pub(crate) fn new(auth: &Auth, database: &Database, config: &Config) -> Self {
+        let authorities = config.ca_file.clone().unwrap_or_default();
+        let private = config.webhook_private;
+        let outbound = Outbound::new(&authorities, private, private);
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+            client: WebhookClient::new(outbound, private),
+        }))
+    }
+}
+
+pub(crate) fn routes(state: Webhooks) -> Routes {
+    http::routes().with_state(state)
+}
+
+pub(crate) fn spawn(state: &Webhooks, tasks: &Tasks) {
+    tasks.spawn(sender::work(state, tasks));
+    tasks.spawn(cleaner::work(state.database.clone(), tasks.clone()));
+}
 
 /// Every type of event that can be told.
 const EVENT_TYPES: [&str; 5] = [
@@ -94,7 +126,7 @@ struct Replayed {
     replayed: u64,
 }
 
-/// Text that may be a URL; whether messages may go there is the courier's to say.
+/// Text that may be a URL; whether messages may go there is the client's to say.
 struct UrlText(String);
 
 impl FieldValue for UrlText {
@@ -204,8 +236,8 @@ impl FromFields for Change {
 }
 
 impl Change {
-    fn check(&self, courier: &Courier) -> Result<(), Error> {
-        match self.url.as_deref().map(|url| courier.check(url)) {
+    fn check(&self, client: &WebhookClient) -> Result<(), Error> {
+        match self.url.as_deref().map(|url| client.check(url)) {
             Some(Err(detail)) => Err(Error::invalid("/url", detail)),
             _ => Ok(()),
         }
@@ -222,11 +254,15 @@ async fn read(connection: &mut PgConnection, tenant: TenantId, id: Uuid) -> Resu
         .ok_or_else(not_found)
 }
 
-async fn create(app: &App, tenant: TenantId, new: NewWebhook) -> Result<IssuedWebhook, Error> {
-    new.0.check(&app.courier)?;
+async fn create(
+    webhooks: &Webhooks,
+    tenant: TenantId,
+    new: NewWebhook,
+) -> Result<IssuedWebhook, Error> {
+    new.0.check(&webhooks.client)?;
     let (id, secret) = (Uuid::now_v7(), Secret::new());
-    let mut transaction = app.database.tenant(tenant).await?;
-    db::lock_number(&mut transaction, tenant).await?;
+    let mut transaction = webhooks.database.tenant(tenant).await?;
+    locks::lock_webhooks(&mut transaction, tenant).await?;
     if db::count(&mut transaction, tenant).await? >= MAX_WEBHOOKS {
         return Err(Error::refused(
             &TOO_MANY_WEBHOOKS,
@@ -245,9 +281,14 @@ async fn create(app: &App, tenant: TenantId, new: NewWebhook) -> Result<IssuedWe
 }
 
 /// What waits while a webhook is disabled goes on when it is enabled again.
-async fn patch(app: &App, tenant: TenantId, id: Uuid, change: Change) -> Result<Webhook, Error> {
-    change.check(&app.courier)?;
-    let mut transaction = app.database.tenant(tenant).await?;
+async fn patch(
+    webhooks: &Webhooks,
+    tenant: TenantId,
+    id: Uuid,
+    change: Change,
+) -> Result<Webhook, Error> {
+    change.check(&webhooks.client)?;
+    let mut transaction = webhooks.database.tenant(tenant).await?;
     let webhook_no = db::lock(&mut transaction, tenant, id)
         .await?
         .ok_or_else(not_found)?;
@@ -257,9 +298,13 @@ async fn patch(app: &App, tenant: TenantId, id: Uuid, change: Change) -> Result<
     Ok(webhook)
 }
 
-async fn rotate_secret(app: &App, tenant: TenantId, id: Uuid) -> Result<IssuedWebhook, Error> {
+async fn rotate_secret(
+    webhooks: &Webhooks,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<IssuedWebhook, Error> {
     let secret = Secret::new();
-    let mut transaction = app.database.tenant(tenant).await?;
+    let mut transaction = webhooks.database.tenant(tenant).await?;
     db::rotate(&mut transaction, tenant, id, &secret, OVERLAP_HOURS).await?;
     let webhook = read(&mut transaction, tenant, id).await?;
     transaction.commit().await?;
@@ -270,13 +315,13 @@ async fn rotate_secret(app: &App, tenant: TenantId, id: Uuid) -> Result<IssuedWe
 }
 
 /// Sends a message of its own, whatever the state of the webhook, and tells at once what came of it.
-async fn test(app: &App, tenant: TenantId, id: Uuid) -> Result<TestResult, Error> {
-    let mut transaction = app.database.tenant(tenant).await?;
+async fn test(webhooks: &Webhooks, tenant: TenantId, id: Uuid) -> Result<TestResult, Error> {
+    let mut transaction = webhooks.database.tenant(tenant).await?;
     let endpoint = db::find_endpoint(&mut transaction, tenant, id).await?;
     transaction.commit().await?;
     let endpoint = endpoint.ok_or_else(not_found)?;
     let (event, body) = (Uuid::now_v7(), message::test(id));
-    let attempt = app.courier.attempt(&endpoint, event, body).await;
+    let attempt = webhooks.client.attempt(&endpoint, event, body).await;
     Ok(TestResult {
         id: event,
         delivered: attempt.is_success(),
@@ -285,13 +330,13 @@ async fn test(app: &App, tenant: TenantId, id: Uuid) -> Result<TestResult, Error
 }
 
 async fn replay(
-    app: &App,
+    webhooks: &Webhooks,
     tenant: TenantId,
     webhook: Uuid,
     delivery: Uuid,
 ) -> Result<Delivery, Error> {
     let no_delivery = || Error::not_found("delivery");
-    let mut transaction = app.database.tenant(tenant).await?;
+    let mut transaction = webhooks.database.tenant(tenant).await?;
     let webhook_no = db::lock(&mut transaction, tenant, webhook)
         .await?
         .ok_or_else(not_found)?;
@@ -307,12 +352,12 @@ async fn replay(
 }
 
 async fn replay_all(
-    app: &App,
+    webhooks: &Webhooks,
     tenant: TenantId,
     webhook: Uuid,
     filter: Filter<'_>,
 ) -> Result<Replayed, Error> {
-    let mut transaction = app.database.tenant(tenant).await?;
+    let mut transaction = webhooks.database.tenant(tenant).await?;
     // Nothing is attempted from here to the commit that was not before.
     let webhook_no = db::lock(&mut transaction, tenant, webhook)
         .await?

@@ -5,15 +5,13 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::courier::Endpoint;
-use super::deliveries::State;
-use crate::assignments::id::Place;
-use crate::tenants::TenantId;
+use super::client::Endpoint;
+use crate::ids::{AssignmentKey, TenantId};
 
-/// An endpoint that this sender has claimed for a turn. The epoch is its ticket: it is void as soon as another sender
-/// claims the endpoint.
+/// An endpoint that this sender has claimed for a while. The epoch is its fencing token: it is void as soon as another
+/// sender claims the endpoint.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct Lease {
     pub tenant: TenantId,
     pub webhook_no: i32,
     pub epoch: i32,
@@ -38,9 +36,9 @@ pub(super) struct Due {
 
 impl Due {
     /// The assignment that it tells of, if it has no words of its own.
-    pub(super) fn assignment(&self) -> Option<Place> {
+    pub(super) fn assignment(&self) -> Option<AssignmentKey> {
         match &self.payload {
-            None => Some(Place {
+            None => Some(AssignmentKey {
                 set_no: self.set_no?,
                 number: self.assignment_number?,
             }),
@@ -66,10 +64,10 @@ pub(super) async fn claim(
     pool: &PgPool,
     full: &[TenantId],
     only_sound: bool,
-    lease: f64,
-) -> sqlx::Result<Option<Turn>> {
+    seconds: f64,
+) -> sqlx::Result<Option<Lease>> {
     sqlx::query_as!(
-        Turn,
+        Lease,
         r#"update webhooks w
               set lease_until = clock_timestamp() + make_interval(secs => $2),
                   epoch = w.epoch + 1
@@ -89,7 +87,7 @@ pub(super) async fn claim(
            returning w.tenant_id as "tenant: TenantId", w.webhook_no, w.epoch,
                      w.failing_since is not null as "is_failing!""#,
         full as &[TenantId],
-        lease,
+        seconds,
         only_sound
     )
     .fetch_optional(pool)
@@ -99,14 +97,14 @@ pub(super) async fn claim(
 /// Where the messages go; `None` if the endpoint was disabled or deleted since.
 pub(super) async fn find_endpoint(
     connection: &mut PgConnection,
-    turn: &Turn,
+    lease: &Lease,
 ) -> sqlx::Result<Option<Endpoint>> {
     let found = sqlx::query!(
         "select url, secret, case when previous_secret_until > now() then previous_secret end as previous
            from webhooks
           where tenant_id = $1 and webhook_no = $2 and state = 'enabled'",
-        turn.tenant as TenantId,
-        turn.webhook_no
+        lease.tenant as TenantId,
+        lease.webhook_no
     )
     .fetch_optional(connection)
     .await?;
@@ -116,7 +114,7 @@ pub(super) async fn find_endpoint(
 /// What is to be sent to an endpoint: so many new ones in their order, and so many retries by their time.
 pub(super) async fn find_due(
     connection: &mut PgConnection,
-    turn: &Turn,
+    lease: &Lease,
     rows: i32,
 ) -> sqlx::Result<Vec<Due>> {
     sqlx::query_as!(
@@ -125,8 +123,8 @@ pub(super) async fn find_due(
                   attempts as "attempts!", replayed_after as "replayed_after!", set_no, ledger_number,
                   assignment_number, payload
              from due_deliveries($1, $2, $3)"#,
-        turn.tenant as TenantId,
-        turn.webhook_no,
+        lease.tenant as TenantId,
+        lease.webhook_no,
         rows
     )
     .fetch_all(connection)
@@ -146,16 +144,16 @@ pub(super) enum End {
 /// were any.
 pub(super) async fn end(
     pool: &PgPool,
-    turn: &Turn,
+    lease: &Lease,
     results: &Results,
     succeeded: Option<bool>,
     patience: f64,
 ) -> sqlx::Result<End> {
     let given_up = sqlx::query_scalar!(
-        "select end_webhook_lease($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        turn.tenant as TenantId,
-        turn.webhook_no,
-        turn.epoch,
+        "select end_webhook_turn($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        lease.tenant as TenantId,
+        lease.webhook_no,
+        lease.epoch,
         &results.delivery_nos,
         &results.states as &[State],
         &results.delays as &[Option<f64>],

@@ -12,17 +12,13 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::cleaner;
-use super::courier::{Attempt, Courier, Endpoint, LIMIT};
-use super::deliveries::State;
-use super::message;
-use super::queue::{self, Due, End, Results, Turn};
+use super::client::{Attempt, Endpoint, TIMEOUT, WebhookClient};
+use super::queue::{self, Due, End, Lease, Results};
+use super::{Webhooks, message};
+use crate::background::{Tasks, log_failure};
 use crate::database::Database;
-use crate::error::{Chain, is_unavailable};
-use crate::tenants::TenantId;
+use crate::ids::TenantId;
 
 /// Endpoints that one replica serves at the same time, of all tenants and of one: slow ones of one tenant leave room to
 /// the others. Those that fail, and may take a turn to do so, leave it to those that do not.
@@ -30,13 +26,13 @@ const SLOTS: usize = 64;
 const SLOTS_OF_TENANT: usize = 4;
 const SLOTS_OF_FAILING: usize = SLOTS / 2;
 /// How often a sender looks for endpoints that have become due.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Deliveries of each kind that a turn takes.
-const PORTION: i32 = 100;
+const BATCH_SIZE: i32 = 100;
 /// Sets whose first attempts a turn makes at the same time: each promises an order of its own.
 const LINES: usize = 4;
 /// For how long a turn begins attempts.
-const TURN: Duration = Duration::from_secs(10);
+const TIME_SLICE: Duration = Duration::from_secs(10);
 /// For how long an endpoint is this sender's: a turn with its last attempt, and some time to note what came of it.
 const LEASE: Duration = Duration::from_mins(1);
 /// Connections to the database that all turns together take from the requests.
@@ -46,7 +42,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before results are tried to be noted again.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 /// After so long without a success an endpoint is told nothing more.
-const PATIENCE: Duration = Duration::from_hours(5 * 24);
+const GIVE_UP: Duration = Duration::from_hours(5 * 24);
 /// Seconds from one attempt to the next, in the middle: about three days in all.
 const GAPS: [f64; 11] = [
     5.0, 30.0, 120.0, 600.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0,
@@ -54,44 +50,38 @@ const GAPS: [f64; 11] = [
 /// How far a gap may be from the middle, so that what failed together does not come again together.
 const JITTER: f64 = 0.2;
 
-/// Starts the sender of this replica.
-pub(crate) fn spawn(
-    database: &Database,
-    courier: &Courier,
-    tracker: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
+/// The sender of this replica.
+pub(super) fn work(state: &Webhooks, tasks: &Tasks) -> impl Future<Output = ()> + use<> {
     let sender = Sender {
-        database: database.clone(),
-        courier: courier.clone(),
+        database: state.database.clone(),
+        client: state.client.clone(),
         connections: Arc::new(Semaphore::new(CONNECTIONS)),
-        shutdown: shutdown.clone(),
+        tasks: tasks.clone(),
     };
-    tracker.spawn(sender.work());
-    tracker.spawn(cleaner::work(database.clone(), shutdown.clone()));
+    sender.work()
 }
 
 #[derive(Clone)]
 struct Sender {
     database: Database,
-    courier: Courier,
+    client: WebhookClient,
     connections: Arc<Semaphore>,
-    shutdown: CancellationToken,
+    tasks: Tasks,
 }
 
 impl Sender {
     async fn work(self) {
         let mut turns = JoinSet::new();
-        let mut served: HashMap<Id, Turn> = HashMap::new();
-        while !self.shutdown.is_cancelled() {
-            if let Some(turn) = self.claim(&served).await {
-                let task = turns.spawn(self.clone().serve(turn));
-                served.insert(task.id(), turn);
+        let mut served: HashMap<Id, Lease> = HashMap::new();
+        while !self.tasks.is_stopping() {
+            if let Some(lease) = self.claim(&served).await {
+                let task = turns.spawn(self.clone().serve(lease));
+                served.insert(task.id(), lease);
             } else {
                 tokio::select! {
                     Some(ended) = turns.join_next_with_id() => free(&mut served, &ended),
-                    () = tokio::time::sleep(LOOK) => {}
-                    () = self.shutdown.cancelled() => {}
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
+                    () = self.tasks.shutdown.cancelled() => {}
                 }
             }
             while let Some(ended) = turns.try_join_next_with_id() {
@@ -101,37 +91,37 @@ impl Sender {
         while turns.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, served: &HashMap<Id, Turn>) -> Option<Turn> {
+    async fn claim(&self, served: &HashMap<Id, Lease>) -> Option<Lease> {
         if served.len() >= SLOTS {
             return None;
         }
         let turns = || served.values();
-        let count = |tenant| turns().filter(|turn| turn.tenant == tenant).count();
+        let count = |tenant| turns().filter(|lease| lease.tenant == tenant).count();
         let full: Vec<TenantId> = turns()
-            .map(|turn| turn.tenant)
+            .map(|lease| lease.tenant)
             .filter(|tenant| count(*tenant) >= SLOTS_OF_TENANT)
             .collect();
-        let only_sound = turns().filter(|turn| turn.is_failing).count() >= SLOTS_OF_FAILING;
-        let lease = LEASE.as_secs_f64();
-        queue::claim(self.database.system(), &full, only_sound, lease)
+        let only_sound = turns().filter(|lease| lease.is_failing).count() >= SLOTS_OF_FAILING;
+        let seconds = LEASE.as_secs_f64();
+        queue::claim(self.database.system(), &full, only_sound, seconds)
             .await
             .unwrap_or_else(|error| {
-                tell(&error, "claiming a webhook failed");
+                log_failure("claiming a webhook failed", &error);
                 None
             })
     }
 
     /// A turn that cannot even be begun leaves the endpoint to whoever comes when the lease has run out.
-    async fn serve(self, turn: Turn) {
+    async fn serve(self, lease: Lease) {
         let until = Instant::now() + LEASE;
-        let (endpoint, due) = match self.find(&turn).await {
+        let (endpoint, due) = match self.find(&lease).await {
             Ok(found) => found,
             Err(error) => {
-                tell(&error, "reading the deliveries of a webhook failed");
+                log_failure("reading the deliveries of a webhook failed", &error);
                 return;
             }
         };
-        if Instant::now() + TURN + LIMIT >= until {
+        if Instant::now() + TIME_SLICE + TIMEOUT >= until {
             // What was read took so long that another sender may be at it before the last attempt is over.
             return;
         }
@@ -158,19 +148,19 @@ impl Sender {
                 results.push(&due, &attempt);
             }
         }
-        self.note(&turn, &results, succeeded, until).await;
+        self.note(&lease, &results, succeeded, until).await;
     }
 
     /// The endpoint, if it is still enabled, and what is due with its messages.
     async fn find(
         &self,
-        turn: &Turn,
+        lease: &Lease,
     ) -> sqlx::Result<(Option<Endpoint>, Vec<(Due, Option<Vec<u8>>)>)> {
         let _permit = self.connections.acquire().await;
-        let mut transaction = self.database.tenant(turn.tenant).await?;
-        let endpoint = queue::find_endpoint(&mut transaction, turn).await?;
-        let due = queue::find_due(&mut transaction, turn, PORTION).await?;
-        let messages = message::render(&mut transaction, turn.tenant, &due).await?;
+        let mut transaction = self.database.tenant(lease.tenant).await?;
+        let endpoint = queue::find_endpoint(&mut transaction, lease).await?;
+        let due = queue::find_due(&mut transaction, lease, BATCH_SIZE).await?;
+        let messages = message::render(&mut transaction, lease.tenant, &due).await?;
         transaction.commit().await?;
         Ok((endpoint, due.into_iter().zip(messages).collect()))
     }
@@ -184,10 +174,10 @@ impl Sender {
     ) -> Vec<(Due, Attempt)> {
         let mut made = Vec::new();
         for (due, message) in due {
-            if begun.elapsed() >= TURN || self.shutdown.is_cancelled() {
+            if begun.elapsed() >= TIME_SLICE || self.tasks.is_stopping() {
                 break;
             }
-            let attempt = self.courier.attempt(endpoint, due.id, message);
+            let attempt = self.client.attempt(endpoint, due.id, message);
             tokio::select! {
                 attempt = attempt => made.push((due, attempt)),
                 // Not noted, so it is made again.
@@ -198,18 +188,24 @@ impl Sender {
     }
 
     async fn stopped(&self) {
-        self.shutdown.cancelled().await;
+        self.tasks.shutdown.cancelled().await;
         tokio::time::sleep(STOP_LIMIT).await;
     }
 
     /// Tries for as long as the endpoint is ours: what is not noted is sent again.
-    async fn note(&self, turn: &Turn, results: &Results, succeeded: Option<bool>, until: Instant) {
+    async fn note(
+        &self,
+        lease: &Lease,
+        results: &Results,
+        succeeded: Option<bool>,
+        until: Instant,
+    ) {
         loop {
-            match self.try_note(turn, results, succeeded).await {
+            match self.try_note(lease, results, succeeded).await {
                 Ok(()) => return,
-                Err(error) => tell(&error, "storing the results of deliveries failed"),
+                Err(error) => log_failure("storing the results of deliveries failed", &error),
             }
-            if Instant::now() + NOTE_PAUSE >= until || self.shutdown.is_cancelled() {
+            if Instant::now() + NOTE_PAUSE >= until || self.tasks.is_stopping() {
                 return;
             }
             tokio::time::sleep(NOTE_PAUSE).await;
@@ -218,17 +214,17 @@ impl Sender {
 
     async fn try_note(
         &self,
-        turn: &Turn,
+        lease: &Lease,
         results: &Results,
         succeeded: Option<bool>,
     ) -> sqlx::Result<()> {
         let _permit = self.connections.acquire().await;
-        let patience = PATIENCE.as_secs_f64();
-        match queue::end(self.database.tasks(), turn, results, succeeded, patience).await? {
+        let give_up = GIVE_UP.as_secs_f64();
+        match queue::end(self.database.tasks(), lease, results, succeeded, give_up).await? {
             End::Noted => {}
             End::GivenUp => tracing::warn!(
-                tenant = %turn.tenant,
-                webhook = turn.webhook_no,
+                tenant = %lease.tenant,
+                webhook = lease.webhook_no,
                 "a webhook without a success for five days was disabled"
             ),
             End::Lost => tracing::warn!(
@@ -254,7 +250,7 @@ fn by_set(due: Vec<(Due, Vec<u8>)>) -> Vec<Vec<(Due, Vec<u8>)>> {
 }
 
 /// The slot of a turn that has ended, or panicked, is another's.
-fn free(served: &mut HashMap<Id, Turn>, ended: &Result<(Id, ()), JoinError>) {
+fn free(served: &mut HashMap<Id, Lease>, ended: &Result<(Id, ()), JoinError>) {
     let id = match ended {
         Ok((id, ())) => *id,
         Err(panicked) => panicked.id(),
@@ -290,16 +286,8 @@ fn gap(before: i32) -> Option<f64> {
     Some(middle * (1.0 + JITTER * (2.0 * random - 1.0)))
 }
 
-fn tell(error: &sqlx::Error, what: &str) {
-    if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "{what}");
-    } else {
-        tracing::error!(error = %Chain(error), "{what}");
-    }
-}
-
 // An endpoint stays this sender's until the last attempt of a turn is over and noted.
-const _: () = assert!(TURN.as_secs() + LIMIT.as_secs() + 20 < LEASE.as_secs());
+const _: () = assert!(TIME_SLICE.as_secs() + TIMEOUT.as_secs() + 20 < LEASE.as_secs());
 
 #[cfg(test)]
 mod tests {

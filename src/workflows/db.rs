@@ -6,8 +6,8 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{NewWorkflow, State, User, Workflow, WorkflowId};
-use crate::tenants::TenantId;
+use super::{NewWorkflow, User, Workflow, WorkflowId};
+use crate::ids::TenantId;
 
 /// Writes all but the sets, and answers whether the workflow is new. The caller holds the lock of the shape.
 pub(super) async fn put(

@@ -11,6 +11,7 @@ mod db;
 mod http;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -19,14 +20,32 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub(crate) use db::{forget_set, list_active_sets, list_users};
-pub(crate) use http::router;
 
-use crate::coupon_sets;
-use crate::database::Database;
-use crate::error::{Error, Fault};
-use crate::extract::{FieldValue, Fields, FromFields, text};
-use crate::tenants::TenantId;
-use crate::text_enum::text_enum;
+use crate::database::{Database, locks};
+use crate::http::error::{Error, Fault};
+use crate::http::extract::{FieldValue, Fields, FromFields, text};
+use crate::http::routes::Routes;
+use crate::http::state::feature_state;
+use crate::ids::TenantId;
+use crate::tenants::auth::Auth;
+
+feature_state! {
+    /// What the routes of workflows work with.
+    Workflows { auth: Auth, database: Database, }
+}
+
+impl Workflows {
+    pub(crate) fn new(auth: &Auth, database: &Database) -> Self {
+        Self(Arc::new(Parts {
+            auth: auth.clone(),
+            database: database.clone(),
+        }))
+    }
+}
+
+pub(crate) fn routes(state: Workflows) -> Routes {
+    http::routes().with_state(state)
+}
 
 /// Most sets that a workflow may name.
 const MAX_SETS: usize = 100;
@@ -136,7 +155,7 @@ async fn put(
     new: &NewWorkflow,
 ) -> Result<(bool, Workflow), Error> {
     let mut transaction = database.tenant(tenant).await?;
-    coupon_sets::lock_shape(&mut transaction, tenant).await?;
+    locks::lock_set_shape(&mut transaction, tenant).await?;
     let set_nos = find_sets(&mut transaction, tenant, &new.coupon_sets).await?;
     let is_new = db::put(&mut transaction, tenant, id, new).await?;
     db::name_sets(&mut transaction, tenant, id, &set_nos).await?;
@@ -176,7 +195,7 @@ async fn find_sets(
 /// Forgets the workflow. What it was given codes for stays readable by its id.
 async fn delete(database: &Database, tenant: TenantId, id: &WorkflowId) -> Result<(), Error> {
     let mut transaction = database.tenant(tenant).await?;
-    coupon_sets::lock_shape(&mut transaction, tenant).await?;
+    locks::lock_set_shape(&mut transaction, tenant).await?;
     let existed = db::delete(&mut transaction, tenant, id).await?;
     transaction.commit().await?;
     if existed {

@@ -191,28 +191,28 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
         match self.role {
             ValueRole::Body => self
                 .body
-                .fault(String::new(), "must be an object with the field codes"),
+                .fault(String::new(), "This must be an object with the field `codes`."),
             ValueRole::Codes => self
                 .body
-                .fault("/codes".to_owned(), "must be an array of codes"),
+                .fault("/codes".to_owned(), "This must be an array of codes."),
             ValueRole::Element => self.body.fault(
                 self.body.pointer(),
-                "must be a string or an object with the field code",
+                "This must be a string or an object with the field `code`.",
             ),
             ValueRole::Code => self
                 .body
-                .fault(self.body.pointer() + "/code", "must be a string"),
+                .fault(self.body.pointer() + "/code", "This must be a string."),
             ValueRole::ExpiresAt => self.body.fault(
                 self.body.pointer() + "/expiresAt",
-                "must be a string or null",
+                "This must be a string or null.",
             ),
             ValueRole::Attributes => self.body.fault(
                 self.body.pointer() + "/attributes",
-                "must be an object or null",
+                "This must be an object or null.",
             ),
             ValueRole::Attribute => {
                 let pointer = self.body.attribute_pointer();
-                self.body.fault(pointer, "must be a string or null");
+                self.body.fault(pointer, "This must be a string or null.");
             }
         }
     }
@@ -226,7 +226,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
             }
         }
         if !self.body.given {
-            self.body.fault("/codes".to_owned(), "is missing");
+            self.body.fault("/codes".to_owned(), "This field is required.");
         }
         Ok(())
     }
@@ -246,14 +246,14 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
                 fields.next_value_seed(self.at(role))?;
             } else {
                 let pointer = self.body.pointer() + &pointer_to(&name);
-                let detail = role.map_or("is not a field of a code", |_| "occurs more than once");
+                let detail = role.map_or("Unknown field.", |_| "occurs more than once");
                 self.body.fault(pointer, detail);
                 fields.next_value::<IgnoredAny>()?;
             }
         }
         if !given.contains(&ValueRole::Code) {
             let pointer = self.body.pointer() + "/code";
-            self.body.fault(pointer, "is missing");
+            self.body.fault(pointer, "This field is required.");
         }
         let element = std::mem::take(&mut self.body.element);
         self.body.push(element)
@@ -286,7 +286,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
     fn takes(&mut self, name: &str) -> bool {
         if name != "codes" {
             self.body
-                .fault(pointer_to(name), "is not a field of this body");
+                .fault(pointer_to(name), "Unknown field.");
             return false;
         }
         if self.body.given {
@@ -416,7 +416,7 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for ValueVisitor<'_, '
 enum LimitExceeded {
     #[error("contains a string of more than 1 MiB")]
     String,
-    #[error("is nested too deeply")]
+    #[error("This is nested too deeply.")]
     Nesting,
 }
 

@@ -7,7 +7,6 @@ use axum::body::{Body, Bytes};
 use axum::http::response::Parts;
 use axum::http::{Request, header};
 use base64::Engine;
-use couponry::app::router;
 use flate2::read::GzDecoder;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -27,7 +26,7 @@ async fn fetch(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> (Parts, B
         request = request.header(*name, *value);
     }
     let request = request.body(Body::empty()).expect("a request");
-    let response = router(app.app.clone()).oneshot(request).await;
+    let response = app.app.router().oneshot(request).await;
     let (parts, body) = response.expect("the router answers").into_parts();
     (parts, body.collect().await.expect("all of it").to_bytes())
 }

@@ -3,8 +3,8 @@
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, header};
 use clap::Parser;
-use couponry::app::{App, router};
-use couponry::config::CommandLine;
+use couponry::app::App;
+use couponry::cli::CommandLine;
 use futures_util::stream;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -24,7 +24,7 @@ fn without_a_database() -> Client {
         .host("127.0.0.1")
         .port(1);
     let key = format!("Bearer cpk_{}_secret", "01900000000070008000000000000000");
-    Client::new(router(App::start(config, &options)), Some(key))
+    Client::new(App::start(&config, &options).router(), Some(key))
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_panic_is_answered_as_a_problem_and_the_service_goes_on() {
         .header("x-request-id", "panicking")
         .body(Body::from_stream(body))
         .unwrap();
-    let answer = router(app.app.clone()).oneshot(request).await.unwrap();
+    let answer = app.app.router().oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 500);
     assert_eq!(
         answer.headers()[header::CONTENT_TYPE],

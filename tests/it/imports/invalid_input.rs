@@ -6,7 +6,6 @@ use std::task::Poll;
 
 use axum::body::{Body, Bytes};
 use axum::http::Request;
-use couponry::app::router;
 use futures_util::future::join_all;
 use futures_util::stream;
 use tower::ServiceExt;
@@ -369,7 +368,7 @@ async fn uploads_that_stall_hold_up_no_other_tenant_and_end() {
             .header("content-type", LIST)
             .body(Body::from_stream(body))
             .unwrap();
-        router(app.app.clone()).oneshot(request)
+        app.app.router().oneshot(request)
     });
     let (ended, ()) = tokio::join!(join_all(stalled), async {
         eventually("four uploads are under way", async || {

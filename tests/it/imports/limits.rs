@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
-use couponry::app::router;
 use futures_util::stream;
 use serde_json::json;
 use tower::ServiceExt;
@@ -48,7 +47,7 @@ async fn a_body_over_the_limit_is_refused_however_it_comes() {
         .header("content-type", LIST)
         .body(Body::from_stream(frames))
         .unwrap();
-    let answer = router(app.app.clone()).oneshot(request).await.unwrap();
+    let answer = app.app.router().oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 413);
     assert_eq!(stored(&app).await, 0);
     import(&set, CSV, "?header=false", "x".repeat(100) + "\n").await;
@@ -132,7 +131,7 @@ async fn a_client_that_goes_away_leaves_nothing_and_holds_no_place() {
             .header("content-type", LIST)
             .body(Body::from_stream(stream::iter(broken)))
             .unwrap();
-        let answer = router(app.app.clone()).oneshot(request).await.unwrap();
+        let answer = app.app.router().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 400);
     }
     assert_eq!(stored(&app).await, 0);
@@ -159,7 +158,7 @@ async fn a_form_that_goes_on_between_its_fields_is_refused_before_it_fills_the_m
             .header("content-type", "multipart/form-data; boundary=frontier")
             .body(body)
             .unwrap();
-        let answer = router(app.app.clone()).oneshot(request).await.unwrap();
+        let answer = app.app.router().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 400);
         let text = to_bytes(answer.into_body(), 10_000).await.unwrap();
         let text = String::from_utf8_lossy(&text);

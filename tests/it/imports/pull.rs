@@ -237,7 +237,7 @@ fn a_file_without_certificates_is_refused_at_the_start() {
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     ] {
         std::fs::write(&path, text).unwrap();
-        let line = couponry::config::CommandLine::try_parse_from([
+        let line = couponry::cli::CommandLine::try_parse_from([
             "couponry",
             "--ca-file",
             path.to_str().unwrap(),

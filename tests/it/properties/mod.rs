@@ -1,6 +1,7 @@
 //! Properties that hold for every feature: contract, isolation and tenancy, query costs, and the README.
 
 pub mod contract;
+mod floors;
 mod gates;
 pub mod isolation;
 mod plans;

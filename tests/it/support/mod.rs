@@ -20,8 +20,8 @@ pub mod tls;
 use std::time::Duration;
 
 use axum::Router;
-use couponry::app::{App, router};
-use couponry::config::CommandLine;
+use couponry::app::App;
+use couponry::cli::CommandLine;
 
 use client::Client;
 use database::TestDatabase;
@@ -51,8 +51,8 @@ impl TestApp {
         let arguments = ["couponry", "--operator-token", OPERATOR_TOKEN];
         let arguments = arguments.iter().chain(settings);
         let config = <CommandLine as clap::Parser>::parse_from(arguments).config;
-        let app = App::start(config, &database.options);
-        let router = router(app.clone());
+        let app = App::start(&config, &database.options);
+        let router = app.router();
         Self {
             app,
             database,

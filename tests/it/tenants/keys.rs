@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::Method;
 use axum::http::header::WWW_AUTHENTICATE;
 use clap::Parser;
-use couponry::app::{App, router};
-use couponry::config::CommandLine;
+use couponry::app::App;
+use couponry::cli::CommandLine;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -480,13 +480,13 @@ async fn without_an_operators_token_there_is_no_admin() {
     let database = TestDatabase::create().await;
     let mut config = CommandLine::parse_from(["couponry"]).config;
     config.operator_token = None;
-    let app = App::start(config, &database.options);
+    let app = App::start(&config, &database.options);
     for authorization in [
         None,
         Some("Bearer ".to_owned()),
         Some("Bearer x".to_owned()),
     ] {
-        let client = Client::new(router(app.clone()), authorization);
+        let client = Client::new(app.router(), authorization);
         let answer = client.get(TENANTS).await;
         assert_eq!(answer.refusal(), "404 unknown-path");
     }

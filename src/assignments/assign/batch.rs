@@ -1,0 +1,368 @@
+//! The batch endpoint: each item is answered as the same request alone would be.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::dry_run::{DryRun, dry_run};
+use super::{AssignBatcher, AssignRequest, AssignResponse, NewAssignment, Target, db};
+use crate::assignments::Assignments;
+use crate::batching::{Atomicity, BATCH_TIMEOUT};
+use crate::coupon_sets;
+use crate::database::Database;
+use crate::http::error::{BATCH_WITHHELD, Error, Fault};
+use crate::http::extract::{Fields, FromFields, Json, Path, read};
+use crate::http::idempotency_key::IdempotencyKey;
+use crate::http::request_id::RequestId;
+use crate::tenants::auth::{AssignmentsWrite, Caller};
+
+/// Most items of one batch.
+const MAX_ITEMS: usize = 10_000;
+/// Most child sets that the items of one batch may name: each is asked for by itself.
+const MAX_CHILDREN: usize = 16;
+/// Items that are handed to the batcher together, so that other callers of the set are served in between.
+const BATCH_SIZE: usize = 500;
+
+#[derive(Debug)]
+pub(super) struct NewBatch {
+    items: Vec<Value>,
+    atomicity: Atomicity,
+}
+
+impl FromFields for NewBatch {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let all_or_nothing: Option<bool> = fields.optional("allOrNothing");
+        let items: Vec<Value> = fields.required("items")?;
+        if items.is_empty() || items.len() > MAX_ITEMS {
+            fields.fault(
+                "items",
+                format!("A batch must have 1 to {MAX_ITEMS} items."),
+            );
+            return None;
+        }
+        let atomicity = if all_or_nothing == Some(true) {
+            Atomicity::AllOrNothing
+        } else {
+            Atomicity::PerItem
+        };
+        Some(Self { items, atomicity })
+    }
+}
+
+/// An item: a request with a key of its own.
+#[derive(Debug)]
+struct NewItem {
+    key: Option<IdempotencyKey>,
+    new: NewAssignment,
+}
+
+impl FromFields for NewItem {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let key = fields.optional("idempotencyKey");
+        let new = NewAssignment::from_fields(fields)?;
+        Some(Self { key, new })
+    }
+}
+
+/// What became of an item; a refused one comes with its key, if it has one.
+type Outcome = Result<AssignResponse, (Option<String>, Error)>;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemResult {
+    status: u16,
+    idempotency_key: Option<String>,
+    assignment: Option<AssignResponse>,
+    error: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct BatchResults {
+    results: Vec<ItemResult>,
+}
+
+pub(super) async fn assign_batch(
+    State(assignments): State<Assignments>,
+    caller: Caller<AssignmentsWrite>,
+    Path(set): Path<Uuid>,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Json(batch): Json<NewBatch>,
+) -> Result<Json<BatchResults>, Error> {
+    let batch_key = IdempotencyKey::of(&headers)?;
+    if let Some(batch_key) = &batch_key {
+        // The longest of the items' keys.
+        batch_key.of_item(MAX_ITEMS)?;
+    }
+    let count = batch.items.len();
+    let target = Target {
+        tenant: caller.tenant,
+        set,
+        child: None,
+    };
+    let mut read = Items::read(batch.items, set, batch_key.as_ref())?;
+    if batch.atomicity == Atomicity::AllOrNothing {
+        read.expect_one_whole()?;
+    }
+    let mut outcomes = read.refused;
+    outcomes.extend(dry_run_all(&assignments.database, target, read.dry_runs).await?);
+    if batch.atomicity == Atomicity::AllOrNothing {
+        // Dry runs count too, and nothing is given yet.
+        expect_given(&outcomes, count, request_id.as_str())?;
+    }
+    let assigner = &assignments.assigner;
+    outcomes.extend(assign(assigner, target, caller.key, read.requests, batch.atomicity).await);
+    if batch.atomicity == Atomicity::AllOrNothing {
+        expect_given(&outcomes, count, request_id.as_str())?;
+    }
+    let results = (0..count)
+        .map(|index| {
+            let lost = || {
+                Err((
+                    None,
+                    Error::Internal("a batch item has no result".to_owned()),
+                ))
+            };
+            let outcome = outcomes.remove(&index).unwrap_or_else(lost);
+            ItemResult::new(outcome, index, request_id.as_str())
+        })
+        .collect();
+    Ok(Json(BatchResults { results }))
+}
+
+/// The items of a batch, each with its place in it.
+#[derive(Default)]
+struct Items {
+    /// By the child set that they name.
+    requests: BTreeMap<Option<Uuid>, Vec<(usize, AssignRequest)>>,
+    dry_runs: Vec<(usize, Option<Uuid>, DryRun, AssignRequest)>,
+    /// What is wrong is answered by itself and harms no other.
+    refused: BTreeMap<usize, Outcome>,
+}
+
+impl Items {
+    fn read(
+        items: Vec<Value>,
+        set: Uuid,
+        batch_key: Option<&IdempotencyKey>,
+    ) -> Result<Self, Error> {
+        let mut sorted = Self::default();
+        for (index, value) in items.into_iter().enumerate() {
+            let item: NewItem = match read(value) {
+                Ok(item) => item,
+                Err(faults) => {
+                    let refused = Err((None, Error::Invalid(faults)));
+                    sorted.refused.insert(index, refused);
+                    continue;
+                }
+            };
+            let key = match (item.key, batch_key) {
+                (Some(key), _) => key,
+                (None, Some(batch_key)) => batch_key.of_item(index)?,
+                (None, None) => IdempotencyKey::mint(),
+            };
+            let NewAssignment { child, dry_run, .. } = item.new;
+            let request = AssignRequest::new(set, item.new, key);
+            match dry_run {
+                Some(kind) => sorted.dry_runs.push((index, child, kind, request)),
+                None => sorted
+                    .requests
+                    .entry(child)
+                    .or_default()
+                    .push((index, request)),
+            }
+        }
+        let of_dry_runs = sorted.dry_runs.iter().filter_map(|(_, child, ..)| *child);
+        let children: BTreeSet<Uuid> = sorted
+            .requests
+            .keys()
+            .flatten()
+            .copied()
+            .chain(of_dry_runs)
+            .collect();
+        if children.len() > MAX_CHILDREN {
+            let detail = format!(
+                "The items of a batch can name at most {MAX_CHILDREN} different child sets."
+            );
+            return Err(Error::invalid("/items", detail));
+        }
+        Ok(sorted)
+    }
+
+    /// What is given as a whole must be right as a whole, and is asked of one chain of sets.
+    fn expect_one_whole(&mut self) -> Result<(), Error> {
+        let faults: Vec<Fault> = mem::take(&mut self.refused)
+            .into_iter()
+            .filter_map(|(index, refused)| Some((index, refused.err()?.1)))
+            .flat_map(|(index, error)| match in_item(error, index) {
+                Error::Invalid(faults) => faults,
+                _ => Vec::new(),
+            })
+            .collect();
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        if self.requests.len() > 1 {
+            let detail = "With `allOrNothing`, all items must name the same child set, or none.";
+            return Err(Error::invalid("/items", detail));
+        }
+        let mut contacts = HashMap::new();
+        for (index, request) in self.requests.values().flatten() {
+            let contact = contacts
+                .entry(request.key.hash())
+                .or_insert(&request.contact_id);
+            if *contact != &request.contact_id {
+                let pointer = format!("/items/{index}/idempotencyKey");
+                return Err(Error::invalid(
+                    pointer,
+                    "Another item uses this key for another contact.",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a batch of which something was refused: nothing was given then. (Unless something was, and a contact that occurs
+/// twice could not be given the same code again, because that was released in between: then each item has its own answer.)
+fn expect_given(
+    outcomes: &BTreeMap<usize, Outcome>,
+    count: usize,
+    request_id: &str,
+) -> Result<(), Error> {
+    let is_given = |outcome: &Outcome| matches!(outcome, Ok(assigned) if assigned.outcome == super::Outcome::Assigned && !assigned.test);
+    if outcomes.values().any(is_given) {
+        return Ok(());
+    }
+    let is_refusal = |error: &Error| error.kind().status.is_client_error();
+    let refused: Vec<Value> = outcomes
+        .iter()
+        .filter_map(|(index, outcome)| {
+            let (_, error) = outcome.as_ref().err()?;
+            (is_refusal(error) && *error.kind() != BATCH_WITHHELD)
+                .then(|| json!({"index": index, "error": error.problem(request_id)}))
+        })
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} of the {count} items cannot be assigned a code, so nothing was assigned. `refused` lists these items and the reasons.",
+        refused.len()
+    );
+    Err(Error::refused(&BATCH_WITHHELD, detail).with("refused", refused))
+}
+
+async fn dry_run_all(
+    database: &Database,
+    target: Target,
+    dry_runs: Vec<(usize, Option<Uuid>, DryRun, AssignRequest)>,
+) -> Result<Vec<(usize, Outcome)>, Error> {
+    let not_found = || Error::not_found("coupon set");
+    let mut transaction = database.tenant(target.tenant).await?;
+    coupon_sets::find_no(&mut transaction, target.tenant, target.set)
+        .await?
+        .ok_or_else(not_found)?;
+    let mut contexts = BTreeMap::new();
+    for (_, child, ..) in &dry_runs {
+        if !contexts.contains_key(child) {
+            let target = Target {
+                child: *child,
+                ..target
+            };
+            let context = db::find_dry_run_context(&mut transaction, target)
+                .await?
+                .ok_or_else(not_found)?;
+            contexts.insert(*child, context);
+        }
+    }
+    transaction.commit().await?;
+    let answer = |(index, child, kind, request): (_, Option<Uuid>, _, AssignRequest)| {
+        let key = request.key.as_str().to_owned();
+        let outcome = dry_run(&contexts[&child], kind, request);
+        (index, outcome.map_err(|error| (Some(key), error)))
+    };
+    Ok(dry_runs.into_iter().map(answer).collect())
+}
+
+async fn assign(
+    assigner: &AssignBatcher,
+    target: Target,
+    caller: Uuid,
+    requests: BTreeMap<Option<Uuid>, Vec<(usize, AssignRequest)>>,
+    atomicity: Atomicity,
+) -> Vec<(usize, Outcome)> {
+    let size = match atomicity {
+        Atomicity::PerItem => BATCH_SIZE,
+        Atomicity::AllOrNothing => MAX_ITEMS,
+    };
+    let mut parts = Vec::new();
+    for (child, requests) in requests {
+        let target = Target { child, ..target };
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            let part: Vec<_> = requests.by_ref().take(size).collect();
+            parts.push(assign_part(assigner, target, caller, part, atomicity));
+        }
+    }
+    join_all(parts).await.into_iter().flatten().collect()
+}
+
+async fn assign_part(
+    assigner: &AssignBatcher,
+    target: Target,
+    caller: Uuid,
+    part: Vec<(usize, AssignRequest)>,
+    atomicity: Atomicity,
+) -> Vec<(usize, Outcome)> {
+    let items = part
+        .iter()
+        .map(|(_, request)| request.item(caller))
+        .collect();
+    let answers = assigner
+        .assign(target, items, atomicity, BATCH_TIMEOUT)
+        .await;
+    part.into_iter()
+        .zip(answers)
+        .map(|((index, request), answer)| {
+            let key = request.key.as_str().to_owned();
+            let outcome = request.answer(answer);
+            (index, outcome.map_err(|error| (Some(key), error)))
+        })
+        .collect()
+}
+
+impl ItemResult {
+    fn new(outcome: Outcome, index: usize, request_id: &str) -> Self {
+        match outcome {
+            Ok(assigned) => Self {
+                status: assigned.status().as_u16(),
+                idempotency_key: Some(assigned.idempotency_key.clone()),
+                assignment: Some(assigned),
+                error: None,
+            },
+            Err((idempotency_key, error)) => Self {
+                status: error.kind().status.as_u16(),
+                idempotency_key,
+                assignment: None,
+                error: Some(in_item(error, index).problem(request_id)),
+            },
+        }
+    }
+}
+
+/// Names the item in the faults of its fields.
+fn in_item(error: Error, index: usize) -> Error {
+    let Error::Invalid(faults) = error else {
+        return error;
+    };
+    let in_item =
+        |fault: Fault| Fault::new(format!("/items/{index}{}", fault.pointer), fault.detail);
+    Error::Invalid(faults.into_iter().map(in_item).collect())
+}

@@ -1,0 +1,218 @@
+//! SQL of assigning.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Answer, AssignError, AssignResult, DryRunContext, Item, Outcome, Target};
+use crate::assignments::{State, id};
+use crate::batching::{Atomicity, BatchError, DatabaseCall};
+use crate::ids::{AssignmentKey, TenantId};
+
+/// Items in columns, as the function takes them.
+pub(super) struct Batch<'a> {
+    target: Target,
+    /// The children are asked too.
+    chain: bool,
+    /// Nothing is given unless every item can be.
+    all: bool,
+    keys: Vec<Uuid>,
+    contacts: Vec<&'a str>,
+    workflows: Vec<Option<&'a str>>,
+    nodes: Vec<Option<&'a str>>,
+    executions: Vec<Option<&'a str>>,
+    reserves: Vec<Option<i32>>,
+    callers: Vec<Uuid>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(
+        target: Target,
+        items: impl Iterator<Item = &'a Item>,
+        chain: bool,
+        atomicity: Atomicity,
+    ) -> Self {
+        let mut batch = Self {
+            target,
+            chain,
+            all: atomicity == Atomicity::AllOrNothing,
+            keys: Vec::new(),
+            contacts: Vec::new(),
+            workflows: Vec::new(),
+            nodes: Vec::new(),
+            executions: Vec::new(),
+            reserves: Vec::new(),
+            callers: Vec::new(),
+        };
+        for item in items {
+            batch.keys.push(item.key_hash);
+            batch.contacts.push(&item.contact_id);
+            batch.workflows.push(item.workflow_id.as_deref());
+            batch.nodes.push(item.node_id.as_deref());
+            batch.executions.push(item.execution_id.as_deref());
+            batch.reserves.push(item.reserve_seconds);
+            batch.callers.push(item.caller);
+        }
+        batch
+    }
+
+    /// `None` if no item reserves.
+    fn reserves(&self) -> Option<&[Option<i32>]> {
+        self.reserves
+            .iter()
+            .any(Option::is_some)
+            .then_some(&self.reserves[..])
+    }
+}
+
+/// The answer of the function to one item.
+pub(super) struct BatchRow {
+    item: i32,
+    outcome: BatchOutcome,
+    /// The set could not serve the item, but a child may.
+    pub fallback: bool,
+    set_no: Option<i32>,
+    set_id: Option<Uuid>,
+    number: Option<i64>,
+    code: Option<String>,
+    assigned_at: Option<DateTime<Utc>>,
+    state: Option<State>,
+    reserved_until: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    timezone: Option<String>,
+    workflow_id: Option<String>,
+    node_id: Option<String>,
+    execution_id: Option<String>,
+    attributes: Option<Value>,
+    contact_id: Option<String>,
+}
+
+impl BatchRow {
+    /// Position in the batch.
+    pub(super) fn index(&self) -> usize {
+        usize::try_from(self.item - 1).expect("items count from 1")
+    }
+
+    /// The item has no answer yet and must be sent again.
+    pub(super) fn asks_again(&self) -> bool {
+        match self.outcome {
+            BatchOutcome::Again | BatchOutcome::ChainChanged => true,
+            BatchOutcome::Exhausted | BatchOutcome::SetExpired => self.fallback,
+            _ => false,
+        }
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        let outcome = match self.outcome.as_str() {
+            "assigned" => Outcome::Assigned,
+            "replayed" => Outcome::Replayed,
+            "alreadyAssigned" => Outcome::AlreadyAssigned,
+            "refused" => return Err(AssignError::Held(self.id())),
+            "limitReached" => return Err(AssignError::LimitReached),
+            "ended" => {
+                return Err(match (self.id(), self.state()) {
+                    (Some(id), Some(state)) => AssignError::Ended(id, state),
+                    _ => BatchError::Failed.into(),
+                });
+            }
+            "exhausted" => return Err(AssignError::Exhausted),
+            "setExpired" => return Err(AssignError::SetExpired),
+            "withheld" => return Err(AssignError::Withheld),
+            "keyReused" => return Err(AssignError::KeyReused),
+            "setNotFound" => return Err(AssignError::SetNotFound),
+            "childNotFound" | "childCycle" | "chainTooLong" => {
+                return Err(AssignError::Chain(self.outcome));
+            }
+            _ => return Err(BatchError::Failed.into()),
+        };
+        let (Some(key), Some(state)) = (self.key(), self.state()) else {
+            return Err(BatchError::Failed.into());
+        };
+        let (Some(set), Some(code), Some(assigned_at), Some(timezone)) =
+            (self.set_id, self.code, self.assigned_at, self.timezone)
+        else {
+            return Err(BatchError::Failed.into());
+        };
+        Ok(AssignResult {
+            outcome,
+            key,
+            set,
+            contact_id: self.contact_id,
+            code,
+            assigned_at,
+            state,
+            reserved_until: self.reserved_until,
+            expires_at: self.expires_at,
+            timezone,
+            workflow_id: self.workflow_id,
+            node_id: self.node_id,
+            execution_id: self.execution_id,
+            attributes: self.attributes,
+        })
+    }
+
+    fn key(&self) -> Option<AssignmentKey> {
+        Some(AssignmentKey {
+            set_no: self.set_no?,
+            number: self.number?,
+        })
+    }
+
+    fn id(&self) -> Option<Uuid> {
+        Some(id::encode(self.key()?, self.assigned_at?))
+    }
+}
+
+/// One round trip and one commit. The whole reply is read before anything of it is used: rows arrive before the commit.
+impl DatabaseCall for Batch<'_> {
+    const NAME: &'static str = "a batch of assignments";
+    type Row = BatchRow;
+
+    fn size(&self) -> usize {
+        self.keys.len()
+    }
+
+    async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<BatchRow>> {
+        sqlx::query_as!(
+            BatchRow,
+            r#"select item as "item!", outcome as "outcome!: BatchOutcome", fallback as "fallback!",
+                      set_no, set_id, number, code, assigned_at, state as "state: State", reserved_until, expires_at, timezone,
+                      workflow_id, node_id, execution_id, attributes, contact_id
+                 from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+            self.target.tenant as TenantId,
+            self.target.set,
+            self.target.child as Option<Uuid>,
+            self.chain,
+            self.all,
+            &self.keys,
+            &self.contacts as &[&str],
+            &self.workflows as &[Option<&str>],
+            &self.nodes as &[Option<&str>],
+            &self.executions as &[Option<&str>],
+            self.reserves() as Option<&[Option<i32>]>,
+            &self.callers
+        )
+        .fetch_all(connection)
+        .await
+    }
+}
+
+/// Finds the set of a dry run.
+pub(super) async fn find_dry_run_context(
+    connection: &mut PgConnection,
+    target: Target,
+) -> sqlx::Result<Option<DryRunContext>> {
+    sqlx::query_as!(
+        DryRunContext,
+        r#"select s.on_repeat, s.timezone, c.fault
+             from coupon_sets s
+            cross join lateral coupon_set_chain(s.tenant_id, s.set_no, $3) c
+            where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,
+        target.tenant as TenantId,
+        target.set,
+        target.child as Option<Uuid>
+    )
+    .fetch_optional(connection)
+    .await
+}

@@ -1,0 +1,225 @@
+//! The lifecycle of an assignment: it is confirmed, sent, used, given back, voided.
+//!
+//! Each event is an entry in the ledger of the set that served, written under that set's lock. An event that was recorded
+//! before is answered as if it had just been, so every call may be repeated.
+
+mod batcher;
+mod db;
+mod http;
+mod sweeper;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub(crate) use batcher::EventBatcher;
+pub(crate) use http::find_histories;
+pub(super) use http::routes;
+pub(super) use sweeper::work as sweep;
+
+use super::{Assignment, State, id};
+use crate::batching::BatchError;
+use crate::http::error::{CODE_NOT_ASSIGNED, Error, OVERLOADED, UNAVAILABLE, WRONG_STATE};
+use crate::http::extract::{FieldValue, Fields, FromFields};
+use crate::http::fields::Reason;
+use crate::ids::AssignmentKey;
+use crate::time_zone::Zone;
+
+/// An event of an assignment, as a caller reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Event {
+    Confirm,
+    Sent,
+    Used,
+    Release,
+    Void,
+}
+
+impl Event {
+    const ALL: [Self; 5] = [
+        Self::Confirm,
+        Self::Sent,
+        Self::Used,
+        Self::Release,
+        Self::Void,
+    ];
+
+    /// As it stands in a path.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Sent => "sent",
+            Self::Used => "used",
+            Self::Release => "release",
+            Self::Void => "void",
+        }
+    }
+
+    /// As the ledger has it.
+    fn recorded(self) -> &'static str {
+        match self {
+            Self::Confirm => LedgerEvent::Confirmed,
+            Self::Sent => LedgerEvent::Sent,
+            Self::Used => LedgerEvent::Used,
+            Self::Release => LedgerEvent::Released,
+            Self::Void => LedgerEvent::Void,
+        }
+    }
+
+    fn needs(self) -> &'static str {
+        match self {
+            Self::Confirm => "`reserved`",
+            Self::Sent => "`assigned`",
+            Self::Used => "`assigned` or `sent`",
+            Self::Release => "`reserved` or `assigned`",
+            Self::Void => "`reserved`, `assigned` or `sent`",
+        }
+    }
+}
+
+/// When it happened, by the caller's word.
+#[derive(Debug, Clone, Copy)]
+struct OccurredAt(DateTime<Utc>);
+
+impl FieldValue for OccurredAt {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let text = value.as_str().unwrap_or_default();
+        DateTime::parse_from_rfc3339(text)
+            .ok()
+            .and_then(|_| Zone::UTC.read_moment(text).ok())
+            .map(Self)
+            .ok_or_else(|| "This must be a time such as \"2026-12-31T18:00:00Z\".".to_owned())
+    }
+}
+
+/// The details of an event, both optional.
+#[derive(Debug, Default)]
+struct EventDetails {
+    pub occurred_at: Option<DateTime<Utc>>,
+    pub reason: Option<String>,
+}
+
+impl FromFields for EventDetails {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        Some(Self {
+            occurred_at: fields.optional("occurredAt").map(|OccurredAt(at)| at),
+            reason: fields.optional("reason").map(|Reason(reason)| reason),
+        })
+    }
+}
+
+/// An event that is to be recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct NewEvent {
+    /// The assignment's number in its set's ledger, and the time in its id, by which a guessed id is found out.
+    pub number: i64,
+    pub millis: i64,
+    pub event: Event,
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// The id of the API key that reported it.
+    pub caller: Uuid,
+    pub reason: Option<String>,
+}
+
+impl NewEvent {
+    fn new(key: AssignmentKey, id: Uuid, event: Event, remark: EventDetails, caller: Uuid) -> Self {
+        Self {
+            number: key.number,
+            millis: id::millis(id),
+            event,
+            occurred_at: remark.occurred_at,
+            caller,
+            reason: remark.reason,
+        }
+    }
+}
+
+/// The outcome of an event that is in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum RecordOutcome {
+    /// It is in the ledger now.
+    Recorded,
+    /// It was before.
+    Repeated,
+}
+
+/// The reason that an event was not recorded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("the assignment does not exist")]
+    NotFound,
+    #[error("the state of the assignment does not allow it")]
+    WrongState(State),
+    #[error(transparent)]
+    NotRecorded(#[from] BatchError),
+}
+
+/// A recorded event comes with the state of the assignment after it.
+pub(crate) type Answer = Result<(RecordOutcome, State), RecordError>;
+
+impl RecordError {
+    fn into_error(self, assignment: Uuid, event: Event) -> Error {
+        match self {
+            Self::NotFound => Error::not_found("assignment"),
+            Self::WrongState(state) => {
+                let state = state.as_str();
+                let detail = format!(
+                    "The assignment is `{state}`. `{}` is only allowed when it is {}.",
+                    event.as_str(),
+                    event.needs()
+                );
+                Error::refused(&WRONG_STATE, detail)
+                    .with("state", state)
+                    .with("assignmentId", assignment.to_string())
+            }
+            Self::NotRecorded(BatchError::Overloaded) => Error::refused(
+                &OVERLOADED,
+                "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.",
+            ),
+            // An event has no key: it may be sent again as it is.
+            Self::NotRecorded(BatchError::Unknown) => Error::refused(
+                &UNAVAILABLE,
+                "The database does not respond, so the outcome is unknown. Retry the request: each event is recorded exactly once.",
+            ),
+            Self::NotRecorded(BatchError::Failed) => {
+                Error::Internal("an event failed; its batch was logged".to_owned())
+            }
+        }
+    }
+}
+
+/// The error for a code that leads to no assignment, or to many.
+fn code_not_assigned(is_single: bool) -> Error {
+    Error::refused(
+        &CODE_NOT_ASSIGNED,
+        if is_single {
+            "A set of type \"single\" assigns one code to many contacts. Use `assignmentId` to identify the assignment."
+        } else {
+            "This code of the set has never been assigned."
+        },
+    )
+}
+
+/// An assignment with all that happened to it, in the order of the ledger.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct History {
+    #[serde(flatten)]
+    pub assignment: Assignment,
+    pub events: Vec<Entry>,
+}
+
+/// An entry of the ledger.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    pub event: LedgerEvent,
+    pub recorded_at: DateTime<Utc>,
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// Null if the service did it by itself.
+    pub api_key_id: Option<Uuid>,
+    pub reason: Option<String>,
+}

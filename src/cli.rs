@@ -1,0 +1,39 @@
+//! The command line: its commands, with the settings that all of them share.
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::import_command;
+
+/// A self-hosted coupon service.
+#[derive(Debug, Parser)]
+#[command(name = "couponry", version, about)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run the service (the default).
+    Serve,
+    /// Ask the service at the listen address whether it is alive; for container health checks.
+    Healthcheck,
+    /// Import a file of codes into a coupon set of a service that runs.
+    Import(Box<import_command::Arguments>),
+}
+
+impl CommandLine {
+    /// Reads the command line and the environment; ends the process with a message if they are wrong. An empty variable, as
+    /// compose files have them, counts as unset.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut line = Self::parse();
+        line.config.database_url = line.config.database_url.filter(|url| !url.is_empty());
+        line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
+        line
+    }
+}

@@ -1,0 +1,107 @@
+//! The layers around every request: its id, its log line, its time limit, and one shape for whatever fails.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+
+use super::error::{
+    Error, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, UNKNOWN_PATH,
+    UNSUPPORTED_MEDIA_TYPE,
+};
+use super::request_id::{REQUEST_ID, RequestId};
+
+/// Time limit of a request, uploads aside. What it waits for has shorter limits; this is the last of them.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
+
+/// The answer where there is no route.
+pub(crate) async fn unknown_path() -> Error {
+    Error::refused(&UNKNOWN_PATH, "See /docs for the available paths.")
+}
+
+/// Ends a request that takes longer than it may.
+pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::refused(
+            &UNAVAILABLE,
+            "The request took longer than one minute and was cancelled.",
+        )
+        .into_response(),
+    }
+}
+
+/// The outermost layer: names the request, catches panics, logs, and renders whatever failed as a problem, also what axum
+/// refused on its own.
+pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(&request);
+    request.extensions_mut().insert(id.clone());
+    let method = request.method().clone();
+    // Only the template is logged: paths and queries hold contact ids and codes.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let mut response = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let message = panic
+                .downcast_ref::<&str>()
+                .copied()
+                .or(panic.downcast_ref::<String>().map(String::as_str));
+            Error::Internal(format!(
+                "a handler panicked: {}",
+                message.unwrap_or("without a message")
+            ))
+            .into_response()
+        });
+    if let Some(error) = failure(&response) {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = error.render(id.as_str());
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    tracing::debug!(
+        request_id = id.as_str(),
+        %method,
+        route = route.as_ref().map_or("none", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        micros = started.elapsed().as_micros(),
+        "request"
+    );
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id.0);
+    // A cookie says who calls, and a cache does not know that the answer is for them alone.
+    let cache = headers.entry(header::CACHE_CONTROL);
+    cache.or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The error to render: a handler's, or the one that a bare status of axum's stands for.
+fn failure(response: &Response) -> Option<Arc<Error>> {
+    if let Some(error) = response.extensions().get::<Arc<Error>>() {
+        return Some(Arc::clone(error));
+    }
+    let error = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Error::refused(&METHOD_NOT_ALLOWED, "See the `Allow` header for the supported methods.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => Error::refused(&TOO_LARGE, "Send a smaller body."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Error::refused(&UNSUPPORTED_MEDIA_TYPE, "See /docs for the supported content types.")
+        }
+        StatusCode::REQUEST_TIMEOUT => Error::refused(&REQUEST_TIMEOUT, "Send the request again."),
+        status if status.is_client_error() => Error::malformed("The request cannot be read."),
+        status if status.is_server_error() => {
+            Error::Internal(format!("a response with status {status} had no problem document"))
+        }
+        _ => return None,
+    };
+    Some(Arc::new(error))
+}

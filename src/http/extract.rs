@@ -1,0 +1,329 @@
+//! Extractors with axum's names whose rejections are our problems, and the reading of JSON objects.
+//!
+//! A body is read field by field, so that one answer names all of its faults at once.
+
+use std::time::Duration;
+
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
+use axum::http::{HeaderMap, header, request::Parts};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::error::{Error, Fault, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::time_zone::Zone;
+
+/// The largest JSON body of an ordinary request, in bytes. Uploads have a limit of their own.
+pub(crate) const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long the body of an ordinary request may take to arrive.
+const BODY_LIMIT: Duration = Duration::from_secs(20);
+
+/// A JSON object as the body.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        expect_json(request.headers())?;
+        let body = http_body_util::Limited::new(request.into_body(), MAX_JSON_BYTES);
+        let bytes = tokio::time::timeout(BODY_LIMIT, http_body_util::BodyExt::collect(body))
+            .await
+            .map_err(|_| {
+                Error::refused(
+                    &REQUEST_TIMEOUT,
+                    "The body did not arrive within 20 seconds. Nothing was changed.",
+                )
+            })?
+            .map_err(|error| {
+                if error.is::<http_body_util::LengthLimitError>() {
+                    Error::refused(
+                        &TOO_LARGE,
+                        format!("A JSON body can have at most {MAX_JSON_BYTES} bytes."),
+                    )
+                } else {
+                    Error::malformed("The body is incomplete: the connection ended early.")
+                }
+            })?;
+        let value = serde_json::from_slice(&bytes.to_bytes())
+            .map_err(|error| Error::malformed(format!("The body is not JSON: {error}.")))?;
+        read(value).map(Self).map_err(Error::Invalid)
+    }
+}
+
+/// A request without a body and without a word of one.
+impl<S: Send + Sync, T: FromFields> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Error> {
+        if request.body().is_end_stream() && content_type(request.headers()).is_none() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
+    }
+}
+
+fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
+    match content_type(headers).as_deref() {
+        Some("application/json") => Ok(()),
+        _ => Err(Error::refused(
+            &UNSUPPORTED_MEDIA_TYPE,
+            "Send the body as application/json.",
+        )),
+    }
+}
+
+/// The media type of the body, in lower case and without parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(
+        value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase(),
+    )
+}
+
+/// Reads a value as an object with exactly the fields that `T` takes.
+pub(crate) fn read<T: FromFields>(value: Value) -> Result<T, Vec<Fault>> {
+    let Value::Object(object) = value else {
+        return Err(vec![Fault::new("", "The body must be a JSON object.")]);
+    };
+    let mut fields = Fields {
+        object,
+        faults: Vec::new(),
+    };
+    let read = T::from_fields(&mut fields);
+    for name in fields.object.keys() {
+        fields
+            .faults
+            .push(Fault::new(pointer(name), "Unknown field."));
+    }
+    match read {
+        Some(value) if fields.faults.is_empty() => Ok(value),
+        _ => Err(fields.faults),
+    }
+}
+
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Something that is read from the fields of an object; `None` if a fault was noted.
+pub(crate) trait FromFields: Sized {
+    fn from_fields(fields: &mut Fields) -> Option<Self>;
+}
+
+/// A value of a field. The error says what the field must be.
+pub(crate) trait FieldValue: Sized {
+    fn from_value(value: Value) -> Result<Self, String>;
+}
+
+/// The fields of an object that were not taken yet, and the faults found so far.
+pub(crate) struct Fields {
+    object: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    pub(crate) fn required<T: FieldValue>(&mut self, name: &str) -> Option<T> {
+        if let Some(value) = self.object.remove(name) {
+            self.value(name, value)
+        } else {
+            self.fault(name, "This field is required.");
+            None
+        }
+    }
+
+    /// `null` counts as absent.
+    pub(crate) fn optional<T: FieldValue>(&mut self, name: &str) -> Option<T> {
+        match self.object.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(value) => self.value(name, value),
+        }
+    }
+
+    /// For a patch: `None` if absent, `Some(None)` if null.
+    #[expect(
+        clippy::option_option,
+        reason = "absent, null and a value are three things in a patch"
+    )]
+    pub(crate) fn nullable<T: FieldValue>(&mut self, name: &str) -> Option<Option<T>> {
+        match self.object.remove(name) {
+            None => None,
+            Some(Value::Null) => Some(None),
+            Some(value) => self.value(name, value).map(Some),
+        }
+    }
+
+    /// Whether the object has the field, null included.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
+    /// Notes a fault if the object has the field, whatever its value.
+    pub(crate) fn refuse(&mut self, name: &str, detail: &str) {
+        if self.object.remove(name).is_some() {
+            self.fault(name, detail);
+        }
+    }
+
+    pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
+        self.faults.push(Fault::new(pointer(name), detail));
+    }
+
+    /// Notes a fault of an item of the array that the field is.
+    pub(crate) fn fault_of_item(&mut self, name: &str, index: usize, detail: impl Into<String>) {
+        let pointer = format!("{}/{index}", pointer(name));
+        self.faults.push(Fault::new(pointer, detail));
+    }
+
+    fn value<T: FieldValue>(&mut self, name: &str, value: Value) -> Option<T> {
+        T::from_value(value)
+            .map_err(|detail| self.fault(name, detail))
+            .ok()
+    }
+}
+
+/// A field of a patch that cannot be null.
+pub(crate) fn present<T: FieldValue>(fields: &mut Fields, name: &str) -> Option<T> {
+    fields.has(name).then(|| fields.required(name)).flatten()
+}
+
+impl<T: TextEnum> FieldValue for T {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::deserialize(value).map_err(|_| expectation::<Self>())
+    }
+}
+
+impl FieldValue for Uuid {
+    fn from_value(value: Value) -> Result<Self, String> {
+        value
+            .as_str()
+            .and_then(|text| Uuid::try_parse(text).ok())
+            .ok_or_else(|| "This must be a UUID.".to_owned())
+    }
+}
+
+impl FieldValue for bool {
+    fn from_value(value: Value) -> Result<Self, String> {
+        value
+            .as_bool()
+            .ok_or_else(|| "This must be true or false.".to_owned())
+    }
+}
+
+impl FieldValue for Vec<Value> {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Array(items) => Ok(items),
+            _ => Err("This must be an array.".to_owned()),
+        }
+    }
+}
+
+impl FieldValue for Zone {
+    fn from_value(value: Value) -> Result<Self, String> {
+        value
+            .as_str()
+            .and_then(Self::parse)
+            .ok_or_else(|| "This must be the name of a time zone, such as \"Europe/Madrid\".".to_owned())
+    }
+}
+
+/// Text of at least one and at most `max` characters, trimmed, without control characters.
+pub(crate) fn text(value: Value, max: usize) -> Result<String, String> {
+    let Value::String(text) = value else {
+        return Err("This must be a string.".to_owned());
+    };
+    let text = match text.trim() {
+        trimmed if trimmed.len() == text.len() => text,
+        trimmed => trimmed.to_owned(),
+    };
+    check_text(&text, max)?;
+    Ok(text)
+}
+
+/// The rule of `text` for a string that is kept as it is.
+pub(crate) fn check_text(text: &str, max: usize) -> Result<(), String> {
+    if text.is_empty() {
+        Err("This must not be empty.".to_owned())
+    } else if text.len() > max && text.chars().count() > max {
+        Err(format!("This must have at most {max} characters."))
+    } else if text.chars().any(char::is_control) {
+        Err("This must not contain control characters.".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// A whole number; JSON knows no difference between 5 and 5.0.
+pub(crate) fn integer(value: &Value, min: i64, max: i64) -> Result<i64, String> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float of that size that has no fraction is exact"
+    )]
+    let number = value.as_i64().or_else(|| {
+        value
+            .as_f64()
+            .filter(|float| float.fract() == 0.0 && float.abs() < 9e15)
+            .map(|float| float as i64)
+    });
+    match number {
+        Some(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!("This must be a whole number from {min} to {max}.")),
+    }
+}
+
+/// Parameters of the path.
+#[derive(Debug)]
+pub(crate) struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Error::malformed(format!(
+                "The path is not valid: {}.",
+                rejection.body_text().trim_end_matches('.')
+            ))),
+        }
+    }
+}
+
+/// Parameters of the query.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        #[expect(clippy::disallowed_types, reason = "this is the wrapper")]
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Error::malformed(format!(
+                "The query is not valid: {}.",
+                rejection.body_text().trim_end_matches('.')
+            ))),
+        }
+    }
+}
+
+/// A JSON body as the answer.
+impl<T: serde::Serialize> axum::response::IntoResponse for Json<T> {
+    fn into_response(self) -> axum::response::Response {
+        let body = serde_json::to_vec(&self.0).expect("an answer is plain data");
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP as all features share it: the layers around a request, extractors, failures, pages, and the routes.
+
+pub(crate) mod csv_export;
+pub(crate) mod envelope;
+pub mod error;
+pub(crate) mod extract;
+pub(crate) mod fields;
+pub(crate) mod health;
+pub(crate) mod idempotency_key;
+pub(crate) mod page;
+pub(crate) mod request_id;
+pub mod routes;
+pub(crate) mod state;
