@@ -7,8 +7,9 @@
 //!
 //! In reading order, from the lowest floor up. A module imports only modules below it, which a test holds.
 //!
-//! * `ids`, `text`, `time_zone`, `telemetry`: small things that everything shares
-//! * `database`: pools, roles, transactions, locks, migrations, and the PostgreSQL that the service starts for itself
+//! * `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small things that everything shares
+//! * `database`: pools, roles, transactions, locks, migrations and functions; crate `embedded-postgres`: the PostgreSQL that
+//!   the service starts for itself
 //! * `background`: tasks beside the requests, `load`: limits per tenant and yielding to requests, `batching`: many requests
 //!   in one call of the database, `dirty_sets`: the sets that were written to, `outbound`: requests that the service makes
 //! * `config`: the settings
@@ -16,7 +17,7 @@
 //! * `tenants`: authentication, scopes, keys and sessions
 //! * `workflows`: the users of a set, `statistics`: counters over time
 //! * `coupon_sets`: the sources of codes, `outbox`: events on their way to webhooks
-//! * `imports`: how codes come in, `assignments`: how codes go out
+//! * `imports`: how codes come in, crate `delivery-reader`: files of codes as rows, `assignments`: how codes go out
 //! * `coupons`: the codes of a set one by one, `contacts`: what each was given, merging two, erasing one, `webhooks`: sending
 //!   events
 //! * `docs`: the API document and its reference page, `dashboard`: the files of the web dashboard
@@ -32,7 +33,6 @@ pub mod config;
 mod contacts;
 mod coupon_sets;
 mod coupons;
-mod csv_export;
 mod dashboard;
 pub mod database;
 mod dirty_sets;
@@ -50,6 +50,7 @@ mod statistics;
 pub mod telemetry;
 pub mod tenants;
 mod text;
+mod text_enum;
 mod time_zone;
 mod webhooks;
 mod workflows;

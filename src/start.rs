@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::database::{self, embedded, is_unavailable};
+use crate::database::{self, is_unavailable};
 use crate::http::health::starting_router;
 use crate::server::serve_while;
+use crate::telemetry::Chain;
 use crate::tenants;
 
 /// How long the start waits for a PostgreSQL that is not up yet.

@@ -3,12 +3,11 @@
 //! A date without a time means the end of that day: the first instant of the next one, which on some days of clock
 //! changes is not midnight.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use delivery_reader::{first_instant, parse_timestamp};
-use serde_json::Value;
 
-/// Whether PostgreSQL can store a moment: its calendar is shorter than ours.
+/// Whether PostgreSQL can store a moment: its calendar is shorter than chrono's.
 pub(crate) fn is_storable(moment: DateTime<Utc>) -> bool {
     (1..=9999).contains(&moment.year())
 }
@@ -48,14 +47,6 @@ impl Zone {
     /// The first instant of a day.
     pub(crate) fn start_of(self, day: NaiveDate) -> Option<DateTime<Utc>> {
         first_instant(day.and_time(NaiveTime::MIN), self.0)
-    }
-}
-
-impl FieldValue for Zone {
-    fn from_value(value: Value) -> Result<Self, String> {
-        value.as_str().and_then(Self::parse).ok_or_else(|| {
-            "This must be the name of a time zone, such as \"Europe/Madrid\".".to_owned()
-        })
     }
 }
 

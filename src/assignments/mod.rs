@@ -30,6 +30,7 @@ use crate::http::state::feature_state;
 use crate::load::AdmissionControl;
 use crate::tenants::auth::Auth;
 use crate::text::MAX_CODE_CHARS;
+use crate::text_enum::text_enum;
 use assign::AssignBatcher;
 use lifecycle::EventBatcher;
 

@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, PgPool};
 
-use super::{Erasure, ErasureState, Merge};
+use super::{Erasure, ErasureState, Merge, MergeOutcome};
 use crate::http::error::Error;
 use crate::ids::TenantId;
 

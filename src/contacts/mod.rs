@@ -22,6 +22,7 @@ use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::load::LoadSignal;
 use crate::tenants::auth::Auth;
+use crate::text_enum::text_enum;
 
 feature_state! {
     /// What the routes and the eraser of contacts work with.

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{chain_fault, db};
+use super::{ChainFault, db};
 use crate::database::Database;
 use crate::http::error::Error;
 use crate::http::extract::{Json, Path, Query};

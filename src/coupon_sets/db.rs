@@ -5,6 +5,10 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::availability::Link;
+use super::http::Column;
+use super::policies::{OnRepeat, SameCodeUntil};
+use super::stock::Stock;
+use super::{ChainFault, CouponSet, SetState, Type};
 use crate::ids::TenantId;
 use crate::time_zone::Zone;
 use crate::workflows::User;

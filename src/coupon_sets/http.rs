@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::stock::{self, Stock};
-use super::{CouponSet, CouponSetPatch, CouponSets, NewCouponSet, Type, availability, db};
+use super::{
+    CouponSet, CouponSetPatch, CouponSets, NewCouponSet, SetState, Type, availability, db,
+};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::http::error::Error;
@@ -17,6 +19,7 @@ use crate::ids::SetKey;
 use crate::statistics::{Forecast, forecasts};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
 use crate::text::fold;
+use crate::text_enum::{TextEnum, text_enum};
 
 pub(super) fn routes() -> Routes<CouponSets> {
     Routes::new()

@@ -19,6 +19,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 pub(crate) use db::{find_no, find_no_of_any, find_nos};
+pub(crate) use policies::OnRepeat;
 
 use crate::database::{Database, locks};
 use crate::dirty_sets::DirtySets;
@@ -32,6 +33,7 @@ use crate::http::state::feature_state;
 use crate::ids::TenantId;
 use crate::tenants::auth::Auth;
 use crate::text::{MAX_CODE_CHARS, fold};
+use crate::text_enum::text_enum;
 use crate::workflows::{self, User};
 use policies::{Policies, SameCodeUntil};
 use stock::Stock;

@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::{Count, CouponSet, db};
+use super::{Count, CouponSet, Type, db};
 use crate::http::error::{Error, WRONG_STATE};
 use crate::http::extract::{FieldValue, Fields, integer};
 use crate::ids::TenantId;
+use crate::text_enum::text_enum;
 use crate::time_zone::Zone;
 
 pub(super) const ONLY_MULTIPLE: &str = "This field is only allowed for a set of type \"multiple\".";

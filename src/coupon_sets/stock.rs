@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::CouponSet;
 use crate::ids::TenantId;
+use crate::text_enum::text_enum;
 use crate::workflows::{self, User};
 
 text_enum! {

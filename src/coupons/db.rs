@@ -5,9 +5,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::lookup::SetName;
-use super::{Coupon, CouponCursor, Filter};
-use crate::assignments::id;
+use super::{Coupon, CouponCursor, Filter, Status};
+use crate::assignments::{State as AssignmentState, id};
+use crate::coupon_sets::{SetState, Type};
 use crate::ids::{AssignmentKey, TenantId};
+use crate::text_enum::text_enum;
 
 /// Where a card is.
 pub(super) struct Card {
@@ -86,7 +88,7 @@ pub(super) async fn list_by_code(
             set_no: row.set_no,
             lot_no: row.lot_no,
             ordinal: row.ordinal,
-            cursor: CouponCursor::Code(row.code, row.set_no, row.turn),
+            cursor: CouponCursor::Code(row.code, row.set_no, row.occurrence),
         })
         .collect())
 }

@@ -10,10 +10,9 @@ use uuid::Uuid;
 
 use super::{Coupon, CouponCursor, Filter, PORTION};
 use crate::database::Database;
-use crate::http::csv_export::csv_safe;
+use crate::http::csv_export::{self, text, time, value};
 use crate::http::error::Error;
 use crate::ids::TenantId;
-use crate::telemetry::Chain;
 
 const COLUMNS: [&str; 8] = [
     "code",
@@ -39,9 +38,9 @@ pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Fi
                 super::read(&mut transaction, tenant, &filter, &after, false, PORTION).await?;
             transaction.commit().await?;
             let coupons = portion.found.iter().map(|(_, coupon)| coupon);
-            let text = render(coupons, is_first)?;
+            let rendered = csv_export::render(is_first.then_some(COLUMNS), coupons, cells)?;
             Ok(Some((
-                text,
+                rendered,
                 portion.rest.map(|rest: CouponCursor| (rest, false)),
             )))
         }

@@ -77,9 +77,7 @@ async fn list(
     }
     let after = match paging.key() {
         Some(cursor) if !filter.fits(cursor) => {
-            return Err(Error::malformed(
-                "`cursor` was not returned by this list.",
-            ));
+            return Err(Error::malformed("`cursor` was not returned by this list."));
         }
         Some(cursor) => cursor.clone(),
         None => filter.start(),

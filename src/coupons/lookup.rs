@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Coupon, db};
 use crate::assignments::{History, find_histories};
+use crate::coupon_sets::{SetState, Type};
 use crate::database::Database;
 use crate::http::error::Error;
 use crate::http::extract::{Json, Query, text};

@@ -24,6 +24,7 @@ use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::ids::TenantId;
 use crate::tenants::auth::Auth;
+use crate::text_enum::text_enum;
 
 feature_state! {
     /// What the routes of coupons work with.
@@ -140,7 +141,7 @@ async fn read(
         Some(_) => PORTION,
     };
     let mut cards = match (after, &filter.prefix) {
-        (CouponCursor::Code(code, set_no, turn), Some(prefix)) => {
+        (CouponCursor::Code(code, set_no, occurrence), Some(prefix)) => {
             let after = db::CodeCursor {
                 code,
                 set_no: *set_no,

@@ -2,15 +2,16 @@
 //!
 //! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
 
-pub mod embedded;
 mod errors;
+pub mod functions;
 pub(crate) mod locks;
+mod migrate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Postgres, Transaction};
 
 pub use migrate::{MIGRATIONS, MigrateError, migrate};
 

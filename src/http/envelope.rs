@@ -89,18 +89,20 @@ fn failure(response: &Response) -> Option<Arc<Error>> {
         return Some(Arc::clone(error));
     }
     let error = match response.status() {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            Error::refused(&METHOD_NOT_ALLOWED, "See the `Allow` header for the supported methods.")
-        }
+        StatusCode::METHOD_NOT_ALLOWED => Error::refused(
+            &METHOD_NOT_ALLOWED,
+            "See the `Allow` header for the supported methods.",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => Error::refused(&TOO_LARGE, "Send a smaller body."),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Error::refused(&UNSUPPORTED_MEDIA_TYPE, "See /docs for the supported content types.")
-        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::refused(
+            &UNSUPPORTED_MEDIA_TYPE,
+            "See /docs for the supported content types.",
+        ),
         StatusCode::REQUEST_TIMEOUT => Error::refused(&REQUEST_TIMEOUT, "Send the request again."),
         status if status.is_client_error() => Error::malformed("The request cannot be read."),
-        status if status.is_server_error() => {
-            Error::Internal(format!("a response with status {status} had no problem document"))
-        }
+        status if status.is_server_error() => Error::Internal(format!(
+            "a response with status {status} had no problem document"
+        )),
         _ => return None,
     };
     Some(Arc::new(error))

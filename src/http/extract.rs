@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::error::{Error, Fault, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::text_enum::{TextEnum, expectation};
 use crate::time_zone::Zone;
 
 /// The largest JSON body of an ordinary request, in bytes. Uploads have a limit of their own.
@@ -231,10 +232,9 @@ impl FieldValue for Vec<Value> {
 
 impl FieldValue for Zone {
     fn from_value(value: Value) -> Result<Self, String> {
-        value
-            .as_str()
-            .and_then(Self::parse)
-            .ok_or_else(|| "This must be the name of a time zone, such as \"Europe/Madrid\".".to_owned())
+        value.as_str().and_then(Self::parse).ok_or_else(|| {
+            "This must be the name of a time zone, such as \"Europe/Madrid\".".to_owned()
+        })
     }
 }
 

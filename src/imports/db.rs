@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::admission::Upload;
 use super::spool::{Chunk, Refused, Totals};
-use super::{Import, Mode, Options, Progress};
+use super::{Import, Mode, Options, Progress, Status};
 use crate::ids::TenantId;
 use crate::tenants::auth::Origin;
 

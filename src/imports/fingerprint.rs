@@ -8,7 +8,6 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Options;
-use super::reading::Claim;
 use crate::http::error::Error;
 
 /// What is read at a time.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Mode, Options, upload};
 use crate::http::error::{Error, Fault};
+use crate::text_enum::expectation;
 
 /// Fields of a form, the unknown ones too.
 const MAX_PARTS: usize = 16;

@@ -4,13 +4,14 @@ use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use delivery_reader::{ContentTypeHint, TextFormat};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::{Form, Gap};
 use super::spool::{self, Delivery, Stored};
 use super::upload::Slot;
-use super::{Import, Imports, Options, db, life, preview, pull, report, undo, upload};
+use super::{Import, Imports, Options, Status, db, life, preview, pull, report, undo, upload};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::http::error::{E0401, Error, TOO_MANY_IMPORTS, UNSUPPORTED_MEDIA_TYPE};
@@ -54,9 +55,9 @@ async fn import_into_set(
     check_set(&imports.database, caller.tenant, set).await?;
     let slot = imports.uploads.take(caller.tenant).await?;
     let mut file = upload::receive(body, imports.limits.bytes).await?;
-    if claim.format == Format::Json {
+    if hint.format == TextFormat::Json {
         if let Some(source) = pull::Source::read(&mut file)? {
-            (file, claim) = imports.fetcher.fetch(&source).await?;
+            (file, hint) = imports.fetcher.fetch(&source).await?;
         }
         options.check_for(hint.format)?;
     }

@@ -18,7 +18,6 @@ mod limits;
 mod preview;
 mod progress;
 mod pull;
-mod reading;
 mod report;
 mod spool;
 mod undo;
@@ -44,11 +43,12 @@ use crate::http::extract::check_text;
 use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::load::LoadSignal;
-use crate::tenants::auth::Auth;
+use crate::tenants::auth::{Auth, Origin};
+use crate::text_enum::text_enum;
+use code_names::CODE_NAMES;
 use limits::Limits;
 use progress::Progress;
 use pull::Fetcher;
-use reading::{Format, ReadError, TableOptions, Understood, encoding_named};
 use upload::Uploads;
 
 feature_state! {

@@ -7,7 +7,6 @@ use delivery_reader::{RowRules, Sample, TextFormat, sample};
 use serde::Deserialize;
 
 use super::limits::Limits;
-use super::reading::{self, Format, Rules, Sample};
 use super::{Imports, Options, refuse, upload};
 use crate::http::error::{Error, UNSUPPORTED_MEDIA_TYPE};
 use crate::http::extract::{Json, Query};

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::upload;
 use crate::config::Config;
 use crate::http::error::{Error, FETCH_FAILED, TOO_LARGE};
-use crate::outbound::{Hosts, Outbound};
+use crate::outbound::{Hosts, Outbound, UrlRules};
 use crate::telemetry::Chain;
 
 /// Redirects that are followed.
@@ -82,14 +82,19 @@ impl Fetcher {
     }
 
     /// Fetches a file, in constant memory.
-    pub(super) async fn fetch(&self, source: &Source) -> Result<(File, Claim), Error> {
+    pub(super) async fn fetch(&self, source: &Source) -> Result<(File, ContentTypeHint), Error> {
         let limit = self.0.time_limit;
         timeout(limit, self.receive(&source.url))
             .await
-            .map_err(|_| failed(format!("The transfer took longer than {} seconds.", limit.as_secs())))?
+            .map_err(|_| {
+                failed(format!(
+                    "The transfer took longer than {} seconds.",
+                    limit.as_secs()
+                ))
+            })?
     }
 
-    async fn receive(&self, url: &str) -> Result<(File, Claim), Error> {
+    async fn receive(&self, url: &str) -> Result<(File, ContentTypeHint), Error> {
         let response = self.request(url).await?;
         if response.content_length() > Some(self.0.max_bytes) {
             return Err(Error::refused(
@@ -97,12 +102,17 @@ impl Fetcher {
                 format!("A file can have at most {} bytes.", self.0.max_bytes),
             ));
         }
-        let claim = claim(&response);
+        let hint = content_type_hint(&response);
         let frames = response.bytes_stream().map(|frame| {
-            frame.map_err(|error| failed(format!("The transfer was interrupted: {}.", Chain(&error.without_url()))))
+            frame.map_err(|error| {
+                failed(format!(
+                    "The transfer was interrupted: {}.",
+                    Chain(&error.without_url())
+                ))
+            })
         });
         let file = upload::receive_stream(frames, self.0.max_bytes).await?;
-        Ok((file, claim))
+        Ok((file, hint))
     }
 
     /// Asks for the file, and follows where its server points.
@@ -126,7 +136,9 @@ impl Fetcher {
                         .get(header::LOCATION)
                         .and_then(|location| location.to_str().ok())
                         .and_then(|location| url.join(location).ok())
-                        .ok_or_else(|| failed("The server sent a redirect without a valid location."))?;
+                        .ok_or_else(|| {
+                            failed("The server sent a redirect without a valid location.")
+                        })?;
                     url = self.check(target.as_str())?;
                 }
                 status => {
@@ -141,20 +153,7 @@ impl Fetcher {
 
     /// Whether a URL may be fetched, as far as it can be told by its looks.
     fn check(&self, url: &str) -> Result<Url, Error> {
-        if url.len() > MAX_URL {
-            return Err(refused(format!(
-                "A URL can have at most {MAX_URL} characters."
-            )));
-        }
-        let url = Url::parse(url).map_err(|_| {
-            refused("This must be a URL such as https://files.example.com/codes.csv.")
-        })?;
-        if url.scheme() != "https" {
-            return Err(refused("Only https URLs are supported."));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused("A URL with a user or a password is not supported."));
-        }
+        let url = URL_RULES.check(url).map_err(refused)?;
         let host = url.host_str().unwrap_or_default();
         let hosts = &self.0.hosts;
         if !hosts.allow(host) {
@@ -162,9 +161,7 @@ impl Fetcher {
                 "Fetching files is disabled. The operator can allow hosts with COUPONRY_PULL_HOSTS."
                     .to_owned()
             } else {
-                format!(
-                    "The operator does not allow fetching from the host {host:?}."
-                )
+                format!("The operator does not allow fetching from the host {host:?}.")
             };
             return Err(refused(detail));
         }

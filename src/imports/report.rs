@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 use super::db::{self, RejectedRow};
 use crate::database::Database;
-use crate::http::csv_export::csv_safe;
+use crate::http::csv_export::{self, text, time, value};
 use crate::http::error::Error;
 use crate::ids::TenantId;
-use crate::telemetry::Chain;
 
 const COLUMNS: [&str; 6] = [
     "line",

@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::limits::Limits;
-use super::reading::{self, Claim, ReadError, Row, Rules, TableOptions, Understood};
 use super::{Import, Imports, Options, admission, db, fingerprint, refuse, unclosed_quote};
 use crate::coupon_sets;
 use crate::database::locks;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::Status;
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::http::error::{Error, WRONG_STATE};
@@ -82,8 +83,7 @@ pub(super) async fn undo(
     };
     let status = status.as_str();
     let ((withdrawn, withdrawn_before), kept) = numbers.ok_or_else(|| {
-        let detail =
-            format!("The import is `{status}`. Only a `finished` import can be undone.");
+        let detail = format!("The import is `{status}`. Only a `finished` import can be undone.");
         Error::refused(&WRONG_STATE, detail).with("state", status)
     })?;
     Ok(Json(Undo {

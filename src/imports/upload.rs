@@ -14,7 +14,6 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::reading::{Claim, Format};
 use crate::http::error::{Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
 use crate::http::extract::content_type;
 use crate::ids::TenantId;

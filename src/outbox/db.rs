@@ -118,8 +118,8 @@ pub(super) async fn publish_ledger(
 ) -> sqlx::Result<Told> {
     sqlx::query_as!(
         Told,
-        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_step, number, set_id, available, threshold
-             from tell_ledger($1, $2, $3)"#,
+        r#"select more as "more!", webhook_nos as "webhook_nos!", alert_level, number, set_id, available, threshold
+             from publish_ledger($1, $2, $3)"#,
         set.tenant as TenantId,
         set.set_no,
         rows

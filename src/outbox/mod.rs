@@ -126,7 +126,7 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 /// Tells a portion of a set's ledger, and how low its stock is. Answers whether there may be more.
 async fn tell(database: &Database, set: SetKey) -> sqlx::Result<bool> {
     let mut transaction = database.task(set.tenant).await?;
-    let mut told = db::tell_ledger(&mut transaction, set, BATCH_SIZE).await?;
+    let mut told = db::publish_ledger(&mut transaction, set, BATCH_SIZE).await?;
     if let Some(mut alert) = told.alert() {
         alert.forecast = forecast(database, set).await;
         let webhook_nos = db::tell_alert(&mut transaction, set, &alert).await?;

@@ -21,6 +21,7 @@ use super::session::{self, Session, Sessions};
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE, TENANT_SUSPENDED, UNAUTHORIZED, UNKNOWN_PATH};
 use crate::ids::TenantId;
+use crate::text_enum::text_enum;
 
 /// A permission that a handler asks for in its signature.
 pub(crate) trait Scope: Send {

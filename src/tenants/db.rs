@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::Tenant;
 use super::api_key::{ApiKey, Scopes, StoredApiKey};
 use super::auth::KnownKey;
 use super::session::{KnownSession, SessionOfKey, TokenHash};
+use super::{Tenant, TenantState};
 use crate::ids::TenantId;
 
 pub(super) async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::auth::{ApiKeysRead, ApiKeysWrite, Auth, Caller, Operator};
-use super::{NewTenant, Tenant, Tenants, db, session};
+use super::{NewTenant, Tenant, TenantState, Tenants, db, session};
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE};
 use crate::http::extract::{Json, Path, Query};
@@ -83,7 +83,7 @@ async fn suspend_tenant(
     _: Operator,
     Path(id): Path<Uuid>,
 ) -> Answer<Tenant> {
-    set_state(&auth, id, "suspended").await
+    set_state(&auth, id, TenantState::Suspended).await
 }
 
 async fn resume_tenant(
@@ -91,10 +91,10 @@ async fn resume_tenant(
     _: Operator,
     Path(id): Path<Uuid>,
 ) -> Answer<Tenant> {
-    set_state(&auth, id, "active").await
+    set_state(&auth, id, TenantState::Active).await
 }
 
-async fn set_state(auth: &Auth, id: Uuid, state: &str) -> Answer<Tenant> {
+async fn set_state(auth: &Auth, id: Uuid, state: TenantState) -> Answer<Tenant> {
     let mut connection = auth.database().system().acquire().await?;
     let tenant = db::set_state(&mut connection, id, state)
         .await?

@@ -21,6 +21,7 @@ use crate::database::Database;
 use crate::http::extract::{FieldValue, Fields, FromFields, text};
 use crate::http::routes::Routes;
 use crate::http::state::feature_state;
+use crate::text_enum::text_enum;
 use auth::Auth;
 
 feature_state! {

@@ -10,13 +10,11 @@ use uuid::Uuid;
 
 use super::secret::Secret;
 use super::sign::signatures;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, UrlRules};
 use crate::telemetry::Chain;
 
 /// Time that an endpoint has to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest URL of an endpoint, in characters.
-const MAX_URL: usize = 2_000;
 /// What is read of an answer, in bytes and in time, so that its connection can be used again.
 const MAX_ANSWER: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
@@ -86,7 +84,8 @@ impl WebhookClient {
     pub(super) fn check(&self, text: &str) -> Result<Url, String> {
         let rules = UrlRules {
             http_allowed: self.private_allowed,
-            ..URL_RULES
+            verbatim: true,
+            example: "https://hooks.example.com/couponry",
         };
         let url = rules.check(text)?;
         match self.outbound.client(&url) {

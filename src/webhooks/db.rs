@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::client::Endpoint;
 use super::secret::Secret;
-use super::{Change, Webhook};
+use super::{Change, NewState, State, Webhook};
 use crate::ids::TenantId;
 
 pub(super) async fn count(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<i64> {

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::ids::TenantId;
+use crate::text_enum::text_enum;
 
 /// An event on its way to an endpoint.
 #[derive(Debug, Serialize)]

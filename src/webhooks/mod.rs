@@ -34,6 +34,7 @@ use crate::http::state::feature_state;
 use crate::ids::TenantId;
 use crate::outbound::Outbound;
 use crate::tenants::auth::Auth;
+use crate::text_enum::text_enum;
 use client::{Attempt, WebhookClient};
 use deliveries::{Delivery, Filter};
 use secret::Secret;

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::client::Endpoint;
+use super::deliveries::State;
 use crate::ids::{AssignmentKey, TenantId};
 
 /// An endpoint that this sender has claimed for a while. The epoch is its fencing token: it is void as soon as another
@@ -150,7 +151,7 @@ pub(super) async fn end(
     patience: f64,
 ) -> sqlx::Result<End> {
     let given_up = sqlx::query_scalar!(
-        "select end_webhook_turn($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "select end_webhook_lease($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         lease.tenant as TenantId,
         lease.webhook_no,
         lease.epoch,

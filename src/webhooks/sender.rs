@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::client::{Attempt, Endpoint, TIMEOUT, WebhookClient};
+use super::deliveries::State;
 use super::queue::{self, Due, End, Lease, Results};
 use super::{Webhooks, message};
 use crate::background::{Tasks, log_failure};

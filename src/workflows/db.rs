@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{NewWorkflow, User, Workflow, WorkflowId};
+use super::{NewWorkflow, State, User, Workflow, WorkflowId};
 use crate::ids::TenantId;
 
 /// Writes all but the sets, and answers whether the workflow is new. The caller holds the lock of the shape.

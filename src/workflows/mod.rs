@@ -28,6 +28,7 @@ use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::ids::TenantId;
 use crate::tenants::auth::Auth;
+use crate::text_enum::text_enum;
 
 feature_state! {
     /// What the routes of workflows work with.

@@ -134,7 +134,10 @@ pub enum DeliveryFault {
     #[error("the workbook has no sheet with rows")]
     NoSheet,
     /// An option names a sheet that does not exist.
-    #[error("the sheet {wanted:?} does not exist; the workbook has {}", NameList(sheets))]
+    #[error(
+        "the sheet {wanted:?} does not exist; the workbook has {}",
+        NameList(sheets)
+    )]
     NoSuchSheet {
         /// The name of the option.
         wanted: String,

@@ -189,9 +189,10 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
 
     fn wrong(self) {
         match self.role {
-            ValueRole::Body => self
-                .body
-                .fault(String::new(), "This must be an object with the field `codes`."),
+            ValueRole::Body => self.body.fault(
+                String::new(),
+                "This must be an object with the field `codes`.",
+            ),
             ValueRole::Codes => self
                 .body
                 .fault("/codes".to_owned(), "This must be an array of codes."),
@@ -226,7 +227,8 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
             }
         }
         if !self.body.given {
-            self.body.fault("/codes".to_owned(), "This field is required.");
+            self.body
+                .fault("/codes".to_owned(), "This field is required.");
         }
         Ok(())
     }
@@ -285,8 +287,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
     /// Returns true if a field of the body must be read.
     fn takes(&mut self, name: &str) -> bool {
         if name != "codes" {
-            self.body
-                .fault(pointer_to(name), "Unknown field.");
+            self.body.fault(pointer_to(name), "Unknown field.");
             return false;
         }
         if self.body.given {

@@ -122,7 +122,9 @@ impl Supervisor {
                     return child;
                 }
                 Err(error) => {
-                    tracing::error!("PostgreSQL does not start, next attempt in {pause:?}: {error}");
+                    tracing::error!(
+                        "PostgreSQL does not start, next attempt in {pause:?}: {error}"
+                    );
                 }
             }
             if wait_for_stop(stop_signal, pause) {

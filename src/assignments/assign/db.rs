@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{Answer, AssignError, AssignResult, DryRunContext, Item, Outcome, Target};
 use crate::assignments::{State, id};
 use crate::batching::{Atomicity, BatchError, DatabaseCall};
+use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::ids::{AssignmentKey, TenantId};
+use crate::text_enum::text_enum;
 
 /// Items in columns, as the function takes them.
 pub(super) struct Batch<'a> {
@@ -66,6 +68,30 @@ impl<'a> Batch<'a> {
     }
 }
 
+text_enum! {
+    /// The outcome of one item, as the function reports it.
+    enum BatchOutcome {
+        Assigned = "assigned",
+        Replayed = "replayed",
+        AlreadyAssigned = "alreadyAssigned",
+        Refused = "refused",
+        LimitReached = "limitReached",
+        Ended = "ended",
+        Exhausted = "exhausted",
+        SetExpired = "setExpired",
+        Withheld = "withheld",
+        KeyReused = "keyReused",
+        SetNotFound = "setNotFound",
+        ChildNotFound = "childNotFound",
+        ChildCycle = "childCycle",
+        ChainTooLong = "chainTooLong",
+        /// The call could not evaluate the item.
+        Again = "again",
+        /// The chain of child sets is another one than when its locks were taken.
+        ChainChanged = "chainChanged",
+    }
+}
+
 /// The answer of the function to one item.
 pub(super) struct BatchRow {
     item: i32,
@@ -104,29 +130,33 @@ impl BatchRow {
     }
 
     pub(super) fn into_answer(self) -> Answer {
-        let outcome = match self.outcome.as_str() {
-            "assigned" => Outcome::Assigned,
-            "replayed" => Outcome::Replayed,
-            "alreadyAssigned" => Outcome::AlreadyAssigned,
-            "refused" => return Err(AssignError::Held(self.id())),
-            "limitReached" => return Err(AssignError::LimitReached),
-            "ended" => {
-                return Err(match (self.id(), self.state()) {
+        let outcome = match self.outcome {
+            BatchOutcome::Assigned => Outcome::Assigned,
+            BatchOutcome::Replayed => Outcome::Replayed,
+            BatchOutcome::AlreadyAssigned => Outcome::AlreadyAssigned,
+            BatchOutcome::Refused => return Err(AssignError::Held(self.id())),
+            BatchOutcome::LimitReached => return Err(AssignError::LimitReached),
+            BatchOutcome::Ended => {
+                return Err(match (self.id(), self.state) {
                     (Some(id), Some(state)) => AssignError::Ended(id, state),
                     _ => BatchError::Failed.into(),
                 });
             }
-            "exhausted" => return Err(AssignError::Exhausted),
-            "setExpired" => return Err(AssignError::SetExpired),
-            "withheld" => return Err(AssignError::Withheld),
-            "keyReused" => return Err(AssignError::KeyReused),
-            "setNotFound" => return Err(AssignError::SetNotFound),
-            "childNotFound" | "childCycle" | "chainTooLong" => {
-                return Err(AssignError::Chain(self.outcome));
+            BatchOutcome::Exhausted => return Err(AssignError::Exhausted),
+            BatchOutcome::SetExpired => return Err(AssignError::SetExpired),
+            BatchOutcome::Withheld => return Err(AssignError::Withheld),
+            BatchOutcome::KeyReused => return Err(AssignError::KeyReused),
+            BatchOutcome::SetNotFound => return Err(AssignError::SetNotFound),
+            BatchOutcome::ChildNotFound => {
+                return Err(AssignError::Chain(ChainFault::ChildNotFound));
             }
-            _ => return Err(BatchError::Failed.into()),
+            BatchOutcome::ChildCycle => return Err(AssignError::Chain(ChainFault::ChildCycle)),
+            BatchOutcome::ChainTooLong => return Err(AssignError::Chain(ChainFault::ChainTooLong)),
+            BatchOutcome::Again | BatchOutcome::ChainChanged => {
+                return Err(BatchError::Failed.into());
+            }
         };
-        let (Some(key), Some(state)) = (self.key(), self.state()) else {
+        let (Some(key), Some(state)) = (self.key(), self.state) else {
             return Err(BatchError::Failed.into());
         };
         let (Some(set), Some(code), Some(assigned_at), Some(timezone)) =
@@ -205,7 +235,7 @@ pub(super) async fn find_dry_run_context(
 ) -> sqlx::Result<Option<DryRunContext>> {
     sqlx::query_as!(
         DryRunContext,
-        r#"select s.on_repeat, s.timezone, c.fault
+        r#"select s.on_repeat as "on_repeat: OnRepeat", s.timezone, c.fault as "fault: ChainFault"
              from coupon_sets s
             cross join lateral coupon_set_chain(s.tenant_id, s.set_no, $3) c
             where s.tenant_id = $1 and s.id = $2 and s.deleted_at is null"#,

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{AssignError, AssignRequest, AssignResponse, DryRunContext, Outcome};
 use crate::assignments::{Assignment, State};
+use crate::coupon_sets::OnRepeat;
 use crate::http::error::Error;
 use crate::http::extract::{FieldValue, Fields};
 
@@ -54,12 +55,12 @@ pub(super) fn dry_run(
     request: AssignRequest,
 ) -> Result<AssignResponse, Error> {
     let refuse = |error: AssignError| error.into_error(&request.key).with("test", true);
-    if let Some(fault) = &context.fault {
-        return Err(refuse(AssignError::Chain(fault.clone())));
+    if let Some(fault) = context.fault {
+        return Err(refuse(AssignError::Chain(fault)));
     }
     let outcome = match kind {
         DryRun::Assigned => Outcome::Assigned,
-        DryRun::AlreadyAssigned if context.on_repeat == "refuse" => {
+        DryRun::AlreadyAssigned if context.on_repeat == OnRepeat::Refuse => {
             return Err(refuse(AssignError::Held(Some(Uuid::nil()))));
         }
         DryRun::AlreadyAssigned => Outcome::AlreadyAssigned,

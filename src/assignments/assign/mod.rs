@@ -23,7 +23,7 @@ pub(super) use http::routes;
 
 use super::{Assignment, ContactId, State, id};
 use crate::batching::BatchError;
-use crate::coupon_sets;
+use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::http::error::{
     ALREADY_ASSIGNED, ASSIGNMENT_EXPIRED, ASSIGNMENT_RELEASED, ASSIGNMENT_VOID, BATCH_WITHHELD,
     CONTACT_LIMIT_REACHED, COUPON_SET_EXHAUSTED, COUPON_SET_EXPIRED, Error, IDEMPOTENCY_KEY_REUSED,
@@ -245,10 +245,10 @@ struct AssignResult {
 /// The set that is asked, as far as a dry run needs it.
 #[derive(Debug)]
 struct DryRunContext {
-    on_repeat: String,
+    on_repeat: OnRepeat,
     timezone: String,
     /// What is wrong with the chain of child sets.
-    fault: Option<String>,
+    fault: Option<ChainFault>,
 }
 
 /// The reason that no code was assigned.
@@ -273,9 +273,8 @@ pub(crate) enum AssignError {
     KeyReused,
     #[error("the set does not exist")]
     SetNotFound,
-    /// The fault, as the database function `coupon_set_chain` names it.
-    #[error("the child sets are not valid: {0}")]
-    Chain(String),
+    #[error("the child sets are not valid: {}", .0.as_str())]
+    Chain(ChainFault),
     /// There is no answer of the database.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -314,11 +313,11 @@ impl AssignError {
                 "The idempotency key was already used for another contact. Use a new key for each execution.",
             ),
             Self::SetNotFound => Error::not_found("coupon set"),
-            Self::Chain(fault) => coupon_sets::chain_fault(&fault, "/childCouponSetId"),
+            Self::Chain(fault) => fault.into_error("/childCouponSetId"),
             Self::Batch(BatchError::Unknown) => Error::refused(
                 &UNAVAILABLE,
-                "The database does not answer. Send the request again with this idempotency key: whatever was done is \
-                 done once.",
+                "The database does not respond, so the outcome is unknown. Retry with this idempotency key: \
+                 the code is assigned exactly once.",
             )
             .with("idempotencyKey", key.as_str()),
             Self::Batch(BatchError::Overloaded) => Error::refused(&OVERLOADED, "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.")

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Answer, Entry, NewEvent, RecordError, RecordOutcome};
+use super::{Answer, Entry, LedgerEvent, NewEvent, RecordError, RecordOutcome};
 use crate::assignments::State;
 use crate::batching::{BatchError, DatabaseCall};
 use crate::ids::{AssignmentKey, SetKey, TenantId};
+use crate::text_enum::text_enum;
 
 /// Events in columns, as the function takes them.
 pub(super) struct EventBatch<'a> {
@@ -45,10 +46,20 @@ impl<'a> EventBatch<'a> {
     }
 }
 
+text_enum! {
+    /// The outcome of one event, as the function reports it.
+    enum EventOutcome {
+        Recorded = "recorded",
+        Repeated = "repeated",
+        WrongState = "wrongState",
+        NotFound = "notFound",
+    }
+}
+
 /// The answer of the function to one event.
 pub(super) struct EventRow {
     item: i32,
-    outcome: ChangeOutcome,
+    outcome: EventOutcome,
     state: Option<State>,
 }
 
@@ -59,13 +70,12 @@ impl EventRow {
     }
 
     pub(super) fn into_answer(self) -> Answer {
-        let state = self.state.as_deref().and_then(State::parse);
-        match (self.outcome.as_str(), state) {
-            ("recorded", Some(state)) => Ok((RecordOutcome::Recorded, state)),
-            ("repeated", Some(state)) => Ok((RecordOutcome::Repeated, state)),
-            ("wrongState", Some(state)) => Err(RecordError::WrongState(state)),
-            ("notFound", _) => Err(RecordError::NotFound),
-            _ => Err(RecordError::NotRecorded(BatchError::Failed)),
+        match (self.outcome, self.state) {
+            (EventOutcome::Recorded, Some(state)) => Ok((RecordOutcome::Recorded, state)),
+            (EventOutcome::Repeated, Some(state)) => Ok((RecordOutcome::Repeated, state)),
+            (EventOutcome::WrongState, Some(state)) => Err(RecordError::WrongState(state)),
+            (EventOutcome::NotFound, _) => Err(RecordError::NotFound),
+            (_, None) => Err(RecordError::NotRecorded(BatchError::Failed)),
         }
     }
 }
@@ -82,7 +92,7 @@ impl DatabaseCall for EventBatch<'_> {
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<EventRow>> {
         sqlx::query_as!(
             EventRow,
-            r#"select item as "item!", outcome as "outcome!", state
+            r#"select item as "item!", outcome as "outcome!: EventOutcome", state as "state: State"
                  from record_events($1, $2, $3, $4, $5, $6, $7, $8)"#,
             self.set.tenant as TenantId,
             self.set.set_no,

@@ -36,7 +36,7 @@ pub(in crate::assignments) fn routes() -> Routes<Assignments> {
         .get("/v1/assignments/{assignmentId}", find)
         .post("/v1/assignments/events", record_all);
     Event::ALL.into_iter().fold(routes, |routes, event| {
-        let path = format!("/v1/assignments/{{assignmentId}}/{}", event.verb());
+        let path = format!("/v1/assignments/{{assignmentId}}/{}", event.as_str());
         routes.post(
             &path,
             async move |State(assignments): State<Assignments>,

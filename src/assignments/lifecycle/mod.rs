@@ -24,17 +24,32 @@ use crate::http::error::{CODE_NOT_ASSIGNED, Error, OVERLOADED, UNAVAILABLE, WRON
 use crate::http::extract::{FieldValue, Fields, FromFields};
 use crate::http::fields::Reason;
 use crate::ids::AssignmentKey;
+use crate::text_enum::text_enum;
 use crate::time_zone::Zone;
 
-/// An event of an assignment, as a caller reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Event {
-    Confirm,
-    Sent,
-    Used,
-    Release,
-    Void,
+text_enum! {
+    /// An event of an assignment, as a caller reports it in a path or in a body.
+    pub(crate) enum Event {
+        Confirm = "confirm",
+        Sent = "sent",
+        Used = "used",
+        Release = "release",
+        Void = "void",
+    }
+}
+
+text_enum! {
+    /// The event of a ledger entry: the state that it led to, except `confirmed`, which ends a reservation as an assignment.
+    pub(crate) enum LedgerEvent {
+        Reserved = "reserved",
+        Assigned = "assigned",
+        Confirmed = "confirmed",
+        Sent = "sent",
+        Used = "used",
+        Released = "released",
+        Void = "void",
+        Expired = "expired",
+    }
 }
 
 impl Event {
@@ -46,19 +61,8 @@ impl Event {
         Self::Void,
     ];
 
-    /// As it stands in a path.
-    fn verb(self) -> &'static str {
-        match self {
-            Self::Confirm => "confirm",
-            Self::Sent => "sent",
-            Self::Used => "used",
-            Self::Release => "release",
-            Self::Void => "void",
-        }
-    }
-
     /// As the ledger has it.
-    fn recorded(self) -> &'static str {
+    fn recorded(self) -> LedgerEvent {
         match self {
             Self::Confirm => LedgerEvent::Confirmed,
             Self::Sent => LedgerEvent::Sent,

@@ -1,21 +1,18 @@
 //! The assignments of a set, or of a tenant set by set, as CSV: streamed portion by portion, so that any number of them takes
 //! constant memory. Each portion is read by itself, so nothing waits for a slow reader.
 
-use axum::body::{Body, Bytes};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::{TryStreamExt, stream};
-use serde_json::Value;
+use std::borrow::Cow;
+
+use axum::response::Response;
+use futures_util::stream;
 
 use super::db;
 use crate::assignments::Assignment;
 use crate::database::Database;
-use crate::http::csv_export::csv_safe;
+use crate::http::csv_export::{self, text, time, value};
 use crate::http::error::Error;
 use crate::ids::{AssignmentKey, TenantId};
 use crate::statistics::ExportScope;
-use crate::telemetry::Chain;
 
 const COLUMNS: [&str; 13] = [
     "id",

@@ -51,9 +51,7 @@ impl TimeRange {
             .key()
             .is_some_and(|cursor| !is_storable(cursor.assigned_at))
         {
-            return Err(Error::malformed(
-                "`cursor` was not returned by this list.",
-            ));
+            return Err(Error::malformed("`cursor` was not returned by this list."));
         }
         Ok(paging)
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The modules of the crate, from the lowest floor up. Those of one floor may import each other, but not in a circle.
 const FLOORS: [&[&str]; 10] = [
     // Things that know nothing of the service.
-    &["ids", "text", "time_zone", "telemetry"],
+    &["ids", "text", "text_enum", "time_zone", "telemetry"],
     // The platform.
     &[
         "background",
