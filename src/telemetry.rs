@@ -17,7 +17,7 @@ pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError>
     Ok(())
 }
 
-/// An error and what caused it, on one line.
+/// An error with its causes, on one line.
 pub(crate) struct Chain<'a>(pub &'a dyn std::error::Error);
 
 impl std::fmt::Display for Chain<'_> {

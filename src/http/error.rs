@@ -200,7 +200,7 @@ impl Error {
         problem
     }
 
-    /// Renders the problem; a failure of ours is logged here, once, with its causes.
+    /// Renders the problem; an internal failure is logged here, once, with its causes.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         let kind = self.kind();
         if kind.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -224,7 +224,7 @@ impl Error {
     }
 }
 
-/// Hands the error to the outermost layer, which renders it.
+/// Passes the error to the outermost layer, which renders it.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.kind().status.into_response();
@@ -233,7 +233,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Turns the violation of a named constraint into an error of the caller's.
+/// Turns the violation of a named constraint into a client error.
 pub(crate) trait OnConstraint<T> {
     fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T, Error>;
 }

@@ -248,7 +248,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
                 fields.next_value_seed(self.at(role))?;
             } else {
                 let pointer = self.body.pointer() + &pointer_to(&name);
-                let detail = role.map_or("Unknown field.", |_| "occurs more than once");
+                let detail = role.map_or("Unknown field.", |_| "This field occurs more than once.");
                 self.body.fault(pointer, detail);
                 fields.next_value::<IgnoredAny>()?;
             }
@@ -266,11 +266,12 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
         while let Some(name) = fields.next_key::<String>()? {
             name.clone_into(&mut self.body.element.name);
             let detail = if given.contains(&name) {
-                Some("occurs more than once")
+                Some("This field occurs more than once.")
             } else if given.len() == attributes::MAX_ATTRIBUTES {
-                Some("exceeds the maximum of 50 attributes per code")
+                Some("A code can have at most 50 attributes.")
             } else {
-                (!is_attribute_name(&name)).then_some("must have a name of 1 to 255 characters")
+                (!is_attribute_name(&name))
+                    .then_some("The name of an attribute must have 1 to 255 characters.")
             };
             if let Some(detail) = detail {
                 let pointer = self.body.attribute_pointer();
@@ -292,7 +293,7 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> ValueVisitor<'_, 's, S, E> {
         }
         if self.body.given {
             self.body
-                .fault("/codes".to_owned(), "occurs more than once");
+                .fault("/codes".to_owned(), "This field occurs more than once.");
             return false;
         }
         self.body.given = true;
@@ -415,7 +416,7 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for ValueVisitor<'_, '
 /// A value that exceeds what the parser may hold.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 enum LimitExceeded {
-    #[error("contains a string of more than 1 MiB")]
+    #[error("This contains a string of more than 1 MiB.")]
     String,
     #[error("This is nested too deeply.")]
     Nesting,

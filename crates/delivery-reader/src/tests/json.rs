@@ -161,7 +161,7 @@ fn all_wrong_fields_are_reported_at_once() {
             ),
             fault("/codes/4/c", "Unknown field."),
             fault("/codes/4/code", "This field is required."),
-            fault("/codes", "occurs more than once"),
+            fault("/codes", "This field occurs more than once."),
         ]
     );
     assert_eq!(
@@ -175,8 +175,8 @@ fn all_wrong_fields_are_reported_at_once() {
             fault("/codes/1/code", "This field is required."),
             fault("/codes/2/code", "This must be a string."),
             fault("/codes/2/expiresAt", "This must be a string or null."),
-            fault("/codes/3/code", "occurs more than once"),
-            fault("/codes/3/expiresAt", "occurs more than once"),
+            fault("/codes/3/code", "This field occurs more than once."),
+            fault("/codes/3/expiresAt", "This field occurs more than once."),
             fault("/codes/3/x~1y", "Unknown field."),
         ]
     );
@@ -210,7 +210,10 @@ fn a_string_of_more_than_1_mib_is_a_fault_at_its_place() {
     match read(&body) {
         Err(ReadError::Fields(faults)) => {
             assert_eq!(faults[0].pointer, "/codes/1");
-            assert_eq!(faults[0].detail, "contains a string of more than 1 MiB");
+            assert_eq!(
+                faults[0].detail,
+                "This contains a string of more than 1 MiB."
+            );
         }
         other => panic!("{other:?}"),
     }
