@@ -197,7 +197,7 @@ impl Error {
         problem
     }
 
-    /// Renders the problem; a failure of ours is logged here, once, with its causes.
+    /// Renders the problem; an internal failure is logged here, once, with its causes.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         let kind = self.kind();
         if kind.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -221,7 +221,7 @@ impl Error {
     }
 }
 
-/// An error and what caused it, on one line.
+/// An error with its causes, on one line.
 pub(crate) struct Chain<'a>(pub &'a dyn std::error::Error);
 
 impl std::fmt::Display for Chain<'_> {
@@ -236,7 +236,7 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
-/// Hands the error to the outermost layer, which renders it.
+/// Passes the error to the outermost layer, which renders it.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.kind().status.into_response();
@@ -268,7 +268,7 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Turns the violation of a named constraint into an error of the caller's.
+/// Turns the violation of a named constraint into a client error.
 pub(crate) trait OnConstraint<T> {
     fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T, Error>;
 }

@@ -16,7 +16,7 @@ use crate::error::is_unavailable;
 use crate::server::{serve, serve_while};
 use crate::tenants;
 
-/// How long the start waits for a PostgreSQL that is not up yet.
+/// Time limit of the start for PostgreSQL to become reachable.
 const DATABASE_LIMIT: Duration = Duration::from_mins(1);
 /// Time limit for the server of a killed process to release the data folder.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ pub enum Error {
     Unhealthy,
 }
 
-/// A token that could be guessed guards nothing.
+/// Minimum length of the operator token, so that it cannot be guessed.
 const MIN_TOKEN_CHARS: usize = 16;
 
 /// Runs the service until SIGINT or SIGTERM.
@@ -139,7 +139,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
     }
 }
 
-/// Comes with the first SIGINT or SIGTERM.
+/// Completes with the first SIGINT or SIGTERM.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -191,30 +191,31 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
 
     fn wrong(self) {
         match self.place {
-            Place::Body => self
-                .body
-                .fault(String::new(), "must be an object with the field codes"),
+            Place::Body => self.body.fault(
+                String::new(),
+                "This must be an object with the field `codes`.",
+            ),
             Place::Codes => self
                 .body
-                .fault("/codes".to_owned(), "must be an array of codes"),
+                .fault("/codes".to_owned(), "This must be an array of codes."),
             Place::Element => self.body.fault(
                 self.body.pointer(),
-                "must be a string or an object with the field code",
+                "This must be a string or an object with the field `code`.",
             ),
             Place::Code => self
                 .body
-                .fault(self.body.pointer() + "/code", "must be a string"),
+                .fault(self.body.pointer() + "/code", "This must be a string."),
             Place::ExpiresAt => self.body.fault(
                 self.body.pointer() + "/expiresAt",
-                "must be a string or null",
+                "This must be a string or null.",
             ),
             Place::Attributes => self.body.fault(
                 self.body.pointer() + "/attributes",
-                "must be an object or null",
+                "This must be an object or null.",
             ),
             Place::Attribute => {
                 let pointer = self.body.attribute_pointer();
-                self.body.fault(pointer, "must be a string or null");
+                self.body.fault(pointer, "This must be a string or null.");
             }
         }
     }
@@ -228,7 +229,8 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
             }
         }
         if !self.body.given {
-            self.body.fault("/codes".to_owned(), "is missing");
+            self.body
+                .fault("/codes".to_owned(), "This field is required.");
         }
         Ok(())
     }
@@ -248,14 +250,15 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
                 fields.next_value_seed(self.at(place))?;
             } else {
                 let pointer = self.body.pointer() + &pointer_to(&name);
-                let detail = place.map_or("is not a field of a code", |_| "occurs more than once");
+                let detail =
+                    place.map_or("Unknown field.", |_| "This field occurs more than once.");
                 self.body.fault(pointer, detail);
                 fields.next_value::<IgnoredAny>()?;
             }
         }
         if !given.contains(&Place::Code) {
             let pointer = self.body.pointer() + "/code";
-            self.body.fault(pointer, "is missing");
+            self.body.fault(pointer, "This field is required.");
         }
         let element = std::mem::take(&mut self.body.element);
         self.body.push(element)
@@ -266,13 +269,13 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
         while let Some(name) = fields.next_key::<String>()? {
             name.clone_into(&mut self.body.element.name);
             let detail = if given.contains(&name) {
-                Some("occurs more than once")
+                Some("This field occurs more than once.")
             } else if given.len() == attributes::MOST {
-                Some("exceeds the maximum of 50 attributes per code")
+                Some("A code can have at most 50 attributes.")
             } else {
                 check_text(&name, 255)
                     .is_err()
-                    .then_some("must have a name of 1 to 255 characters")
+                    .then_some("The name of an attribute must have 1 to 255 characters.")
             };
             if let Some(detail) = detail {
                 let pointer = self.body.attribute_pointer();
@@ -289,13 +292,12 @@ impl<'s, S: FnMut(Row) -> Result<(), E>, E> Part<'_, 's, S, E> {
     /// Whether a field is to be read.
     fn takes(&mut self, name: &str) -> bool {
         if name != "codes" {
-            self.body
-                .fault(pointer_to(name), "is not a field of this body");
+            self.body.fault(pointer_to(name), "Unknown field.");
             return false;
         }
         if self.body.given {
             self.body
-                .fault("/codes".to_owned(), "occurs more than once");
+                .fault("/codes".to_owned(), "This field occurs more than once.");
             return false;
         }
         self.body.given = true;
@@ -410,9 +412,9 @@ impl<'de, S: FnMut(Row) -> Result<(), E>, E> Visitor<'de> for Part<'_, '_, S, E>
 /// More than the parser is to hold.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 enum Excess {
-    #[error("contains a string of more than 1 MiB")]
+    #[error("This contains a string of more than 1 MiB.")]
     String,
-    #[error("is nested too deeply")]
+    #[error("This is nested too deeply.")]
     Nesting,
 }
 

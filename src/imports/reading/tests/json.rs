@@ -132,7 +132,7 @@ fn a_body_that_is_no_object_is_a_fault_of_the_whole() {
     for body in ["[]", "[\"A\"]", "1", "-1", "1.5", "null", "true", "\"A\""] {
         assert_eq!(
             faults(body),
-            [fault("", "must be an object with the field codes")],
+            [fault("", "This must be an object with the field `codes`.")],
             "{body}"
         );
     }
@@ -140,28 +140,28 @@ fn a_body_that_is_no_object_is_a_fault_of_the_whole() {
 
 #[test]
 fn all_wrong_fields_are_told_at_once() {
-    assert_eq!(faults("{}"), [fault("/codes", "is missing")]);
+    assert_eq!(faults("{}"), [fault("/codes", "This field is required.")]);
     assert_eq!(
         faults(
             r#"{"a/b~": {"x": [1]}, "codes": ["A", 1, null, ["B"], {"c": "D"}, "E"], "codes": 1}"#
         ),
         [
-            fault("/a~1b~0", "is not a field of this body"),
+            fault("/a~1b~0", "Unknown field."),
             fault(
                 "/codes/1",
-                "must be a string or an object with the field code"
+                "This must be a string or an object with the field `code`."
             ),
             fault(
                 "/codes/2",
-                "must be a string or an object with the field code"
+                "This must be a string or an object with the field `code`."
             ),
             fault(
                 "/codes/3",
-                "must be a string or an object with the field code"
+                "This must be a string or an object with the field `code`."
             ),
-            fault("/codes/4/c", "is not a field of a code"),
-            fault("/codes/4/code", "is missing"),
-            fault("/codes", "occurs more than once"),
+            fault("/codes/4/c", "Unknown field."),
+            fault("/codes/4/code", "This field is required."),
+            fault("/codes", "This field occurs more than once."),
         ]
     );
     assert_eq!(
@@ -170,21 +170,21 @@ fn all_wrong_fields_are_told_at_once() {
                 {"code": "A", "code": "B", "expiresAt": null, "expiresAt": "", "x/y": [{}]}]}"#
         ),
         [
-            fault("/codes/0/code", "must be a string"),
-            fault("/codes/0/expiresAt", "must be a string or null"),
-            fault("/codes/1/code", "is missing"),
-            fault("/codes/2/code", "must be a string"),
-            fault("/codes/2/expiresAt", "must be a string or null"),
-            fault("/codes/3/code", "occurs more than once"),
-            fault("/codes/3/expiresAt", "occurs more than once"),
-            fault("/codes/3/x~1y", "is not a field of a code"),
+            fault("/codes/0/code", "This must be a string."),
+            fault("/codes/0/expiresAt", "This must be a string or null."),
+            fault("/codes/1/code", "This field is required."),
+            fault("/codes/2/code", "This must be a string."),
+            fault("/codes/2/expiresAt", "This must be a string or null."),
+            fault("/codes/3/code", "This field occurs more than once."),
+            fault("/codes/3/expiresAt", "This field occurs more than once."),
+            fault("/codes/3/x~1y", "Unknown field."),
         ]
     );
     for wrong in ["1", "null", "{}", "\"A\"", "{\"codes\": []}"] {
         let body = format!("{{\"codes\": {wrong}}}");
         assert_eq!(
             faults(&body),
-            [fault("/codes", "must be an array of codes")],
+            [fault("/codes", "This must be an array of codes.")],
             "{body}"
         );
     }
@@ -210,7 +210,10 @@ fn a_string_of_more_than_1_mib_is_a_fault_at_its_place() {
     match read(&body) {
         Err(ReadError::Fields(faults)) => {
             assert_eq!(faults[0].pointer, "/codes/1");
-            assert_eq!(faults[0].detail, "contains a string of more than 1 MiB");
+            assert_eq!(
+                faults[0].detail,
+                "This contains a string of more than 1 MiB."
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -222,7 +225,7 @@ fn deep_nesting_is_a_fault() {
         "[".repeat(100_000),
         format!("{{\"x\": {}", "[".repeat(100_000)),
     ] {
-        assert_eq!(faults(&body), [fault("", "is nested too deeply")]);
+        assert_eq!(faults(&body), [fault("", "This is nested too deeply.")]);
     }
 }
 
