@@ -415,7 +415,7 @@ mod tests {
         let fault = layout_of(&["A1", "x"], None, None).expect_err("several columns");
         assert_eq!(
             fault.to_string(),
-            "which column holds the codes? pass codeColumn as a name or as a number from 1; \
+            "the column with the codes is not known; pass codeColumn as a name or as a number from 1; \
              the first row has \"A1\", \"x\""
         );
         assert!(layout_of(&["a", "b"], Some(true), None).is_err());
