@@ -1,5 +1,5 @@
 //! Assignments: handing codes out, the events that follow, and finding assignments again.
 
 pub mod assign;
-pub mod lifecycle;
+mod lifecycle;
 mod list;

@@ -3,10 +3,10 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::{hold_sweeper, lapse};
 use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::pages::{strings, walk};
+use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::{CouponSet, Shop};
 
 /// The path of a contact whose id may hold anything.

@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 
 use serde_json::json;
 
-use crate::coupon_sets::stock::write_history;
-use crate::support::TestApp;
 use crate::support::pages::{strings, walk};
+use crate::support::{TestApp, rows};
 
 const SETS: &str = "/v1/coupon-sets";
 
@@ -177,7 +176,7 @@ async fn a_list_tells_when_each_set_runs_out_if_it_is_asked_to() {
     // 10 a day, and enough for 3 or 30 days.
     for (name, left) in [("soon", 30), ("late", 300)] {
         let set = shop.single(name, "S", Some(41 + left)).await;
-        write_history(&app, &set, 10).await;
+        app.database.execute(&rows::five_days(&set, 10)).await;
     }
     shop.single("unused", "S", Some(5)).await;
     let alone = shop.client.get(SETS).await.expect(200);

@@ -2,32 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
 use crate::support::pages::{strings, walk};
 use crate::support::shop::CouponSet;
+use crate::support::{TestApp, rows};
 
 const SETS: &str = "/v1/coupon-sets";
 
 async fn stock(set: &CouponSet) -> Value {
     set.read().await["stock"].clone()
-}
-
-/// Writes the history of a set: one assignment five days ago, and so many on each of the four days since.
-pub async fn write_history(app: &TestApp, set: &CouponSet, daily: i32) {
-    let history = format!(
-        "insert into contacts (tenant_id, contact_id)
-         select tenant_id, 'history of ' || id from coupon_sets where id = '{id}';
-         insert into assignments (
-           number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, nth)
-         select n, c.contact_no, date_trunc('day', now()) - make_interval(days => 5 - (n + {daily} - 2) / {daily}),
-                gen_random_uuid(), s.tenant_id, s.set_no, s.set_no, 0, n, n
-           from coupon_sets s
-           join contacts c on c.tenant_id = s.tenant_id and c.contact_id = 'history of ' || s.id
-          cross join generate_series(1, 1 + 4 * {daily}) n
-          where s.id = '{id}'",
-        id = set.id
-    );
-    app.database.execute(&history).await;
 }
 
 #[tokio::test]
@@ -86,7 +68,7 @@ async fn a_set_that_an_active_workflow_uses_up_within_a_week_is_low() {
     let endless = shop.single("endless", "S", None).await;
     let theirs = other.single("theirs", "S", Some(41 + 30)).await;
     for set in [&soon, &late, &idle, &endless, &theirs] {
-        write_history(&app, set, 10).await;
+        app.database.execute(&rows::five_days(set, 10)).await;
     }
     let all = [&soon, &late, &endless];
     for (state, expected) in [

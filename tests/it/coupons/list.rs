@@ -7,9 +7,9 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use crate::assignments::lifecycle::reservations::hold_sweeper;
 use crate::support::client::Answer;
 use crate::support::pages::{strings, walk};
+use crate::support::rows::hold_sweeper;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, sql};
 

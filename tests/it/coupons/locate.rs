@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::hold_sweeper;
 use crate::coupons::list::colourful;
 use crate::support::pages::walk;
+use crate::support::rows::hold_sweeper;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, sql};
 

@@ -3,10 +3,10 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::{hold_sweeper, lapse};
 use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::ledger::check_ledger;
+use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::CouponSet;
 
 impl CouponSet {

@@ -3,8 +3,9 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::imports::worker::{ByHand, all_is_cleaned_up, block_chunk, something_is_blocked};
+use crate::imports::worker::{all_is_cleaned_up, block_chunk, something_is_blocked};
 use crate::imports::{LIST, codes, counts, import, of_file, report, start};
+use crate::support::by_hand::ByHand;
 use crate::support::client::Answer;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;

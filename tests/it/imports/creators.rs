@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::imports::cancel::cancel;
-use crate::imports::worker::ByHand;
 use crate::imports::{CSV, LIST, form, send_form, start};
+use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;
 

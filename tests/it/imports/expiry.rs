@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::imports::invalid_input::stored;
 use crate::imports::worker::{
-    ByHand, all_is_cleaned_up, block_chunk, something_is_blocked, waiting_chunks,
+    all_is_cleaned_up, block_chunk, something_is_blocked, waiting_chunks,
 };
 use crate::imports::{CSV, JSON, LIST, codes, counts, form, import, report, send_form, start};
 use crate::support::TestApp;
+use crate::support::by_hand::ByHand;
 use crate::support::shop::CouponSet;
 use crate::support::sql;
 

@@ -5,9 +5,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::imports::cancel::cancel;
-use crate::imports::worker::ByHand;
 use crate::imports::{CSV, JSON, LIST, codes, form, import, send_form, start};
 use crate::support::TestApp;
+use crate::support::by_hand::ByHand;
 use crate::support::client::Answer;
 use crate::support::shop::CouponSet;
 

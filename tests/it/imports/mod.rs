@@ -17,15 +17,15 @@ mod pull;
 mod queue;
 mod rejected_rows;
 mod undo;
-pub mod worker;
+mod worker;
 mod yielding;
 
 use axum::body::Body;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::imports::worker::ByHand;
 use crate::support::TestApp;
+use crate::support::by_hand::ByHand;
 use crate::support::client::Answer;
 use crate::support::shop::{CouponSet, Shop};
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use crate::imports::worker::ByHand;
+use crate::support::by_hand::ByHand;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, sql};
 

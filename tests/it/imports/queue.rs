@@ -5,9 +5,9 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
 
 use crate::imports::cancel::cancel;
-use crate::imports::worker::ByHand;
 use crate::imports::{LIST, form, import, send_form, start};
 use crate::support::TestApp;
+use crate::support::by_hand::ByHand;
 use crate::support::eventually;
 
 #[tokio::test]

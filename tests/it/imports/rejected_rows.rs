@@ -5,9 +5,10 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::imports::cancel::cancel;
 use crate::imports::invalid_input::stored;
-use crate::imports::worker::{ByHand, all_is_cleaned_up, something_is_blocked};
+use crate::imports::worker::{all_is_cleaned_up, something_is_blocked};
 use crate::imports::{CSV, LIST, counts, import, start};
 use crate::support::TestApp;
+use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 
 /// The rows of the report, all cells joined by a bar.

@@ -7,11 +7,11 @@ use axum::http::Method;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::hold_sweeper;
 use crate::coupons::withdraw::empty;
 use crate::support::TestApp;
 use crate::support::client::{Answer, Client};
 use crate::support::ledger::check_ledger;
+use crate::support::rows::hold_sweeper;
 use crate::support::shop::CouponSet;
 use crate::support::sql;
 

@@ -1,117 +1,25 @@
 //! Imports survive whatever happens to their clients, their workers and their sets, and count every row once.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
-use uuid::Uuid;
 
 use crate::imports::{LIST, codes, counts, of_file, report, start};
+use crate::support::by_hand::ByHand;
 use crate::support::shop::CouponSet;
-use crate::support::{TestApp, eventually};
-
-/// Those of a pasted list.
-const OPTIONS: &str = r#"{"delimiter": null, "header": null, "codeColumn": null}"#;
-
-/// An import that a test drives through its SQL functions, as a worker does.
-pub struct ByHand<'a> {
-    app: &'a TestApp,
-    pub id: Uuid,
-}
-
-impl<'a> ByHand<'a> {
-    /// Stores an import of these chunks, a code on each line. A running one is of epoch 1, held for an hour.
-    pub async fn store(
-        app: &'a TestApp,
-        set: &CouponSet,
-        status: &str,
-        chunks: &[&[&str]],
-    ) -> Self {
-        let (id, sql) = Self::statements(set, status, chunks);
-        app.database.execute(&sql).await;
-        Self { app, id }
-    }
-
-    /// Its id and the statements that store it.
-    fn statements(set: &CouponSet, status: &str, chunks: &[&[&str]]) -> (Uuid, String) {
-        let id = Uuid::now_v7();
-        let total: usize = chunks.iter().map(|codes| codes.len()).sum();
-        let mut sql = format!(
-            "insert into imports (tenant_id, id, set_no, status, origin, options, total, chunks, epoch, lease_until)
-             select tenant_id, '{id}', set_no, '{status}', 'api', '{OPTIONS}', {total}, {}, 1, now() + interval '1 hour'
-               from coupon_sets where id = '{}';",
-            chunks.len(),
-            set.id
-        );
-        let mut stored = 0;
-        for (chunk, codes) in chunks.iter().enumerate() {
-            let lines: Vec<usize> = (stored + 1..=stored + codes.len()).collect();
-            stored += codes.len();
-            write!(
-                sql,
-                "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes, size)
-                 select tenant_id, id, {chunk}, array{lines:?}, array{lines:?}, string_to_array('{}', ' '), {}
-                   from imports where id = '{id}';",
-                codes.join(" "),
-                codes.len()
-            )
-            .unwrap();
-        }
-        (id, sql)
-    }
-
-    /// Answers what the function answers, or its error.
-    pub async fn call(&self, function: &str, arguments: &str) -> Result<bool, String> {
-        let call = format!(
-            "{function}((select tenant_id from imports where id = '{id}'), '{id}', {arguments})",
-            id = self.id
-        );
-        let answer = self
-            .app
-            .database
-            .try_ask_one(&format!("select {call}"))
-            .await;
-        answer
-            .map(|answer| answer == true)
-            .map_err(|error| error.to_string())
-    }
-
-    pub async fn begin(&self, epoch: i32) -> bool {
-        self.call("begin_import", &epoch.to_string()).await.unwrap()
-    }
-
-    pub async fn apply(&self, epoch: i32, chunk: i32) -> Result<bool, String> {
-        self.call("apply_import_chunk", &format!("{epoch}, {chunk}"))
-            .await
-    }
-
-    pub async fn publish(&self, epoch: i32) -> Result<bool, String> {
-        self.call("publish_import", &epoch.to_string()).await
-    }
-
-    /// Everything that is stored of imports and decks.
-    pub async fn everything(&self) -> Value {
-        let tables = ["imports", "import_chunks", "import_errors", "lots", "cards"];
-        let all =
-            tables.map(|table| format!("(select json_agg(t order by t::text) from {table} t)"));
-        self.app
-            .database
-            .ask_one(&format!("select json_build_array({})", all.join(",")))
-            .await
-    }
-}
+use crate::support::{TestApp, eventually, rows};
 
 /// How many chunks of this app's imports wait to be applied.
-pub async fn waiting_chunks(app: &TestApp) -> Value {
+pub(super) async fn waiting_chunks(app: &TestApp) -> Value {
     app.database
         .ask_one("select count(*) from import_chunks")
         .await
 }
 
 /// Waits until nothing is left of imports that ended without being published, and no chunk of any.
-pub async fn all_is_cleaned_up(app: &TestApp) {
+pub(super) async fn all_is_cleaned_up(app: &TestApp) {
     eventually("all is cleaned up", async || {
         let litter = "select count(*) from imports where litter";
         (app.database.ask_one(litter).await == 0).then_some(())
@@ -128,7 +36,10 @@ async fn of_import(app: &TestApp, name: &str) -> Value {
 }
 
 /// Locks the chunk of this number as soon as it is stored, so that its import gets stuck in the middle of it.
-pub async fn block_chunk(app: &TestApp, chunk: i32) -> sqlx::Transaction<'static, sqlx::Postgres> {
+pub(super) async fn block_chunk(
+    app: &TestApp,
+    chunk: i32,
+) -> sqlx::Transaction<'static, sqlx::Postgres> {
     eventually("the chunk is stored", async || {
         let mut transaction = app.database.owner.begin().await.unwrap();
         let lock = format!("select 1 from import_chunks where chunk = {chunk} for update");
@@ -142,7 +53,7 @@ pub async fn block_chunk(app: &TestApp, chunk: i32) -> sqlx::Transaction<'static
 }
 
 /// Waits until something waits for a lock that another holds.
-pub async fn something_is_blocked(app: &TestApp) {
+pub(super) async fn something_is_blocked(app: &TestApp) {
     let query = "select count(*) > 0 from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
     eventually("something waits for a lock", async || {
@@ -275,7 +186,7 @@ async fn two_imports_of_one_set_never_run_at_once() {
     let (app, _, set) = start().await;
     // Another replica's import, not committed yet: to this one the set looks free.
     let mut other = app.database.owner.begin().await.unwrap();
-    let (id, sql) = ByHand::statements(&set, "inProgress", &[&["A", "B"]]);
+    let (id, sql) = rows::import(&set, "inProgress", &[&["A", "B"]]);
     other.execute(AssertSqlSafe(sql)).await.unwrap();
     let queued = set.upload(LIST, "", "B C").await.expect(201);
     something_is_blocked(&app).await;

@@ -8,22 +8,16 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Row};
 
 use crate::support::shop::{CouponSet, Shop};
-use crate::support::{TestApp, contract, eventually, sql};
+use crate::support::{TestApp, contract, eventually, rows, sql};
 
 /// Adds an endpoint, past the API, and answers its number. Nothing that is sent to it arrives.
 pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
-    let insert = format!(
-        "insert into webhooks (tenant_id, webhook_no, id, url, event_types, secret)
-         select t.tenant_id, coalesce((select max(w.webhook_no) from webhooks w where w.tenant_id = t.tenant_id), 0) + 1,
-                gen_random_uuid(), 'https://127.0.0.1:9/', '{{{}}}', '\\x00'
-           from tenants t
-          where t.id = '{}'
-         returning webhook_no",
-        types.join(","),
+    let tenant = format!(
+        "(select tenant_id from tenants where id = '{}')",
         shop.tenant_id
     );
     let mut owner = app.database.owner.acquire().await.unwrap();
-    let number: i32 = sql::value(&mut owner, insert).await;
+    let number: i32 = sql::value(&mut owner, rows::webhook(&tenant, types)).await;
     number.into()
 }
 

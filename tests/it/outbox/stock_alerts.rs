@@ -4,8 +4,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::imports::cancel::cancel;
-use crate::imports::worker::ByHand;
 use crate::outbox::ledger_to_deliveries::{all_is_told, listen, told, turn};
+use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually, sql};
 
@@ -42,7 +42,7 @@ pub(super) async fn stock(
     of_set.map(line).collect()
 }
 
-async fn threshold(app: &TestApp, set: &CouponSet, threshold: &str) {
+pub(super) async fn threshold(app: &TestApp, set: &CouponSet, threshold: &str) {
     let update = format!(
         "update coupon_sets set low_stock_threshold = {threshold} where id = '{}'",
         set.id

@@ -9,7 +9,7 @@ use couponry::error::KINDS;
 use serde_json::{Value, json};
 
 use crate::dashboard::files::files_of;
-use crate::imports::worker::ByHand;
+use crate::support::by_hand::ByHand;
 use crate::support::client::{Answer, Client};
 use crate::support::contract::{DOCUMENT, Operation, operation, operations};
 use crate::support::hooks::Webhook;

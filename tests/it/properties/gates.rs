@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::assignments::assign::concurrency::{holding_the_sets, someone_waits};
 use crate::faults::wire::Messages;
 use crate::support::shop::CouponSet;
-use crate::support::{TestApp, sql};
+use crate::support::{TestApp, rows, sql};
 
 /// Assignments of a call.
 const BATCH: i64 = 64;
@@ -42,22 +42,9 @@ async fn fill(app: &TestApp, set: &CouponSet, cards: i64, dealt: i64) {
             set.id
         ))
         .await;
+    let set_no = set_no.as_i64().unwrap();
     app.database
-        .execute(&format!(
-            "insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
-             values (1, {set_no}, 1, gen_random_uuid(), {cards}, 'open');
-             insert into cards (tenant_id, set_no, lot_no, ordinal, line, code)
-             select 1, {set_no}, 1, n, n, '{set_no}-' || lpad(n::text, 9, '0')
-               from generate_series(1, {cards}) n;
-             insert into contacts (tenant_id, contact_id)
-             select 1, '{set_no}-' || lpad(n::text, 9, '0')
-               from generate_series(1, {dealt}) n;
-             insert into assignments (number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no,
-                                      lot_no, ordinal, nth, workflow_id)
-             select n, c.contact_no, now(), md5('{set_no}-' || n)::uuid, 1, {set_no}, {set_no}, 1, n, 1, 'w'
-               from generate_series(1, {dealt}) n
-               join contacts c on c.tenant_id = 1 and c.contact_id = '{set_no}-' || lpad(n::text, 9, '0')"
-        ))
+        .execute(&rows::dealt_lot(set_no, cards, dealt))
         .await;
 }
 

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
 use crate::support::database::TestDatabase;
-use crate::support::sql;
+use crate::support::{rows, sql};
 
 /// Sets, each with another policy: `on_repeat`, `same_code_until`, `assignments_per_contact`.
 const SETS: [&str; 4] = [
@@ -48,19 +48,10 @@ struct Cost {
 impl Bench {
     async fn open(statistics: Statistics) -> Self {
         let database = TestDatabase::create().await;
-        let tenant = "insert into tenants (id, name) values (gen_random_uuid(), 'shop')";
-        database.execute(tenant).await;
+        database.execute(&rows::tenants(1)).await;
         for (set, policy) in (1..).zip(SETS) {
-            let statement = format!(
-                "insert into coupon_sets (
-                   tenant_id, set_no, id, name, name_key, type,
-                   on_repeat, same_code_until, assignments_per_contact)
-                 values (1, {set}, {}, '{set}', '{set}', 'multiple', {policy});
-                 insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
-                 values (1, {set}, 1, gen_random_uuid(), 0, 'open')",
-                id(set)
-            );
-            database.execute(&statement).await;
+            let set = rows::set_with_lot(1, set, &id(set), policy, 0);
+            database.execute(&set).await;
         }
         if statistics == Statistics::Empty {
             database.execute("vacuum analyze").await;
@@ -99,16 +90,8 @@ impl Bench {
         }
     }
 
-    /// Puts so many more cards into the lot of each set.
     async fn fill(&self, count: i64) {
-        let statement = format!(
-            "insert into cards (tenant_id, set_no, lot_no, ordinal, line, code)
-             select 1, l.set_no, 1, l.size + n, n, l.set_no || '-' || (l.size + n)
-               from lots l, generate_series(1, {count}) n
-              where l.lot_no = 1;
-             update lots set size = size + {count}, state = 'open' where lot_no = 1"
-        );
-        self.database.execute(&statement).await;
+        self.database.execute(&rows::more_cards(count)).await;
     }
 
     /// Asks a set for a code for each of these contacts.

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::client::{Answer, Client};
 use super::database::TestDatabase;
 use super::eventually;
+use super::rows;
 use super::shop::Shop;
 use super::tls::TlsServer;
 
@@ -261,41 +262,14 @@ impl Webhook {
         database.execute(&self.writing(from, to)).await;
     }
 
-    /// The statement that writes them, as any writer has to.
+    /// The statement that writes them.
     pub fn writing(&self, from: i64, to: i64) -> String {
-        format!(
-            "with hook as (
-               select tenant_id, webhook_no
-                 from webhooks
-                where id = '{}'
-             ), written as (
-               insert into webhook_deliveries (tenant_id, webhook_no, id, event_type, occurred_at, next_attempt_at, payload)
-               select h.tenant_id, h.webhook_no, gen_random_uuid(), 'import.finished', now(), now(),
-                      jsonb_build_object('n', n)
-                 from hook h, generate_series({from}, {to}) n
-                order by n
-             )
-             update webhooks w
-                set next_due_at = least(w.next_due_at, now())
-               from hook h
-              where w.tenant_id = h.tenant_id and w.webhook_no = h.webhook_no",
-            self.id
-        )
+        rows::deliveries(&self.id, from, to)
     }
 
     /// Lets what waits for its next attempt be due now.
     pub async fn hasten(&self, database: &TestDatabase) {
-        let hasten = format!(
-            "update webhook_deliveries d
-                set next_attempt_at = now()
-               from webhooks w
-              where w.id = '{0}' and d.tenant_id = w.tenant_id and d.webhook_no = w.webhook_no and d.state = 'waiting';
-             update webhooks
-                set next_due_at = now()
-              where id = '{0}'",
-            self.id
-        );
-        database.execute(&hasten).await;
+        database.execute(&rows::due_deliveries(&self.id)).await;
     }
 
     /// Sets columns of its row.

@@ -2,6 +2,7 @@
 //!
 //! Every request of a test is checked against `openapi.yaml`, so each test is a contract test too.
 
+pub mod by_hand;
 pub mod client;
 pub mod contract;
 pub mod database;
@@ -11,6 +12,7 @@ mod owner;
 pub mod pages;
 pub mod process;
 pub mod program;
+pub mod rows;
 pub mod shop;
 pub mod sql;
 pub mod tls;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Days, TimeDelta, TimeZone, Utc};
 use chrono_tz::Europe::Madrid;
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::{hold_sweeper, lapse};
 use crate::imports::{CSV, JSON, import};
+use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually};
 

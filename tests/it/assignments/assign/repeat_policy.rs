@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::{hold_sweeper, lapse};
 use crate::support::TestApp;
 use crate::support::client::Answer;
+use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::{CouponSet, Shop};
 
 /// A set of twenty codes with these policies.

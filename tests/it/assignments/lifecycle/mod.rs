@@ -1,5 +1,5 @@
 //! The states of an assignment after it was made, and the events that change them.
 
 mod events;
-pub mod reservations;
+mod reservations;
 mod states;

@@ -6,25 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::{TestApp, eventually, sql};
-
-/// Keeps the sweepers of this database from finding anything.
-pub async fn hold_sweeper(app: &TestApp) {
-    let statement = "revoke select on reservations from couponry_system";
-    app.database.execute(statement).await;
-}
-
-/// Lets all reservations run out.
-pub async fn lapse(app: &TestApp) {
-    app.database
-        .execute(
-            "begin;
-             update reservations set expires_at = now() - interval '1 second';
-             update ledger_entries set expires_at = now() - interval '1 second' where event = 'reserved';
-             commit",
-        )
-        .await;
-}
 
 fn time(value: &Value) -> DateTime<Utc> {
     let time = value.as_str().expect("a time");

@@ -8,13 +8,13 @@ use axum::http::Method;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use crate::assignments::lifecycle::reservations::{hold_sweeper, lapse};
-use crate::imports::worker::ByHand;
 use crate::imports::{CSV, counts, import};
 use crate::support::TestApp;
+use crate::support::by_hand::ByHand;
 use crate::support::client::Answer;
 use crate::support::ledger::check_ledger;
 use crate::support::pages::strings;
+use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::CouponSet;
 
 const EVENTS: [&str; 5] = ["confirm", "sent", "used", "release", "void"];

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use crate::support::client::Client;
 use crate::support::database::TestDatabase;
 use crate::support::shop::Shop;
-use crate::support::{TestApp, sql};
+use crate::support::{TestApp, rows, sql};
 
 /// A history over two `multiple` sets, a `single` one and three workflows. Its assignments, oldest first.
 async fn history(shop: &Shop) -> Vec<Value> {
@@ -213,20 +213,6 @@ async fn a_question_that_makes_no_sense_is_refused() {
     assert_eq!(unknown.refusal(), "404 not-found");
 }
 
-/// Assignments of a tenant's set, each to a contact of its own.
-fn grow(tenant: i32, from: i64, to: i64) -> String {
-    format!(
-        "insert into contacts (tenant_id, contact_no, contact_id) overriding system value
-         select {tenant}, n, 'contact ' || n from generate_series({from}, {to}) n;
-         insert into cards (tenant_id, set_no, lot_no, ordinal, line, code)
-         select {tenant}, 1, 1, n, n, 'CODE-' || n from generate_series({from}, {to}) n;
-         insert into assignments (
-           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, nth, key_hash, assigned_at)
-         select {tenant}, 1, n, 1, 1, n, n, 1, gen_random_uuid(), clock_timestamp()
-           from generate_series({from}, {to}) n"
-    )
-}
-
 /// Pages of memory that a query touches for each of the rows that it must find.
 async fn pages(reader: &mut PgConnection, query: &str, rows: i64) -> i64 {
     let explain = format!("explain (analyze, buffers, format json) {query}");
@@ -247,13 +233,13 @@ async fn assignments_are_found_by_a_few_pages_of_memory_each_whatever_the_planne
     // Never analyzed; analyzed when it was as good as empty; and analyzed when only another tenant had much.
     for (others, analyzed) in [(10, false), (10, true), (65_000, true)] {
         let database = TestDatabase::create().await;
-        let begin = "insert into tenants (id, name) select gen_random_uuid(), n::text from generate_series(1, 2) n;
-            insert into coupon_sets (tenant_id, set_no, id, name, name_key, type)
-            select n, 1, gen_random_uuid(), 'set', 'set', 'multiple' from generate_series(1, 2) n;
-            insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
-            select n, 1, 1, gen_random_uuid(), 65000, 'open' from generate_series(1, 2) n";
-        database.execute(begin).await;
-        database.execute(&grow(1, 1, others)).await;
+        database.execute(&rows::tenants(2)).await;
+        for tenant in [1, 2] {
+            let set =
+                rows::set_with_lot(tenant, 1, "gen_random_uuid()", rows::USUAL_POLICY, 65_000);
+            database.execute(&set).await;
+        }
+        database.execute(&rows::assignments(1, 1, others)).await;
         if analyzed {
             database.execute("vacuum analyze").await;
         }
@@ -264,7 +250,7 @@ async fn assignments_are_found_by_a_few_pages_of_memory_each_whatever_the_planne
         for query in [places, by_contact, by_code] {
             sql::run(&mut reader, query).await.unwrap();
         }
-        database.execute(&grow(2, 1, 20_000)).await;
+        database.execute(&rows::assignments(2, 1, 20_000)).await;
         for (query, rows) in [(places, 100), (by_contact, 1), (by_code, 1)] {
             let pages = pages(&mut reader, query, rows).await;
             assert!(

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::contacts::activity::{got, path};
-use crate::imports::worker::ByHand;
+use crate::support::by_hand::ByHand;
 use crate::support::pages::strings;
 use crate::support::shop::Shop;
 use crate::support::{TestApp, eventually, sql};
