@@ -1,7 +1,7 @@
 //! Webhooks: what is sent, in which order, and by how many senders.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor};
@@ -159,30 +159,27 @@ async fn two_replicas_send_each_message_once_and_in_order() {
 #[tokio::test]
 async fn slow_endpoints_of_one_tenant_delay_no_other_tenant() {
     let app = start().await;
-    let patience = Duration::from_secs(12);
-    let stuck = Endpoint::answering(move |_| slow(patience)).await;
+    let stuck = Endpoint::answering(|_| slow(Duration::from_mins(1))).await;
     let slow_shop = app.shop().await;
     for _ in 0..20 {
         let webhook = slow_shop.webhook(&stuck.url()).await;
         webhook.write(&app.database, 1, 200).await;
     }
-    let begun = stuck.wait_for(4).await[0].at;
+    stuck.wait_for(4).await;
     let endpoint = Endpoint::open().await;
     let webhook = app.shop().await.webhook(&endpoint.url()).await;
     for n in 1..=20 {
         webhook.write(&app.database, n, n).await;
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
     }
-    // All of it while the first slow attempts went on, of which there are few.
-    assert!(begun.elapsed() < patience, "{:?}", begun.elapsed());
-    assert_eq!(stuck.most_at_once(), 4);
+    // All of it while the first attempts were under way: the end of one begins the next.
+    assert_eq!(stuck.received().len(), 4);
 }
 
 #[tokio::test]
 async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() {
     let app = start().await;
-    let patience = Duration::from_secs(12);
-    let stuck = Endpoint::answering(move |_| slow(patience)).await;
+    let stuck = Endpoint::answering(|_| slow(Duration::from_mins(1))).await;
     let mut writing = "update webhooks set failing_since = now();".to_owned();
     for _ in 0..16 {
         let shop = app.shop().await;
@@ -194,15 +191,15 @@ async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() 
     }
     // All of them are due at once.
     app.database.execute(&writing).await;
-    let begun = stuck.wait_for(32).await[0].at;
+    stuck.wait_for(32).await;
     let endpoint = Endpoint::open().await;
     let webhook = app.shop().await.webhook(&endpoint.url()).await;
     for n in 1..=20 {
         webhook.write(&app.database, n, n).await;
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
     }
-    assert!(begun.elapsed() < patience, "{:?}", begun.elapsed());
-    assert_eq!(stuck.most_at_once(), 32);
+    // All of it while the first attempts were under way: the end of one begins the next.
+    assert_eq!(stuck.received().len(), 32);
 }
 
 #[tokio::test]
@@ -325,9 +322,9 @@ async fn a_service_that_stops_notes_what_it_has_sent() {
     let webhook = shop.webhook(&endpoint.url()).await;
     webhook.write(&app.database, 1, 60).await;
     endpoint.wait_for(10).await;
-    let begun = Instant::now();
     app.app.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    // It ends after the attempt that is under way, not after the last one.
+    assert!(endpoint.received().len() < 60);
     let successor = on(app.database.shared());
     let webhook = crate::support::hooks::Webhook {
         client: shop.at(&successor).client,
