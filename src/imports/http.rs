@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::{Form, Gap};
-use super::spool::{self, Delivery, Stored};
+use super::spool::{self, Stored, UploadDetails};
 use super::upload::Slot;
 use super::{Import, Imports, Options, Status, db, life, preview, pull, report, undo, upload};
 use crate::coupon_sets;
@@ -64,7 +64,7 @@ async fn import_into_set(
     queue(
         &imports,
         caller.tenant,
-        Delivery {
+        UploadDetails {
             set,
             hint,
             options,
@@ -90,14 +90,18 @@ async fn check_set(database: &Database, tenant: TenantId, set: Uuid) -> Result<(
 async fn queue(
     imports: &Imports,
     tenant: TenantId,
-    delivery: Delivery,
+    details: UploadDetails,
     file: std::fs::File,
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     // On a task of its own, which keeps the slot also where the client has gone: what is read then is read to its end.
     let state = imports.clone();
     let storing = tokio::spawn(async move {
+<<<<<<< ours
         let stored = spool::store(&state, tenant, delivery, file).await;
+=======
+        let stored = spool::store(&database, &waiting, tenant, details, file, &limits).await;
+>>>>>>> theirs
         drop(slot);
         stored
     });
@@ -139,7 +143,7 @@ async fn import_multipart(
     queue(
         &imports,
         caller.tenant,
-        Delivery {
+        UploadDetails {
             set,
             hint: ContentTypeHint {
                 format: TextFormat::Csv,

@@ -92,8 +92,8 @@ impl Chunk {
     }
 }
 
-/// What is known of an upload besides its bytes.
-pub(super) struct Delivery {
+/// Details of an upload besides its bytes.
+pub(super) struct UploadDetails {
     pub set: Uuid,
     pub hint: ContentTypeHint,
     pub options: Options,
@@ -114,26 +114,26 @@ pub(super) struct Stored {
 pub(super) async fn store(
     state: &Imports,
     tenant: TenantId,
-    mut delivery: Delivery,
+    mut details: UploadDetails,
     file: File,
 ) -> Result<Stored, Error> {
     let (database, limits) = (&state.database, &state.limits);
     let id = Uuid::now_v7();
-    let options = delivery.options.table()?;
+    let options = details.options.table()?;
     let (file, fingerprint) =
-        fingerprint::take(file, delivery.hint, delivery.options.clone()).await?;
+        fingerprint::take(file, details.hint, details.options.clone()).await?;
     // Before the transaction: a text is read to its end for its encoding, and a workbook waits for its turn.
-    let (opened, options) = open(file, delivery.hint, options, limits.clone()).await?;
+    let (opened, options) = open(file, details.hint, options, limits.clone()).await?;
     let mut transaction = database.upload(tenant).await?;
-    let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
-    let mode = delivery.options.mode.unwrap_or_default();
-    let force = delivery.options.force.unwrap_or_default();
+    let set_no = coupon_sets::find_fillable(&mut transaction, tenant, details.set).await?;
+    let mode = details.options.mode.unwrap_or_default();
+    let force = details.options.force.unwrap_or_default();
     let upload = admission::Upload {
         set_no,
         mode,
         force,
         fingerprint: &fingerprint,
-        key: delivery.key,
+        key: details.key,
     };
     // Judged now, so that no file is stored in vain, and for good at the end.
     let earlier = |import| Stored {
@@ -163,7 +163,7 @@ pub(super) async fn store(
         .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
     let totals = stored?;
 
-    let outcome = outcome.map(|layout| delivery.options.fill_in(layout));
+    let outcome = outcome.map(|layout| details.options.fill_in(layout));
     if let Err(ReadError::UnclosedQuote { .. }) = &outcome {
         transaction.rollback().await?;
         transaction = database.upload(tenant).await?;
@@ -175,9 +175,9 @@ pub(super) async fn store(
     let new = db::NewImport {
         id,
         upload: &upload,
-        origin: delivery.origin,
-        caller: delivery.caller,
-        options: &delivery.options,
+        origin: details.origin,
+        caller: details.caller,
+        options: &details.options,
     };
     match outcome {
         Ok(()) => {

@@ -3,10 +3,9 @@
 //! The strings of all sheets are held in memory; the rows of the sheet are streamed. No declared size is trusted, and each
 //! token of markup has a limit, so the memory is bounded by the bytes that were unpacked.
 //!
-//! This is not calamine, for three reasons. It returns the number of a cell without the number format, so a code `00042`
-//! that is stored as 42 with the format `00000` would be read as `42`. It reads a sheet or the whole file into memory
-//! before it returns rows. It trusts declared sizes and has no limit for unpacked bytes, so a small file that unpacks to
-//! gigabytes would exhaust the memory.
+//! The calamine crate is not used, for three reasons. Its cells do not show their number format, so a code `00042` that is
+//! stored as the number 42 with the format `00000` would be read as `42`. Its ranges hold all cells of a sheet in memory.
+//! It has no limit for the bytes that a part unpacks to, so a small file could exhaust the memory.
 
 use std::{
     collections::HashMap,
