@@ -8,9 +8,11 @@
 //!
 //! * `config`, `start`, `server`, `app`: how the service comes to life
 //! * `error`, `extract`, `page`, `time_zone`, `telemetry`: what all requests share
-//! * `database`: pools, roles, migrations, and the PostgreSQL that the service starts for itself
+//! * `database`: pools, roles, migrations
+//! * crate `embedded-postgres`: the PostgreSQL that the service starts for itself
 //! * `tenants`: who calls, and what they may do
 //! * `coupon_sets`: the sources of codes
+//! * crate `delivery-reader`: files of codes, read into rows
 //! * `imports`: how codes come in, `outbound`: how the service itself makes requests, `import_command`: how they are sent from a terminal
 //! * `assignments`: how codes go out
 //! * `coupons`: the codes of a set one by one: where each is, and which go to nobody

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use embedded_postgres::PostgresServer;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::{App, starting_router};
 use crate::config::Config;
-use crate::database::{self, embedded};
+use crate::database;
 use crate::error::is_unavailable;
 use crate::server::{serve, serve_while};
 use crate::tenants;
@@ -35,7 +36,9 @@ pub enum Error {
     )]
     OperatorToken,
     #[error(transparent)]
-    Embedded(#[from] embedded::Error),
+    Postgres(embedded_postgres::Error),
+    #[error("{0}, or set DATABASE_URL to one that runs")]
+    NoPostgres(embedded_postgres::Error),
     #[error("the database cannot be migrated")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("cannot listen on {0}; choose another address with COUPONRY_LISTEN")]
@@ -46,6 +49,18 @@ pub enum Error {
     System(#[from] std::io::Error),
     #[error("the service answers no health check")]
     Unhealthy,
+}
+
+impl From<embedded_postgres::Error> for Error {
+    fn from(error: embedded_postgres::Error) -> Self {
+        use embedded_postgres::Error::{NoAccount, NoBinaries};
+
+        match error {
+            // Where none can be started, another one can be used.
+            NoBinaries | NoAccount(_) => Self::NoPostgres(error),
+            other => Self::Postgres(other),
+        }
+    }
 }
 
 /// A token that could be guessed guards nothing.
@@ -98,7 +113,7 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
 }
 
 /// Finds or starts the database and migrates it.
-async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<embedded::Embedded>), Error> {
+async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresServer>), Error> {
     let (options, own) = match &config.database_url {
         Some(url) => (url.parse().map_err(Error::DatabaseUrl)?, None),
         None if config.require_database_url => return Err(Error::DatabaseUrlMissing),
@@ -111,16 +126,18 @@ async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<embedded::
     Ok((options, own))
 }
 
-async fn start_embedded(config: &Config) -> Result<embedded::Embedded, Error> {
-    let options = embedded::Options {
+async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
+    let options = embedded_postgres::Options {
         dir: config.data_dir.join("pg"),
         bin_dir: config.pg_bin_dir.clone(),
         path: crate::config::path(),
         durable: true,
         wait: LOCK_LIMIT,
     };
-    let started = tokio::task::spawn_blocking(move || embedded::start(&options)).await;
-    Ok(started.map_err(std::io::Error::other)??)
+    tokio::task::spawn_blocking(move || embedded_postgres::start(&options))
+        .await
+        .map_err(std::io::Error::other)?
+        .map_err(Error::from)
 }
 
 /// Waits for a server that is still starting; any other failure ends the start.

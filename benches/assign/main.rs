@@ -20,8 +20,8 @@ use std::time::Duration;
 use clap::Parser;
 use couponry::app::App;
 use couponry::config::CommandLine;
-use couponry::database::embedded::{self, Embedded};
 use couponry::{database, server, telemetry, tenants};
+use embedded_postgres::PostgresServer;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use support::Result;
@@ -140,7 +140,7 @@ fn main() -> Result<()> {
         .prefix("bench-assign-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let postgresql = embedded::start(&embedded::Options {
+    let postgresql = embedded_postgres::start(&embedded_postgres::Options {
         dir: folder.path().join("pg"),
         bin_dir: None,
         path: path(),
@@ -185,7 +185,7 @@ fn main() -> Result<()> {
     let outcome = driver.join().map_err(|_| "the driver panicked")?;
     drop(stop);
     runtime.shutdown_timeout(Duration::from_secs(5));
-    Embedded::stop(postgresql);
+    PostgresServer::stop(postgresql);
     let (plan, version, rounds) = outcome?;
     println!(
         "{}",

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use couponry::app::App;
 use couponry::config::CommandLine;
-use couponry::database::embedded::{self, Embedded};
 use couponry::{database, server, telemetry, tenants};
+use embedded_postgres::PostgresServer;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use support::http::{Client, Head};
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
         .prefix("bench-statistics-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let postgresql = embedded::start(&embedded::Options {
+    let postgresql = embedded_postgres::start(&embedded_postgres::Options {
         dir: folder.path().join("pg"),
         bin_dir: None,
         path: path(),
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
         .build()?;
     let outcome = runtime.block_on(run(&options, &plan));
     runtime.shutdown_timeout(Duration::from_secs(5));
-    Embedded::stop(postgresql);
+    PostgresServer::stop(postgresql);
     println!(
         "\n`cargo bench --bench statistics` on {}, fsync on. Milliseconds, over HTTP: the median, and the slowest of {}.\n\n{}",
         machine::describe(folder.path()),

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use couponry::app::App;
 use couponry::config::CommandLine;
-use couponry::database::embedded::{self, Embedded};
 use couponry::{database, server, telemetry};
+use embedded_postgres::PostgresServer;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use support::cpu::{DRIVER, SERVICE};
@@ -86,7 +86,7 @@ fn main() -> Result<()> {
         .prefix("bench-webhooks-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let postgresql = embedded::start(&embedded::Options {
+    let postgresql = embedded_postgres::start(&embedded_postgres::Options {
         dir: folder.path().join("pg"),
         bin_dir: None,
         path: path(),
@@ -112,7 +112,7 @@ fn main() -> Result<()> {
     let rounds = driver.join().map_err(|_| "the driver panicked")?;
     drop(stop);
     runtime.shutdown_timeout(Duration::from_secs(5));
-    Embedded::stop(postgresql);
+    PostgresServer::stop(postgresql);
     println!("{}", render(folder.path(), &rounds?));
     Ok(())
 }

@@ -2,8 +2,6 @@
 //!
 //! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
 
-pub mod embedded;
-
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use delivery_reader::ContentTypeHint;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Options;
-use super::reading::Claim;
 use crate::error::Error;
 
 /// What is read at a time.
@@ -16,10 +16,10 @@ const BLOCK: usize = 1024 * 1024;
 /// Reads the file from its beginning, to which it goes back.
 pub(super) async fn take(
     file: File,
-    claim: Claim,
+    hint: ContentTypeHint,
     options: Options,
 ) -> Result<(File, Vec<u8>), Error> {
-    tokio::task::spawn_blocking(move || digest(file, claim, &options))
+    tokio::task::spawn_blocking(move || digest(file, hint, &options))
         .await
         .map_err(|error| Error::Internal(format!("a task of an upload failed: {error}")))?
         .map_err(|error| {
@@ -29,7 +29,7 @@ pub(super) async fn take(
         })
 }
 
-fn digest(mut file: File, claim: Claim, options: &Options) -> io::Result<(File, Vec<u8>)> {
+fn digest(mut file: File, hint: ContentTypeHint, options: &Options) -> io::Result<(File, Vec<u8>)> {
     // Those without effect are no difference.
     let told = Options {
         override_existing: None,
@@ -37,7 +37,7 @@ fn digest(mut file: File, claim: Claim, options: &Options) -> io::Result<(File, 
         ..options.clone()
     };
     let mode = options.mode.unwrap_or_default();
-    let how = json!({"format": claim.format, "gzip": claim.gzip, "mode": mode, "options": told})
+    let how = json!({"format": hint.format, "gzip": hint.gzip, "mode": mode, "options": told})
         .to_string();
     let mut sha = Sha256::new();
     sha.update(how);

@@ -6,12 +6,12 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Reque
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
+use delivery_reader::{ContentTypeHint, TextFormat};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::form::{Form, Gap};
-use super::reading::{Claim, Format};
-use super::spool::{self, Delivery, Stored};
+use super::spool::{self, Stored, UploadDetails};
 use super::upload::Slot;
 use super::{Import, Options, db, life, preview, pull, report, undo, upload};
 use crate::app::App;
@@ -49,26 +49,26 @@ async fn import_into_set(
     body: Body,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     let key = IdempotencyKey::of(&headers)?.map(|key| key.hash());
-    let mut claim = upload::claim(&headers)?;
-    if claim.format != Format::Json {
-        options.check_for(claim.format)?;
+    let mut hint = upload::content_type_hint(&headers)?;
+    if hint.format != TextFormat::Json {
+        options.check_for(hint.format)?;
     }
     // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
     check_set(&app, caller.tenant, set).await?;
     let slot = app.uploads.take(caller.tenant).await?;
     let mut file = upload::receive(body, app.uploads.limits.bytes).await?;
-    if claim.format == Format::Json {
+    if hint.format == TextFormat::Json {
         if let Some(source) = pull::Source::read(&mut file)? {
-            (file, claim) = pull::fetch(&app, &source).await?;
+            (file, hint) = pull::fetch(&app, &source).await?;
         }
-        options.check_for(claim.format)?;
+        options.check_for(hint.format)?;
     }
     queue(
         &app,
         caller.tenant,
-        Delivery {
+        UploadDetails {
             set,
-            claim,
+            hint,
             options,
             key,
             origin: caller.origin,
@@ -90,7 +90,7 @@ async fn check_set(app: &App, tenant: TenantId, set: Uuid) -> Result<(), Error> 
 async fn queue(
     app: &App,
     tenant: TenantId,
-    delivery: Delivery,
+    details: UploadDetails,
     file: std::fs::File,
     slot: Slot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
@@ -98,7 +98,7 @@ async fn queue(
     let (database, waiting) = (app.database.clone(), app.waiting.clone());
     let limits = app.uploads.limits.clone();
     let storing = tokio::spawn(async move {
-        let stored = spool::store(&database, &waiting, tenant, delivery, file, &limits).await;
+        let stored = spool::store(&database, &waiting, tenant, details, file, &limits).await;
         drop(slot);
         stored
     });
@@ -139,10 +139,10 @@ async fn import_multipart(
     queue(
         &app,
         caller.tenant,
-        Delivery {
+        UploadDetails {
             set,
-            claim: Claim {
-                format: Format::Csv,
+            hint: ContentTypeHint {
+                format: TextFormat::Csv,
                 gzip: false,
             },
             options,

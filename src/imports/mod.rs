@@ -7,6 +7,7 @@
 
 mod admission;
 mod apply;
+mod code_names;
 mod db;
 mod fingerprint;
 mod form;
@@ -17,7 +18,6 @@ mod limits;
 mod preview;
 mod progress;
 pub(crate) mod pull;
-mod reading;
 mod report;
 mod spool;
 mod undo;
@@ -25,16 +25,19 @@ pub(crate) mod upload;
 pub(crate) mod worker;
 
 use chrono::{DateTime, Utc};
+use delivery_reader::{
+    DeliveryFault, DeliveryLayout, ReadError, TableOptions, TextFormat, encoding_named,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use http::router;
-pub(crate) use reading::csv_safe;
+pub(crate) use report::csv_safe;
 
 use crate::error::{Error, Fault, OVERLOADED, TOO_LARGE, UNREADABLE_FILE};
 use crate::extract::check_text;
+use code_names::CODE_NAMES;
 use progress::Progress;
-use reading::{Format, ReadError, TableOptions, Understood, encoding_named};
 
 /// One delivery of codes, as it is told.
 #[derive(Debug, Serialize)]
@@ -158,6 +161,7 @@ impl Options {
                 attribute_columns: self.attribute_columns.clone(),
                 encoding,
                 sheet: self.sheet.clone(),
+                code_names: CODE_NAMES,
             })
         } else {
             Err(Error::Invalid(faults))
@@ -165,26 +169,26 @@ impl Options {
     }
 
     /// Fills in what was detected, so that the import tells how its file was read.
-    fn understood(&mut self, understood: Understood) {
-        if understood.encoding.is_some() {
-            self.encoding = understood.encoding.map(str::to_owned);
+    fn fill_in(&mut self, layout: DeliveryLayout) {
+        if layout.encoding.is_some() {
+            self.encoding = layout.encoding.map(str::to_owned);
         } else if self.encoding.is_some() {
             self.encoding = Some("UTF-8".to_owned());
         }
-        self.sheet = understood.sheet;
-        if let Some(layout) = understood.table {
-            self.delimiter = layout
+        self.sheet = layout.sheet;
+        if let Some(table) = layout.table {
+            self.delimiter = table
                 .delimiter
                 .map(|delimiter| delimiter.as_str().to_owned());
-            self.header = Some(layout.header);
-            self.code_column = Some(layout.code_column);
-            self.expires_at_column = layout.expires_at_column;
-            self.attribute_columns = layout.attribute_columns;
+            self.header = Some(table.header);
+            self.code_column = Some(table.code_column);
+            self.expires_at_column = table.expires_at_column;
+            self.attribute_columns = table.attribute_columns;
         }
     }
 
     /// A list and a JSON document have neither columns nor a header, and JSON is UTF-8.
-    fn check_for(&self, format: Format) -> Result<(), Error> {
+    fn check_for(&self, format: TextFormat) -> Result<(), Error> {
         let of_tables = [
             ("delimiter", self.delimiter.is_some()),
             ("header", self.header.is_some()),
@@ -199,12 +203,12 @@ impl Options {
             ),
         ];
         let mut faults = Vec::new();
-        if format != Format::Csv {
+        if format != TextFormat::Csv {
             let present = of_tables.into_iter().filter(|(_, present)| *present);
             faults
                 .extend(present.map(|(name, _)| Fault::new(name, "Only a table has this option.")));
         }
-        if format == Format::Json && self.encoding.is_some() {
+        if format == TextFormat::Json && self.encoding.is_some() {
             faults.push(Fault::new("encoding", "JSON is always UTF-8."));
         }
         if faults.is_empty() {
@@ -219,8 +223,8 @@ impl Options {
 fn refuse(error: ReadError<Error>) -> Error {
     match error {
         ReadError::Fault(
-            fault @ (reading::Fault::UnpackedTooLarge { .. }
-            | reading::Fault::WorkbookTooLarge { .. }),
+            fault @ (DeliveryFault::UnpackedTooLarge { .. }
+            | DeliveryFault::WorkbookTooLarge { .. }),
         ) => Error::refused(&TOO_LARGE, format!("The file cannot be imported: {fault}.")),
         ReadError::Busy => {
             let detail = "Too many workbooks are being read. Nothing was stored; send the file again in a moment.";

@@ -3,16 +3,15 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use delivery_reader::{RowRules, Sample, TextFormat, sample};
 use serde::Deserialize;
 
 use super::limits::Limits;
-use super::reading::{self, Format, Rules, Sample};
 use super::{Options, refuse, upload};
 use crate::app::App;
 use crate::error::{Error, UNSUPPORTED_MEDIA_TYPE};
 use crate::extract::{Json, Query};
 use crate::tenants::auth::{Caller, ImportsWrite};
-use crate::time_zone::Zone;
 
 /// The bytes of the part that are taken.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -41,8 +40,8 @@ pub(super) async fn preview(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Sample>, Error> {
-    let claim = upload::claim(&headers)?;
-    if claim.format == Format::Json {
+    let hint = upload::content_type_hint(&headers)?;
+    if hint.format == TextFormat::Json {
         let detail = "JSON says itself what it is; only tables and lists have a preview.";
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
@@ -57,7 +56,7 @@ pub(super) async fn preview(
         sheet: query.sheet,
         ..Options::default()
     };
-    options.check_for(claim.format)?;
+    options.check_for(hint.format)?;
     let options = options.table()?;
     let limits = Limits {
         unpacked: MAX_UNPACKED,
@@ -65,15 +64,15 @@ pub(super) async fn preview(
     };
     let slot = app.uploads.take(caller.tenant).await?;
     let file = upload::receive(body, MAX_BYTES).await?;
-    let rules = Rules {
+    let rules = RowRules {
         // The set is not known yet, and whether a date can be read does not depend on it.
-        zone: Zone::UTC,
-        code_chars: limits.code_chars,
+        zone: chrono_tz::UTC,
+        max_code_chars: limits.code_chars,
     };
     // The turn is kept also where the client has gone.
     let sample = tokio::task::spawn_blocking(move || {
         let _slot = slot;
-        reading::sample(file, claim, whole, &options, rules, &limits)
+        sample(file, hint, whole, &options, rules, &limits.of_reader())
     })
     .await
     .map_err(|error| Error::Internal(format!("a preview failed: {error}")))?;

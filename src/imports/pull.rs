@@ -7,12 +7,12 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::time::Duration;
 
+use delivery_reader::{ContentTypeHint, TextFormat};
 use futures_util::StreamExt;
 use reqwest::{Response, StatusCode, Url, header};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::reading::{Claim, Format};
 use super::upload;
 use crate::app::App;
 use crate::error::{Chain, Error, FETCH_FAILED, TOO_LARGE};
@@ -121,14 +121,14 @@ impl Host {
 }
 
 /// Fetches a file, in constant memory.
-pub(super) async fn fetch(app: &App, source: &Source) -> Result<(File, Claim), Error> {
+pub(super) async fn fetch(app: &App, source: &Source) -> Result<(File, ContentTypeHint), Error> {
     let limit = Duration::from_secs(app.config.pull_seconds.into());
     timeout(limit, receive(app, &source.url))
         .await
         .map_err(|_| failed(format!("It took longer than {} seconds.", limit.as_secs())))?
 }
 
-async fn receive(app: &App, url: &str) -> Result<(File, Claim), Error> {
+async fn receive(app: &App, url: &str) -> Result<(File, ContentTypeHint), Error> {
     let response = request(app, url).await?;
     if response.content_length() > Some(app.config.import_max_bytes) {
         return Err(Error::refused(
@@ -139,29 +139,29 @@ async fn receive(app: &App, url: &str) -> Result<(File, Claim), Error> {
             ),
         ));
     }
-    let claim = claim(&response);
+    let hint = content_type_hint(&response);
     let frames = response.bytes_stream().map(|frame| {
         frame.map_err(|error| failed(format!("It broke off: {}.", Chain(&error.without_url()))))
     });
     let file = upload::receive_stream(frames, app.config.import_max_bytes).await?;
-    Ok((file, claim))
+    Ok((file, hint))
 }
 
 /// What a file is by the word of its server, else by its name. What is not a list or JSON is looked into.
-fn claim(response: &Response) -> Claim {
+fn content_type_hint(response: &Response) -> ContentTypeHint {
     let content_type = response
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let format = if content_type.starts_with("application/json") {
-        Format::Json
+        TextFormat::Json
     } else if content_type.starts_with("text/plain") && !has_extension(response.url(), "csv") {
-        Format::List
+        TextFormat::List
     } else {
-        Format::Csv
+        TextFormat::Csv
     };
-    Claim {
+    ContentTypeHint {
         format,
         gzip: false,
     }

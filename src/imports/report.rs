@@ -1,5 +1,7 @@
 //! The rejected rows as CSV, streamed, so that any number of them takes constant memory.
 
+use std::borrow::Cow;
+
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -8,7 +10,6 @@ use futures_util::{TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::db::{self, RejectedRow};
-use super::reading::csv_safe;
 use crate::database::Database;
 use crate::error::{Chain, Error};
 use crate::tenants::TenantId;
@@ -56,6 +57,15 @@ pub(super) fn stream(database: Database, tenant: TenantId, import: Uuid) -> Resp
     (headers, Body::from_stream(pages)).into_response()
 }
 
+/// Returns a cell that no spreadsheet program evaluates as a formula.
+pub(crate) fn csv_safe(cell: &str) -> Cow<'_, str> {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
+    }
+}
+
 fn render(rows: &[RejectedRow], with_header: bool) -> Result<Bytes, Error> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
@@ -98,4 +108,18 @@ fn render(rows: &[RejectedRow], with_header: bool) -> Result<Bytes, Error> {
         .into_inner()
         .map_err(|error| Error::Internal(format!("a report cannot be written: {error}")))?;
     Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_holds_no_formula() {
+        for cell in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
+            assert_eq!(csv_safe(cell), format!("'{cell}"));
+        }
+        assert_eq!(csv_safe("A=1"), "A=1");
+        assert_eq!(csv_safe(""), "");
+    }
 }

@@ -5,12 +5,14 @@ use std::fs::File;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use delivery_reader::{
+    ContentTypeHint, DeliveryLayout, DeliveryReader, ReadError, Row, RowRules, TableOptions,
+};
 use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::limits::Limits;
-use super::reading::{self, Claim, ReadError, Row, Rules, TableOptions, Understood};
 use super::{Import, Options, admission, db, fingerprint, refuse, unclosed_quote};
 use crate::assignments::queue::Waiting;
 use crate::coupon_sets;
@@ -89,10 +91,10 @@ impl Chunk {
     }
 }
 
-/// What is known of an upload besides its bytes.
-pub(super) struct Delivery {
+/// Details of an upload besides its bytes.
+pub(super) struct UploadDetails {
     pub set: Uuid,
-    pub claim: Claim,
+    pub hint: ContentTypeHint,
     pub options: Options,
     /// The hash of the `Idempotency-Key`, if there is one.
     pub key: Option<Uuid>,
@@ -112,26 +114,26 @@ pub(super) async fn store(
     database: &Database,
     waiting: &Waiting,
     tenant: TenantId,
-    mut delivery: Delivery,
+    mut details: UploadDetails,
     file: File,
     limits: &Limits,
 ) -> Result<Stored, Error> {
     let id = Uuid::now_v7();
-    let options = delivery.options.table()?;
+    let options = details.options.table()?;
     let (file, fingerprint) =
-        fingerprint::take(file, delivery.claim, delivery.options.clone()).await?;
+        fingerprint::take(file, details.hint, details.options.clone()).await?;
     // Before the transaction: a text is read to its end for its encoding, and a workbook waits for its turn.
-    let (opened, options) = open(file, delivery.claim, options, limits.clone()).await?;
+    let (opened, options) = open(file, details.hint, options, limits.clone()).await?;
     let mut transaction = database.upload(tenant).await?;
-    let set_no = coupon_sets::find_fillable(&mut transaction, tenant, delivery.set).await?;
-    let mode = delivery.options.mode.unwrap_or_default();
-    let force = delivery.options.force.unwrap_or_default();
+    let set_no = coupon_sets::find_fillable(&mut transaction, tenant, details.set).await?;
+    let mode = details.options.mode.unwrap_or_default();
+    let force = details.options.force.unwrap_or_default();
     let upload = admission::Upload {
         set_no,
         mode,
         force,
         fingerprint: &fingerprint,
-        key: delivery.key,
+        key: details.key,
     };
     // Judged now, so that no file is stored in vain, and for good at the end.
     let earlier = |import| Stored {
@@ -146,9 +148,9 @@ pub(super) async fn store(
         .ok_or_else(|| Error::Internal(format!("{zone:?} is the time zone of a set")))?;
     let how = How {
         options,
-        rules: Rules {
-            zone,
-            code_chars: limits.code_chars,
+        rules: RowRules {
+            zone: zone.tz(),
+            max_code_chars: limits.code_chars,
         },
         max_rows: limits.rows,
         ignore_case,
@@ -161,7 +163,7 @@ pub(super) async fn store(
         .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?;
     let totals = stored?;
 
-    let outcome = outcome.map(|understood| delivery.options.understood(understood));
+    let outcome = outcome.map(|layout| details.options.fill_in(layout));
     if let Err(ReadError::UnclosedQuote { .. }) = &outcome {
         transaction.rollback().await?;
         transaction = database.upload(tenant).await?;
@@ -173,9 +175,9 @@ pub(super) async fn store(
     let new = db::NewImport {
         id,
         upload: &upload,
-        origin: delivery.origin,
-        caller: delivery.caller,
-        options: &delivery.options,
+        origin: details.origin,
+        caller: details.caller,
+        options: &details.options,
     };
     match outcome {
         Ok(()) => {
@@ -250,19 +252,20 @@ async fn store_chunks(
 /// How a file is read.
 struct How {
     options: TableOptions,
-    rules: Rules,
+    rules: RowRules,
     max_rows: i32,
     ignore_case: bool,
 }
 
 async fn open(
     file: File,
-    claim: Claim,
+    hint: ContentTypeHint,
     options: TableOptions,
     limits: Limits,
-) -> Result<(reading::Delivery, TableOptions), Error> {
+) -> Result<(DeliveryReader, TableOptions), Error> {
     tokio::task::spawn_blocking(move || {
-        let opened = reading::Delivery::open(file, claim, &options, &limits).map_err(refuse)?;
+        let limits = limits.of_reader();
+        let opened = DeliveryReader::open(file, hint, &options, &limits).map_err(refuse)?;
         Ok((opened, options))
     })
     .await
@@ -271,10 +274,10 @@ async fn open(
 
 /// Runs on a thread of its own. Ends early when nobody takes the chunks any more.
 fn read(
-    opened: reading::Delivery,
+    opened: DeliveryReader,
     how: &How,
     chunks: &mpsc::Sender<Chunk>,
-) -> Result<Understood, ReadError<Error>> {
+) -> Result<DeliveryLayout, ReadError<Error>> {
     let mut chunk = Chunk::default();
     let mut rows = 0;
     let mut last = DateTime::<Utc>::MIN_UTC;
@@ -303,11 +306,11 @@ fn read(
             Ok(())
         }
     };
-    let understood = opened.read(&how.options, how.rules, &mut sink)?;
+    let layout = opened.read(&how.options, how.rules, &mut sink)?;
     if !chunk.is_empty() {
         send(chunks, chunk).map_err(ReadError::Sink)?;
     }
-    Ok(understood)
+    Ok(layout)
 }
 
 fn send(chunks: &mpsc::Sender<Chunk>, chunk: Chunk) -> Result<(), Error> {

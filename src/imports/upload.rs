@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, header};
+use delivery_reader::{ContentTypeHint, TextFormat};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::limits::Limits;
-use super::reading::{Claim, Format};
 use crate::config::Config;
 use crate::error::{Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
 use crate::extract::content_type;
@@ -84,8 +84,8 @@ impl Uploads {
     }
 }
 
-/// What the headers of an upload say that it is. Whether it is a workbook or packed, it tells itself.
-pub(super) fn claim(headers: &HeaderMap) -> Result<Claim, Error> {
+/// Reads the format from the headers of an upload. Workbooks and packing are detected by the reader.
+pub(super) fn content_type_hint(headers: &HeaderMap) -> Result<ContentTypeHint, Error> {
     let format = match content_type(headers).as_deref() {
         Some(
             "text/csv"
@@ -97,9 +97,9 @@ pub(super) fn claim(headers: &HeaderMap) -> Result<Claim, Error> {
             | "application/octet-stream"
             | "application/vnd.ms-excel"
             | "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        ) => Format::Csv,
-        Some("text/plain") => Format::List,
-        Some("application/json") => Format::Json,
+        ) => TextFormat::Csv,
+        Some("text/plain") => TextFormat::List,
+        Some("application/json") => TextFormat::Json,
         _ => {
             let detail = "Send the codes as text/csv, text/plain, application/json, application/gzip, \
                 application/zip, application/octet-stream or \
@@ -108,7 +108,7 @@ pub(super) fn claim(headers: &HeaderMap) -> Result<Claim, Error> {
         }
     };
     let gzip = is_gzip(headers)?;
-    Ok(Claim { format, gzip })
+    Ok(ContentTypeHint { format, gzip })
 }
 
 /// Whether `Content-Encoding` says gzip.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use couponry::database::embedded::{self, Embedded, Error, Options};
+use embedded_postgres::{Error, Options, PostgresServer};
 use rustix::process::Signal;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 use sqlx::{Connection, Executor, Row};
@@ -22,25 +22,25 @@ fn options(dir: &Path) -> Options {
 }
 
 /// Starts a server with a cluster that is made already.
-fn start(dir: &Path) -> Embedded {
+fn start(dir: &Path) -> PostgresServer {
     if !dir.join("data").exists() {
         put_cluster(dir);
     }
     start_postgres(dir, false)
 }
 
-async fn connect(server: &Embedded) -> PgConnection {
+async fn connect(server: &PostgresServer) -> PgConnection {
     let options = server.connect_options("postgres");
     let connection = PgConnection::connect_with(&options).await;
     connection.expect("the server answers")
 }
 
-pub async fn ask(server: &Embedded, statement: &'static str) -> i32 {
+pub async fn ask(server: &PostgresServer, statement: &'static str) -> i32 {
     let row = connect(server).await.fetch_one(statement).await;
     row.expect("the statement is right").get(0)
 }
 
-pub async fn write_a_mark(server: &Embedded) {
+pub async fn write_a_mark(server: &PostgresServer) {
     let made = connect(server)
         .await
         .execute("create table mark as select 42 as n")
@@ -48,7 +48,7 @@ pub async fn write_a_mark(server: &Embedded) {
     made.expect("the table is new");
 }
 
-pub async fn read_the_mark(server: &Embedded) -> i32 {
+pub async fn read_the_mark(server: &PostgresServer) -> i32 {
     ask(server, "select n from mark").await
 }
 
@@ -104,7 +104,7 @@ fn a_folder_is_used_by_one_server_at_a_time() {
         wait: Duration::from_millis(50),
         ..options(folder.path())
     };
-    let second = embedded::start(&hurried).expect_err("the first one runs");
+    let second = embedded_postgres::start(&hurried).expect_err("the first one runs");
     let name = folder.path().file_name().expect("it has one");
     assert!(
         matches!(&second, Error::InUse(dir) if dir.ends_with(name)),
@@ -220,12 +220,12 @@ fn a_socket_folder_of_someone_else_is_refused() {
     let socket_dir = server.socket_dir().to_owned();
     server.stop();
     std::os::unix::fs::symlink("/etc", &socket_dir).expect("the name is free");
-    let linked = embedded::start(&options(&deep)).expect_err("a link is no folder");
+    let linked = embedded_postgres::start(&options(&deep)).expect_err("a link is no folder");
     assert!(matches!(linked, Error::SocketDir(_)), "{linked}");
     fs::remove_file(&socket_dir).expect("the link is ours");
     fs::create_dir(&socket_dir).expect("the name is free");
     std::os::unix::fs::chown(&socket_dir, Some(12345), None).expect("we are root");
-    let strange = embedded::start(&options(&deep)).expect_err("it belongs to 12345");
+    let strange = embedded_postgres::start(&options(&deep)).expect_err("it belongs to 12345");
     assert!(matches!(strange, Error::SocketDir(_)), "{strange}");
     fs::remove_dir(&socket_dir).expect("it is empty");
 }
@@ -237,7 +237,7 @@ fn a_wrong_folder_of_programs_is_named_in_one_line() {
         bin_dir: Some(PathBuf::from("/nowhere")),
         ..options(folder.path())
     };
-    let error = embedded::start(&wrong).expect_err("nothing is there");
+    let error = embedded_postgres::start(&wrong).expect_err("nothing is there");
     let line = error.to_string();
     assert!(
         line.starts_with("/nowhere does not hold") && line.lines().count() == 1,
@@ -252,7 +252,8 @@ fn a_server_that_cannot_start_quotes_its_log() {
     let folder = folder();
     put_cluster(folder.path());
     fs::write(folder.path().join("data/PG_VERSION"), "7\n").expect("the folder is ours");
-    let error = embedded::start(&options(folder.path())).expect_err("PostgreSQL 7 made the data");
+    let error =
+        embedded_postgres::start(&options(folder.path())).expect_err("PostgreSQL 7 made the data");
     assert!(
         matches!(&error, Error::Ended(log) if log.contains("incompatible")),
         "{error}"

@@ -211,7 +211,7 @@ async fn what_cannot_be_unpacked_is_refused_and_nothing_of_it_is_stored() {
         (
             zip(&[("a.csv", b"A"), ("b.csv", b"B")]),
             "",
-            "holds 2 files and only one can be imported; send one of \"a.csv\", \"b.csv\"",
+            "holds 2 files and only one can be read; send one of \"a.csv\", \"b.csv\"",
         ),
         (zip(&[]), "", "holds no file"),
         (

@@ -17,13 +17,13 @@ use crate::support::program::{
     Client, Reply, Service, children, couponry, folder, folder_with_cluster, ready_pid, receive,
     runs, signal, start_postgres, until,
 };
-use couponry::database::embedded::Embedded;
+use embedded_postgres::PostgresServer;
 
 /// Longer than an assignment waits for the database, and longer than a request waits for a connection.
 const OUTAGE: Duration = Duration::from_secs(10);
 
 /// A durable PostgreSQL and a service that knows it by its URL only.
-fn start() -> (TempDir, Embedded, Service) {
+fn start() -> (TempDir, PostgresServer, Service) {
     let folder = folder_with_cluster();
     let postgres = start_postgres(&folder.path().join("pg"), true);
     let mut command = couponry(&folder.path().join("none"));

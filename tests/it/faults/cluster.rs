@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use couponry::database::embedded::Embedded;
+use embedded_postgres::PostgresServer;
 use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ pub const REPLICAS: usize = 3;
 pub struct Cluster {
     /// Dropped in this order: the replicas, their server, its folder.
     replicas: Vec<Mutex<Option<Service>>>,
-    postgres: Embedded,
+    postgres: PostgresServer,
     folder: TempDir,
     urls: Vec<String>,
     pub proxies: Vec<Proxy>,

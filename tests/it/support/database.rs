@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use couponry::database::embedded::{self, Embedded};
+use embedded_postgres::PostgresServer;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::sync::OnceCell;
@@ -14,16 +14,16 @@ use tokio::sync::OnceCell;
 use super::sql;
 
 /// Never dropped; the server ends with this process.
-static SERVER: OnceLock<Embedded> = OnceLock::new();
+static SERVER: OnceLock<PostgresServer> = OnceLock::new();
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Settings for a PostgreSQL of the tests in this folder.
 #[expect(clippy::disallowed_methods, reason = "PATH, for the server's programs")]
-pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded::Options {
+pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded_postgres::Options {
     let path = std::env::var_os("PATH");
     let bin_dir = std::env::var_os("COUPONRY_PG_BIN_DIR").map(PathBuf::from);
-    embedded::Options {
+    embedded_postgres::Options {
         dir,
         bin_dir,
         path,
@@ -33,14 +33,17 @@ pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded::Options {
 }
 
 /// A slot for each test run at the same time; what is in it is kept for the next run.
-fn server() -> &'static Embedded {
+fn server() -> &'static PostgresServer {
     SERVER.get_or_init(|| {
         let slots = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         (0..64)
             .find_map(|slot| {
-                match embedded::start(&embedded_options(slots.join(format!("pg{slot}")), false)) {
+                match embedded_postgres::start(&embedded_options(
+                    slots.join(format!("pg{slot}")),
+                    false,
+                )) {
                     Ok(server) => Some(server),
-                    Err(embedded::Error::InUse(_)) => None,
+                    Err(embedded_postgres::Error::InUse(_)) => None,
                     Err(error) => panic!("{error}"),
                 }
             })

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use couponry::database::embedded::{self, Embedded, Options};
+use embedded_postgres::{Options, PostgresServer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ static CLUSTER: LazyLock<PathBuf> = LazyLock::new(|| {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster.tar");
     if !kept.exists() {
         let made = folder();
-        embedded::start(&embedded_options(made.path().to_owned(), false))
+        embedded_postgres::start(&embedded_options(made.path().to_owned(), false))
             .expect("PostgreSQL starts")
             .stop();
         let packed = made.path().join("cluster.tar");
@@ -82,12 +82,12 @@ pub fn folder_with_cluster() -> TempDir {
 }
 
 /// Starts an embedded server in this process, after the one that may still be ending in the folder.
-pub fn start_postgres(dir: &Path, durable: bool) -> Embedded {
+pub fn start_postgres(dir: &Path, durable: bool) -> PostgresServer {
     let options = Options {
         wait: DEADLINE,
         ..embedded_options(dir.to_owned(), durable)
     };
-    embedded::start(&options).expect("PostgreSQL starts")
+    embedded_postgres::start(&options).expect("PostgreSQL starts")
 }
 
 pub fn is_root() -> bool {
