@@ -15,7 +15,7 @@ run:
 test:
 	@scripts/prerequisites
 	@scripts/prerequisites browser || [ "$$REQUIRE_BROWSER" != 1 ]
-	cargo test --locked
+	cargo test --workspace --locked
 
 # The types of the dashboard.
 check:
