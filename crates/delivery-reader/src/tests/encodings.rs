@@ -7,6 +7,7 @@ use super::{
         encoding::{Utf8Reader, detect, named},
         *,
     },
+    CODE_NAMES,
     files::{deliver, deliver_as, fault, limits},
 };
 
@@ -32,6 +33,7 @@ fn in_encoding(text: &str, encoding: &'static Encoding) -> Vec<u8> {
 fn in_named(encoding: &str) -> TableOptions {
     TableOptions {
         encoding: named(encoding),
+        code_names: CODE_NAMES,
         ..TableOptions::default()
     }
 }

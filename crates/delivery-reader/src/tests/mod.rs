@@ -15,6 +15,9 @@ use std::io::Read;
 
 use super::{delivery::read_csv, json::read_json, list::read_list, *};
 
+/// Known names of the code column, one of which has an accent in files.
+const CODE_NAMES: &[&str] = &["code", "codigo"];
+
 /// Rules for tests in which dates do not matter.
 pub(crate) fn rules() -> RowRules {
     RowRules {

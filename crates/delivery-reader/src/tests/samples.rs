@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::*,
+    CODE_NAMES,
     files::{file, gzip, limits, sheet_of, zip},
     rules,
 };
@@ -33,7 +34,10 @@ fn preview(bytes: impl AsRef<[u8]>) -> Value {
         TextFormat::Csv,
         bytes.as_ref(),
         false,
-        &TableOptions::default(),
+        &TableOptions {
+            code_names: CODE_NAMES,
+            ..TableOptions::default()
+        },
     )
     .expect("a table")
 }
