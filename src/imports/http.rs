@@ -97,11 +97,7 @@ async fn queue(
     // On a task of its own, which keeps the slot also where the client has gone: what is read then is read to its end.
     let state = imports.clone();
     let storing = tokio::spawn(async move {
-<<<<<<< ours
-        let stored = spool::store(&state, tenant, delivery, file).await;
-=======
-        let stored = spool::store(&database, &waiting, tenant, details, file, &limits).await;
->>>>>>> theirs
+        let stored = spool::store(&state, tenant, details, file).await;
         drop(slot);
         stored
     });

@@ -1,4 +1,4 @@
-/** Contacts: what one holds, its activity, merging and erasing. */
+/** Contacts: their coupons, their activity, merging and erasing. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -30,20 +30,20 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await page.keyboard.press("ArrowRight");
     await page.getByRole("cell", { name: "Assigned coupon" }).waitFor();
     await page.getByLabel("Activity", { exact: true }).and(page.locator("select")).selectOption({ label: "Assigned coupon" });
-    // The row was there before: what the service answers says whether it still belongs there.
+    // The row was already there, so only the answer of the service shows that it still belongs there.
     const since = page.waitForResponse((answer) => /\/activity\?.*type=coupon-assigned.*from=/.test(answer.url()));
     await page.getByLabel("From", { exact: true }).fill("2020-01-01");
     assert.equal((await (await since).json()).results.length, 1);
     await page.getByRole("link", { name: "BDAY-0" }).waitFor();
     await page.getByLabel("To", { exact: true }).fill("2020-12-31");
-    await page.getByText("Nothing in this time").waitFor();
+    await page.getByText("No activity matches your filters").waitFor();
     await noViolations("activity");
     await page.getByRole("button", { name: "Show all activity" }).click();
     await page.getByRole("link", { name: "BDAY-0" }).waitFor();
   });
 }
 
-browserTest("a contact's sets are named once for all rows, also if the first try fails", {
+browserTest("the name of a contact's set is loaded once for all rows, even if the first attempt fails", {
   allowed: [/status of 503/],
 }, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
@@ -67,9 +67,9 @@ browserTest("a contact is merged into another one", {}, async ({ page, shop, ope
   await page.getByRole("button", { name: "Merge" }).click();
   const dialog = page.getByRole("dialog");
   const merge = dialog.getByRole("button", { name: "Merge" });
-  await dialog.getByLabel("Merge into the contact").fill("visitor-17");
-  await dialog.getByText("This is the same contact.").waitFor();
-  await dialog.getByLabel("Merge into the contact").fill("ann");
+  await dialog.getByLabel("Merge into contact").fill("visitor-17");
+  await dialog.getByText("Enter the ID of another contact.").waitFor();
+  await dialog.getByLabel("Merge into contact").fill("ann");
   assert.ok(await merge.isDisabled(), "it asks first");
   await dialog.getByRole("checkbox").check();
   await noViolations("merging");
@@ -80,21 +80,21 @@ browserTest("a contact is merged into another one", {}, async ({ page, shop, ope
 
   await open("#/contacts/visitor-17");
   await page.getByText("This contact was merged into").waitFor();
-  assert.equal(await page.getByRole("button", { name: "Erase" }).count(), 0, "only the one that stands for both");
+  assert.equal(await page.getByRole("button", { name: "Erase" }).count(), 0, "only the contact that it was merged into can be erased");
   await noViolations("a contact that was merged away");
 });
 
-browserTest("a contact is erased after its id was typed", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
+browserTest("a contact is erased after its id is typed", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
   const set = await give(shop, ["ann"]);
   await open("#/contacts/ann");
   await page.getByRole("button", { name: "Erase" }).click();
-  const erase = page.getByRole("dialog").getByRole("button", { name: "Erase for good" });
-  await page.getByLabel("Type the contact id to confirm").fill("an");
+  const erase = page.getByRole("dialog").getByRole("button", { name: "Erase contact" });
+  await page.getByLabel("Enter the contact ID to confirm").fill("an");
   assert.ok(await erase.isDisabled());
-  await page.getByLabel("Type the contact id to confirm").fill("ann");
+  await page.getByLabel("Enter the contact ID to confirm").fill("ann");
   await noViolations("erasing");
   await erase.click();
-  await page.getByRole("heading", { name: "The contact is erased" }).waitFor();
+  await page.getByRole("heading", { name: "Contact erased" }).waitFor();
   await noViolations("erased");
   await page.getByRole("dialog").getByRole("button", { name: "Close" }).last().click();
   await page.getByRole("heading", { level: 1, name: /^erased-/ }).waitFor();
@@ -106,7 +106,7 @@ browserTest("a contact is erased after its id was typed", { size: "phone" }, asy
   });
 });
 
-browserTest("a key that may only read contacts can change none", { scopes: ["contacts:read"] }, async ({ page, shop, open }) => {
+browserTest("a key that can only read contacts can't change them", { scopes: ["contacts:read"] }, async ({ page, shop, open }) => {
   await give(shop, ["ann"]);
   await open("#/contacts/ann");
   await page.getByText("BDAY-0").waitFor();

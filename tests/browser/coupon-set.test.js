@@ -17,17 +17,17 @@ async function birthday({ shop }, contacts, fields = {}) {
   return { set, assignments: results.map((/** @type {any} */ one) => one.assignment) };
 }
 
-/** What a set with a month behind it answers; the service of a test cannot have one. @param {any} told @param {number} days */
-function withPast(told, days) {
+/** The statistics of a set with a month of history, which a test service can't have. @param {any} actual @param {number} days */
+function withPast(actual, days) {
   const start = Math.floor(Date.now() / DAY) * DAY;
   const series = Array.from({ length: days }, (_, i) => {
     const from = start - (days - 1 - i) * DAY;
-    const moved = { ...told.series[0], assigned: 40 + i, sent: 30, used: 10, quantity: 5000, available: 4000 - 50 * i };
+    const moved = { ...actual.series[0], assigned: 40 + i, sent: 30, used: 10, quantity: 5000, available: 4000 - 50 * i };
     return { ...moved, from: new Date(from).toISOString(), to: new Date(from + DAY).toISOString() };
   });
   const day = (/** @type {number} */ n) => new Date(start + n * DAY).toISOString().slice(0, 10);
-  const totals = { ...told.totals, quantity: 5000, available: 4000 - 50 * (days - 1) };
-  return { ...told, series, totals, forecast: { runsOutOn: day(20), earliest: day(15), latest: day(29) } };
+  const totals = { ...actual.totals, quantity: 5000, available: 4000 - 50 * (days - 1) };
+  return { ...actual, series, totals, forecast: { runsOutOn: day(20), earliest: day(15), latest: day(29) } };
 }
 
 for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", "dark"]])) {
@@ -46,7 +46,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await scrollTo(page, ".charts");
     await noViolations("charts");
 
-    // What the pointer or the finger is at stands in the legend.
+    // The legend shows the values of the point under the pointer.
     const legend = page.locator(".legend").first();
     await legend.getByText("Whole period").waitFor();
     await page.locator(".plot").first()[size === "phone" ? "tap" : "hover"]();
@@ -65,12 +65,12 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await page.getByRole("radio", { name: "Node" }).check({ force: true });
     await page.getByRole("cell", { name: "step-1" }).waitFor();
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
-    // The page asks again and again; an answer that is under way has nowhere to go when the window closes.
+    // The page polls, and an answer that arrives while the window closes would fail.
     await page.unrouteAll({ behavior: "ignoreErrors" });
   });
 }
 
-/** What the link to a file brings. @param {import("playwright-core").Page} page */
+/** The content of the file behind a link. @param {import("playwright-core").Page} page */
 async function exported(page) {
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Export CSV" }).click()]);
   let text = "";
@@ -78,12 +78,12 @@ async function exported(page) {
   return { name: download.suggestedFilename(), text };
 }
 
-/** Nothing shall lie half below the bar at the foot of a phone. @param {import("playwright-core").Page} page @param {string} what */
+/** Nothing is covered by the bottom bar of a phone. @param {import("playwright-core").Page} page @param {string} what */
 async function scrollTo(page, what) {
   await page.locator(what).first().evaluate((element) => scrollTo(0, element.getBoundingClientRect().top + scrollY - 80));
 }
 
-browserTest("a forecast that is sure of its day names it once", {}, async (scene) => {
+browserTest("a forecast with a single likely day shows it once", {}, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   const day = new Date(Date.now() + 9 * DAY).toISOString().slice(0, 10);
@@ -94,16 +94,16 @@ browserTest("a forecast that is sure of its day names it once", {}, async (scene
   });
   await page.route("**/v1/coupon-sets?*", async (route) => {
     const response = await route.fetch();
-    const told = await response.json();
-    await route.fulfill({ response, json: { ...told, results: told.results.map((/** @type {any} */ one) => ({ ...one, forecast })) } });
+    const list = await response.json();
+    await route.fulfill({ response, json: { ...list, results: list.results.map((/** @type {any} */ one) => ({ ...one, forecast })) } });
   });
   await open(`#/coupon-sets/${set.id}`);
   await page.getByText(/^Likely on \d/).waitFor();
   await open("#/coupon-sets");
-  await page.getByTitle(/^Most likely on \d/).waitFor();
+  await page.getByTitle(/^Likely on \d/).waitFor();
 });
 
-browserTest("the totals follow what happens, and periods can be chosen", {}, async (scene) => {
+browserTest("the totals follow new events, and periods can be chosen", {}, async (scene) => {
   const { page, shop, open } = scene;
   const { set, assignments } = await birthday(scene, ["ann"]);
   await open(`#/coupon-sets/${set.id}`);
@@ -116,22 +116,22 @@ browserTest("the totals follow what happens, and periods can be chosen", {}, asy
   const asked = page.waitForRequest((request) => request.url().includes("interval=hour"));
   await page.getByLabel("Period", { exact: true }).selectOption({ label: "Last 24 hours" });
   await asked;
-  await page.getByLabel("Period", { exact: true }).selectOption({ label: "Own dates" });
+  await page.getByLabel("Period", { exact: true }).selectOption({ label: "Custom range" });
   await page.getByLabel("From", { exact: true }).fill("2026-02-10");
   await page.getByLabel("To", { exact: true }).fill("2026-02-01");
-  await page.getByText("This day is before the first one.").waitFor();
+  await page.getByText("The end date is before the start date.").waitFor();
   const own = page.waitForRequest((request) => /from=2026-02-10.*to=2026-02-20/.test(request.url()) && request.url().includes("timezone=UTC"));
   await page.getByLabel("Time zone").selectOption("UTC");
   await page.getByLabel("To", { exact: true }).fill("2026-02-20");
   await own;
 
-  // A last day alone ends as many days as the service takes if nothing is said.
+  // With an end date only, the range has the default length of the service.
   const until = page.waitForRequest((request) => /from=2026-01-22.*to=2026-02-20/.test(request.url()));
   await page.getByLabel("From", { exact: true }).fill("");
   await until;
   await page.getByLabel("To", { exact: true }).fill("");
   await page.getByLabel("From", { exact: true }).fill(`${new Date().getUTCFullYear() + 1}-02-01`);
-  await page.getByText("These days have not come yet.").waitFor();
+  await page.getByText("The start date is in the future.").waitFor();
   assert.equal(await page.getByRole("alert").count(), 0, "nothing is asked that would be refused");
 });
 
@@ -142,7 +142,7 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
   const rows = page.locator("tbody tr:not(.space)");
   await eventually("all are listed", async () => (await rows.count()) === 3);
   await noViolations("assignments");
-  await page.getByLabel("Contact id").fill("bob");
+  await page.getByLabel("Contact ID").fill("bob");
   await eventually("one is left", async () => (await rows.count()) === 1);
   assert.match(page.url(), /contact=bob/);
 
@@ -162,47 +162,47 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
   const { events } = await shop.api("GET", `/v1/assignments/${bob.id}`);
   assert.equal(events.at(-1).reason, "The mail bounced");
 
-  await page.getByLabel("Contact id").fill("nobody");
-  await page.getByText("No assignment fits").waitFor();
+  await page.getByLabel("Contact ID").fill("nobody");
+  await page.getByText("No assignments match your filters").waitFor();
   await page.getByRole("button", { name: "Show all assignments" }).click();
   await eventually("all are listed again", async () => (await rows.count()) === 3);
 });
 
-browserTest("codes are found by their beginning, and withdrawn from a pasted list", {}, async (scene) => {
+browserTest("codes are found by their prefix, and withdrawn from a pasted list", {}, async (scene) => {
   const { page, shop, open, noViolations } = scene;
   const { set } = await birthday(scene, ["ann"], { name: "<script>alert(1)</script>" });
   await shop.fill(set, ["=cmd()", '<b>"X"</b>']);
   await open(`#/coupon-sets/${set.id}/codes`);
   await page.getByRole("heading", { level: 1, name: "<script>alert(1)</script>" }).waitFor();
   const rows = page.locator("tbody tr:not(.space)");
-  await page.getByLabel("Codes that begin with").fill("=");
+  await page.getByLabel("Codes starting with").fill("=");
   await eventually("one is left", async () => (await rows.count()) === 1);
   await rows.getByRole("link", { name: "=cmd()" }).waitFor();
   const file = await exported(page);
   assert.equal(file.name, "coupons.csv");
   assert.match(file.text, /^code,.*\r\n'=cmd\(\),available,/);
   assert.equal(file.text.trim().split("\n").length, 2, "only what the list shows");
-  await page.getByLabel("Codes that begin with").fill("");
+  await page.getByLabel("Codes starting with").fill("");
   await comesTo(() => rows.count(), 22);
   await page.getByLabel("Status").selectOption({ label: "Assigned" });
   await comesTo(() => rows.count(), 1);
   await rows.getByRole("link", { name: "ann" }).waitFor();
-  assert.equal(await rows.getByRole("checkbox").count(), 0, "what somebody has cannot be picked");
+  assert.equal(await rows.getByRole("checkbox").count(), 0, "assigned codes can't be selected");
 
   await page.getByRole("button", { name: "Withdraw codes" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Codes", { exact: true }).fill('BDAY-0000\nBDAY-0019\n\n  <b>"X"</b>  \nBDAY-0019\nNOPE\n');
   await noViolations("withdrawing");
   await dialog.getByRole("button", { name: "Withdraw 4 codes" }).click();
-  await dialog.getByText("What became of the codes").waitFor();
+  await dialog.getByText("Result").waitFor();
   const counts = async () => Object.fromEntries(await Promise.all((await dialog.locator(".counts > div").all()).map(async (one) => (await one.innerText()).split("\n").filter(Boolean))));
-  assert.deepEqual(await counts(), { Withdrawn: "2", "Left, since somebody has them": "1", "Not in this set": "1" });
+  assert.deepEqual(await counts(), { Withdrawn: "2", "Already assigned": "1", "Not in this set": "1" });
   await noViolations("what became of the codes");
   await dialog.getByRole("button", { name: "Close" }).last().click();
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).withdrawn, 2);
 });
 
-browserTest("a list that is filtered goes on over pages that have nothing", {}, async (scene) => {
+browserTest("a filtered list continues over empty pages", {}, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   await page.route("**/coupons?*status=withdrawn*", async (route) => {
@@ -216,7 +216,7 @@ browserTest("a list that is filtered goes on over pages that have nothing", {}, 
   await page.getByRole("link", { name: "LAST" }).waitFor();
 });
 
-browserTest("what a key may not see of a set is not there", { scopes: ["coupon-sets:read", "assignments:read"] }, async (scene) => {
+browserTest("parts of a set that a key may not see are not shown", { scopes: ["coupon-sets:read", "assignments:read"] }, async (scene) => {
   const { page, shop, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   const single = await shop.newSet({ name: "Welcome", type: "single", code: "WELCOME" });
@@ -227,20 +227,20 @@ browserTest("what a key may not see of a set is not there", { scopes: ["coupon-s
   assert.equal(await page.getByRole("button", { name: /^Actions for BDAY/ }).count(), 0);
   assert.equal(await page.getByRole("link", { name: "ann" }).count(), 0, "the contact's page is not for this key");
   await open(`#/coupon-sets/${single.id}/codes`);
-  await page.getByText("Nothing assigned yet").waitFor();
+  await page.getByText("No assignments yet").waitFor();
   assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["Assignments"]);
 });
 
 for (const size of /** @type {const} */ (["wide", "phone"])) {
-  browserTest(`the last day of validity is told by the set's own zone, ${size}`, { size }, async (scene) => {
+  browserTest(`the last valid day is that of the set's time zone, ${size}`, { size }, async (scene) => {
     const { page, open } = scene;
     const year = new Date().getUTCFullYear() + 1;
-    // The windows of the tests are in Madrid, where this ends on the morning of the day after.
+    // The windows of the tests are in Madrid, where this instant is in the morning of the next day.
     const { set } = await birthday(scene, ["ann"], { timezone: "America/New_York", expiresAt: `${year}-12-30` });
-    const told = page.getByRole("time").filter({ hasText: String(year) });
+    const days = page.getByRole("time").filter({ hasText: String(year) });
     const everywhere = async (/** @type {number} */ least) => {
-      await eventually("the days are there", async () => (await told.count()) >= least);
-      assert.deepEqual([...new Set(await told.allInnerTexts())], [`30 Dec ${year}`]);
+      await eventually("the days are there", async () => (await days.count()) >= least);
+      assert.deepEqual([...new Set(await days.allInnerTexts())], [`30 Dec ${year}`]);
     };
     await open(`#/coupon-sets/${set.id}`);
     await everywhere(1);
@@ -260,7 +260,7 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
   });
 }
 
-browserTest("an export after the end of the session leads to signing in, not away from the page", { unseen: true }, async (scene) => {
+browserTest("an export after the end of the session leads to the sign-in and does not leave the page", { unseen: true }, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   for (const [tab, role, name] of /** @type {const} */ ([["codes", "link", "Export CSV"], ["assignments", "menuitem", "Export all codes (CSV)"]])) {
@@ -272,7 +272,7 @@ browserTest("an export after the end of the session leads to signing in, not awa
     const cookies = await page.context().cookies();
     await page.context().clearCookies();
     await link.click();
-    // Only now the page asks for something again, else it could find out before the click.
+    // Only now, else a poll of the page could find the ended session before the click.
     await page.evaluate(() => {
       Object.defineProperty(document, "hidden", { value: false });
       document.dispatchEvent(new Event("visibilitychange"));

@@ -1,4 +1,4 @@
-/** What a marketer does, from the first set to signing out, as one journey on a wide and on a phone-sized window. */
+/** The work of a marketer, from the first set to signing out, in a wide and in a phone-sized window. */
 import assert from "node:assert/strict";
 
 import { browserTest, comesTo, hasFocus } from "./harness.js";
@@ -45,24 +45,24 @@ async function signInByHand(scene) {
 /** Creates a set, drops a file, drags its columns, and watches the import to its end. @param {Scene} scene @param {boolean} touch */
 async function createWithFile(scene, touch) {
   const { page, shop } = scene;
-  await page.getByRole("link", { name: "Create the first coupon set" }).click();
+  await page.getByRole("link", { name: "Create your first coupon set" }).click();
   await page.getByLabel("Name", { exact: true }).fill("Birthday");
   await page.getByRole("button", { name: "Create and import codes" }).click();
   await heading(scene, "Import codes");
   await dropFile(page, "birthday.csv", FILE);
   await page.getByRole("button", { name: "Next" }).click();
 
-  // The guess is right about the code; it is taken back, so that all is dragged.
+  // The guess of the code column is right. It is removed, so that the test drags all columns.
   const code = page.locator("[data-field=code]");
   await code.getByText("voucher").waitFor();
-  await page.getByLabel("What is “voucher”?").selectOption({ label: "Not imported" });
-  await code.getByText("Drop the column with the codes here").waitFor();
+  await page.getByLabel("Field for “voucher”").selectOption({ label: "Not imported" });
+  await code.getByText("Drop the column with your codes here").waitFor();
   const move = touch ? dragByTouch : dragByMouse;
   await move(page, "voucher", "code");
   await move(page, "valid until", "expires");
   await move(page, "note", "attributes");
   await comesTo(() => held(page), { code: ["voucher"], expires: ["valid until"], attributes: ["note"] });
-  for (const reason of ["Twice in the file", "Unreadable date"]) {
+  for (const reason of ["Duplicate in file", "Invalid date"]) {
     await page.getByRole("listitem").filter({ hasText: reason }).getByText("1 row would be rejected").waitFor();
   }
   await scene.noViolations("the columns of a file");
@@ -70,8 +70,8 @@ async function createWithFile(scene, touch) {
   await page.getByRole("button", { name: "Import", exact: true }).click();
   await page.getByText("3 codes imported into Birthday").waitFor();
   await scene.noViolations("the result of an import");
-  for (const reason of ["Twice in the file", "Unreadable date"]) await page.getByRole("rowheader", { name: reason }).waitFor();
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
+  for (const reason of ["Duplicate in file", "Invalid date"]) await page.getByRole("rowheader", { name: reason }).waitFor();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download rejected rows" }).click()]);
   const report = await text(await download.createReadStream());
   assert.match(report, /duplicateInFile[^\n]*\n/);
   assert.equal(report.trim().split("\n").length, 3, report);
@@ -101,7 +101,7 @@ async function pasteMore(scene, set) {
   await page.getByRole("link", { name: "Back to the list" }).click();
 }
 
-/** The list's numbers follow what the engine does, without a hand. @param {Scene} scene @param {any} set */
+/** The numbers of the list follow the requests of the workflow engine by themselves. @param {Scene} scene @param {any} set */
 async function watchAssignments({ page, shop }, set) {
   const row = page.getByRole("row").filter({ has: page.getByRole("link", { name: set.name, exact: true }) });
   const cells = async () => Promise.all(["assigned", "sent", "available"].map((id) => row.locator(`td.${id}`).innerText()));
@@ -140,9 +140,9 @@ async function releaseAndWithdraw(scene, set) {
   await page.getByRole("dialog").waitFor({ state: "detached" });
   await eventually("the code is free again", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 4);
   await page.getByRole("tab", { name: "Codes" }).click();
-  await page.getByLabel("Codes that begin with").fill("BDAY-0006");
+  await page.getByLabel("Codes starting with").fill("BDAY-0006");
   await eventually("one code is left", async () => (await page.locator("tbody tr:not(.space)").count()) === 1);
-  await page.getByRole("checkbox", { name: "Pick BDAY-0006" }).check();
+  await page.getByRole("checkbox", { name: "Select BDAY-0006" }).check();
   await page.getByRole("button", { name: "Withdraw 1 code" }).click();
   const confirm = page.getByRole("dialog").getByRole("button", { name: "Withdraw 1 code" });
   await confirm.waitFor();
@@ -151,7 +151,7 @@ async function releaseAndWithdraw(scene, set) {
   await eventually("the code is withdrawn", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 3);
 }
 
-/** A pasted code leads to its history. @param {Scene} scene */
+/** Searching for a code opens its history. @param {Scene} scene */
 async function findTheCode(scene) {
   const { page } = scene;
   await scene.open("#/coupon-sets");
@@ -176,7 +176,7 @@ async function lookUpTheContact(scene) {
   await page.getByText("BDAY-0001").first().waitFor();
   await page.getByRole("tab", { name: "Activity" }).click();
   await page.getByRole("cell", { name: "Assigned coupon" }).first().waitFor();
-  // The row was there before: what the service answers says whether it still belongs there.
+  // The row was already there, so only the answer of the service shows that it still belongs there.
   const filtered = page.waitForResponse((answer) => /\/activity\?.*type=coupon-assigned/.test(answer.url()));
   await page.getByLabel("Activity", { exact: true }).and(page.locator("select")).selectOption({ label: "Assigned coupon" });
   assert.equal((await (await filtered).json()).results.length, 1);
@@ -184,7 +184,7 @@ async function lookUpTheContact(scene) {
   await scene.noViolations("a contact");
 }
 
-/** The dry run tells what would be withdrawn, and that happens. @param {Scene} scene @param {any} set */
+/** The undo withdraws the codes that its dry run announced. @param {Scene} scene @param {any} set */
 async function undoTheImport(scene, set) {
   const { page, shop } = scene;
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" }).click();
@@ -195,11 +195,11 @@ async function undoTheImport(scene, set) {
   await dialog.getByRole("button", { name: "Withdraw 2 codes" }).waitFor();
   await scene.noViolations("undoing an import");
   await dialog.getByRole("button", { name: "Withdraw 2 codes" }).click();
-  await scene.said("2 codes are withdrawn.");
+  await scene.sawToast("2 codes withdrawn");
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 1);
 }
 
-/** What stands in each field. @param {Page} page */
+/** The columns in each field. @param {Page} page */
 async function held(page) {
   const fields = await page.locator("[data-field]").all();
   return Object.fromEntries(await Promise.all(fields.map(async (field) => [await field.getAttribute("data-field"), await field.locator(".held-name").allInnerTexts()])));

@@ -1,4 +1,4 @@
-/** Signing in and out, and what the browser knows of the key. */
+/** Signing in and out, and the traces of the key in the browser. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -15,7 +15,7 @@ browserTest("a key signs in, and signing out ends the session", signedOut, async
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
 
   await page.getByRole("button", { name: "Flower shop" }).click();
-  await page.getByText("Signed in with the key “Marketing”").waitFor();
+  await page.getByText("Signed in with the API key “Marketing”").waitFor();
   await noViolations("the menu of the session");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
@@ -25,19 +25,19 @@ browserTest("a key signs in, and signing out ends the session", signedOut, async
   await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
 });
 
-browserTest("a key that is wrong or missing is told of in its place", { ...signedOut, theme: "dark" }, async ({ page, open, noViolations }) => {
+browserTest("an invalid or missing key is reported at its field", { ...signedOut, theme: "dark" }, async ({ page, open, noViolations }) => {
   await open();
   const key = page.getByLabel("API key");
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByText("Paste your API key here.").waitFor();
+  await page.getByText("Enter your API key.").waitFor();
   await key.fill(`cpk_00000000000000000000000000000000_${"0".repeat(64)}`);
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByText("This key is not valid.").waitFor();
+  await page.getByText("Invalid API key.").waitFor();
   assert.equal(await key.getAttribute("aria-invalid"), "true");
   await noViolations();
 });
 
-browserTest("nothing that a script can read holds the key or the session", signedOut, async ({ page, shop, url, open }) => {
+browserTest("neither the key nor the session is readable by scripts", signedOut, async ({ page, shop, url, open }) => {
   await open();
   await page.getByLabel("API key").fill(shop.key);
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -69,14 +69,14 @@ browserTest("nothing that a script can read holds the key or the session", signe
   }
 });
 
-browserTest("revoking the key ends the session where it is used, and signing in again leads back", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("revoking the key ends its session, and signing in again leads back", {}, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "single", code: "HAPPY", quantity: 5 });
   await open(`#/coupon-sets?q=${set.name}`);
   await page.getByRole("link", { name: set.name, exact: true }).waitFor();
   const { results } = await shop.api("GET", "/v1/api-keys");
   const key = results.find((/** @type {any} */ one) => one.name === "Marketing");
   await shop.api("DELETE", `/v1/api-keys/${key.id}`);
-  await page.getByText("Your session has ended. Sign in again to go on where you were.").waitFor();
+  await page.getByText("Your session has expired. Sign in again to continue where you left off.").waitFor();
   await noViolations();
   await page.getByLabel("API key").fill((await shop.newKey(["*"])).key);
   await page.getByRole("button", { name: "Sign in" }).click();

@@ -403,11 +403,7 @@ impl TableProfile {
             warnings.push(Warning::new(
                 "ambiguousCodeColumn",
                 format!(
-<<<<<<< ours
                     "Column {other} may contain the codes as well as column {column}; pass codeColumn."
-=======
-                    "Column {other} may hold the codes as well as column {column}; pass codeColumn."
->>>>>>> theirs
                 ),
             ));
         }
