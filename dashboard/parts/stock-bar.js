@@ -7,6 +7,7 @@ import { Badge } from "./badge.js";
 /**
  * What of a set is left, as a bar and in words.
  * @param {{ set: {
+ *   type: "single" | "multiple",
  *   quantity: number | null,
  *   available: number | null,
  *   state: "active" | "expired" | "exhausted",
@@ -14,10 +15,10 @@ import { Badge } from "./badge.js";
  * } }} props
  */
 export function StockBar({ set }) {
-  const { quantity, available, state, stock } = set;
+  const { type, quantity, available, state, stock } = set;
   if (state === "expired") return html`<${Badge}>${t("common.state.expired")}<//>`;
   if (quantity === 0) return html`<${Badge}>${t("common.stock.none")}<//>`;
-  if (stock === "exhausted") return html`<${Badge} kind="bad">${t("common.stock.exhausted")}<//>`;
+  if (stock === "exhausted") return html`<${Badge} kind="bad">${t(`common.stock.exhausted.${type}`)}<//>`;
   if (quantity === null || available === null) return html`<span class="soft">${t("common.stock.unlimited")}</span>`;
   const share = available / quantity;
   // What is almost full or almost empty is not shown as if it were quite so.

@@ -32,7 +32,7 @@ const scenes = [
   ["choosing a file", "#/import?set=:set"],
   ["choosing a set for an import", "#/import", paste],
   ["the result of an import", "#/import?import=:import", (page) => page.getByText("5 codes imported into Birthday").waitFor()],
-  ["the history of imports", "#/imports", (page) => page.getByText("Finished").filter({ visible: true }).first().waitFor()],
+  ["the history of imports", "#/imports", (page) => page.getByText("Completed").filter({ visible: true }).first().waitFor()],
   ["undoing an import", "#/imports", askForUndo],
   ["keys", "#/settings/keys", (page) => page.getByText("Marketing").first().waitFor()],
   ["creating a key", "#/settings/keys", (page) => ask(page, "Create key")],
@@ -87,7 +87,7 @@ async function unfold(page) {
 /** @param {Page} page */
 async function submitNothing(page) {
   await page.getByRole("button", { name: "Create and import codes" }).click();
-  await page.getByText("This is needed.").first().waitFor();
+  await page.getByText("Enter a name.").first().waitFor();
 }
 
 /** @param {Page} page */

@@ -17,8 +17,8 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "
     await spring.locator(".life").nth(1).waitFor();
     assert.deepEqual(await spring.locator(".event > strong").allInnerTexts(), ["Assigned", "Assigned", "Released"]);
     await spring.getByText("Reason: The mail bounced").waitFor();
-    await spring.getByText("by the key “Engine”").first().waitFor();
-    await page.getByRole("region", { name: "Summer" }).getByText("Nobody has been given it yet.").waitFor();
+    await spring.getByText("with the API key “Engine”").first().waitFor();
+    await page.getByRole("region", { name: "Summer" }).getByText("Not assigned yet.").waitFor();
     await noViolations();
 
     await spring.getByRole("button", { name: /^Actions for HELLO\/1 of bob/ }).click();
@@ -46,8 +46,8 @@ for (const [locale, day] of /** @type {const} */ ([["en-US", "Dec 30, 2099"], ["
 
 browserTest("a code that no set has leads back to the search", {}, async ({ page, open, noViolations }) => {
   await open("#/codes/NOPE");
-  await page.getByText("No coupon set has this code").waitFor();
+  await page.getByText("No coupon set contains this code").waitFor();
   await noViolations();
-  await page.getByRole("link", { name: "Search again" }).click();
+  await page.getByRole("link", { name: "New search" }).click();
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
 });

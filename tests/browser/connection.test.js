@@ -10,7 +10,7 @@ browserTest("a lost connection is shown, and the list goes on by itself when it 
   await open("#/coupon-sets");
   await page.getByRole("link", { name: "Before", exact: true }).waitFor();
   proxy.cut();
-  const told = page.getByText("No connection to the service.");
+  const told = page.getByText("No connection.");
   await told.waitFor();
   await noViolations();
   assert.ok(await page.getByRole("link", { name: "Before", exact: true }).isVisible(), "what was there stays");
@@ -22,17 +22,17 @@ browserTest("a lost connection is shown, and the list goes on by itself when it 
 
 browserTest("what was typed is kept when it cannot be sent", lost, async ({ page, open, proxy, noViolations }) => {
   await open("#/coupon-sets/new");
-  await page.getByRole("radio", { name: "Individual coupon" }).check({ force: true });
+  await page.getByRole("radio", { name: "Single code" }).check({ force: true });
   await page.getByLabel("Name", { exact: true }).fill("Summer");
   await page.getByLabel("Code", { exact: true }).fill("SUN");
-  await page.getByRole("radio", { name: "Without a limit" }).check({ force: true });
+  await page.getByRole("radio", { name: "Unlimited" }).check({ force: true });
   proxy.cut();
   const create = page.getByRole("button", { name: "Create", exact: true });
   await create.click();
-  await page.getByRole("alert").getByText("No connection to the service").waitFor();
+  await page.getByRole("alert").getByText("No connection").waitFor();
   await noViolations();
   proxy.restore();
-  await page.getByText("No connection to the service. What you see").waitFor({ state: "hidden" });
+  await page.getByText("No connection. This page may").waitFor({ state: "hidden" });
   await create.click();
   await page.getByRole("link", { name: "Summer", exact: true }).waitFor();
 });
@@ -42,7 +42,7 @@ browserTest("a page that loads while the service is away waits for it", lost, as
   await open();
   await page.route("**/v1/session", (route) => route.abort("connectionrefused"));
   await page.reload();
-  await page.getByText("No connection to the service.").waitFor();
+  await page.getByText("No connection.").waitFor();
   await page.unroute("**/v1/session");
   await page.getByRole("link", { name: "Patience", exact: true }).waitFor();
   assert.equal(await page.getByLabel("API key").count(), 0, "nobody is asked for a key that is still good");

@@ -100,7 +100,7 @@ browserTest("a forecast that is sure of its day names it once", {}, async (scene
   await open(`#/coupon-sets/${set.id}`);
   await page.getByText(/^Likely on \d/).waitFor();
   await open("#/coupon-sets");
-  await page.getByTitle(/^Most likely on \d/).waitFor();
+  await page.getByTitle(/^Likely on \d/).waitFor();
 });
 
 browserTest("the totals follow what happens, and periods can be chosen", {}, async (scene) => {
@@ -116,10 +116,10 @@ browserTest("the totals follow what happens, and periods can be chosen", {}, asy
   const asked = page.waitForRequest((request) => request.url().includes("interval=hour"));
   await page.getByLabel("Period", { exact: true }).selectOption({ label: "Last 24 hours" });
   await asked;
-  await page.getByLabel("Period", { exact: true }).selectOption({ label: "Own dates" });
+  await page.getByLabel("Period", { exact: true }).selectOption({ label: "Custom range" });
   await page.getByLabel("From", { exact: true }).fill("2026-02-10");
   await page.getByLabel("To", { exact: true }).fill("2026-02-01");
-  await page.getByText("This day is before the first one.").waitFor();
+  await page.getByText("The end date is before the start date.").waitFor();
   const own = page.waitForRequest((request) => /from=2026-02-10.*to=2026-02-20/.test(request.url()) && request.url().includes("timezone=UTC"));
   await page.getByLabel("Time zone").selectOption("UTC");
   await page.getByLabel("To", { exact: true }).fill("2026-02-20");
@@ -131,7 +131,7 @@ browserTest("the totals follow what happens, and periods can be chosen", {}, asy
   await until;
   await page.getByLabel("To", { exact: true }).fill("");
   await page.getByLabel("From", { exact: true }).fill(`${new Date().getUTCFullYear() + 1}-02-01`);
-  await page.getByText("These days have not come yet.").waitFor();
+  await page.getByText("The start date is in the future.").waitFor();
   assert.equal(await page.getByRole("alert").count(), 0, "nothing is asked that would be refused");
 });
 
@@ -142,7 +142,7 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
   const rows = page.locator("tbody tr:not(.space)");
   await eventually("all are listed", async () => (await rows.count()) === 3);
   await noViolations("assignments");
-  await page.getByLabel("Contact id").fill("bob");
+  await page.getByLabel("Contact ID").fill("bob");
   await eventually("one is left", async () => (await rows.count()) === 1);
   assert.match(page.url(), /contact=bob/);
 
@@ -162,8 +162,8 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
   const { events } = await shop.api("GET", `/v1/assignments/${bob.id}`);
   assert.equal(events.at(-1).reason, "The mail bounced");
 
-  await page.getByLabel("Contact id").fill("nobody");
-  await page.getByText("No assignment fits").waitFor();
+  await page.getByLabel("Contact ID").fill("nobody");
+  await page.getByText("No assignments match your filters").waitFor();
   await page.getByRole("button", { name: "Show all assignments" }).click();
   await eventually("all are listed again", async () => (await rows.count()) === 3);
 });
@@ -175,14 +175,14 @@ browserTest("codes are found by their beginning, and withdrawn from a pasted lis
   await open(`#/coupon-sets/${set.id}/codes`);
   await page.getByRole("heading", { level: 1, name: "<script>alert(1)</script>" }).waitFor();
   const rows = page.locator("tbody tr:not(.space)");
-  await page.getByLabel("Codes that begin with").fill("=");
+  await page.getByLabel("Codes starting with").fill("=");
   await eventually("one is left", async () => (await rows.count()) === 1);
   await rows.getByRole("link", { name: "=cmd()" }).waitFor();
   const file = await exported(page);
   assert.equal(file.name, "coupons.csv");
   assert.match(file.text, /^code,.*\r\n'=cmd\(\),available,/);
   assert.equal(file.text.trim().split("\n").length, 2, "only what the list shows");
-  await page.getByLabel("Codes that begin with").fill("");
+  await page.getByLabel("Codes starting with").fill("");
   await comesTo(() => rows.count(), 22);
   await page.getByLabel("Status").selectOption({ label: "Assigned" });
   await comesTo(() => rows.count(), 1);
@@ -194,9 +194,9 @@ browserTest("codes are found by their beginning, and withdrawn from a pasted lis
   await dialog.getByLabel("Codes", { exact: true }).fill('BDAY-0000\nBDAY-0019\n\n  <b>"X"</b>  \nBDAY-0019\nNOPE\n');
   await noViolations("withdrawing");
   await dialog.getByRole("button", { name: "Withdraw 4 codes" }).click();
-  await dialog.getByText("What became of the codes").waitFor();
+  await dialog.getByText("Result").waitFor();
   const counts = async () => Object.fromEntries(await Promise.all((await dialog.locator(".counts > div").all()).map(async (one) => (await one.innerText()).split("\n").filter(Boolean))));
-  assert.deepEqual(await counts(), { Withdrawn: "2", "Left, since somebody has them": "1", "Not in this set": "1" });
+  assert.deepEqual(await counts(), { Withdrawn: "2", "Already assigned": "1", "Not in this set": "1" });
   await noViolations("what became of the codes");
   await dialog.getByRole("button", { name: "Close" }).last().click();
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).withdrawn, 2);
@@ -227,7 +227,7 @@ browserTest("what a key may not see of a set is not there", { scopes: ["coupon-s
   assert.equal(await page.getByRole("button", { name: /^Actions for BDAY/ }).count(), 0);
   assert.equal(await page.getByRole("link", { name: "ann" }).count(), 0, "the contact's page is not for this key");
   await open(`#/coupon-sets/${single.id}/codes`);
-  await page.getByText("Nothing assigned yet").waitFor();
+  await page.getByText("No assignments yet").waitFor();
   assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["Assignments"]);
 });
 

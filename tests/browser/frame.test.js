@@ -8,7 +8,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await open();
     await page.getByText("No coupon sets yet").waitFor();
     await noViolations();
-    await page.getByRole("link", { name: "Create the first coupon set" }).click();
+    await page.getByRole("link", { name: "Create your first coupon set" }).click();
     await page.getByRole("heading", { level: 1, name: "Create coupon set" }).waitFor();
     await noViolations();
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);

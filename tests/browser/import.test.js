@@ -46,7 +46,7 @@ browserTest("a dropped file is imported into a new set by dragging its columns",
   await open("#/import");
   await noViolations("the start of an import");
   await next(page);
-  await page.getByText("This is needed.").waitFor();
+  await page.getByText("Enter a name.").waitFor();
   await page.getByText("Choose a file, or paste your codes.").waitFor();
   await noViolations("what is missing at the start of an import");
 
@@ -69,13 +69,13 @@ browserTest("a dropped file is imported into a new set by dragging its columns",
 
   const rejected = page.locator(".preview tr.rejected");
   await page.getByRole("cell", { name: "spring", exact: true }).first().waitFor();
-  await comesTo(() => rejected.locator("td:nth-child(2)").allInnerTexts(), ["No code", "Twice in the file", "Unreadable date"]);
+  await comesTo(() => rejected.locator("td:nth-child(2)").allInnerTexts(), ["No code", "Duplicate in file", "Invalid date"]);
   await send(page);
 
   await page.getByRole("heading", { name: "3 codes imported into Birthday <script>alert(1)</script>" }).waitFor();
   assert.deepEqual(await totals(page), [6, 3, 3, 1]);
   await noViolations("the result of an import");
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download rejected rows" }).click()]);
   assert.match(download.suggestedFilename(), /\.csv$/);
 
   await page.getByRole("link", { name: "Back to the list" }).click();
@@ -117,15 +117,15 @@ browserTest("keys alone are enough, and the guess can be overruled", {}, async (
   // What the step begins with.
   await hasFocus(page.getByRole("heading", { name: "Columns", exact: true }).first());
   // One letter finds the option; of more the browser makes a word only while they come fast.
-  await page.getByLabel("What is “name”?").focus();
+  await page.getByLabel("Field for “name”").focus();
   await page.keyboard.press("C");
   await comesTo(() => heldBy(page, "code"), ["name"]);
   await page.keyboard.press("ArrowUp");
   await comesTo(() => heldBy(page, "code"), []);
   await page.getByRole("button", { name: "Import", exact: true }).focus();
   await page.keyboard.press("Enter");
-  await page.getByText("Say which column holds the codes.").waitFor();
-  await page.getByLabel("What is “valid”?").focus();
+  await page.getByText("Choose the column with your codes.").waitFor();
+  await page.getByLabel("Field for “valid”").focus();
   await page.keyboard.press("C");
   await comesTo(() => heldBy(page, "code"), ["valid"]);
   await page.getByRole("button", { name: "Import", exact: true }).focus();
@@ -140,14 +140,14 @@ browserTest("whoever comes back with no column for the codes sees the columns ag
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf(TABLE));
   await next(page);
-  await page.getByRole("button", { name: "Take “coupon” out" }).click();
+  await page.getByRole("button", { name: "Remove “coupon”" }).click();
   await comesTo(() => heldBy(page, "code"), []);
   await page.getByRole("button", { name: "Back", exact: true }).click();
   await next(page);
   await cardOf(page, "coupon").waitFor();
   // Nothing was guessed anew.
   assert.deepEqual([await heldBy(page, "code"), await heldBy(page, "expires")], [[], ["valid until"]]);
-  await page.getByLabel("What is “coupon”?").selectOption("code");
+  await page.getByLabel("Field for “coupon”").selectOption("code");
   await send(page);
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
@@ -169,7 +169,7 @@ browserTest("what is chosen while the answer to an earlier choice comes is not u
       send.call(this, body);
     };
   });
-  const select = page.getByLabel("What is “note”?");
+  const select = page.getByLabel("Field for “note”");
   await select.selectOption("expires");
   await comesTo(() => heldBy(page, "expires"), ["note"]);
   await comesTo(() => page.evaluate(() => typeof (/** @type {any} */ (globalThis).answer)), "function");
@@ -208,30 +208,30 @@ browserTest("a pasted list is only checked first, and then imported", { size: "p
   await page.getByRole("tab", { name: "Paste codes" }).click();
   await page.getByRole("textbox", { name: "Codes" }).fill("A-1, A-2\nA-3 A-1");
   await next(page);
-  await page.getByText("Twice in the file").first().waitFor();
-  assert.equal(await page.getByLabel("Read as").inputValue(), "list");
+  await page.getByText("Duplicate in file").first().waitFor();
+  assert.equal(await page.getByLabel("Format").inputValue(), "list");
   await noViolations("a pasted list");
   await page.getByLabel("Only check the file").check();
   await page.getByRole("button", { name: "Check", exact: true }).click();
   await page.getByRole("heading", { name: "3 codes would be imported" }).waitFor();
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).quantity, 0);
 
-  await page.getByRole("button", { name: "Import it now" }).click();
+  await page.getByRole("button", { name: "Import now" }).click();
   await send(page);
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
 browserTest("the same file is not imported again unless somebody means it", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
-  for (const expected of ["2 codes imported into Birthday", "This file was imported before"]) {
+  for (const expected of ["2 codes imported into Birthday", "This file has already been imported"]) {
     await open(`#/import?set=${set.id}`);
     await chooseFile(page, fileOf("code\nA-1\nA-2\n"));
     await next(page);
     await send(page);
     await page.getByRole("heading", { name: expected }).waitFor();
   }
-  await page.getByRole("button", { name: "Import it again anyway" }).click();
-  await page.getByRole("heading", { name: "No code imported into Birthday" }).waitFor();
+  await page.getByRole("button", { name: "Import again anyway" }).click();
+  await page.getByRole("heading", { name: "No codes imported into Birthday" }).waitFor();
   await page.getByText("Already in the set").waitFor();
 });
 
@@ -243,8 +243,8 @@ browserTest("looking at other pages loses nothing, neither before nor during the
   await area.fill("A-1 A-2");
   const imports = page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" });
   await imports.click();
-  await page.getByText("Your pasted codes are not imported yet.").waitFor();
-  await page.getByRole("link", { name: "Go on with the import" }).click();
+  await page.getByText("Your pasted codes have not been imported yet.").waitFor();
+  await page.getByRole("link", { name: "Continue importing" }).click();
   assert.equal(await area.inputValue(), "A-1 A-2");
 
   // What is long would make the page stand still, and is shown as a file.
@@ -257,18 +257,18 @@ browserTest("looking at other pages loses nothing, neither before nor during the
   await page.getByText("Pasted codes.txt").waitFor();
   await next(page);
   await page.getByRole("button", { name: "Import", exact: true }).waitFor();
-  assert.equal(await page.getByLabel("Read as").inputValue(), "list");
+  assert.equal(await page.getByLabel("Format").inputValue(), "list");
 
   const network = await slowDown(page);
   await send(page);
   await page.getByRole("progressbar", { name: "Uploading" }).waitFor();
-  await noViolations("an upload");
+  await noViolations("an unfinished upload");
   await imports.click();
-  await page.getByText("is being uploaded for Birthday").waitFor();
+  await page.getByText(/Uploading “.*” to Birthday/).waitFor();
   await noViolations("the history during an upload");
   await network.speedUp();
-  await said("is uploaded and is being imported into Birthday.");
-  await page.getByRole("row", { name: "Birthday" }).getByText("Finished").waitFor();
+  await said("uploaded. Importing into Birthday");
+  await page.getByRole("row", { name: "Birthday" }).getByText("Completed").waitFor();
   // Nothing is left that a closed window would lose.
   assert.equal(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), true);
 });
@@ -287,7 +287,7 @@ browserTest("an upload that loses its connection begins again and imports once",
   proxy.cut();
   // A browser that sends slowly hears of it only after its next piece.
   await network.speedUp();
-  await page.getByText("The upload begins again by itself.").first().waitFor();
+  await page.getByText("The upload restarts by itself.").first().waitFor();
   proxy.restore();
   await page.getByRole("heading", { name: "60,000 codes imported into Birthday" }).waitFor();
   assert.equal((await shop.api("GET", "/v1/imports")).results.length, 1);
@@ -301,7 +301,7 @@ browserTest("an upload can be cancelled, and what was chosen is still there", {}
   await page.getByRole("button", { name: "Import", exact: true }).waitFor();
   const network = await slowDown(page);
   await send(page);
-  await page.getByRole("button", { name: "Cancel the upload" }).click();
+  await page.getByRole("button", { name: "Cancel upload" }).click();
   await network.speedUp();
   await cardOf(page, "code").waitFor();
   await send(page);
@@ -312,13 +312,13 @@ browserTest("an upload can be cancelled, and what was chosen is still there", {}
 browserTest("what cannot be imported is told of", {}, async ({ page, shop, open, noViolations }) => {
   const single = await shop.newSet({ name: "Welcome", type: "single", code: "HELLO", quantity: null });
   await open(`#/import?set=${single.id}`);
-  await page.getByText("“Welcome” has one code only").waitFor();
+  await page.getByText("“Welcome” has a single code").waitFor();
   await noViolations("an import into a set of one code");
 
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await page.locator("input[type=file]").setInputFiles(fileOf("{}", "codes.json"));
-  await page.getByText("JSON is for the API.").waitFor();
+  await page.getByText("JSON files are for the API.").waitFor();
   await page.locator("input[type=file]").setInputFiles(fileOf("", "empty.csv"));
   await page.getByText("This file is empty.").waitFor();
   await chooseFile(page, { name: "broken.xlsx", mimeType: "", buffer: Buffer.from("PK\u0003\u0004 not a workbook") });
@@ -348,7 +348,7 @@ browserTest("a key that may not read sets fills one that it knows", { scopes: ["
   await chooseFile(page, fileOf("code\nA-1\nA-2\n"));
   await next(page);
   await send(page);
-  await page.getByText("No row was rejected.").waitFor();
+  await page.getByText("No rows rejected.").waitFor();
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 2);
 });
 
@@ -358,7 +358,7 @@ browserTest("a key that may not read imports is told that its codes have arrived
   await chooseFile(page, fileOf("code\nA-1\nA-2\n"));
   await next(page);
   await send(page);
-  await page.getByRole("heading", { name: "The service has your codes" }).waitFor();
+  await page.getByRole("heading", { name: "Codes uploaded" }).waitFor();
   assert.equal(await page.getByRole("alert").count(), 0);
   await noViolations("an upload by a key that may not read imports");
   await eventually("they are imported", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 2);
@@ -367,7 +367,7 @@ browserTest("a key that may not read imports is told that its codes have arrived
 browserTest("a workbook too large to be looked at is imported by what is told of it", {}, async ({ page, open, noViolations }) => {
   const leaveAndReturn = async () => {
     await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" }).click();
-    await page.getByRole("link", { name: "Go on with the import" }).click();
+    await page.getByRole("link", { name: "Continue importing" }).click();
   };
   await open("#/import");
   await page.getByLabel("Name of the new set").fill("Birthday");
@@ -376,14 +376,14 @@ browserTest("a workbook too large to be looked at is imported by what is told of
   await leaveAndReturn();
   assert.equal(await page.getByLabel("Name of the new set").inputValue(), "Birthday");
   await next(page);
-  await page.getByLabel("Column of the codes").fill("coupon");
+  await page.getByLabel("Column with your codes").fill("coupon");
   await leaveAndReturn();
-  assert.equal(await page.getByLabel("Column of the codes").inputValue(), "coupon");
+  assert.equal(await page.getByLabel("Column with your codes").inputValue(), "coupon");
   await noViolations("a workbook that cannot be looked at");
   await send(page);
   // It is no true workbook, and the service says so.
   await page.getByRole("alert").waitFor();
   await noViolations("an upload that was refused");
   await page.getByRole("button", { name: "Back", exact: true }).click();
-  await page.getByLabel("Column of the codes").waitFor();
+  await page.getByLabel("Column with your codes").waitFor();
 });

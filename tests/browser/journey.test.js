@@ -45,7 +45,7 @@ async function signInByHand(scene) {
 /** Creates a set, drops a file, drags its columns, and watches the import to its end. @param {Scene} scene @param {boolean} touch */
 async function createWithFile(scene, touch) {
   const { page, shop } = scene;
-  await page.getByRole("link", { name: "Create the first coupon set" }).click();
+  await page.getByRole("link", { name: "Create your first coupon set" }).click();
   await page.getByLabel("Name", { exact: true }).fill("Birthday");
   await page.getByRole("button", { name: "Create and import codes" }).click();
   await heading(scene, "Import codes");
@@ -55,14 +55,14 @@ async function createWithFile(scene, touch) {
   // The guess is right about the code; it is taken back, so that all is dragged.
   const code = page.locator("[data-field=code]");
   await code.getByText("voucher").waitFor();
-  await page.getByLabel("What is “voucher”?").selectOption({ label: "Not imported" });
-  await code.getByText("Drop the column with the codes here").waitFor();
+  await page.getByLabel("Field for “voucher”").selectOption({ label: "Not imported" });
+  await code.getByText("Drop the column with your codes here").waitFor();
   const move = touch ? dragByTouch : dragByMouse;
   await move(page, "voucher", "code");
   await move(page, "valid until", "expires");
   await move(page, "note", "attributes");
   await comesTo(() => held(page), { code: ["voucher"], expires: ["valid until"], attributes: ["note"] });
-  for (const reason of ["Twice in the file", "Unreadable date"]) {
+  for (const reason of ["Duplicate in file", "Invalid date"]) {
     await page.getByRole("listitem").filter({ hasText: reason }).getByText("1 row would be rejected").waitFor();
   }
   await scene.noViolations("the columns of a file");
@@ -70,8 +70,8 @@ async function createWithFile(scene, touch) {
   await page.getByRole("button", { name: "Import", exact: true }).click();
   await page.getByText("3 codes imported into Birthday").waitFor();
   await scene.noViolations("the result of an import");
-  for (const reason of ["Twice in the file", "Unreadable date"]) await page.getByRole("rowheader", { name: reason }).waitFor();
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the rejected rows" }).click()]);
+  for (const reason of ["Duplicate in file", "Invalid date"]) await page.getByRole("rowheader", { name: reason }).waitFor();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download rejected rows" }).click()]);
   const report = await text(await download.createReadStream());
   assert.match(report, /duplicateInFile[^\n]*\n/);
   assert.equal(report.trim().split("\n").length, 3, report);
@@ -140,9 +140,9 @@ async function releaseAndWithdraw(scene, set) {
   await page.getByRole("dialog").waitFor({ state: "detached" });
   await eventually("the code is free again", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 4);
   await page.getByRole("tab", { name: "Codes" }).click();
-  await page.getByLabel("Codes that begin with").fill("BDAY-0006");
+  await page.getByLabel("Codes starting with").fill("BDAY-0006");
   await eventually("one code is left", async () => (await page.locator("tbody tr:not(.space)").count()) === 1);
-  await page.getByRole("checkbox", { name: "Pick BDAY-0006" }).check();
+  await page.getByRole("checkbox", { name: "Select BDAY-0006" }).check();
   await page.getByRole("button", { name: "Withdraw 1 code" }).click();
   const confirm = page.getByRole("dialog").getByRole("button", { name: "Withdraw 1 code" });
   await confirm.waitFor();
@@ -195,7 +195,7 @@ async function undoTheImport(scene, set) {
   await dialog.getByRole("button", { name: "Withdraw 2 codes" }).waitFor();
   await scene.noViolations("undoing an import");
   await dialog.getByRole("button", { name: "Withdraw 2 codes" }).click();
-  await scene.said("2 codes are withdrawn.");
+  await scene.said("2 codes withdrawn");
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 1);
 }
 

@@ -28,10 +28,10 @@ browserTest("a set is made, filled, searched for and deleted without a mouse", {
   await keyboard.insertText("note,code\nspring,BDAY-0001\nspring,BDAY-0002\n");
   await tabTo(page, page.getByRole("button", { name: "Next" }));
   await keyboard.press("Enter");
-  await tabTo(page, page.getByLabel("What is “note”?"));
-  // The first of the two uses that begin with the letter, then the second.
-  for (const field of ["expires", "attributes"]) {
-    await keyboard.press("E");
+  await tabTo(page, page.getByLabel("Field for “note”"));
+  // A letter selects the option that begins with it.
+  for (const [letter, field] of [["E", "expires"], ["A", "attributes"]]) {
+    await keyboard.press(letter);
     await comesTo(() => page.locator(`[data-field=${field}] .held-name`).allInnerTexts(), ["note"]);
   }
   await tabTo(page, page.getByRole("button", { name: "Import", exact: true }));
@@ -68,13 +68,13 @@ browserTest("a set is made, filled, searched for and deleted without a mouse", {
   await keyboard.press("Enter");
   await tabTo(page, page.getByRole("dialog").getByRole("button", { name: "Delete" }));
   await keyboard.press("Enter");
-  await said("“Birthday” is deleted.");
+  await said("“Birthday” deleted");
 });
 
 browserTest("the first tab leads past the navigation to the content", {}, async ({ page, open }) => {
   await open("#/contacts");
   await page.keyboard.press("Tab");
-  await hasFocus(page.getByRole("link", { name: "Skip to the content" }));
+  await hasFocus(page.getByRole("link", { name: "Skip to content" }));
   await page.keyboard.press("Enter");
   await hasFocus(page.getByRole("main"));
   await page.keyboard.press("Tab");

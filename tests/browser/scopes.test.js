@@ -23,7 +23,7 @@ browserTest("a key that may only read sets sees no other area and no way to chan
     ["settings/keys", "api-keys:read"],
   ]) {
     await open(`#/${route}`);
-    await page.getByText(`Your key may not see this: it lacks the scope ${scope}.`).waitFor();
+    await page.getByText(`Your API key lacks the permission ${scope}.`).waitFor();
   }
   await noViolations();
 });

@@ -15,7 +15,7 @@ browserTest("a key signs in, and signing out ends the session", signedOut, async
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
 
   await page.getByRole("button", { name: "Flower shop" }).click();
-  await page.getByText("Signed in with the key “Marketing”").waitFor();
+  await page.getByText("Signed in with the API key “Marketing”").waitFor();
   await noViolations("the menu of the session");
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
@@ -29,10 +29,10 @@ browserTest("a key that is wrong or missing is told of in its place", { ...signe
   await open();
   const key = page.getByLabel("API key");
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByText("Paste your API key here.").waitFor();
+  await page.getByText("Enter your API key.").waitFor();
   await key.fill(`cpk_00000000000000000000000000000000_${"0".repeat(64)}`);
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByText("This key is not valid.").waitFor();
+  await page.getByText("Invalid API key.").waitFor();
   assert.equal(await key.getAttribute("aria-invalid"), "true");
   await noViolations();
 });
@@ -76,7 +76,7 @@ browserTest("revoking the key ends the session where it is used, and signing in 
   const { results } = await shop.api("GET", "/v1/api-keys");
   const key = results.find((/** @type {any} */ one) => one.name === "Marketing");
   await shop.api("DELETE", `/v1/api-keys/${key.id}`);
-  await page.getByText("Your session has ended. Sign in again to go on where you were.").waitFor();
+  await page.getByText("Your session has expired. Sign in again to continue where you left off.").waitFor();
   await noViolations();
   await page.getByLabel("API key").fill((await shop.newKey(["*"])).key);
   await page.getByRole("button", { name: "Sign in" }).click();

@@ -27,15 +27,15 @@ async function choose(page, name, action) {
 for (const look of [{}, phone]) {
   browserTest(`an individual coupon is created, marked, changed and deleted, ${look.size ?? "wide"}`, look, async ({ page, shop, open, said, noViolations }) => {
     await open("#/coupon-sets/new");
-    await page.getByText("Individual coupon").click();
+    await page.getByText("Single code").click();
     await page.getByRole("button", { name: "Create", exact: true }).click();
-    await comesTo(() => page.locator(".fault").allInnerTexts(), ["This is needed.", "This is needed.", "This is needed."]);
+    await comesTo(() => page.locator(".fault").allInnerTexts(), ["Enter a name.", "Enter a code.", "Enter a number."]);
     // The first fault.
     await hasFocus(page.getByLabel("Name"));
     await noViolations("faults");
     await page.getByLabel("Name").fill("Welcome popup");
     await page.getByLabel("Code", { exact: true }).fill("WELCOME15");
-    await page.getByLabel("Number of uses").fill("200");
+    await page.getByLabel("Number of assignments").fill("200");
     await page.getByText("More settings").click();
     await page.getByLabel("Valid until").fill("2036-12-31");
     await page.getByLabel("Time zone").fill("Europe/Madrid");
@@ -53,16 +53,16 @@ for (const look of [{}, phone]) {
     await shop.api("POST", `/v1/coupon-sets/${results[0].id}/assignments`, { contactId: "bob" });
 
     await choose(page, "Welcome popup", "Edit");
-    await page.getByLabel("Number of uses").fill("1");
+    await page.getByLabel("Number of assignments").fill("1");
     await page.getByText("More settings").click();
     assert.equal(await page.getByLabel("Valid until").inputValue(), "2036-12-31");
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("2 uses are taken already; the limit cannot be lower.").waitFor();
+    await page.getByText("The code has been assigned 2 times. The limit can’t be lower.").waitFor();
     await noViolations("editing");
-    await page.getByLabel("Number of uses").fill("300");
+    await page.getByLabel("Number of assignments").fill("300");
     await page.getByRole("button", { name: "Save" }).click();
-    await said("“Welcome popup” is saved.");
-    await row.getByText("300 uses").waitFor();
+    await said("Changes to “Welcome popup” saved");
+    await row.getByText("Limited to 300").waitFor();
 
     await choose(page, "Welcome popup", "Delete");
     const confirm = page.getByRole("dialog").getByRole("button", { name: "Delete" });
@@ -78,7 +78,7 @@ browserTest("a set that workflows and other sets use is not deleted, and they ar
   await shop.api("PUT", "/v1/workflows/birthday-mail", { name: "Birthday mail", state: "active", couponSetIds: [set.id] });
   await shop.newSet({ name: "Leaning", type: "multiple", childCouponSetId: set.id });
   await open("#/coupon-sets");
-  for (const [reason, name] of [["Other coupon sets fall back to it", "Leaning"], ["Workflows use it", "Birthday mail"]]) {
+  for (const [reason, name] of [["This set is the fallback of other sets", "Leaning"], ["Workflows use this set", "Birthday mail"]]) {
     await choose(page, "Birthday", "Delete");
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
     const told = page.getByRole("alert");
@@ -118,7 +118,7 @@ browserTest("filters and the order stand in the address", {}, async ({ page, sho
   await shop.newSet({ name: "Beta", type: "single", code: "B" });
   const { id } = await shop.newSet({ name: "Gamma", type: "multiple", expiresAt: "2020-01-01" });
   await open("#/coupon-sets");
-  await page.getByText("Individual", { exact: true }).first().click();
+  await page.getByText("Single code", { exact: true }).first().click();
   await rowOf(page, "Gamma").waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Name" }).click();
   const names = page.locator("tbody .row-link");
@@ -127,12 +127,12 @@ browserTest("filters and the order stand in the address", {}, async ({ page, sho
   await rowOf(page, "Beta").waitFor();
   await comesTo(() => names.allInnerTexts(), ["Alpha", "Beta"]);
   assert.equal(await page.getByRole("columnheader", { name: "Name" }).getAttribute("aria-sort"), "ascending");
-  await page.getByLabel("State").selectOption("Expired");
-  await page.getByText("No coupon set fits").waitFor();
+  await page.getByLabel("Status").selectOption("Expired");
+  await page.getByText("No coupon sets match your search").waitFor();
   await noViolations();
   await page.getByRole("button", { name: "Show all sets" }).click();
   await comesTo(() => names.allInnerTexts(), ["Gamma", "Beta", "Alpha"]);
-  await page.getByLabel("State").selectOption("Expired");
+  await page.getByLabel("Status").selectOption("Expired");
   await comesTo(() => names.allInnerTexts(), ["Gamma"]);
   await open(`#/coupon-sets?new=${id}`);
   await rowOf(page, "Gamma").getByText("New").waitFor();
@@ -191,7 +191,7 @@ browserTest("what a key may not do is not offered", { scopes: ["coupon-sets:read
   assert.equal(await page.getByText("Create coupon set").count(), 0);
   assert.deepEqual(await page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts(), ["Coupon sets"]);
   await open("#/coupon-sets/new");
-  await page.getByText("it lacks the scope coupon-sets:write").waitFor();
+  await page.getByText("lacks the permission coupon-sets:write").waitFor();
   await noViolations();
 });
 
@@ -242,7 +242,7 @@ browserTest("who changes a set undoes nothing that others change meanwhile", {},
   await shop.api("PATCH", `/v1/coupon-sets/${set.id}`, { validForDays: 7, name: "Name day" });
   await page.getByRole("dialog", { name: /Name day/ }).waitFor();
   await page.getByText("More settings").click();
-  await page.getByLabel("Warn when so many are left").fill("3");
+  await page.getByLabel("Low-stock alert at").fill("3");
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByRole("dialog").waitFor({ state: "detached" });
   const { name, validForDays, lowStockThreshold } = await shop.api("GET", `/v1/coupon-sets/${set.id}`);

@@ -29,12 +29,12 @@ async function statusOf(key, method, path, body) {
 
 browserTest("a key is made with what was chosen, shown once, and revoked", {}, async ({ page, open, said, noViolations }) => {
   await open("#/settings");
-  await page.getByText("You use this one").waitFor();
+  await page.getByText("This session").waitFor();
   await noViolations("keys");
   await page.getByRole("button", { name: "Create key" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByRole("button", { name: "Create key" }).click();
-  await dialog.getByText("This is needed.").waitFor();
+  await dialog.getByText("Enter a name.").waitFor();
   await dialog.getByText("Choose at least one permission.").waitFor();
   await noViolations("a key without a name");
   // The faulty field.
@@ -42,11 +42,11 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
 
   await dialog.getByLabel("Name").fill("Import <b>script</b>");
   await dialog.getByLabel("Read all areas").check();
-  await dialog.getByLabel("Imports: Change").check();
+  await dialog.getByLabel("Imports: Write").check();
   for (const area of ["Contacts", "Webhooks", "Workflows", "API keys"]) await dialog.getByLabel(`${area}: Read`).uncheck();
   await noViolations("choosing permissions");
   await dialog.getByRole("button", { name: "Create key" }).click();
-  await page.getByRole("heading", { name: "Key “Import <b>script</b>” is created" }).waitFor();
+  await page.getByRole("heading", { name: "API key “Import <b>script</b>” created" }).waitFor();
   await noViolations("a key that is shown");
   const key = await dialog.locator(".secret").innerText();
   await page.keyboard.press("Escape");
@@ -69,7 +69,7 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
   await page.getByRole("heading", { name: "Revoke “Import <b>script</b>”?" }).waitFor();
   await noViolations("revoking a key");
   await dialog.getByRole("button", { name: "Revoke" }).click();
-  await said("“Import <b>script</b>” is revoked.");
+  await said("“Import <b>script</b>” revoked");
   assert.equal(await statusOf(key, "GET", "/v1/imports"), 401);
   await page.getByLabel("Show 1 revoked key").check();
   await page.getByRole("row", { name: /script.*Revoked/ }).waitFor();
@@ -78,14 +78,14 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
 browserTest("who revokes the own key is told and signed out, by the keys of a keyboard", { size: "phone", theme: "dark" }, async (scene) => {
   const { page, open, noViolations } = scene;
   await open("#/settings/keys");
-  const row = page.getByRole("row", { name: /You use this one/ });
+  const row = page.getByRole("row", { name: /This session/ });
   await row.getByRole("button", { name: /^Actions for/ }).focus();
   await page.keyboard.press("Enter");
   await hasFocus(page.getByRole("menuitem").first());
   await page.keyboard.press("End");
   await hasFocus(page.getByRole("menuitem", { name: "Revoke" }));
   await page.keyboard.press("Enter");
-  await page.getByText("You are signed in with this key, so you will be signed out.").waitFor();
+  await page.getByText("This is the key of your session, so you will be signed out.").waitFor();
   await noViolations();
   await page.keyboard.press("Tab");
   await hasFocus(page.getByRole("dialog").getByRole("button", { name: "Revoke" }));
@@ -98,10 +98,10 @@ browserTest("a key can pass on no more than it has", { scopes: ["api-keys:read",
   await open("#/settings");
   assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["API keys"]);
   await page.getByRole("button", { name: "Create key" }).click();
-  await page.getByText("A key can have only permissions that yours has.").waitFor();
+  await page.getByText("A key can only have permissions that your key has.").waitFor();
   const names = await page.getByRole("checkbox").evaluateAll((boxes) => boxes.map((box) => box.getAttribute("aria-label")));
-  assert.deepEqual(names, ["Read all areas", "Change all areas", "Imports: Read", "Statistics: Read", "API keys: Read", "API keys: Change"]);
-  assert.equal(await page.getByLabel("Everything").count(), 0);
+  assert.deepEqual(names, ["Read all areas", "Write all areas", "Imports: Read", "Statistics: Read", "API keys: Read", "API keys: Write"]);
+  assert.equal(await page.getByLabel("Full access").count(), 0);
   await noViolations();
 });
 
@@ -122,7 +122,7 @@ browserTest("a key that only reads sees no way to change settings", { scopes: ["
   await page.getByText(set.id).waitFor();
   await page.getByRole("tab", { name: "Webhooks" }).click();
   await page.getByRole("link", { name: "CRM" }).click();
-  await page.getByText("Nothing was sent yet").waitFor();
+  await page.getByText("No deliveries yet").waitFor();
   assert.equal(await page.getByRole("button", { name: /Send|Resend/ }).count(), 0);
 });
 
@@ -130,14 +130,14 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   await open("#/settings/webhooks");
   await page.getByText("No webhooks yet").waitFor();
   await noViolations("no webhooks");
-  await page.getByRole("button", { name: "Create the first webhook" }).click();
+  await page.getByRole("button", { name: "Create your first webhook" }).click();
   const dialog = page.getByRole("dialog");
-  await dialog.getByLabel("Address").fill("http://couponry.invalid");
+  await dialog.getByLabel("URL").fill("http://couponry.invalid");
   await dialog.getByLabel("A set runs low").check();
   await dialog.getByRole("button", { name: "Create" }).click();
   await dialog.getByText("Messages are sent by https only.").waitFor();
   await noViolations("a webhook with a faulty address");
-  await dialog.getByLabel("Address").fill(NOWHERE);
+  await dialog.getByLabel("URL").fill(NOWHERE);
   await dialog.getByLabel("Description").fill("Our CRM");
   await dialog.getByRole("button", { name: "Create" }).click();
   const first = await dialog.locator(".secret").innerText();
@@ -146,7 +146,7 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   await dialog.getByRole("button", { name: "Done" }).click();
   await dialog.getByRole("button", { name: "Close without copying" }).click();
 
-  await choose(page, "Our CRM", "Send a test message");
+  await choose(page, "Our CRM", "Send test message");
   await dialog.getByText("Not delivered").waitFor();
   await noViolations("a test message");
   await dialog.locator("footer").getByRole("button", { name: "Close" }).click();
@@ -155,29 +155,29 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   await page.getByRole("heading", { level: 1, name: "Our CRM" }).waitFor();
   await choose(page, "Our CRM", "Edit");
   await dialog.getByLabel("Description").fill("Our shop");
-  await dialog.getByLabel("An import ends").check();
+  await dialog.getByLabel("An import finishes").check();
   await dialog.getByRole("button", { name: "Save" }).click();
   await page.getByRole("heading", { level: 1, name: "Our shop" }).waitFor();
   const [webhook] = (await shop.api("GET", "/v1/webhooks")).results;
   assert.deepEqual(webhook.eventTypes.toSorted(), ["coupon-set.low-stock", "import.finished"]);
 
-  await choose(page, "Our shop", "Replace the secret");
+  await choose(page, "Our shop", "Rotate secret");
   await noViolations("replacing a secret");
-  await dialog.getByRole("button", { name: "Create a new secret" }).click();
-  await dialog.getByText("The secret so far is valid too, until").waitFor();
+  await dialog.getByRole("button", { name: "Create new secret" }).click();
+  await dialog.getByText("The previous secret stays valid until").waitFor();
   assert.notEqual(await dialog.locator(".secret").innerText(), first);
   await dialog.getByRole("button", { name: "Copy secret" }).click();
   await said("Copied");
   await dialog.getByRole("button", { name: "Done" }).click();
   await page.getByText("Previous secret").waitFor();
 
-  await choose(page, "Our shop", "Turn off");
-  await dialog.getByRole("button", { name: "Turn off" }).click();
-  await page.getByText("This webhook is off").waitFor();
-  await noViolations("a webhook that is off");
-  await page.getByRole("button", { name: "Turn on" }).click();
-  await dialog.getByRole("button", { name: "Turn on" }).click();
-  await page.getByText("This webhook is off").waitFor({ state: "detached" });
+  await choose(page, "Our shop", "Disable");
+  await dialog.getByRole("button", { name: "Disable" }).click();
+  await page.getByText("This webhook is disabled").waitFor();
+  await noViolations("a disabled webhook");
+  await page.getByRole("button", { name: "Enable" }).click();
+  await dialog.getByRole("button", { name: "Enable" }).click();
+  await page.getByText("This webhook is disabled").waitFor({ state: "detached" });
 
   await choose(page, "Our shop", "Delete");
   await noViolations("deleting a webhook");
@@ -197,10 +197,10 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   });
   await open(`#/settings/webhooks/${id}`);
   await page.getByText("Failing since").first().waitFor();
-  await page.getByRole("row", { name: /An import ends.*Waiting.*Birthday/ }).waitFor();
+  await page.getByRole("row", { name: /An import finishes.*Waiting.*Birthday/ }).waitFor();
   await noViolations("deliveries");
   await page.getByRole("combobox", { name: "Event" }).selectOption("coupon.assigned");
-  await page.getByRole("row", { name: /An import ends/ }).waitFor({ state: "detached" });
+  await page.getByRole("row", { name: /An import finishes/ }).waitFor({ state: "detached" });
   await page.getByRole("button", { name: "A coupon is assigned", exact: true }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText("Next attempt").waitFor();
@@ -208,25 +208,25 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   await noViolations("one delivery");
   const attempts = await dialog.getByRole("listitem").count();
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await said("The message is being resent.");
+  await said("Resending the message");
   await dialog.getByRole("listitem").nth(attempts).waitFor();
   await dialog.locator("footer").getByRole("button", { name: "Close" }).click();
 
   await page.locator("label").filter({ hasText: "Failed" }).click();
-  await page.getByText("No delivery fits these filters").waitFor();
+  await page.getByText("No deliveries match your filters").waitFor();
   assert.match(page.url(), /state=failed/);
   await page.getByRole("button", { name: "Show all deliveries" }).click();
-  await page.getByRole("row", { name: /An import ends/ }).waitFor();
+  await page.getByRole("row", { name: /An import finishes/ }).waitFor();
   await page.getByRole("button", { name: "Resend a period" }).click();
   await dialog.getByLabel("From").waitFor();
   await noViolations("sending a period again");
   await dialog.getByLabel("From").fill("");
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await dialog.getByText("This is needed.").waitFor();
+  await dialog.getByText("Enter a date and a time.").waitFor();
   await dialog.getByLabel("From").fill("2026-01-01T00:00");
-  await dialog.getByRole("combobox", { name: "State" }).selectOption("");
+  await dialog.getByRole("combobox", { name: "Status" }).selectOption("");
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await said("2 messages are being resent.");
+  await said("Resending 2 messages");
 });
 
 browserTest("a workflow is added with its sets, changed and deleted", { size: "phone" }, async ({ page, shop, open, said, noViolations }) => {
@@ -235,10 +235,10 @@ browserTest("a workflow is added with its sets, changed and deleted", { size: "p
   await open("#/settings/workflows");
   await page.getByText("No workflows yet").waitFor();
   await noViolations("no workflows");
-  await page.getByRole("button", { name: "Add the first workflow" }).click();
+  await page.getByRole("button", { name: "Add your first workflow" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Name").fill("Birthday mail");
-  await dialog.getByLabel("Id", { exact: true }).fill("mail/birthday");
+  await dialog.getByLabel("ID", { exact: true }).fill("mail/birthday");
   const picker = dialog.getByRole("combobox", { name: "Add a coupon set" });
   for (const name of ["Birth", "Welc"]) {
     await picker.fill(name);
@@ -251,19 +251,19 @@ browserTest("a workflow is added with its sets, changed and deleted", { size: "p
   await dialog.getByRole("link", { name: "Welcome" }).waitFor();
   await noViolations("a new workflow");
   await dialog.getByRole("button", { name: "Add", exact: true }).click();
-  await said("“Birthday mail” is saved.");
+  await said("Workflow “Birthday mail” saved");
   await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
   await noViolations("workflows");
   const saved = await shop.api("GET", "/v1/workflows/mail%2Fbirthday");
   assert.equal(saved.couponSetIds.length, 2);
 
   await page.getByRole("button", { name: "Add workflow" }).click();
-  await dialog.getByLabel("Id", { exact: true }).fill("mail/birthday");
-  await dialog.getByText("There is a workflow with this id already.").waitFor();
+  await dialog.getByLabel("ID", { exact: true }).fill("mail/birthday");
+  await dialog.getByText("A workflow with this ID already exists.").waitFor();
   await page.keyboard.press("Escape");
 
   await page.getByRole("button", { name: "Birthday mail", exact: true }).click();
-  await dialog.getByRole("combobox", { name: "State" }).selectOption("paused");
+  await dialog.getByRole("combobox", { name: "Status" }).selectOption("paused");
   await dialog.getByRole("listitem").filter({ hasText: "Welcome" }).getByRole("button").click();
   await dialog.getByRole("button", { name: "Save" }).click();
   await page.getByRole("row", { name: /Birthday mail.*Paused/ }).waitFor();
@@ -277,7 +277,7 @@ browserTest("a workflow is added with its sets, changed and deleted", { size: "p
 browserTest("the settings are there in Spanish", { locale: "es-ES", theme: "dark" }, async ({ page, open, noViolations }) => {
   await open("#/settings");
   await page.getByRole("heading", { level: 1, name: "Ajustes" }).waitFor();
-  for (const [tab, action] of [["Claves de API", "Crear clave"], ["Webhooks", "Crear el primer webhook"], ["Flujos de trabajo", "Añadir el primer flujo"]]) {
+  for (const [tab, action] of [["Claves de API", "Crear clave"], ["Webhooks", "Crear tu primer webhook"], ["Flujos de trabajo", "Añadir tu primer flujo"]]) {
     await page.getByRole("tab", { name: tab }).click();
     await page.getByRole("button", { name: action }).click();
     await page.getByRole("dialog").waitFor();
@@ -304,7 +304,7 @@ browserTest("a key that is being made is shown, whatever is pressed meanwhile", 
   for (let n = 0; n < 3; n += 1) await page.keyboard.press("Escape");
   await noViolations("a key that is being made");
   answer();
-  await page.getByRole("heading", { name: "Key “Shop” is created" }).waitFor();
+  await page.getByRole("heading", { name: "API key “Shop” created" }).waitFor();
 });
 
 browserTest("who saves a workflow is told what others have changed meanwhile", {}, async ({ page, shop, open, noViolations }) => {
@@ -318,7 +318,7 @@ browserTest("who saves a workflow is told what others have changed meanwhile", {
   await dialog.getByLabel("Name").fill("Birthday letter");
   const save = dialog.getByRole("button", { name: "Save" });
   await save.click();
-  await dialog.getByText("Somebody has changed this workflow while you had it open.").waitFor();
+  await dialog.getByText("Someone else changed this workflow while you were editing it.").waitFor();
   await noViolations();
   assert.deepEqual((await shop.api("GET", "/v1/workflows/mail")).couponSetIds, [set.id]);
   await save.click();

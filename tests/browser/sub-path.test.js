@@ -13,11 +13,11 @@ browserTest("all of it works under a sub-path, and asks for nothing outside of i
   }
   await page.getByLabel("API key").fill(shop.key);
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.getByRole("link", { name: "Create the first coupon set" }).click();
-  await page.getByRole("radio", { name: "Individual coupon" }).check({ force: true });
+  await page.getByRole("link", { name: "Create your first coupon set" }).click();
+  await page.getByRole("radio", { name: "Single code" }).check({ force: true });
   await page.getByLabel("Name", { exact: true }).fill("Summer");
   await page.getByLabel("Code", { exact: true }).fill("SUN");
-  await page.getByRole("radio", { name: "Without a limit" }).check({ force: true });
+  await page.getByRole("radio", { name: "Unlimited" }).check({ force: true });
   await page.getByRole("button", { name: "Create", exact: true }).click();
   await page.getByRole("link", { name: "Summer", exact: true }).click();
   await page.getByRole("heading", { level: 1, name: "Summer" }).waitFor();

@@ -43,7 +43,7 @@ browserTest("who is refused at the start is told why, and can sign in with anoth
   const told = { status: 403, json: { code: "tenant-suspended", status: 403, title: "The tenant is suspended", requestId: "r-1" } };
   await page.route("**/v1/session", (route) => (route.request().method() === "GET" ? route.fulfill(told) : route.continue()));
   await open("#/coupon-sets");
-  await page.getByRole("alert").getByText("The account is suspended").waitFor();
+  await page.getByRole("alert").getByText("Your account is suspended").waitFor();
   await page.getByText("r-1").waitFor();
   await noViolations();
   await page.getByLabel("API key").fill(shop.key);
@@ -55,7 +55,7 @@ browserTest("a service that is out of order at the start is told of, and asked a
   const told = { status: 500, json: { code: "internal-error", status: 500, requestId: "r-2" } };
   await page.route("**/v1/session", (route) => route.fulfill(told));
   await page.goto(`${url}dashboard/`);
-  await page.getByRole("alert").getByText("Something went wrong in the service").waitFor();
+  await page.getByRole("alert").getByText("Something went wrong in Couponry").waitFor();
   await noViolations();
   await page.unroute("**/v1/session");
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
@@ -74,7 +74,7 @@ browserTest("a link of the start that is pasted into an open page is followed, a
 
 browserTest("a key that may see no area is told so", { scopes: ["assignments:write"] }, async ({ page, open, noViolations }) => {
   await open();
-  await page.getByText("Your key may not see this: it lacks the scope coupon-sets:read.").waitFor();
+  await page.getByText("Your API key lacks the permission coupon-sets:read.").waitFor();
   await page.getByRole("button", { name: "Flower shop" }).waitFor();
   await noViolations();
 });

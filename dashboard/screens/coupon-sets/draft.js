@@ -85,9 +85,9 @@ export function faultsOf(draft) {
   /** @type {Record<string, string>} */
   const faults = {};
   const single = draft.type === "single";
-  if (draft.name.trim() === "") faults["/name"] = t("common.required");
-  if (single && draft.code.trim() === "") faults["/code"] = t("common.required");
-  if (single && draft.limited && draft.quantity.trim() === "") faults["/quantity"] = t("common.required");
+  if (draft.name.trim() === "") faults["/name"] = t("common.missing.name");
+  if (single && draft.code.trim() === "") faults["/code"] = t("common.missing.code");
+  if (single && draft.limited && draft.quantity.trim() === "") faults["/quantity"] = t("common.missing.number");
   for (const [name, [from, to]] of Object.entries(BOUNDS)) {
     if (name === "quantity" && !(single && draft.limited)) continue;
     const typed = draft[/** @type {keyof typeof BOUNDS} */ (name)].trim();

@@ -64,7 +64,7 @@ function Card({ column, list }) {
       <div class="samples">
         ${samples.slice(0, SAMPLES).map((sample) => html`<code class="code">${sample}</code>`)}
         <p class="hint number">
-          ${filled === 0 ? t("import.column.empty") : t("import.column.values", { n: filled })}${unique < filled && ` · ${t("import.column.unique", { different: number(unique) })}`}
+          ${filled === 0 ? t("import.column.empty") : t("import.column.values", { n: filled })}${unique < filled && ` · ${unique === 1 ? t("import.column.same") : t("import.column.unique", { different: number(unique) })}`}
         </p>
       </div>
       ${!list && html`
@@ -89,7 +89,7 @@ function Target({ field, columns, list, unsure, missing }) {
               ${held.map((column) => html`
                 <li key=${column.number}>
                   <span class="held-name">${nameOf(column, list)}</span>
-                  ${!list && html`<${Button} kind="quiet" icon="close" label=${t("import.release", { name: nameOf(column, list) })} onClick=${() => use(column.number, null)} />`}
+                  ${!list && html`<${Button} kind="quiet" icon="close" label=${t("import.removeColumn", { name: nameOf(column, list) })} onClick=${() => use(column.number, null)} />`}
                 </li>
               `)}
             </ul>

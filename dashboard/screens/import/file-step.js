@@ -47,7 +47,7 @@ export function FileStep({ set }) {
     /** @type {HTMLElement | null} */ (document.querySelector("main [aria-invalid=true], .drop.faulty button"))?.focus();
   }, [faults]);
   const next = async () => {
-    const missing = set || (isNew ? name.trim() : known) ? undefined : t(isNew ? "common.required" : "import.set.missing");
+    const missing = set || (isNew ? name.trim() : known) ? undefined : t(isNew ? "common.missing.name" : "import.set.missing");
     const found = { set: missing, codes: source.peek() ? undefined : t(`import.missing.${chosen.peek().kind}`) };
     setFaults(found);
     setProblem(null);

@@ -51,7 +51,7 @@ export function FirstRows({ body, preview, columns }) {
             <thead>
               <tr>
                 <th scope="col" class="end">${t("import.line")}</th>
-                <th scope="col">${t("import.fate")}</th>
+                <th scope="col">${t("import.rowStatus")}</th>
                 ${titles.map((title, i) => html`<th scope="col" key=${used[i]}>${title}</th>`)}
               </tr>
             </thead>
@@ -59,7 +59,7 @@ export function FirstRows({ body, preview, columns }) {
               ${rows.map(({ line, cells, fault }, i) => html`
                 <tr key=${i} class=${fault ? "rejected" : undefined}>
                   <td class="end soft">${number(line)}</td>
-                  <td>${fault ? html`<${Badge} kind="bad">${t(`imports.reason.${fault}`)}<//>` : html`<${Badge} kind="good">${t("import.fate.good")}<//>`}</td>
+                  <td>${fault ? html`<${Badge} kind="bad">${t(`imports.reason.${fault}`)}<//>` : html`<${Badge} kind="good">${t("import.rowStatus.ready")}<//>`}</td>
                   ${used.map((n) => html`<td key=${n}>${list || n === columns.code ? html`<code class="code">${cells[n - 1]}</code>` : cells[n - 1]}</td>`)}
                 </tr>
               `)}

@@ -44,7 +44,7 @@ export function Report({ one }) {
       ${ended && html`<div><dt>${t("imports.total")}</dt><dd>${number(total)}</dd></div>`}
       ${ended && html`<div class="good"><dt>${t(mode === "validate" ? "imports.wouldSucceed" : "imports.success")}</dt><dd>${number(success)}</dd></div>`}
       <div class=${errors ? "bad" : undefined}><dt>${t("imports.errors")}</dt><dd>${number(errors)}</dd></div>
-      <div><dt>${t("imports.ofThem")}</dt><dd>${number(duplicates)}</dd></div>
+      <div><dt>${t("imports.duplicates")}</dt><dd>${number(duplicates)}</dd></div>
     </dl>
     ${reasons.length > 0 && html`
       <div class="reasons-box">

@@ -24,7 +24,7 @@ export function CreateKey({ onClose, onCreated }) {
   const [issued, setIssued] = useState(/** @type {{ key: string, name: string } | null} */ (null));
   const { busy, body, tried, submit, fault, problem } = useForm(["/name", "/scopes"]);
   const wanted = extent === "all" ? ["*"] : scopes;
-  const nameless = tried && name.trim() === "" ? t("common.required") : null;
+  const nameless = tried && name.trim() === "" ? t("common.missing.name") : null;
   const powerless = tried && wanted.length === 0 ? t("settings.keys.noScope") : fault("/scopes");
 
   const create = () => submit(name.trim() !== "" && wanted.length > 0, async () => {

@@ -25,7 +25,7 @@ export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
   const [state, setState] = useState(filters.state ?? "failed");
   const [event, setEvent] = useState(filters.event ?? "");
   const { busy, body, tried, submit, fault, problem } = useForm(["/from", "/to"]);
-  const faultIn = (/** @type {string} */ typed) => (tried && !momentOf(typed) ? t("common.required") : null);
+  const faultIn = (/** @type {string} */ typed) => (tried && !momentOf(typed) ? t("common.missing.time") : null);
   const backwards = from !== "" && to !== "" && from >= to ? t("webhooks.replay.backwards") : null;
   const replay = () => submit(Boolean(momentOf(from) && momentOf(to) && !backwards), async () => {
     const query = { from: momentOf(from), to: momentOf(to), state, eventType: event };

@@ -67,7 +67,7 @@ function Form({ title, action, initial, send, onClose }) {
   const [description, setDescription] = useState(initial.description ?? "");
   const [types, setTypes] = useState(initial.eventTypes);
   const { busy, body, tried, submit, fault, problem } = useForm(["/url", "/description", "/eventTypes"]);
-  const missing = tried && url.trim() === "" ? t("common.required") : null;
+  const missing = tried && url.trim() === "" ? t("common.missing.url") : null;
   const noEvent = tried && types.length === 0 ? t("webhooks.noEvent") : fault("/eventTypes");
   const save = () => submit(url.trim() !== "" && types.length > 0, () => {
     return send({ url: url.trim(), description: description.trim() || null, eventTypes: types });
@@ -85,7 +85,7 @@ function Form({ title, action, initial, send, onClose }) {
         <${TextField} label=${t("webhooks.description")} hint=${t("webhooks.description.hint")} maxlength="500" value=${description}
           onChange=${setDescription} fault=${fault("/description")} />
         <fieldset class="choices list" aria-describedby=${noEvent ? `${id}-fault` : undefined}>
-          <legend>${t("webhooks.tell")}</legend>
+          <legend>${t("webhooks.sendWhen")}</legend>
           <div class="options">
             ${EVENTS.map((type) => html`
               <${Checkbox} key=${type} label=${titleOf(type)} hint=${html`${t(`webhooks.event.${type}.hint`)} <code>${type}</code>`}

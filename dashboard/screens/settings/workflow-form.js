@@ -35,7 +35,8 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
   const overtaken = workflow && seen && contentOf(seen) !== contentOf(workflow);
   const { busy, body, tried, submit, fault, problem } = useForm(["/name", "/state", "/couponSetIds"]);
   const taken = !workflow && known.some((other) => other.id === id.trim());
-  const missing = (/** @type {string} */ typed) => (tried && typed.trim() === "" ? t("common.required") : null);
+  const nameless = tried && name.trim() === "" ? t("common.missing.name") : null;
+  const unidentified = tried && id.trim() === "" ? t("common.missing.id") : null;
   const save = () => submit(id.trim() !== "" && name.trim() !== "" && !taken, async () => {
     const wanted = { name: name.trim(), state, couponSetIds: sets };
     if (seen) {
@@ -62,12 +63,12 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
           <p class="notice warn" role="alert"><${Icon} name="warning" /><span>${t("settings.workflows.overtaken")}</span></p>
         `}
         <${TextField} label=${t("settings.workflows.name")} maxlength="200" value=${name} onChange=${setName}
-          fault=${missing(name) ?? fault("/name")} />
+          fault=${nameless ?? fault("/name")} />
         ${workflow
           ? html`<p class="soft">${t("settings.workflows.id")}: <code>${id}</code></p>`
           : html`
             <${TextField} label=${t("settings.workflows.id")} hint=${t("settings.workflows.id.hint")} maxlength="255" spellcheck=${false}
-              value=${id} onChange=${setId} fault=${taken ? t("settings.workflows.taken") : missing(id)} />
+              value=${id} onChange=${setId} fault=${taken ? t("settings.workflows.taken") : unidentified} />
           `}
         <${Select} label=${t("settings.workflows.state")} hint=${t(`settings.workflow.${state}.hint`)} value=${state} onChange=${setState}
           options=${states} fault=${fault("/state")} />
