@@ -12,7 +12,7 @@ export function path(texts, ...values) {
 /**
  * @typedef {Record<string, string | number | boolean | null | undefined>} Query
  *
- * An address with a query. What is null, undefined or empty is left out; what the address has already, stays.
+ * Adds parameters to the query of an address. Values that are null, undefined or empty are left out.
  * @param {string} address
  * @param {Query} [query]
  */
@@ -28,7 +28,7 @@ export function withQuery(address, query = {}) {
 }
 
 /**
- * Where a screen is, for links: href("/coupon-sets", { type: "single" }).
+ * The address of a screen, for links: href("/coupon-sets", { type: "single" }).
  * @param {string} screen
  * @param {Query} [query]
  */

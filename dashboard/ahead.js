@@ -1,44 +1,44 @@
 /**
- * Asks for what the first screen needs while its modules are still loading. This module imports nothing, so it runs before them all.
+ * Requests the data of the first screen while its modules are still loading. This module imports nothing, so it runs before all others.
  */
 
 /** @typedef {{ status: number, text: string, requestId: string | null }} Answer */
 
-/** After this time an answer is not waited for any longer: the service itself gives up sooner. */
-const PATIENCE_MS = 45_000;
+/** Timeout of a request. The service itself times out sooner. */
+const TIMEOUT_MS = 45_000;
 
-/** What was asked and not yet been taken. @type {Map<string, Promise<Answer>>} */
-const asked = new Map();
-// Whoever goes elsewhere wants to know what is so then.
+/** Answers that no caller has taken yet, by address. @type {Map<string, Promise<Answer>>} */
+const pending = new Map();
+// The answers are for the first screen only: after a move to another one they are stale.
 addEventListener("hashchange", forgetAhead);
 
 /**
- * Asks the service, and waits for the whole answer.
+ * Sends a request and reads the whole answer.
  * @param {string} address
  * @param {RequestInit} [init]
  * @returns {Promise<Answer>}
  */
 export async function answerOf(address, init = {}) {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const signal = init.signal ? AbortSignal.any([init.signal, patience]) : patience;
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
   const response = await fetch(address, { ...init, signal, credentials: "same-origin" });
   return { status: response.status, text: await response.text(), requestId: response.headers.get("X-Request-Id") };
 }
 
 /**
- * The answer to what was asked ahead, once: who asks again wants a new one.
+ * The answer to a request that was sent ahead, or undefined. Each answer is returned once: a second caller needs fresh data.
  * @param {string} address
- * @param {AbortSignal} [signal] ends the waiting for it
+ * @param {AbortSignal} [signal] rejects the promise when it aborts
  */
 export function answerAhead(address, signal) {
-  const answer = asked.get(address);
-  asked.delete(address);
+  const answer = pending.get(address);
+  pending.delete(address);
   return answer && signal ? Promise.race([answer, failureOf(signal)]) : answer;
 }
 
-/** Lets all be asked anew: it may be otherwise by now. */
+/** Drops all answers that no caller has taken yet: after a change they may be stale. */
 export function forgetAhead() {
-  asked.clear();
+  pending.clear();
 }
 
 /** @param {AbortSignal} signal @returns {Promise<never>} */
@@ -52,11 +52,11 @@ function failureOf(signal) {
 /** @param {string} address */
 function askAhead(address) {
   const answer = answerOf(address);
-  asked.set(address, answer);
-  // What was refused or lost may be had by the time it is wanted, and who asks then may be somebody else.
+  pending.set(address, answer);
+  // After a refusal or a failure the caller sends its own request, which may succeed, possibly with another session.
   answer.then(({ status }) => status < 400 || forgetAhead(), forgetAhead);
 }
 
-// A link signs in first, and by that it is known who is signed in.
+// A sign-in link starts a session itself, so there is none to look up.
 if (!location.hash.startsWith("#/sign-in/")) askAhead("../v1/session");
 if (["", "#/coupon-sets"].includes(location.hash)) askAhead("../v1/coupon-sets?limit=100&sort=-createdAt&include=forecast");

@@ -1,8 +1,8 @@
 /**
- * The only place that talks to the service. It uses the public API, with the cookie of the session in place of a key.
+ * The only module that sends requests to the service. It uses the public API, with the session cookie in place of an API key.
  *
- * Paths are those of openapi.yaml ("/v1/coupon-sets"). They are asked relative to the page, which is at `dashboard/`, so that the
- * product works under a sub-path behind a proxy; links in answers ("/v1/…?cursor=…") are paths too, and can be given back as they are.
+ * Paths are those of openapi.yaml ("/v1/coupon-sets"). They are resolved relative to the page, which is at `dashboard/`, so that the
+ * dashboard works under a sub-path behind a proxy. Links in answers ("/v1/…?cursor=…") are paths too and can be passed as they are.
  */
 import { signal } from "@preact/signals";
 
@@ -12,42 +12,42 @@ import { answerAhead, answerOf, forgetAhead } from "./ahead.js";
 /** @typedef {import("./address.js").Query} Query */
 /** @typedef {{ pointer: string, detail: string }} Fault */
 
-/** Whether the service can be reached. Set here alone. */
+/** True while the service can be reached. Only this module sets it. */
 export const online = signal(true);
 
-/** How often is asked whether a lost service is back, and how long each answer is waited for, which a slow connection takes. */
-const ASK_AGAIN_MS = 2_000;
-const ANSWER_MS = 10_000;
+/** Interval and timeout of the health checks while the service is unreachable. The timeout allows for a slow connection. */
+const HEALTH_INTERVAL_MS = 2_000;
+const HEALTH_TIMEOUT_MS = 10_000;
 
-/** Proves that a change does not come from a form of another site, which could not send a header. */
+/** Header of every change, against cross-site request forgery: a form on another site can't send it. */
 const PROOF = { "X-Couponry-Session": "dashboard" };
 
-/** A failure, as the service tells it, or with the code `offline` where the service could not be reached. */
+/** A problem document of the service, or a failure with the code `offline` if the service could not be reached. */
 export class Problem extends Error {
-  /** @param {{ status?: number, code: string, title?: string, detail?: string, requestId?: string, errors?: Fault[], [more: string]: any }} told */
-  constructor(told) {
-    super(told.title ?? told.code);
-    this.status = told.status ?? 0;
-    this.code = told.code;
-    this.title = told.title ?? "";
-    this.detail = told.detail ?? "";
-    this.requestId = told.requestId ?? "";
-    this.errors = told.errors ?? [];
+  /** @param {{ status?: number, code: string, title?: string, detail?: string, requestId?: string, errors?: Fault[], [more: string]: any }} document */
+  constructor(document) {
+    super(document.title ?? document.code);
+    this.status = document.status ?? 0;
+    this.code = document.code;
+    this.title = document.title ?? "";
+    this.detail = document.detail ?? "";
+    this.requestId = document.requestId ?? "";
+    this.errors = document.errors ?? [];
     /** The rest of the document: `scope`, `workflows`, `couponSets`, `state` and others. @type {Record<string, any>} */
-    this.more = told;
+    this.more = document;
   }
 }
 
 /** @type {() => void} */
 let whenUnauthorized = () => {};
 
-/** Says what is done when the service no longer knows the session. @param {() => void} then */
+/** Sets the handler for requests that are rejected because the session has ended. @param {() => void} then */
 export function onUnauthorized(then) {
   whenUnauthorized = then;
 }
 
 /**
- * What the page has to ask for a path, for links too: `<a href=${addressOf(path, { format: "csv" })}>`.
+ * The URL of a path relative to the page, for links too: `<a href=${addressOf(path, { format: "csv" })}>`.
  * @param {string} path
  * @param {Query} [query]
  */
@@ -86,7 +86,7 @@ export const api = {
   },
 
   /**
-   * Sends a file or a text and tells how far it is, which `fetch` cannot.
+   * Uploads a file or a text and reports the progress, which `fetch` can't do.
    * @param {string} path
    * @param {{ body: Blob | string, query?: Query, headers?: Record<string, string>, onProgress?: (sent: number, total: number) => void, signal?: AbortSignal }} options
    * @returns {Promise<any>}
@@ -113,7 +113,7 @@ export const api = {
 };
 
 /**
- * Whether something failed only because nobody waits for it any more.
+ * True if a failure is only an abort by the caller.
  * @param {unknown} failure
  */
 export function isAbort(failure) {
@@ -121,7 +121,7 @@ export function isAbort(failure) {
 }
 
 /**
- * Any failure as a problem, so that it can be shown.
+ * Converts any failure to a problem, so that it can be displayed.
  * @param {unknown} failure
  */
 export function problemOf(failure) {
@@ -130,15 +130,15 @@ export function problemOf(failure) {
 }
 
 /**
- * @param {Promise<import("./ahead.js").Answer>} asked
+ * @param {Promise<import("./ahead.js").Answer>} pending
  * @param {AbortSignal} [signal]
  */
-async function read(asked, signal) {
+async function read(pending, signal) {
   let answer;
   try {
-    answer = await asked;
+    answer = await pending;
   } catch (failure) {
-    if (signal?.aborted) throw new DOMException("Nobody waits for it any more.", "AbortError");
+    if (signal?.aborted) throw new DOMException("The request was aborted.", "AbortError");
     throw lost();
   }
   const content = contentOf(answer);
@@ -147,7 +147,7 @@ async function read(asked, signal) {
 }
 
 /**
- * What was answered, or the problem that it tells. A proxy's own error page is no document of ours.
+ * The body of an answer, or a problem. The error page of a proxy is not a problem document.
  * @param {import("./ahead.js").Answer} answer
  */
 function contentOf({ status, text, requestId }) {
@@ -178,15 +178,15 @@ function lost() {
   return new Problem({ code: "offline" });
 }
 
-/** Asks until the service answers again. What refreshes itself goes on by `online`. */
+/** Checks the health of the service until it answers again. Pollers resume through `online`. */
 async function watch() {
   while (!online.peek()) {
-    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    await new Promise((resolve) => setTimeout(resolve, HEALTH_INTERVAL_MS));
     try {
-      const answer = await fetch("../healthz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+      const answer = await fetch("../healthz", { cache: "no-store", signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
       online.value = answer.ok;
     } catch {
-      // It is still away.
+      // Still unreachable.
     }
   }
 }

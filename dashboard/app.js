@@ -13,24 +13,24 @@ import { Page } from "./parts/page.js";
 import { ProblemBox } from "./parts/problem.js";
 import { Loading } from "./parts/progress.js";
 import { shown } from "./routes.js";
-import { hasLink, SignIn, signInByAddress } from "./screens/sign-in.js";
+import { hasSignInLink, SignIn, signInByAddress } from "./screens/sign-in.js";
 import { can, resume, session, unknownBy } from "./session.js";
 
-/** What takes no longer is not waited for in sight: the first picture is the whole one. */
-const SOON_MS = 300;
-const AGAIN_MS = 1_000;
-/** After the service has answered that it cannot say. */
-const LATER_MS = 5_000;
+/** The first rendering waits this long for the first screen, so that a fast connection shows no loading state. */
+const FIRST_RENDER_MS = 300;
+const OFFLINE_RETRY_MS = 1_000;
+/** Retry interval after the service answered with a 5xx. */
+const ERROR_RETRY_MS = 5_000;
 
 async function start() {
   void identify();
-  await Promise.all([loadTexts(["common"]), Promise.race([whole(), passed(SOON_MS)])]);
+  await Promise.all([loadTexts(["common"]), Promise.race([firstScreen(), delay(FIRST_RENDER_MS)])]);
   render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
 }
 
 /**
- * Finds out who is signed in; while the service is away or out of order, that is asked again. A refusal, as of a suspended tenant, will
- * be the same each time: another key may be let in.
+ * Looks up the session. Retries while the service is unreachable or answers with a 5xx. Other refusals, such as a suspended tenant, are
+ * final: the sign-in screen lets the user enter another key.
  */
 async function identify() {
   await signInByAddress();
@@ -40,21 +40,21 @@ async function identify() {
       unknownBy.value = null;
     } catch (failure) {
       const problem = problemOf(failure);
-      const lost = problem.code === "offline";
-      unknownBy.value = lost ? null : problem;
-      if (lost || problem.status >= 500) await passed(lost ? AGAIN_MS : LATER_MS);
+      const isOffline = problem.code === "offline";
+      unknownBy.value = isOffline ? null : problem;
+      if (isOffline || problem.status >= 500) await delay(isOffline ? OFFLINE_RETRY_MS : ERROR_RETRY_MS);
       else session.value = null;
     }
   }
 }
 
 /** @param {number} ms */
-function passed(ms) {
+function delay(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Waits until there is more to show than that something loads. */
-function whole() {
+/** Resolves when there is a screen to show, or nobody is signed in. */
+function firstScreen() {
   return new Promise((resolve) => {
     effect(() => {
       if (session.value === null || (session.value && (shown.value || areasAllowed().length === 0))) resolve(undefined);
@@ -70,7 +70,7 @@ function App() {
   return html`<${Frame} area=${now?.route?.area}>${now ? html`<${Screen} key=${now.id} now=${now} />` : html`<${Loading} label=${t("common.loading")} />`}<//>`;
 }
 
-/** A screen that breaks is told of in its place, and the way to the others stays open. @param {{ now: import("./routes.js").Shown }} props */
+/** Renders a screen, or a problem in its place if it could not be loaded or throws. The frame stays usable. @param {{ now: import("./routes.js").Shown }} props */
 function Screen({ now }) {
   const [broken] = useErrorBoundary();
   const { route, params, query } = now;
@@ -100,15 +100,15 @@ function NotAllowed({ scopes }) {
   `;
 }
 
-// Without a path one starts in the first area.
+// An empty path leads to the first area that the key may see.
 effect(() => {
   const [first] = session.value ? areasAllowed() : [];
   if (first && place.value.path === "") replace(first.path);
 });
 
-// A link that is pasted where the dashboard is open changes no more than the end of the address, so nothing would be loaded.
+// A sign-in link that is pasted into an open dashboard changes only the hash, which does not load the page by itself.
 addEventListener("hashchange", () => {
-  if (hasLink()) location.reload();
+  if (hasSignInLink()) location.reload();
 });
 
 void start();

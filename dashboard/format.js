@@ -1,15 +1,15 @@
-/** Numbers, dates and sizes as the chosen language writes them, in the way of the reader's country. */
+/** Formats numbers, dates and sizes in the chosen language, in the regional variant of the browser. */
 import { computed } from "@preact/signals";
 
 import { language } from "./settings.js";
 
 /**
- * The browser's own kind of the language, as British English, which writes dates in another order than American does. Some browsers tell
- * what is no language at all, as `en-US@posix`.
+ * The browser's regional variant of the language: British and American English write dates in a different order. Some browsers report
+ * invalid tags such as `en-US@posix`, which are skipped.
  */
 const locale = computed(() => navigator.languages.find((tag) => new RegExp(`^${language.value}(-\\w+)*$`).test(tag)) ?? language.value);
 
-/** Building a formatter takes longer than using it a thousand times. @type {Map<string, any>} */
+/** Cache of formatters: creating one takes longer than using it a thousand times. @type {Map<string, any>} */
 const formatters = new Map();
 
 /**
@@ -20,9 +20,9 @@ const formatters = new Map();
  */
 function formatter(Kind, options = {}) {
   const key = `${locale.value} ${Kind.name} ${JSON.stringify(options)}`;
-  let made = formatters.get(key);
-  if (!made) formatters.set(key, (made = new Kind(locale.value, options)));
-  return made;
+  let cached = formatters.get(key);
+  if (!cached) formatters.set(key, (cached = new Kind(locale.value, options)));
+  return cached;
 }
 
 /** @param {number} n */
@@ -30,17 +30,17 @@ export function number(n) {
   return formatter(Intl.NumberFormat).format(n);
 }
 
-/** Which form of a text goes with a number. @param {number} n */
+/** The plural form that a number takes. @param {number} n */
 export function pluralForm(n) {
   return formatter(Intl.PluralRules).select(n);
 }
 
-/** Of a share between 0 and 1. @param {number} share */
+/** Formats a share between 0 and 1 as a percentage. @param {number} share */
 export function percent(share) {
   return formatter(Intl.NumberFormat, { style: "percent", maximumFractionDigits: 0 }).format(share);
 }
 
-/** Of bytes, in units of a thousand. @param {number} size */
+/** Formats a number of bytes in decimal units. @param {number} size */
 export function bytes(size) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   let step = 0;
@@ -53,16 +53,16 @@ export function bytes(size) {
 }
 
 /**
- * A day. A date without a time ("2026-12-31") is that day wherever the reader is.
+ * Formats a day. A date without a time ("2026-12-31") is the same day in every time zone.
  * @param {string | Date} at
- * @param {string} [timeZone] the browser's where it is left out
+ * @param {string} [timeZone] defaults to that of the browser
  */
 export function date(at, timeZone) {
   const options = { dateStyle: "medium", timeZone: isDay(at) ? "UTC" : timeZone };
   return formatter(Intl.DateTimeFormat, options).format(new Date(at));
 }
 
-/** A day, with its year only if that is not this one. @param {string} at */
+/** Formats a day, with the year unless it is the current one. @param {string} at */
 export function shortDate(at) {
   const year = Number(at.slice(0, 4)) === new Date().getFullYear() ? undefined : "numeric";
   return formatter(Intl.DateTimeFormat, { day: "numeric", month: "short", year, timeZone: isDay(at) ? "UTC" : undefined }).format(new Date(at));
@@ -70,14 +70,14 @@ export function shortDate(at) {
 
 /**
  * @param {string | Date} at
- * @param {string} [timeZone] the browser's where it is left out
+ * @param {string} [timeZone] defaults to that of the browser
  */
 export function dateTime(at, timeZone) {
   return formatter(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short", timeZone }).format(new Date(at));
 }
 
 /**
- * A mark on an axis of time: as short as can be.
+ * Formats a tick of a time axis, as short as possible.
  * @param {Date} at
  * @param {"time" | "day" | "month"} precision
  * @param {string} timeZone
@@ -92,7 +92,7 @@ export function mark(at, precision, timeZone) {
 }
 
 /**
- * How long ago something was, or how soon it will be.
+ * Formats a moment relative to now: "3 hours ago", "in 2 days".
  * @param {string | Date} at
  * @param {number} now
  */
@@ -102,14 +102,14 @@ export function ago(at, now) {
   return formatter(Intl.RelativeTimeFormat, { numeric: "auto" }).format(Math.trunc(seconds / size), unit);
 }
 
-/** Of seconds, by the largest unit that fits: "3 min", "2 hr". @param {number} seconds */
+/** Formats seconds in the largest unit that fits: "3 min", "2 hr". @param {number} seconds */
 export function duration(seconds) {
   const [unit, size] = unitOf(Math.max(seconds, 1));
   const options = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 0 };
   return formatter(Intl.NumberFormat, options).format(Math.round(seconds / size));
 }
 
-/** Words as an enumeration: "A, B and C". @param {string[]} words */
+/** Joins words to an enumeration: "A, B and C". @param {string[]} words */
 export function enumeration(words) {
   return formatter(Intl.ListFormat, { type: "conjunction" }).format(words);
 }

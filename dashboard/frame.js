@@ -1,4 +1,4 @@
-/** What stands around every screen: the bar at the top, the navigation, and what is told about the connection. */
+/** The frame around every screen: the top bar, the navigation and the connection notice. */
 import { html } from "htm/preact";
 import { useLayoutEffect, useState } from "preact/hooks";
 
@@ -26,15 +26,15 @@ const areas = [
   { area: "settings", path: "/settings", icon: "settings", scopes: ["api-keys:read", "webhooks:read", "workflows:read"] },
 ];
 
-/** The areas that the key may see, the first of which is where one starts. */
+/** The areas that the key may see. The dashboard opens in the first one. */
 export function areasAllowed() {
   return areas.filter(({ scopes }) => scopes.some(can));
 }
 
 /** @param {{ area?: string, children: any }} props `area` is marked as current in the navigation */
 export function Frame({ area: current, children }) {
-  const [asked, setAsked] = useState(false);
-  // With the first picture, so that no key that is pressed then is lost.
+  const [confirming, setConfirming] = useState(false);
+  // In a layout effect, so that a key pressed right after the first rendering is not lost.
   useLayoutEffect(() => {
     addEventListener("keydown", slash);
     return () => removeEventListener("keydown", slash);
@@ -46,7 +46,7 @@ export function Frame({ area: current, children }) {
       ${can("coupon-sets:read") && html`
         <${Button} kind="quiet" icon="search" class="find" onClick=${find}>${t("common.find")}<kbd aria-hidden="true">/</kbd><//>
       `}
-      <${UserMenu} onUnfinished=${() => setAsked(true)} />
+      <${UserMenu} onUnfinished=${() => setConfirming(true)} />
     </header>
     <nav class="areas" aria-label=${t("common.navigation")}>
       ${areasAllowed().map(({ area, path, icon }) => html`
@@ -56,8 +56,8 @@ export function Frame({ area: current, children }) {
       `)}
     </nav>
     <main id="main" tabindex="-1"><${Connection} />${children}</main>
-    ${asked && html`
-      <${Confirm} danger title=${t("common.signOut.title")} action=${t("common.signOut")} onConfirm=${signOut} onClose=${() => setAsked(false)}>
+    ${confirming && html`
+      <${Confirm} danger title=${t("common.signOut.title")} action=${t("common.signOut")} onConfirm=${signOut} onClose=${() => setConfirming(false)}>
         <p>${t("common.signOut.unfinished")}</p>
       <//>
     `}
@@ -65,7 +65,7 @@ export function Frame({ area: current, children }) {
   `;
 }
 
-/** The sign of the product: a ticket with a tick. */
+/** The logo: a ticket with a tick. */
 export function Mark() {
   return html`
     <svg class="mark" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
@@ -75,18 +75,18 @@ export function Mark() {
   `;
 }
 
-/** Says that the service cannot be reached, for as long as that is so. */
+/** The notice that is shown while the service can't be reached. */
 export function Connection() {
   return html`<div class="connection" role="status">${!online.value && html`<${Icon} name="warning" /><span>${t("common.offline")}</span>`}</div>`;
 }
 
-/** @param {{ onUnfinished: () => void }} props asks before something is lost by signing out */
+/** @param {{ onUnfinished: () => void }} props is called instead of signing out if unfinished work would be lost */
 function UserMenu({ onUnfinished }) {
   const user = session.value;
   if (!user) return null;
   /** @param {() => void} close */
   const leave = async (close) => {
-    // Whatever asks before the window is closed has something that would be lost here too.
+    // A component that blocks closing the window has unfinished work, which signing out would lose too.
     const unfinished = !dispatchEvent(new Event("beforeunload", { cancelable: true }));
     if (unfinished) {
       close();
@@ -112,7 +112,7 @@ function UserMenu({ onUnfinished }) {
   `;
 }
 
-/** Language and theme, for the menu and for the screen that asks for the key. */
+/** Choice of language and theme, for the user menu and the sign-in screen. */
 export function Preferences() {
   const tongues = Object.entries(languages).map(([value, title]) => ({ value, title }));
   const themes = ["system", "light", "dark"].map((value) => ({ value, title: t(`common.theme.${value}`) }));
@@ -122,7 +122,7 @@ export function Preferences() {
   `;
 }
 
-/** Searching is the list's: this leads there, or to its field if that is on the screen. */
+/** Focuses the search field, or opens the list of sets, which has one. */
 function find() {
   const field = /** @type {HTMLElement | null} */ (document.querySelector("main input[type=search][data-find]"));
   if (field) field.focus();
@@ -140,7 +140,7 @@ function slash(event) {
 
 /** @param {Event} event */
 function toContent(event) {
-  // The part behind the # is the route's, so the browser must not follow it.
+  // The hash holds the route, so the browser must not follow the link.
   event.preventDefault();
   document.getElementById("main")?.focus();
 }

@@ -1,4 +1,4 @@
-/** How screens get their data. */
+/** Hooks that load the data of screens. */
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { withQuery } from "./address.js";
@@ -12,16 +12,16 @@ const LARGEST_PAGE = 1000;
 /**
  * @template Row
  * @typedef {object} List
- * @property {Row[]} rows what was loaded so far; while another query loads, still those of the one before
+ * @property {Row[]} rows the rows loaded so far; while another query loads, those of the previous one
  * @property {boolean} more whether there are rows after these
- * @property {boolean} loading whether the first rows of this query have not come yet
+ * @property {boolean} loading whether the first page of this query is still loading
  * @property {Problem | null} problem
  * @property {() => void} loadMore
- * @property {() => Promise<void>} refresh asks again for as many rows as there are
+ * @property {() => Promise<void>} refresh reloads all rows that are loaded
  */
 
 /**
- * A list without end: `useList("/v1/coupon-sets", { type, sort })`. A path that is null asks for nothing.
+ * Loads a list page by page: `useList("/v1/coupon-sets", { type, sort })`. With a path of null it loads nothing.
  * @param {string | null} path
  * @param {Query} [query]
  * @returns {List<any>}
@@ -34,8 +34,8 @@ export function useList(path, query = {}) {
     loading: address !== null,
     problem: /** @type {Problem | null} */ (null),
   }));
-  // One request at a time and each from what the one before left: rows neither come twice nor are left out.
-  const work = useRef({ state, turn: Promise.resolve(), waiting: new Set(), stop: new AbortController() });
+  // Requests run one after another, each on the state that the previous one left, so that no row is duplicated or skipped.
+  const work = useRef({ state, queue: Promise.resolve(), waiting: new Set(), stop: new AbortController() });
 
   const put = useCallback((/** @type {Partial<typeof state>} */ change) => {
     work.current.state = { ...work.current.state, ...change };
@@ -44,23 +44,23 @@ export function useList(path, query = {}) {
 
   const enqueue = useCallback((/** @type {string} */ kind, /** @type {(signal: AbortSignal) => Promise<object>} */ load) => {
     const { waiting, stop } = work.current;
-    if (waiting.has(kind)) return work.current.turn;
+    if (waiting.has(kind)) return work.current.queue;
     waiting.add(kind);
-    work.current.turn = work.current.turn.then(async () => {
+    work.current.queue = work.current.queue.then(async () => {
       waiting.delete(kind);
       if (stop.signal.aborted) return;
       try {
         const change = await load(stop.signal);
         if (!stop.signal.aborted) put({ ...change, loading: false, problem: null });
       } catch (failure) {
-        if (isAbort(failure) || stop.signal.aborted || isLost(failure)) return;
+        if (isAbort(failure) || stop.signal.aborted || isOffline(failure)) return;
         put({ loading: false, problem: problemOf(failure) });
       }
     });
-    return work.current.turn;
+    return work.current.queue;
   }, []);
 
-  // Before the browser paints: an answer that came ahead is in the first picture.
+  // In a layout effect, so that an answer that was requested ahead is in the first rendering.
   useLayoutEffect(() => {
     const stop = new AbortController();
     work.current.stop = stop;
@@ -78,7 +78,7 @@ export function useList(path, query = {}) {
       const { rows, next } = work.current.state;
       if (!next) return {};
       const page = await pageWithRows(next, signal);
-      // In a list that is sorted by what changes, a row may have moved from one page to the next.
+      // In a list sorted by a changing value, a row can move to the next page between two requests.
       const known = new Set(rows.map(({ id }) => id));
       return { rows: [...rows, ...page.rows.filter(({ id }) => id === undefined || !known.has(id))], next: page.next };
     });
@@ -100,12 +100,12 @@ export function useList(path, query = {}) {
     });
   }, [address]);
 
-  useReturn(refresh);
+  useRefreshOnReconnect(refresh);
   return { rows: state.rows, more: state.next !== null, loading: state.loading, problem: state.problem, loadMore, refresh };
 }
 
 /**
- * The next page that has something: of a list that is filtered while it is read, some have nothing and yet lead on.
+ * Loads the next page that has rows. The service filters some lists while reading them, so a page can be empty and still have a successor.
  * @param {string} address
  * @param {AbortSignal} signal
  */
@@ -121,7 +121,7 @@ function rowsOf(page) {
 }
 
 /**
- * One resource: `useGet(path`/v1/coupon-sets/${id}`)`. A path that is null asks for nothing. While another one loads, `value` is null.
+ * Loads one resource: `useGet(path`/v1/coupon-sets/${id}`)`. With a path of null it loads nothing. While another one loads, `value` is null.
  * @param {string | null} path
  * @param {Query} [query]
  * @returns {{ value: any, loading: boolean, problem: Problem | null, refresh: () => Promise<void> }}
@@ -139,7 +139,7 @@ export function useGet(path, query) {
       const value = await api.get(address, { signal });
       if (!signal.aborted) setState({ address, value, problem: null });
     } catch (failure) {
-      if (isAbort(failure) || isLost(failure)) return;
+      if (isAbort(failure) || isOffline(failure)) return;
       setState((before) => ({ address, value: before.address === address ? before.value : null, problem: problemOf(failure) }));
     }
   }, [address]);
@@ -148,7 +148,7 @@ export function useGet(path, query) {
     void refresh();
     return () => stop.current.abort();
   }, [refresh]);
-  useReturn(refresh);
+  useRefreshOnReconnect(refresh);
 
   const current = state.address === address;
   const value = current ? state.value : null;
@@ -157,9 +157,9 @@ export function useGet(path, query) {
 }
 
 /**
- * Does something again and again while the page can be seen and the service be reached, and at once when either is so again.
+ * Calls a function periodically while the page is visible and the service is reachable, and at once when either becomes true again.
  * @param {() => unknown} refresh
- * @param {number | null} ms from the end of one to the start of the next; null for not at all
+ * @param {number | null} ms from the end of one call to the start of the next; null to stop
  */
 export function usePolling(refresh, ms) {
   const latest = useRef(refresh);
@@ -177,47 +177,47 @@ export function usePolling(refresh, ms) {
       try {
         await latest.current();
       } catch {
-        // What refreshes shows its own problem; the next turn may succeed.
+        // The refreshed component shows its own problem; the next call may succeed.
       }
       running = false;
       if (!ended) timer = setTimeout(run, ms);
     };
     timer = setTimeout(run, ms);
-    const forget = whenBack(run);
+    const unsubscribe = onReconnect(run);
     document.addEventListener("visibilitychange", run);
     return () => {
       ended = true;
       clearTimeout(timer);
-      forget();
+      unsubscribe();
       document.removeEventListener("visibilitychange", run);
     };
   }, [ms]);
 }
 
 /**
- * Nothing is shown for it, since the frame tells of the connection, and what was asked is asked again when it is back.
+ * A lost connection is not shown as a problem of the list: the frame shows a notice, and the request is sent again on reconnection.
  * @param {unknown} failure
  */
-function isLost(failure) {
+function isOffline(failure) {
   return failure instanceof Problem && failure.code === "offline";
 }
 
 /** @param {() => void} then */
-function whenBack(then) {
-  let was = online.peek();
-  return online.subscribe((is) => {
-    if (is && !was) then();
-    was = is;
+function onReconnect(then) {
+  let wasOnline = online.peek();
+  return online.subscribe((isOnline) => {
+    if (isOnline && !wasOnline) then();
+    wasOnline = isOnline;
   });
 }
 
 /** @param {() => void} refresh */
-function useReturn(refresh) {
-  useEffect(() => whenBack(refresh), [refresh]);
+function useRefreshOnReconnect(refresh) {
+  useEffect(() => onReconnect(refresh), [refresh]);
 }
 
 /**
- * A value that lags behind until it has been the same for a while: what somebody types.
+ * Debounces a value, such as the text of a search field: it changes once it has been stable for a while.
  * @template T
  * @param {T} value
  * @param {number} ms

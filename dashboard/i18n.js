@@ -1,9 +1,9 @@
 /**
- * All texts. They stand in `texts/<language>/<section>.js`, a flat object for each part of the product; a route of routes.js names
- * the sections that its screen needs, and they are loaded with it. `common` is always there.
+ * All texts. Each file `texts/<language>/<section>.js` exports a flat object. A route in routes.js names the sections that its screen
+ * needs, and they are loaded with it. `common` is always loaded.
  *
- * A text may have `{names}`, which are replaced by the values of `t`; numbers are written as the language writes them. A text that
- * counts is an object of plural forms, chosen by the value `n`.
+ * A text can contain `{names}`, which are replaced by the values passed to `t`; numbers are formatted in the chosen language. A text that
+ * counts is an object of plural forms, selected by the value `n`.
  */
 import { number, pluralForm } from "./format.js";
 import { keep, language } from "./settings.js";
@@ -17,7 +17,7 @@ const loaded = new Map();
 const sections = new Set();
 
 /**
- * Loads sections in the language on the screen.
+ * Loads sections in the chosen language.
  * @param {string[]} wanted
  */
 export async function loadTexts(wanted) {
@@ -26,7 +26,7 @@ export async function loadTexts(wanted) {
 }
 
 /**
- * Shows everything in another language from now on.
+ * Switches to another language, once its texts are loaded.
  * @param {Language} chosen
  */
 export async function useLanguage(chosen) {
@@ -35,30 +35,30 @@ export async function useLanguage(chosen) {
   keep("language", chosen);
 }
 
-/** @param {Language} tongue */
-async function load(tongue) {
-  const missing = [...sections].filter((section) => !loaded.has(`${tongue}/${section}`));
+/** @param {Language} chosen */
+async function load(chosen) {
+  const missing = [...sections].filter((section) => !loaded.has(`${chosen}/${section}`));
   await Promise.all(
     missing.map(async (section) => {
-      const module = await import(`./texts/${tongue}/${section}.js`);
-      loaded.set(`${tongue}/${section}`, module.default);
+      const module = await import(`./texts/${chosen}/${section}.js`);
+      loaded.set(`${chosen}/${section}`, module.default);
     }),
   );
 }
 
 /**
- * The text of a key: what stands before the first dot is its section.
+ * Returns the text of a key. The part before the first dot is its section.
  * @param {string} key
  * @param {Record<string, string | number>} [values]
  */
 export function t(key, values = {}) {
   const text = find(key);
   if (text === undefined) return key;
-  return formOf(text, values.n).replace(/\{(\w+)\}/g, (_, name) => shown(values[name]));
+  return formOf(text, values.n).replace(/\{(\w+)\}/g, (_, name) => formatted(values[name]));
 }
 
 /**
- * Whether there is such a text; for texts that are named by what the service answers, which may learn new words.
+ * True if there is a text for the key. For keys built from values of the service, which may get new values.
  * @param {string} key
  */
 export function has(key) {
@@ -81,6 +81,6 @@ function formOf(text, n) {
 }
 
 /** @param {string | number | undefined} value */
-function shown(value) {
+function formatted(value) {
   return typeof value === "number" ? number(value) : (value ?? "");
 }

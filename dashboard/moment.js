@@ -1,13 +1,13 @@
-/** Moments by the clocks of a zone. */
+/** Instants in the local time of a time zone. */
 
-/** Building a formatter takes longer than using it a thousand times. @type {Map<string | undefined, Intl.DateTimeFormat>} */
+/** Cache of formatters: creating one takes longer than using it a thousand times. @type {Map<string | undefined, Intl.DateTimeFormat>} */
 const clocks = new Map();
 
 /**
- * An instant by the clocks of a zone, as the fields for a day and a time have it. Midnight is the end of the day before, as the
- * service takes a day without a time.
+ * Converts an instant to the values of a date and a time field. Midnight becomes the previous day without a time, which the service
+ * reads as the end of that day.
  * @param {string | null} instant
- * @param {string} [timeZone] the browser's where it is left out
+ * @param {string} [timeZone] defaults to that of the browser
  */
 export function dayAndTime(instant, timeZone) {
   if (!instant) return { day: "", time: "" };
@@ -17,7 +17,7 @@ export function dayAndTime(instant, timeZone) {
 }
 
 /**
- * What the clocks of a zone show.
+ * The local day and time of an instant in a time zone.
  * @param {Date} at
  * @param {string} [timeZone]
  */

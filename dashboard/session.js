@@ -1,27 +1,27 @@
-/** Who is signed in. The key itself is known to the service alone: the browser has a cookie that no script can read. */
+/** The session. The browser does not have the API key, only a cookie that scripts can't read. */
 import { signal } from "@preact/signals";
 
 import { api, onUnauthorized, Problem } from "./api.js";
 
 /** @typedef {{ keyId: string, keyName: string, tenantName: string, scopes: string[], expiresAt: string }} Session */
 
-/** Undefined until it is known, null if nobody is signed in. */
+/** Undefined until it is known, null without a session. */
 export const session = signal(/** @type {Session | null | undefined} */ (undefined));
 
-/** Why nobody is signed in, for the screen that asks for the key. */
+/** The reason for the sign-in screen, which shows it. */
 export const signedOutBy = signal(/** @type {"expiry" | "link" | null} */ (null));
 
-/** Why it is not known who is signed in: what the service said when it was asked. */
+/** The problem because of which the session is unknown. */
 export const unknownBy = signal(/** @type {Problem | null} */ (null));
 
-/** All tabs of a browser have one cookie, so who signs in or out in one of them does so in all. Nothing of a key is told here. */
+/** Notifies the other tabs of a sign-in or sign-out, because all tabs share one cookie. The messages contain nothing of the key. */
 const tabs = new BroadcastChannel("couponry.session");
 tabs.addEventListener("message", compare);
-// A tab that was asleep, or in a browser that keeps its tabs apart, was told of nothing.
+// A suspended tab gets no messages, nor does a tab in a browser that isolates its tabs.
 document.addEventListener("visibilitychange", compare);
 
 function compare() {
-  // What cannot be known now is found out when somebody looks here again.
+  // After a failure the session is compared again when the tab becomes visible.
   if (!document.hidden && session.peek() !== undefined) resume().catch(() => {});
 }
 
@@ -32,7 +32,7 @@ onUnauthorized(() => {
 });
 
 /**
- * Whether the key allows it; what it does not allow is not shown.
+ * True if the key has a scope. Actions without permission are not shown.
  * @param {string} scope such as `imports:write`
  */
 export function can(scope) {
@@ -40,7 +40,7 @@ export function can(scope) {
   return scopes.includes("*") || scopes.includes(scope);
 }
 
-/** Asks the service who is signed in. If it is another key than before, nothing of what was loaded with that one stays. */
+/** Loads the session. If its key is another one than before, the page is reloaded, so that no data of the old key stays. */
 export async function resume() {
   try {
     const now = await api.get("/v1/session");

@@ -1,15 +1,15 @@
 /**
- * What a person chooses for this browser: language and theme. Both are kept in local storage, and nothing else ever is.
+ * The preferences of the user: language and theme. They are the only data in the local storage.
  */
 import { effect, signal } from "@preact/signals";
 
-/** The languages that there are texts for, by their own names. */
+/** The available languages with their native names. */
 export const languages = { en: "English", es: "Español" };
 
 /** @typedef {keyof typeof languages} Language */
 /** @typedef {"system" | "light" | "dark"} Theme */
 
-/** The language on the screen. Set it by `useLanguage` of i18n.js, which loads the texts first. */
+/** The chosen language. Set it with `useLanguage` of i18n.js, which loads the texts first. */
 export const language = signal(/** @type {Language} */ (firstLanguage()));
 
 export const theme = signal(/** @type {Theme} */ (firstTheme()));
@@ -30,7 +30,7 @@ export function chooseTheme(chosen) {
 }
 
 /**
- * The color that a custom property has in the theme on the screen, for drawing on a canvas. The property itself has both colors.
+ * Resolves a custom property to its color in the current theme, for drawing on a canvas. The property itself has the colors of both themes.
  * @param {string} property such as `--accent`
  */
 export function paint(property) {
@@ -43,7 +43,7 @@ export function paint(property) {
 }
 
 /**
- * A browser may forbid storage; then the choice holds for this page alone.
+ * Stores a preference. If the browser blocks storage, it lasts only until the page is closed.
  * @param {"language" | "theme"} name
  * @param {string} value
  */
@@ -51,7 +51,7 @@ export function keep(name, value) {
   try {
     localStorage.setItem(`couponry.${name}`, value);
   } catch {
-    // There is nothing to do about it, and nothing that anybody must know.
+    // The preference is lost with the page, which the user needs no message about.
   }
 }
 

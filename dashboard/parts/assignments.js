@@ -1,4 +1,4 @@
-/** What the screens of a set, a code and a contact say about assignments, and how one is ended. */
+/** Columns, badges and actions of assignments, which the screens of a set, a code and a contact share. */
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 
@@ -21,7 +21,7 @@ import { Until } from "./until.js";
 /** @type {Record<string, "good" | "bad" | "info">} */
 const KINDS = { available: "good", reserved: "info", assigned: "info", sent: "info", used: "good", void: "bad" };
 
-/** What has become of a code, or of an assignment. @param {{ status: string }} props */
+/** The status of a code or an assignment as a badge. @param {{ status: string }} props */
 export function Status({ status }) {
   return html`<${Badge} kind=${KINDS[status]}>${t(`common.status.${status}`)}<//>`;
 }
@@ -33,16 +33,16 @@ export function Contact({ id }) {
   return html`<a href=${path`#/contacts/${id}`} title=${id}>${id}</a>`;
 }
 
-/** A code with the way to its history. @param {{ code: string }} props */
+/** A code that links to its history. @param {{ code: string }} props */
 export function CodeLink({ code }) {
   return html`<${Code} code=${code} href=${can("coupon-sets:read") ? path`#/codes/${code}` : undefined} />`;
 }
 
 /**
- * Which workflow asked, and where in it.
+ * The workflow that requested an assignment; its tooltip has the node and the execution.
  * @param {{ assignment: any, names: Map<string, string> }} props
  */
-function Asker({ assignment, names }) {
+function Requester({ assignment, names }) {
   const { workflowId, nodeId, executionId } = assignment;
   const details = [workflowId, nodeId, executionId].filter(Boolean).join(" · ");
   if (!details) return "–";
@@ -62,7 +62,7 @@ export function assignmentColumns({ names, onEnd }) {
     contact: column("contact", (one) => html`<${Contact} id=${one.contactId} />`),
     state: column("state", (one) => html`<${Status} status=${one.state} />`),
     assignedAt: column("assignedAt", (one) => html`<${Time} at=${one.assignedAt} />`),
-    workflow: column("workflow", (one) => html`<${Asker} assignment=${one} names=${names} />`),
+    workflow: column("workflow", (one) => html`<${Requester} assignment=${one} names=${names} />`),
     expiresAt: column("expiresAt", (one) => html`<${Until} at=${one.expiresAt} timeZone=${one.timezone} />`),
     menu: { ...column("menu", (one) => html`<${Endings} assignment=${one} onEnd=${onEnd} />`), bare: true },
   };
@@ -92,7 +92,7 @@ export function Endings({ assignment, onEnd }) {
 }
 
 /**
- * Asks for the reason before an assignment is ended.
+ * Asks for confirmation and an optional reason before an assignment is released or voided.
  * @param {{ ended: Ended, onClose: () => void, onDone: () => void }} props
  */
 export function EndAssignment({ ended, onClose, onDone }) {

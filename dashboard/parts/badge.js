@@ -1,7 +1,7 @@
 import { html } from "htm/preact";
 
 /**
- * A word about a state. Its color only repeats what it says.
+ * A state in one word. The color repeats the word and carries no information of its own.
  * @param {{ kind?: "neutral" | "good" | "warn" | "bad" | "info", children: any }} props
  */
 export function Badge({ kind = "neutral", children }) {

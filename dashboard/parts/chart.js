@@ -7,8 +7,8 @@ import { language, paint, theme } from "../settings.js";
 
 const HEIGHT = 220;
 const DAY = 86_400;
-/** More points than these would run into each other. */
-const MOST_DOTS = 40;
+/** Up to this many points are marked with dots; more would overlap. */
+const MAX_DOTS = 40;
 const STEPS = [1, 2, 5].flatMap((n) => Array.from({ length: 9 }, (_, i) => n * 10 ** i)).sort((a, b) => a - b);
 
 /**
@@ -17,9 +17,9 @@ const STEPS = [1, 2, 5].flatMap((n) => Array.from({ length: 9 }, (_, i) => n * 1
  * @property {string} paint a custom property
  * @property {string} [fill] a custom property, for the area below it
  * @property {number[]} [dash]
- * @property {boolean} [hidden] only the edge of a band
+ * @property {boolean} [hidden] not drawn: it is only the edge of a band
  *
- * Lines over time. What it shows has to be said in a table too, since a canvas says nothing to those who do not see it.
+ * A line chart over time. The same data must be available as a table, because a canvas is not accessible to screen readers.
  * @param {{
  *   label: string,
  *   lines: Line[],
@@ -28,14 +28,14 @@ const STEPS = [1, 2, 5].flatMap((n) => Array.from({ length: 9 }, (_, i) => n * 1
  *   bands?: { series: [number, number], paint: string }[],
  *   range?: [number, number],
  *   onPoint: (index: number | null) => void,
- * }} props `data` are seconds, and the values of each line; `onPoint` is told which of them the pointer is at
+ * }} props `data` are timestamps in seconds and the values of each line; `onPoint` gets the index of the point under the pointer
  */
 export function Chart({ label, lines, data, timezone, bands = [], range, onPoint }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const chart = useRef(/** @type {Plot | null} */ (null));
   const latest = useRef({ data, range, onPoint });
   latest.current = { data, range, onPoint };
-  const look = useLook();
+  const appearance = useAppearance();
   useEffect(() => {
     const element = /** @type {HTMLElement} */ (box.current);
     const plot = new Plot(optionsOf({ lines, bands, timezone, width: element.clientWidth, latest }), /** @type {any} */ (latest.current.data), element);
@@ -47,13 +47,13 @@ export function Chart({ label, lines, data, timezone, bands = [], range, onPoint
       plot.destroy();
       chart.current = null;
     };
-  }, [look, lines, timezone]);
+  }, [appearance, lines, timezone]);
   useEffect(() => chart.current?.setData(/** @type {any} */ (data)), [data]);
   return html`<div class="plot" ref=${box} role="img" aria-label=${label}></div>`;
 }
 
-/** Changes with the language and with the colors on the screen, for which a canvas has to be drawn anew. */
-function useLook() {
+/** A key that changes with the language and the color theme, after which a canvas must be drawn again. */
+function useAppearance() {
   const [system, setSystem] = useState(0);
   useEffect(() => {
     const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -86,7 +86,7 @@ function optionsOf({ lines, bands, timezone, width, latest }) {
     cursor: { drag: { x: false, y: false }, y: false, points: { size: 8, width: 0 } },
     scales: {
       x: { range: () => extent(latest.current.data[0], latest.current.range) },
-      // Room above, and whole numbers even where there is almost nothing.
+      // Headroom above the highest value, and whole numbers on the axis even for small values.
       y: { range: (_, min, max) => [Math.min(min ?? 0, 0), Math.max((max ?? 0) * 1.1, 4)] },
     },
     axes: [
@@ -106,8 +106,8 @@ function optionsOf({ lines, bands, timezone, width, latest }) {
         fill: line.fill && paint(line.fill),
         width: line.hidden ? 0 : 2,
         dash: line.dash,
-        // Few points are easier to meet when each one is marked, and a single one would not be seen at all.
-        points: { show: line.hidden ? false : (/** @type {Plot} */ plot) => plot.data[0].length <= MOST_DOTS, size: 6, dash: [], fill: paint("--surface") },
+        // Dots make a few points easier to hit, and a single point would be invisible without one.
+        points: { show: line.hidden ? false : (/** @type {Plot} */ plot) => plot.data[0].length <= MAX_DOTS, size: 6, dash: [], fill: paint("--surface") },
       })),
     ],
     bands: bands.map(({ series, paint: color }) => ({ series, fill: paint(color) })),
@@ -116,7 +116,7 @@ function optionsOf({ lines, bands, timezone, width, latest }) {
 }
 
 /**
- * A single point stands in the middle.
+ * The range of the time axis. A single point is centered.
  * @param {(number | null)[]} xs
  * @param {[number, number]} [range]
  * @returns {[number, number]}
@@ -127,7 +127,7 @@ function extent(xs, range) {
 }
 
 /**
- * What stands under the chart: times where the marks are hours apart, else days or months.
+ * The label of a tick: a time if the ticks are less than a day apart, else a day or a month.
  * @param {number} at
  * @param {number} step
  * @param {string} timezone

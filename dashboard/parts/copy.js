@@ -5,13 +5,13 @@ import { Button } from "./button.js";
 import { toast } from "./toast.js";
 
 /**
- * A button that copies a text.
+ * A button that copies a text to the clipboard.
  * @param {{ text: string, label?: string, kind?: "primary" | "plain" | "quiet", onCopied?: () => void, children?: any }} props with
- *   children a button with words, else an icon
+ *   children it has a caption, else only an icon
  */
 export function Copy({ text, label, kind, onCopied, children }) {
   const copy = async () => {
-    const done = await copied(text);
+    const done = await copyText(text);
     if (done) onCopied?.();
     toast(t(done ? "common.copied" : "common.notCopied"), done ? "good" : "bad");
   };
@@ -19,8 +19,8 @@ export function Copy({ text, label, kind, onCopied, children }) {
 }
 
 /**
- * A code as it is written: in letters that cannot be mistaken for others, with a button to copy it.
- * @param {{ code: string, href?: string }} props `href` makes it a link, best to its history
+ * A code in a monospaced font, with a button to copy it.
+ * @param {{ code: string, href?: string }} props with `href` the code is a link
  */
 export function Code({ code, href }) {
   const text = html`<code class="code">${code}</code>`;
@@ -28,17 +28,17 @@ export function Code({ code, href }) {
 }
 
 /** @param {string} text */
-async function copied(text) {
+async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copiedByHand(text);
+    return copyByCommand(text);
   }
 }
 
-/** Without TLS a browser has no clipboard for scripts, but still obeys this command. @param {string} text */
-function copiedByHand(text) {
+/** Fallback for pages without TLS, where the clipboard API is missing. @param {string} text */
+function copyByCommand(text) {
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   const area = document.createElement("textarea");
   area.value = text;

@@ -1,12 +1,12 @@
-/** A first and a last day to filter by, by the clocks of this browser. */
+/** A filter by a first and a last day, in the time zone of the browser. */
 import { html } from "htm/preact";
 
 import { t } from "../i18n.js";
 import { TextField } from "./field.js";
 
 /**
- * @param {{ from: string, to: string, onChange: (changed: { from?: string, to?: string }) => void, fault?: string | null }} props `fault` is what
- *   is wrong with the first day
+ * @param {{ from: string, to: string, onChange: (changed: { from?: string, to?: string }) => void, fault?: string | null }} props `fault` is
+ *   the error of the first day
  */
 export function Days({ from, to, onChange, fault }) {
   const wrong = from && to && to < from ? t("assignments.days.order") : null;
@@ -21,7 +21,7 @@ export function Days({ from, to, onChange, fault }) {
 }
 
 /**
- * The instants that a first and a last day stand for; what is no day is left out.
+ * The instants at which a range of days starts and ends. Invalid days are left out.
  * @param {Record<string, string>} query
  */
 export function instantsOf({ from, to }) {

@@ -8,7 +8,7 @@ import { ProblemBox, titleOf } from "./problem.js";
 import { toast } from "./toast.js";
 
 /**
- * A dialog over the page, open for as long as it is rendered. The browser keeps the focus inside, and gives it back afterwards.
+ * A modal dialog that is open while it is rendered. The browser keeps the focus inside and restores it afterwards.
  * @param {{
  *   title: string,
  *   onClose: () => void,
@@ -17,8 +17,8 @@ import { toast } from "./toast.js";
  *   busy?: boolean,
  *   onSubmit?: () => void,
  *   children: any,
- * }} props `actions` stand at its foot; with `onSubmit` the dialog is a form, whose main action is a button of type "submit"; while it
- *   is `busy` with what is told only once it cannot be closed
+ * }} props `actions` are the buttons at the bottom; with `onSubmit` the dialog is a form with a submit button; a `busy` dialog can't
+ *   be closed, because its result is shown only once
  */
 export function Dialog({ title, onClose, actions, wide = false, busy = false, onSubmit, children }) {
   const element = useRef(/** @type {HTMLDialogElement | null} */ (null));
@@ -26,7 +26,7 @@ export function Dialog({ title, onClose, actions, wide = false, busy = false, on
   useLayoutEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
-    // Not the button that closes it, which comes first: a field, or the first, harmless action.
+    // The first focus goes to a field or to the first, harmless action, and not to the close button, which comes first in the document.
     const first = dialog?.querySelector(".dialog-body :is(input, select, textarea)") ?? dialog?.querySelector("footer .button");
     /** @type {HTMLElement | null | undefined} */ (first)?.focus();
     return () => dialog?.close();
@@ -42,7 +42,7 @@ export function Dialog({ title, onClose, actions, wide = false, busy = false, on
     event.preventDefault();
     if (!busy) onClose();
   };
-  // A browser lets nobody be held in a dialog: Escape twice closes it unasked.
+  // Browsers do not let a page block Escape: pressed twice, it closes the dialog without a cancel event.
   /** @param {Event} event */
   const closed = (event) => {
     if (event.target !== element.current) return;
@@ -62,8 +62,8 @@ export function Dialog({ title, onClose, actions, wide = false, busy = false, on
 }
 
 /**
- * Asks before something is done that cannot be taken back. What fails is told in the dialog, which then stays, or in passing where
- * somebody has closed it meanwhile.
+ * Asks for confirmation before an action that can't be undone. If the action fails, the dialog shows the problem and stays open, or a
+ * toast shows it if the dialog was closed meanwhile.
  * @param {{
  *   title: string,
  *   action: string,
@@ -72,7 +72,7 @@ export function Dialog({ title, onClose, actions, wide = false, busy = false, on
  *   onConfirm: () => Promise<unknown>,
  *   onClose: () => void,
  *   children: any,
- * }} props `action` is what the button says, best a verb; `onConfirm` closes nothing itself: `onClose` is called when it is done
+ * }} props `action` is the caption of the button, preferably a verb; `onClose` is called after `onConfirm` has succeeded
  */
 export function Confirm({ title, action, danger = false, disabled = false, onConfirm, onClose, children }) {
   const [busy, setBusy] = useState(false);

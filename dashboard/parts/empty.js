@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { Icon } from "./icon.js";
 
 /**
- * What stands where there is nothing yet, or nothing that fits, and what leads on.
+ * The placeholder of an empty list: no data yet, or no matches, with an action that helps.
  * @param {{ icon: import("./icon.js").IconName, title: string, text?: string, action?: any }} props
  */
 export function Empty({ icon, title, text, action }) {

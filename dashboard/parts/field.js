@@ -1,4 +1,4 @@
-/** Controls with a label, a hint and a fault. All of them give the new value to `onChange`, not the event. */
+/** Form controls with a label, a hint and an error. All of them pass the new value to `onChange`, not the event. */
 import { html } from "htm/preact";
 import { useId, useState } from "preact/hooks";
 
@@ -7,7 +7,7 @@ import { Button } from "./button.js";
 import { Icon } from "./icon.js";
 
 /**
- * What a problem says about a field of the body: `faultOf(problem, "/name")`.
+ * The error message of a problem for a field of the body: `faultOf(problem, "/name")`.
  * @param {import("../api.js").Problem | null} problem
  * @param {string} pointer
  */
@@ -18,13 +18,13 @@ export function faultOf(problem, pointer) {
 /**
  * @typedef {object} Around
  * @property {string} label
- * @property {boolean} [hideLabel] for those who see; the name stays
+ * @property {boolean} [hideLabel] visually; the accessible name stays
  * @property {any} [hint]
- * @property {string | null} [fault] what is wrong with it
+ * @property {string | null} [fault] the error message
  */
 
 /**
- * A field around any control: its child is a function that gets the attributes for the control, `id` and the ARIA ones.
+ * The label, hint and error around any control. Its child is a function that gets the `id` and the ARIA attributes of the control.
  * @param {Around & { children: (attributes: object) => any }} props
  */
 export function Field({ label, hideLabel, hint, fault, children }) {
@@ -50,7 +50,7 @@ function Remarks({ id, hint, fault }) {
 
 /**
  * @param {Around & { value: string, onChange: (value: string) => void, type?: string, [more: string]: any }} props
- *   the rest goes to the input, such as `required`, `inputmode`, `maxlength`
+ *   further attributes go to the input, such as `required`, `inputmode`, `maxlength`
  */
 export function TextField({ label, hideLabel, hint, fault, value, onChange, type = "text", ...rest }) {
   return html`
@@ -62,7 +62,7 @@ export function TextField({ label, hideLabel, hint, fault, value, onChange, type
   `;
 }
 
-/** @param {Around & { value: string, onChange: (value: string) => void, [more: string]: any }} props the rest goes to the text area */
+/** @param {Around & { value: string, onChange: (value: string) => void, [more: string]: any }} props further attributes go to the text area */
 export function TextArea({ label, hideLabel, hint, fault, value, onChange, ...rest }) {
   return html`
     <${Field} ...${{ label, hideLabel, hint, fault }}>
@@ -73,7 +73,7 @@ export function TextArea({ label, hideLabel, hint, fault, value, onChange, ...re
   `;
 }
 
-/** What is typed cannot be read by those who look on, unless it is shown. @param {Around & { value: string, onChange: (value: string) => void, [more: string]: any }} props */
+/** A password field with a button that reveals the text. @param {Around & { value: string, onChange: (value: string) => void, [more: string]: any }} props */
 export function SecretField({ label, hideLabel, hint, fault, value, onChange, ...rest }) {
   const [open, setOpen] = useState(false);
   return html`
@@ -124,7 +124,7 @@ export function Checkbox({ label, hint, fault, checked, onChange, ...rest }) {
 }
 
 /**
- * One of a few, all in sight. An option may bring `more`: controls that are shown while it is chosen.
+ * A choice of one among a few visible options. An option can have `more`: controls that are shown while it is chosen.
  * @param {{
  *   label: string,
  *   value: string,
@@ -159,7 +159,7 @@ export function Choice({ label, value, onChange, options, look = "list", hideLab
 }
 
 /**
- * A field to search by.
+ * A search field.
  * @param {{ label: string, value: string, onChange: (value: string) => void, placeholder?: string, [more: string]: any }} props
  */
 export function SearchField({ label, value, onChange, placeholder, ...rest }) {

@@ -1,4 +1,4 @@
-/** Icons, drawn with lines of the text's color on a field of 20 by 20. They say nothing that the words beside them do not. */
+/** Line icons in the color of the text, drawn on a grid of 20 by 20. They are decorative: the text beside them has the information. */
 import { html } from "htm/preact";
 
 const paths = {

@@ -5,12 +5,12 @@ import { useEffect } from "preact/hooks";
 import { t } from "../i18n.js";
 import { toast } from "./toast.js";
 
-/** By then even a slow laptop shows the screen. */
+/** Delay before the modules are loaded. By then even a slow laptop shows the screen. */
 const AFTERWARDS_MS = 3_000;
 
 /**
- * A dialog, or another component that no screen shows at first. So its module is loaded after those that a screen begins with; where it
- * cannot be had that is said, and `onClose` of the component is called.
+ * Wraps a component that no screen shows at first, such as a dialog. Its module is loaded after those of the screen. If it can't be
+ * loaded, a toast says so and `onClose` of the component is called.
  * @param {() => Promise<(props: any) => any>} load
  */
 export function later(load) {
@@ -19,7 +19,7 @@ export function later(load) {
     loaded.value ??= await load();
   };
   setTimeout(() => {
-    // If that fails it is told when somebody wants the component.
+    // A failure is reported when the component is rendered.
     if (!document.hidden) start().catch(() => {});
   }, AFTERWARDS_MS);
 

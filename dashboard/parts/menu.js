@@ -9,13 +9,13 @@ import { Icon } from "./icon.js";
  * @property {string} title
  * @property {import("./icon.js").IconName} [icon]
  * @property {string} [href]
- * @property {boolean} [download] the link is to a file, so that a refusal does not take the place of the page
+ * @property {boolean} [download] the link downloads a file, so that an error response does not replace the page
  * @property {() => void} [onSelect]
  * @property {boolean} [danger]
  *
  * A button that opens a list of actions.
  * @param {{ label: string, icon?: import("./icon.js").IconName, items: Item[], kind?: "plain" | "quiet", children?: any }} props
- *   `label` names the button where it has no children
+ *   `label` names a button without children
  */
 export function Menu({ label, icon = "more", items, kind = "quiet", children }) {
   return html`
@@ -39,7 +39,7 @@ export function Menu({ label, icon = "more", items, kind = "quiet", children }) 
 }
 
 /**
- * A button and what it opens: above all else on the page, closed by Escape and by a click elsewhere.
+ * A button that opens a popover, which Escape or a click elsewhere closes.
  * @param {{
  *   label: string,
  *   role?: "menu" | "dialog",
@@ -58,8 +58,8 @@ export function Popup({ label, role = "dialog", icon, kind = "quiet", title, chi
     box.current?.hidePopover();
     button().focus();
   };
-  // The content is rendered before the box is shown, so that it can be placed by its size, and goes only after it was hidden, so that
-  // the browser can give the focus back.
+  // The content is rendered before the popover is shown, because its position depends on its size. It is removed after the popover is
+  // hidden, so that the browser can restore the focus.
   /** @param {ToggleEvent} event */
   const toggling = (event) => {
     if (event.newState === "open") setOpen(true);
@@ -98,7 +98,7 @@ function controls(box) {
 }
 
 /**
- * Under its button and inside the window, above it where there is no room below.
+ * Places the popover below its button and inside the window, or above the button if there is no room below.
  * @param {HTMLElement} box
  * @param {HTMLElement} button
  */

@@ -1,4 +1,4 @@
-/** Names for ids, where the key may read them; where it may not, the ids have to do. */
+/** Names by id. The maps are empty if the key may not read them; the screens then show the ids. */
 import { useMemo } from "preact/hooks";
 
 import { useGet } from "../hooks.js";

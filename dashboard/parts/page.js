@@ -6,7 +6,7 @@ import { hasMoved } from "../location.js";
 import { Icon } from "./icon.js";
 
 /**
- * The frame of every screen: its heading, which takes the focus when somebody comes here, and the title of the window.
+ * The layout of every screen: its heading, which takes the focus when the screen is opened, and the title of the window.
  * @param {{
  *   title: string,
  *   note?: any,
@@ -14,7 +14,7 @@ import { Icon } from "./icon.js";
  *   actions?: any,
  *   fill?: boolean,
  *   children: any,
- * }} props `note` stands under the heading, `actions` beside it; a page that fills the window has one `fill` table that scrolls
+ * }} props `note` is shown under the heading, `actions` beside it; a page that fills the window has one `fill` table that scrolls
  */
 export function Page({ title, note, back, actions, fill = false, children }) {
   const heading = useRef(/** @type {HTMLElement | null} */ (null));

@@ -5,13 +5,13 @@ import { Button } from "./button.js";
 import { Copy } from "./copy.js";
 import { Icon } from "./icon.js";
 
-/** What went wrong, in a few words. @param {import("../api.js").Problem} problem */
+/** The title of a problem. @param {import("../api.js").Problem} problem */
 export function titleOf({ code, title }) {
   return has(`common.problem.${code}`) ? t(`common.problem.${code}`) : title || t("common.problem.other");
 }
 
 /**
- * What went wrong and what can be done, with the request id that finds it in the service's log. Shows nothing for null.
+ * A problem with advice and the request ID, which finds it in the log of the service. Renders nothing for null.
  * @param {{ problem: import("../api.js").Problem | null, onRetry?: () => void }} props
  */
 export function ProblemBox({ problem, onRetry }) {

@@ -3,7 +3,7 @@ import { html } from "htm/preact";
 import { percent } from "../format.js";
 
 /**
- * How far something is. Without a value it only shows that something goes on.
+ * A progress bar. Without a value it is indeterminate.
  * @param {{ label: string, value?: number | null, max?: number, hideLabel?: boolean }} props
  */
 export function Progress({ label, value = null, max = 100, hideLabel = false }) {
@@ -16,7 +16,7 @@ export function Progress({ label, value = null, max = 100, hideLabel = false }) 
   `;
 }
 
-/** Stands where something loads. @param {{ label: string }} props */
+/** The placeholder of content that is loading. @param {{ label: string }} props */
 export function Loading({ label }) {
   return html`<div class="loading" role="status"><span class="spinner"></span><span>${label}</span></div>`;
 }

@@ -8,26 +8,26 @@ import { usePolling } from "../hooks.js";
 import { t } from "../i18n.js";
 import { can } from "../session.js";
 
-/** For as long a name is not asked for again. */
+/** Lifetime of a cached name. */
 const FRESH_MS = 30_000;
-/** Nor for as long after it could not be had. */
+/** Retry interval after a failed request. */
 const RETRY_MS = 5_000;
 
-/** @typedef {{ name: import("@preact/signals").Signal<string | null | undefined>, freshUntil: number }} Known */
+/** @typedef {{ name: import("@preact/signals").Signal<string | null | undefined>, freshUntil: number }} CachedName */
 
-/** The names of sets that were asked for; null for one that was deleted. @type {Map<string, Known>} */
-const known = new Map();
+/** Cached names of sets by id; null for a deleted set. @type {Map<string, CachedName>} */
+const names = new Map();
 
 /** @param {string} id */
-function knownOf(id) {
-  let one = known.get(id);
-  if (!one) known.set(id, (one = { name: signal(undefined), freshUntil: 0 }));
+function cached(id) {
+  let one = names.get(id);
+  if (!one) names.set(id, (one = { name: signal(undefined), freshUntil: 0 }));
   return one;
 }
 
-/** Many rows ask for the same set, so all of them share one answer. @param {string} id */
-async function learn(id) {
-  const one = knownOf(id);
+/** Loads the name of a set. Rows with the same set share one request. @param {string} id */
+async function load(id) {
+  const one = cached(id);
   if (Date.now() < one.freshUntil) return;
   one.freshUntil = Date.now() + FRESH_MS;
   try {
@@ -39,18 +39,18 @@ async function learn(id) {
 }
 
 /**
- * The name of a set as a link to its page, where the key may read sets and it was not deleted.
- * @param {{ id: string, told?: string }} props `told` is its name, if that is known already
+ * The name of a set. It links to the page of the set if the key may read sets and the set is not deleted.
+ * @param {{ id: string, name?: string }} props `name` is passed if it is already known
  */
-export function SetName({ id, told }) {
+export function SetName({ id, name: given }) {
   const readable = can("coupon-sets:read");
-  const name = knownOf(id).name.value;
+  const name = cached(id).name.value;
   useEffect(() => {
-    if (readable) void learn(id);
+    if (readable) void load(id);
   }, [id, readable]);
-  usePolling(() => learn(id), readable && name === undefined ? RETRY_MS : null);
-  if (!readable) return told ?? html`<code title=${id}>${id}</code>`;
-  if (name === null) return html`<span title=${id}>${told} <span class="soft">${t("common.deletedSet")}</span></span>`;
-  if (name === undefined) return told ?? html`<span class="soft">…</span>`;
+  usePolling(() => load(id), readable && name === undefined ? RETRY_MS : null);
+  if (!readable) return given ?? html`<code title=${id}>${id}</code>`;
+  if (name === null) return html`<span title=${id}>${given} <span class="soft">${t("common.deletedSet")}</span></span>`;
+  if (name === undefined) return given ?? html`<span class="soft">…</span>`;
   return html`<a href=${path`#/coupon-sets/${id}`} title=${name}>${name}</a>`;
 }

@@ -12,7 +12,7 @@ const SHOWN = 20;
 /** @typedef {{ id: string, name: string, type: "single" | "multiple" }} PickedSet */
 
 /**
- * Picks a coupon set among thousands by typing a part of its name.
+ * A combobox that finds a coupon set by a part of its name.
  * @param {{
  *   label: string,
  *   value: string | null,
@@ -23,7 +23,7 @@ const SHOWN = 20;
  *   fault?: string | null,
  *   hideLabel?: boolean,
  *   placeholder?: string,
- * }} props `value` is the id of the picked set, `without` the id of one that is not offered, `placeholder` what no set means
+ * }} props `value` is the id of the picked set, `without` the id of a set that is not offered, `placeholder` the text without a set
  */
 export function SetPicker({ label, value, onChange, type, without, hint, fault, hideLabel, placeholder }) {
   const id = useId();
@@ -34,7 +34,7 @@ export function SetPicker({ label, value, onChange, type, without, hint, fault, 
   const found = useGet(typed === null ? null : "/v1/coupon-sets", { q, type, sort: "name", limit: SHOWN }).value;
   const sets = /** @type {PickedSet[]} */ (found?.results ?? []).filter((set) => set.id !== without);
 
-  // The list may be longer than its box, and a dialog may end above it.
+  // The list can be longer than its box, and a dialog can cut it off.
   useEffect(() => {
     if (typed === null || !sets[active]) return;
     for (const part of ["list", sets[active].id]) document.getElementById(`${id}-${part}`)?.scrollIntoView({ block: "nearest" });
@@ -53,7 +53,7 @@ export function SetPicker({ label, value, onChange, type, without, hint, fault, 
       else setActive((active + (event.key === "ArrowDown" ? 1 : sets.length - 1)) % Math.max(sets.length, 1));
     } else if (event.key === "Enter" && typed !== null) {
       event.preventDefault();
-      // What is shown may still be what was found for fewer letters, and then the first is not the one that is meant.
+      // The shown matches may still be those of a shorter text, so the first one may not be the wanted one.
       if (sets[active] && q === typed) pick(sets[active]);
     } else if (event.key === "Escape" && typed !== null) {
       event.preventDefault();

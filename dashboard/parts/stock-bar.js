@@ -5,7 +5,7 @@ import { t } from "../i18n.js";
 import { Badge } from "./badge.js";
 
 /**
- * What of a set is left, as a bar and in words.
+ * The remaining stock of a set, as a bar and in words.
  * @param {{ set: {
  *   type: "single" | "multiple",
  *   quantity: number | null,
@@ -21,7 +21,7 @@ export function StockBar({ set }) {
   if (stock === "exhausted") return html`<${Badge} kind="bad">${t(`common.stock.exhausted.${type}`)}<//>`;
   if (quantity === null || available === null) return html`<span class="soft">${t("common.stock.unlimited")}</span>`;
   const share = available / quantity;
-  // What is almost full or almost empty is not shown as if it were quite so.
+  // A stock that is almost full or almost empty is not rounded to 100 % or 0 %.
   const shown = available === quantity ? 1 : Math.min(Math.max(share, 0.01), 0.99);
   return html`
     <span class="stock-bar ${stock}">

@@ -5,9 +5,9 @@ import { t } from "../i18n.js";
 import { Icon } from "./icon.js";
 import { Loading } from "./progress.js";
 
-/** Rows that are rendered above and below those in sight. */
-const SPARE = 12;
-/** Of a row, until one could be measured. */
+/** Number of rows that are rendered above and below the visible ones. */
+const OVERSCAN = 12;
+/** Height of a row in pixels, until one has been measured. */
 const USUAL_HEIGHT = 48;
 
 /**
@@ -17,11 +17,11 @@ const USUAL_HEIGHT = 48;
  * @property {(row: any) => any} cell
  * @property {string} [sort] the name that the list is sorted by
  * @property {"end"} [align] for numbers
- * @property {boolean} [main] what names the row: the title of its card on a narrow window
- * @property {boolean} [bare] no title: neither in the head, where it is only read out, nor on the card
+ * @property {boolean} [main] the column that names the row: the title of its card in a narrow window
+ * @property {boolean} [bare] without a visible title, in the head (screen readers get it) and on the card
  *
- * A table whose rows may be without end. Only those in sight are rendered; on a narrow window each row is a card. A link of the class
- * `row-link` in a cell is followed by a click anywhere in its row.
+ * A table with any number of rows, of which only the visible ones are rendered. In a narrow window each row is a card. A click anywhere
+ * in a row follows the link of the class `row-link` in it.
  * @param {{
  *   label: string,
  *   columns: Column[],
@@ -35,17 +35,17 @@ const USUAL_HEIGHT = 48;
  *   marked?: (row: any) => boolean,
  *   empty?: any,
  *   fill?: boolean,
- * }} props `sort` is a column's name, with a minus for downwards; `empty` stands for no rows; with `fill` it scrolls in itself and takes
- *   the room that a `fill` page has left
+ * }} props `sort` is a column's name, with a minus for descending order; `empty` is shown without rows; with `fill` the table scrolls
+ *   and takes the remaining height of a `fill` page
  */
 export function Table({
   label, columns, rows, keyOf = (row) => row.id, sort, onSort, more = false, loading = false, onMore, marked, empty, fill = false,
 }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
-  const { from, to, pitch } = useRowsInSight(box, rows.length);
+  const { from, to, pitch } = useVisibleRows(box, rows.length);
   useEffect(() => {
-    if (more && to + SPARE >= rows.length) onMore?.();
-    // New rows may be as many as before, when those after them could not be loaded.
+    if (more && to + OVERSCAN >= rows.length) onMore?.();
+    // Depends on `rows`, not on their number: after a failed load a refresh can return as many rows as before.
   }, [more, to, rows]);
   useFocusKept(box);
   if (rows.length === 0) return loading ? html`<${Loading} label=${t("common.loading")} />` : empty;
@@ -75,7 +75,7 @@ function Head({ column, sort, onSort }) {
   if (!column.sort || !onSort) return html`<th role="columnheader" scope="col" class=${style}><span class=${bare ? "unseen" : undefined}>${title}</span></th>`;
   const up = sort === column.sort;
   const down = sort === `-${column.sort}`;
-  // Of numbers the largest are wanted first, of names the first of the alphabet.
+  // The first click sorts numbers in descending and names in ascending order.
   const next = up ? `-${column.sort}` : down || align !== "end" ? column.sort : `-${column.sort}`;
   return html`
     <th role="columnheader" scope="col" class=${style} aria-sort=${up ? "ascending" : down ? "descending" : undefined}>
@@ -88,7 +88,7 @@ function Head({ column, sort, onSort }) {
 
 /** @param {{ row: any, columns: Column[], index: number, marked: boolean }} props */
 function Row({ row, columns, index, marked }) {
-  // While the table is scrolled the rows that stay are the same as before.
+  // Memoized, so that scrolling renders only rows that become visible.
   return useMemo(
     () => html`
       <tr role="row" aria-rowindex=${index} class=${marked ? "marked" : undefined}>
@@ -103,19 +103,19 @@ function Row({ row, columns, index, marked }) {
   );
 }
 
-/** Stands for the rows that are not rendered. @param {{ height: number, columns: number }} props */
+/** The placeholder of rows that are not rendered. @param {{ height: number, columns: number }} props */
 function Space({ height, columns }) {
   if (height <= 0) return null;
   return html`<tr class="space" aria-hidden="true"><td colspan=${columns} style=${{ height: `${height}px` }}></td></tr>`;
 }
 
 /**
- * Which rows can be seen. All rows of a table have the same height, which is measured.
+ * The range of visible rows. All rows of a table have the same height, which is measured.
  * @param {{ current: HTMLElement | null }} box
  * @param {number} count
  */
-function useRowsInSight(box, count) {
-  // As many as may fill the window: the first picture need not wait for those that it does not show.
+function useVisibleRows(box, count) {
+  // Enough rows to fill the window: the first rendering does not wait for rows that it does not show.
   const [sight, setSight] = useState(() => ({ from: 0, to: Math.ceil(innerHeight / USUAL_HEIGHT), pitch: USUAL_HEIGHT }));
   const look = useRef(() => {});
   look.current = () => {
@@ -124,11 +124,11 @@ function useRowsInSight(box, count) {
     const pitch = pitchOf(body) ?? sight.pitch;
     const view = box.current.getBoundingClientRect();
     const start = body.getBoundingClientRect().top;
-    const first = (Math.max(view.top, 0) - start) / pitch - SPARE;
-    const last = (Math.min(view.bottom, innerHeight) - start) / pitch + SPARE;
-    // In steps of some rows, so that not every bit of scrolling renders anew.
-    const from = Math.max(Math.floor(first / SPARE) * SPARE, 0);
-    const to = Math.max(Math.ceil(last / SPARE) * SPARE, from + SPARE);
+    const first = (Math.max(view.top, 0) - start) / pitch - OVERSCAN;
+    const last = (Math.min(view.bottom, innerHeight) - start) / pitch + OVERSCAN;
+    // In steps of several rows, so that not every scroll event renders.
+    const from = Math.max(Math.floor(first / OVERSCAN) * OVERSCAN, 0);
+    const to = Math.max(Math.ceil(last / OVERSCAN) * OVERSCAN, from + OVERSCAN);
     if (from !== sight.from || to !== sight.to || Math.abs(pitch - sight.pitch) > 0.5) setSight({ from, to, pitch });
   };
   useEffect(() => look.current(), [count]);
@@ -140,7 +140,7 @@ function useRowsInSight(box, count) {
     };
     const resized = new ResizeObserver(scrolled);
     if (box.current) resized.observe(box.current);
-    // Scrolling does not bubble, but it can be caught on its way down, whichever element scrolls.
+    // Scroll events do not bubble, but capturing catches them from every scrolling element.
     document.addEventListener("scroll", scrolled, { capture: true, passive: true });
     return () => {
       cancelAnimationFrame(frame);
@@ -148,7 +148,7 @@ function useRowsInSight(box, count) {
       document.removeEventListener("scroll", scrolled, { capture: true });
     };
   }, [count === 0]);
-  const from = Math.min(sight.from, Math.max(count - SPARE, 0));
+  const from = Math.min(sight.from, Math.max(count - OVERSCAN, 0));
   return { from, to: Math.min(sight.to, count), pitch: sight.pitch };
 }
 
@@ -161,7 +161,7 @@ function pitchOf(body) {
 }
 
 /**
- * When the row with the focus is scrolled out of sight and no longer rendered, the table takes it, so that the keys go on scrolling.
+ * Moves the focus to the table when the focused row is no longer rendered, so that the keys keep scrolling.
  * @param {{ current: HTMLElement | null }} box
  */
 function useFocusKept(box) {

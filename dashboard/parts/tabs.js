@@ -2,7 +2,7 @@ import { html } from "htm/preact";
 import { useId } from "preact/hooks";
 
 /**
- * Tabs and the panel of the chosen one. Arrow keys go from tab to tab.
+ * Tabs and the panel of the selected one. Arrow keys move between tabs.
  * @param {{ label: string, tabs: { id: string, title: string }[], selected: string, onSelect: (id: string) => void, children: any }} props
  *   `children` is the content of the selected tab
  */

@@ -3,12 +3,12 @@ import { html } from "htm/preact";
 
 import { ago, date, dateTime } from "../format.js";
 
-/** The time of everything that says how long ago something was. */
+/** The current time for all relative times, updated every 20 seconds. */
 const now = signal(Date.now());
 setInterval(() => (now.value = Date.now()), 20_000);
 
 /**
- * A moment, or a dash for null. What is not said is in its tooltip.
+ * A moment, or a dash for null. The tooltip has the full date and time.
  * @param {{ at: string | null, as?: "ago" | "date" | "dateTime", timeZone?: string }} props
  */
 export function Time({ at, as = "dateTime", timeZone }) {

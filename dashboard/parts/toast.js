@@ -14,7 +14,7 @@ const messages = signal(/** @type {Message[]} */ ([]));
 let count = 0;
 
 /**
- * Says in passing that something was done. What needs an answer, or must not be missed, is no toast.
+ * Shows a toast: a message that disappears by itself. Not for messages that need an answer or must not be missed.
  * @param {string} text
  * @param {"good" | "bad"} [kind]
  */
@@ -29,10 +29,10 @@ function dismiss(id) {
   messages.value = messages.value.filter((message) => message.id !== id);
 }
 
-/** Where toasts show up, for the frame. The region is there from the start, else the first one would not be read out. */
+/** The live region of the toasts. It is rendered from the start, else screen readers would miss the first toast. */
 export function Toasts() {
   const region = useRef(/** @type {HTMLElement | null} */ (null));
-  // A popover stands above dialogs that were opened before; each message puts it on top anew.
+  // A popover is above the dialogs that were opened before it, so each message opens it again.
   useEffect(() => messages.subscribe(() => {
     region.current?.hidePopover();
     region.current?.showPopover();

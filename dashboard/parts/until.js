@@ -4,9 +4,8 @@ import { date, dateTime } from "../format.js";
 import { dayAndTime } from "../moment.js";
 
 /**
- * How long something is valid, or a dash for null. Where that is the end of a day, its last day is told: the instant itself is midnight,
- * which is the next day already.
- * @param {{ at: string | null, timeZone?: string }} props the zone is that of the set; the browser's where it is left out
+ * The end of a validity, or a dash for null. If it is midnight, the day before is shown, because that is the last valid day.
+ * @param {{ at: string | null, timeZone?: string }} props the zone is that of the set and defaults to that of the browser
  */
 export function Until({ at, timeZone }) {
   if (!at) return "–";

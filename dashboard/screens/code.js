@@ -1,4 +1,4 @@
-/** Where a code is, who has it, and all that ever happened to it. */
+/** The history of a code: its sets, its contacts and its events. */
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 
@@ -36,7 +36,7 @@ export default function CodeHistory({ params }) {
       ${!found.loading && !found.problem && found.rows.length === 0 && html`
         <${Empty} icon="search" title=${t("code.nothing")} text=${t("code.nothing.text")} action=${search} />
       `}
-      ${found.rows.map((one) => html`<${Place} key=${one.couponSet.id} found=${one} code=${code} names=${names} onEnd=${setEnded} />`)}
+      ${found.rows.map((one) => html`<${Occurrence} key=${one.couponSet.id} found=${one} code=${code} names=${names} onEnd=${setEnded} />`)}
       ${found.more && html`<${Button} onClick=${found.loadMore}>${t("code.moreSets")}<//>`}
       ${ended && html`<${EndAssignment} ended=${ended} onClose=${() => setEnded(null)} onDone=${found.refresh} />`}
     <//>
@@ -47,12 +47,12 @@ export default function CodeHistory({ params }) {
 /** @typedef {(ended: import("../parts/assignments.js").Ended) => void} OnEnd */
 
 /**
- * The code in one set.
+ * A code in one of the sets that contain it.
  * @param {{ found: any, code: string, names: Names, onEnd: OnEnd }} props
  */
-function Place({ found, code, names, onEnd }) {
+function Occurrence({ found, code, names, onEnd }) {
   const { couponSet, coupon, assignments, assignmentsUrl } = found;
-  // The link's query has the code as it is written in this set, which may differ in case.
+  // The set can contain the code in another case than the address, and its filter needs the exact one.
   const written = coupon?.code ?? code;
   return html`
     <section class="card place" aria-label=${couponSet.name}>
@@ -67,7 +67,7 @@ function Place({ found, code, names, onEnd }) {
       <h3>${t(coupon ? "code.history" : "code.uses")}</h3>
       ${assignments.length === 0 && html`<p class="soft">${t("code.neverAssigned")}</p>`}
       <ul class="lives">
-        ${assignments.map((/** @type {any} */ one) => html`<${Life} key=${one.id} assignment=${one} names=${names} onEnd=${onEnd} />`)}
+        ${assignments.map((/** @type {any} */ one) => html`<${Assignment} key=${one.id} assignment=${one} names=${names} onEnd=${onEnd} />`)}
       </ul>
       ${assignmentsUrl && can("assignments:read") && !couponSet.deletedAt && html`
         <p><a href=${href(path`/coupon-sets/${couponSet.id}/assignments`, { code: coupon ? written : "" })}>${t("code.allAssignments")}</a></p>
@@ -92,10 +92,10 @@ function Coupon({ coupon, timeZone }) {
 }
 
 /**
- * One assignment from its beginning to where it is now.
+ * One assignment with all its events.
  * @param {{ assignment: any, names: Names, onEnd: OnEnd }} props
  */
-function Life({ assignment, names, onEnd }) {
+function Assignment({ assignment, names, onEnd }) {
   const { contactId, state, workflowId, nodeId, executionId, reservedUntil, expiresAt, timezone, events } = assignment;
   return html`
     <li class="life">
@@ -119,11 +119,11 @@ function Life({ assignment, names, onEnd }) {
 
 /** @param {{ event: any, keys: Map<string, string> }} props */
 function Event({ event, keys }) {
-  const { event: what, recordedAt, occurredAt, reason, apiKeyId } = event;
+  const { event: kind, recordedAt, occurredAt, reason, apiKeyId } = event;
   return html`
-    <li class=${`event ${what}`}>
-      <strong>${t(`assignments.event.${what}`)}</strong>
-      <span class="soft"><${Time} at=${recordedAt} /> · ${teller(apiKeyId, keys)}</span>
+    <li class=${`event ${kind}`}>
+      <strong>${t(`assignments.event.${kind}`)}</strong>
+      <span class="soft"><${Time} at=${recordedAt} /> · ${actorOf(apiKeyId, keys)}</span>
       ${occurredAt && html`<span class="soft">${t("code.occurredAt")} <${Time} at=${occurredAt} /></span>`}
       ${reason && html`<span class="reason">${t("code.reason", { reason })}</span>`}
     </li>
@@ -131,11 +131,11 @@ function Event({ event, keys }) {
 }
 
 /**
- * Which key told it.
+ * The API key that reported an event, or the service itself.
  * @param {string | null} id
  * @param {Map<string, string>} keys
  */
-function teller(id, keys) {
+function actorOf(id, keys) {
   if (id === null) return t("code.byService");
   const name = keys.get(id) ?? (id === session.value?.keyId ? session.value.keyName : null);
   return name ? t("code.byKey", { name }) : t("code.byKeyId", { id: id.slice(0, 8) });

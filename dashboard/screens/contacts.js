@@ -1,4 +1,4 @@
-/** Looking a contact up, and what it holds and was given. */
+/** The search for a contact, and the page of a contact. */
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 
@@ -23,7 +23,7 @@ export default function Contacts({ params, query }) {
   `;
 }
 
-/** Contacts are the caller's: they are found by their whole id alone. */
+/** Contact ids belong to the shop, so a contact is found by its complete id only. */
 function Search() {
   const [typed, setTyped] = useState("");
   const id = typed.trim();

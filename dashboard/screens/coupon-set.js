@@ -1,4 +1,4 @@
-/** A coupon set: what it is, how it does, who got its codes, and the codes themselves. */
+/** The page of a coupon set: its properties, statistics, assignments and codes. */
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 

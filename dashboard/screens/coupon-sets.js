@@ -1,4 +1,4 @@
-/** The list of coupon sets: creating one, searching for sets and codes, filtering, and the list itself. */
+/** The list of coupon sets, with search for sets and codes, filters and sort orders. */
 import { html } from "htm/preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
@@ -24,7 +24,7 @@ const DeleteSet = later(async () => (await import("./coupon-sets/delete.js")).De
 const NEWEST = "-createdAt";
 const SORTS = ["createdAt", "name", "type", "available", "assigned", "sent", "used"].flatMap((key) => [`-${key}`, key]);
 const TYPES = ["", "single", "multiple"];
-/** What the filter by state asks the service for. */
+/** Query parameters of each choice of the status filter. */
 const STATES = {
   "": {},
   active: { state: "active" },
@@ -32,17 +32,17 @@ const STATES = {
   exhausted: { state: "exhausted" },
   expired: { state: "expired" },
 };
-/** As long as it takes to type the next letter. */
+/** Debounce time: about the pause between two keystrokes. */
 const TYPING_MS = 180;
 const SHORT_LIST = 300;
 
-/** @param {{ query: Record<string, string> }} props `new` is the id of a set that was just made, `find` puts the focus on the search */
+/** @param {{ query: Record<string, string> }} props `new` is the id of a set that was just created, `find` focuses the search */
 export default function CouponSets({ query }) {
   const sort = SORTS.includes(query.sort) ? query.sort : NEWEST;
   const state = query.state in STATES ? /** @type {keyof typeof STATES} */ (query.state) : "";
   const [typed, setTyped] = useTyped(query);
   const list = useList("/v1/coupon-sets", { q: query.q, type: query.type, ...STATES[state], sort, include: "forecast" });
-  // A long list is asked for again less often: its numbers are counted anew each time.
+  // A long list is refreshed less often, because the service computes its totals on each request.
   usePolling(list.refresh, list.rows.length > SHORT_LIST ? 20_000 : 5_000);
   const codes = useGet(query.q ? "/v1/coupons" : null, { code: query.q, limit: 5 }).value?.results ?? [];
   const [open, setOpen] = useState(/** @type {{ set: any, dialog: "edit" | "delete" } | null} */ (null));
@@ -85,7 +85,7 @@ export default function CouponSets({ query }) {
 }
 
 /**
- * What stands in the search field, and the address follows when it rests.
+ * The text of the search field. It is written to the address after a debounce time.
  * @param {Record<string, string>} query
  * @returns {[string, (typed: string) => void]}
  */
@@ -99,7 +99,7 @@ function useTyped(query) {
     change({ q: settled });
   }, [settled]);
   useEffect(() => {
-    // Somebody went back, or followed a link to another search.
+    // The address has changed by the Back button or a link to another search.
     const q = query.q ?? "";
     if (q === asked.current) return;
     asked.current = q;
@@ -109,11 +109,11 @@ function useTyped(query) {
 }
 
 /**
- * Filters stand in the address, so that they can be sent to others and are still there after coming back.
+ * Writes filters to the address, so that they can be shared and survive the Back button.
  * @param {Record<string, string>} changed
  */
 function change(changed) {
-  // Somebody may have gone elsewhere meanwhile, where the next screen is still loading.
+  // The user may have left this screen meanwhile, while the next one is still loading.
   if (place.peek().path !== "/coupon-sets") return;
   const { new: _new, find: _find, ...kept } = place.peek().query;
   const query = { ...kept, ...changed };
@@ -138,7 +138,7 @@ function NoSets() {
   return html`<${Empty} icon="sets" title=${t("sets.empty.title")} text=${t("sets.empty.text")} action=${create} />`;
 }
 
-/** @param {{ code: boolean }} props `code` if what was searched for is a code */
+/** @param {{ code: boolean }} props `code` is true if the searched text is a code */
 function NothingFits({ code }) {
   const all = html`<${Button} onClick=${() => replace("/coupon-sets")}>${t("sets.nothing.action")}<//>`;
   return html`<${Empty} icon="search" title=${t("sets.nothing.title")} text=${code ? "" : t("sets.nothing.text")} action=${all} />`;

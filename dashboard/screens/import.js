@@ -1,6 +1,6 @@
 /**
- * The import of codes into a set: choosing a file or pasting, saying what its columns are, uploading it, and what became of it. The address
- * says where somebody is: `set` and `step` until it is sent, `import` from then on.
+ * The import wizard: choosing a file or pasting codes, mapping the columns, uploading, and the result. The address has the current
+ * position: `set` and `step` before the upload, `import` after it.
  */
 import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
@@ -18,29 +18,29 @@ import { ColumnsStep } from "./import/columns-step.js";
 import { useNoDrop } from "./import/drop-zone.js";
 import { FileStep } from "./import/file-step.js";
 import { FollowStep } from "./import/follow-step.js";
-import { source, whereabouts } from "./import/store.js";
+import { source, lastAddress } from "./import/store.js";
 import { UploadStep } from "./import/upload-step.js";
 import { uploads } from "./import/uploads.js";
 import { isRunning } from "./imports/state.js";
 
-const OFTEN_MS = 700;
+const RUNNING_REFRESH_MS = 700;
 
 /** @param {{ query: Record<string, string> }} props */
 export default function Import({ query }) {
   const unseen = query.import && !can("imports:read");
   const known = useGet(query.import && !unseen ? path`/v1/imports/${query.import}` : null);
   const running = known.value !== null && isRunning(known.value);
-  // As long as nothing is known of it: it would lead to the result, which takes the focus, before there is one.
+  // False while the import is loading: the step of the result takes the focus, so it must not be shown before there is one.
   const ended = known.value !== null && !running;
-  usePolling(known.refresh, running ? OFTEN_MS : null);
+  usePolling(known.refresh, running ? RUNNING_REFRESH_MS : null);
   const setId = query.import ? known.value?.couponSetId : query.set;
   const set = useGet(setId && can("coupon-sets:read") ? path`/v1/coupon-sets/${setId}` : null);
-  // A key that may not read sets still fills them.
+  // A key without permission to read sets can still import into them.
   const target = set.value ?? (setId && !can("coupon-sets:read") ? { id: setId, name: known.value?.couponSetName ?? setId } : null);
   const sending = query.import ? undefined : uploads.value.findLast((one) => one.set.id === query.set);
   const step = query.import ? "result" : sending ? "upload" : query.step === "columns" && source.value && target ? "columns" : "file";
   useEffect(() => {
-    if (!query.import) whereabouts.value = href("/import", query);
+    if (!query.import) lastAddress.value = href("/import", query);
   }, [query]);
   useNoDrop();
   const note = target && step !== "file" && t("import.into", { name: target.name });
@@ -66,10 +66,10 @@ export default function Import({ query }) {
 
 const STEPS = ["file", "columns", "import", "result"];
 
-/** Where somebody is on the way. @param {{ current: string }} props */
+/** The steps of the wizard, with the current one marked. @param {{ current: string }} props */
 function Steps({ current }) {
   const here = STEPS.indexOf(current);
-  // What a step begins with takes the focus, as a new page would.
+  // The heading of a new step takes the focus, as on a new page.
   const before = useRef(here);
   useEffect(() => {
     if (before.current === here) return;
@@ -89,7 +89,7 @@ function Steps({ current }) {
   `;
 }
 
-/** All there is to say of an upload that has arrived to a key that may not read imports. */
+/** The end of the wizard for a key without permission to read imports. */
 function Unseen() {
   return html`
     <section class="card form">

@@ -1,4 +1,4 @@
-/** The history of imports: what became of each delivery of codes, and undoing it. */
+/** The import history, with the report of each import and the actions cancel, undo and delete. */
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 
@@ -22,17 +22,17 @@ import { Waiting } from "./imports/waiting.js";
 
 const STATUSES = ["", "queued", "inProgress", "finished", "error", "cancelled"];
 const DIALOGS = { cancel: CancelImport, undo: UndoImport, delete: DeleteImport };
-const OFTEN_MS = 1_500;
-const SELDOM_MS = 10_000;
+const RUNNING_REFRESH_MS = 1_500;
+const IDLE_REFRESH_MS = 10_000;
 
 /**
- * @param {{ query: Record<string, string> }} props `set` and `status` are those of the imports that are shown, `import` is the one whose
- *   details are
+ * @param {{ query: Record<string, string> }} props `set` and `status` filter the list, `import` is the id of the import whose details
+ *   are open
  */
 export default function Imports({ query }) {
   const { import: open, ...filter } = query;
   const list = useList("/v1/imports", { couponSetId: query.set, status: query.status });
-  usePolling(list.refresh, list.rows.some(isRunning) ? OFTEN_MS : SELDOM_MS);
+  usePolling(list.refresh, list.rows.some(isRunning) ? RUNNING_REFRESH_MS : IDLE_REFRESH_MS);
   const [asking, setAsking] = useState(/** @type {{ act: keyof typeof DIALOGS, one: any } | null} */ (null));
   const [changed, setChanged] = useState(0);
   const done = () => {
@@ -41,7 +41,7 @@ export default function Imports({ query }) {
     if (asking?.act === "delete" && open) replace("/imports", filter);
   };
   const ask = (/** @type {keyof typeof DIALOGS} */ act, /** @type {any} */ one) => setAsking({ act, one });
-  const Asked = asking && DIALOGS[asking.act];
+  const ActionDialog = asking && DIALOGS[asking.act];
   const create = can("imports:write") && html`<${Button} kind="primary" icon="import" href=${href("/import", { set: query.set })}>${t("imports.create")}<//>`;
   const nothing = query.set || query.status
     ? html`<${Empty} icon="import" title=${t(query.status ? "imports.nothing.title" : "imports.emptySet.title")} action=${html`<${Button} onClick=${() => replace("/imports")}>${t("imports.emptySet.action")}<//>`} />`
@@ -64,7 +64,7 @@ export default function Imports({ query }) {
       ${open && html`
         <${ImportDetails} key=${open} id=${open} changed=${changed} onAct=${ask} onClose=${() => replace("/imports", filter)} />
       `}
-      ${asking && Asked && html`<${Asked} one=${asking.one} onClose=${() => setAsking(null)} onDone=${done} />`}
+      ${asking && ActionDialog && html`<${ActionDialog} one=${asking.one} onClose=${() => setAsking(null)} onDone=${done} />`}
     <//>
   `;
 }

@@ -11,15 +11,15 @@ import { ProblemBox } from "../parts/problem.js";
 import { Loading } from "../parts/progress.js";
 import { session, signedOutBy, signIn, unknownBy } from "../session.js";
 
-const AGAIN_MS = 1_000;
+const RETRY_MS = 1_000;
 const LINK = /^#\/sign-in\/([^/?]+)$/;
 
-/** Whether the address is the link that the start of the demo prints. */
-export function hasLink() {
+/** True if the address is the sign-in link that the demo prints when it starts. */
+export function hasSignInLink() {
   return LINK.test(location.hash);
 }
 
-/** Signs in by the link that the start of the demo prints. The token is taken out of the address before anything else can see it. */
+/** Signs in with the link that the demo prints when it starts. The token is removed from the address first, so that nothing else sees it. */
 export async function signInByAddress() {
   const token = LINK.exec(location.hash)?.[1];
   if (!token) return;
@@ -28,14 +28,14 @@ export async function signInByAddress() {
     try {
       return await signIn({ link: decodeURIComponent(token) });
     } catch (failure) {
-      // A refused link ends no session that there may be. One that could not be sent is not lost.
+      // A rejected link does not end an existing session. After a network failure the link is still valid.
       if (problemOf(failure).code !== "offline") return void (signedOutBy.value = "link");
-      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }
 
-/** @param {{ waiting: boolean }} props `waiting` while it is not known whether somebody is signed in */
+/** @param {{ waiting: boolean }} props `waiting` is true until the session is known */
 export function SignIn({ waiting }) {
   const [key, setKey] = useState("");
   const [busy, setBusy] = useState(false);

@@ -7,7 +7,7 @@ import { browserTest, hasFocus, loaded } from "./harness.js";
 /** @typedef {import("./harness.js").Scene} Scene */
 
 /**
- * What there is to be seen, and how to come there. `:set`, `:single`, `:import` and `:webhook` are ids of the shop.
+ * All screens and dialogs, with the steps that open them. `:set`, `:single`, `:import` and `:webhook` are ids of the shop.
  * @type {[string, string, ((page: Page) => Promise<unknown>)?][]}
  */
 const scenes = [
@@ -45,7 +45,7 @@ const scenes = [
 
 for (const size of /** @type {const} */ (["wide", "phone"])) {
   for (const theme of /** @type {const} */ (["light", "dark"])) {
-    browserTest(`no screen and no dialog has violations, ${size} and ${theme}`, { size, theme, timeout: 1_200_000 }, async (scene) => {
+    browserTest(`no screen or dialog violates accessibility rules, ${size} and ${theme}`, { size, theme, timeout: 1_200_000 }, async (scene) => {
       const ids = await furnish(scene.shop);
       /** @type {string[]} */
       const wrong = [];
@@ -116,7 +116,7 @@ async function choose(page, menu, item) {
 }
 
 /**
- * A bit of everything.
+ * A tenant with data for every screen.
  * @param {import("./harness.js").Shop} shop
  * @returns {Promise<Record<string, string>>}
  */

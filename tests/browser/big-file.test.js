@@ -1,4 +1,4 @@
-/** A file of 300 MB: the page stays usable while it is sent, and never holds it. */
+/** A file of 300 MB: the page stays responsive during the upload and never holds the file in memory. */
 import assert from "node:assert/strict";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ const MB = 1_000_000;
 const SIZE = 300 * MB;
 const folder = fileURLToPath(new URL("../../target/browser/", import.meta.url));
 
-browserTest("a file of 300 MB is uploaded without freezing the page or being held by it", { timeout: 900_000 }, async ({ page, shop, open }) => {
+browserTest("a file of 300 MB is uploaded without freezing the page or filling its memory", { timeout: 900_000 }, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   const file = `${folder}big-${process.pid}.csv`;
   writeBigFile(file);
@@ -31,7 +31,7 @@ browserTest("a file of 300 MB is uploaded without freezing the page or being hel
     const { status, grown } = await growthUntil(sent, before);
     const busy = await page.evaluate(longestPause);
     assert.equal(status, 201);
-    assert.ok(await page.evaluate(() => /** @type {any} */ (globalThis).textSeen), "it was told that the file is uploaded");
+    assert.ok(await page.evaluate(() => /** @type {any} */ (globalThis).textSeen), "the page says that the file is uploaded");
     console.log(`the longest pause was ${Math.round(busy)} ms, ${Math.round(idle)} ms before it; the page's memory grew by ${Math.round(grown / MB)} MB`);
     assert.ok(grown < SIZE / 3, `the page grew by ${grown} bytes`);
   } finally {
@@ -41,7 +41,7 @@ browserTest("a file of 300 MB is uploaded without freezing the page or being hel
   }
 });
 
-/** Few rows, so that the service has little to do with it: what is tested is the browser. @param {string} file */
+/** A file with few rows, so that the service has little to do: the test is about the browser. @param {string} file */
 function writeBigFile(file) {
   mkdirSync(folder, { recursive: true });
   const head = "code,note\n";
@@ -52,7 +52,7 @@ function writeBigFile(file) {
   closeSync(target);
 }
 
-/** In the page: notes how long it could not do anything else. */
+/** In the page: records how long the main thread is blocked. */
 function watchPauses() {
   const state = { longest: 0, last: performance.now() };
   /** @type {any} */ (globalThis).pauses = state;
@@ -63,7 +63,7 @@ function watchPauses() {
   }, 10);
 }
 
-/** In the page: the longest pause since this was asked last. */
+/** In the page: the longest block since the last call. */
 function longestPause() {
   const state = /** @type {any} */ (globalThis).pauses;
   const { longest } = state;
@@ -71,7 +71,7 @@ function longestPause() {
   return longest;
 }
 
-/** In the page: notes whether a text was there, which a fast upload shows for a moment only. @param {string} text */
+/** In the page: records that a text was shown, because a fast upload shows it only for a moment. @param {string} text */
 function watchText(text) {
   new MutationObserver(() => {
     if (document.querySelector("main")?.textContent?.includes(text)) /** @type {any} */ (globalThis).textSeen = true;
@@ -79,7 +79,7 @@ function watchText(text) {
 }
 
 /**
- * By how much any of the processes that run pages has grown at most. The browser may begin and end others meanwhile.
+ * The largest memory growth of any renderer process. The browser can start and end other ones meanwhile.
  * @param {Promise<import("playwright-core").Response>} sent
  * @param {Map<number, number>} before
  */
@@ -95,7 +95,7 @@ async function growthUntil(sent, before) {
   return { status, grown };
 }
 
-/** What each process that runs pages holds, as Linux counts it. @returns {Promise<Map<number, number>>} */
+/** The memory of each renderer process, as reported by Linux. @returns {Promise<Map<number, number>>} */
 async function memory() {
   const client = await (await chromiumOf()).newBrowserCDPSession();
   const { processInfo } = await client.send("SystemInfo.getProcessInfo");
@@ -108,7 +108,7 @@ function sizeOf(id) {
   try {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))?.[1] ?? 0) * 1_024;
   } catch {
-    // It has ended since it was listed.
+    // The process has ended since it was listed.
     return 0;
   }
 }

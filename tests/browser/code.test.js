@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { browserTest } from "./harness.js";
 
 for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "light"]])) {
-  browserTest(`a code tells where it is and all that happened to it, ${size} and ${theme}`, { size, theme }, async ({ page, shop, open, noViolations }) => {
+  browserTest(`the page of a code shows its sets and its history, ${size} and ${theme}`, { size, theme }, async ({ page, shop, open, noViolations }) => {
     const sets = [await shop.newSet({ name: "Spring", type: "multiple" }), await shop.newSet({ name: "Summer", type: "multiple" })];
     for (const set of sets) await shop.fill(set, ["HELLO/1"]);
     const given = await shop.api("POST", `/v1/coupon-sets/${sets[0].id}/assignments`, { contactId: "ann@example.com", workflowId: "mail" });
@@ -34,8 +34,8 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "
 }
 
 for (const [locale, day] of /** @type {const} */ ([["en-US", "Dec 30, 2099"], ["en-GB", "30 Dec 2099"], ["es-ES", "30 dic 2099"]])) {
-  browserTest(`the last day of a code that nobody has is told by the zone of its set, as in ${locale}`, { locale }, async ({ page, shop, open }) => {
-    // The windows of the tests are in Madrid, where this ends on the morning of the day after.
+  browserTest(`the last valid day of an unassigned code is that of its set's time zone, in ${locale}`, { locale }, async ({ page, shop, open }) => {
+    // The windows of the tests are in Madrid, where this instant is in the morning of the next day.
     const set = await shop.newSet({ name: "Spring", type: "multiple", timezone: "America/New_York" });
     await shop.fill(set, [{ code: "A-1", expiresAt: "2099-12-30" }]);
     await open("#/codes/A-1");
@@ -44,7 +44,7 @@ for (const [locale, day] of /** @type {const} */ ([["en-US", "Dec 30, 2099"], ["
   });
 }
 
-browserTest("a code that no set has leads back to the search", {}, async ({ page, open, noViolations }) => {
+browserTest("an unknown code leads back to the search", {}, async ({ page, open, noViolations }) => {
   await open("#/codes/NOPE");
   await page.getByText("No coupon set contains this code").waitFor();
   await noViolations();

@@ -1,26 +1,26 @@
-/** A lost connection is told of, loses nothing, and everything goes on when it is back. */
+/** A lost connection is reported and loses no data, and everything continues when it is back. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
 
 const lost = { through: "", allowed: [/net::ERR_/] };
 
-browserTest("a lost connection is shown, and the list goes on by itself when it is back", lost, async ({ page, shop, open, proxy, noViolations }) => {
+browserTest("a lost connection is shown, and the list updates by itself when it is back", lost, async ({ page, shop, open, proxy, noViolations }) => {
   await shop.newSet({ name: "Before", type: "multiple" });
   await open("#/coupon-sets");
   await page.getByRole("link", { name: "Before", exact: true }).waitFor();
   proxy.cut();
-  const told = page.getByText("No connection.");
-  await told.waitFor();
+  const notice = page.getByText("No connection.");
+  await notice.waitFor();
   await noViolations();
   assert.ok(await page.getByRole("link", { name: "Before", exact: true }).isVisible(), "what was there stays");
   await shop.newSet({ name: "Meanwhile", type: "multiple" });
   proxy.restore();
   await page.getByRole("link", { name: "Meanwhile", exact: true }).waitFor();
-  await told.waitFor({ state: "hidden" });
+  await notice.waitFor({ state: "hidden" });
 });
 
-browserTest("what was typed is kept when it cannot be sent", lost, async ({ page, open, proxy, noViolations }) => {
+browserTest("typed values are kept when they cannot be sent", lost, async ({ page, open, proxy, noViolations }) => {
   await open("#/coupon-sets/new");
   await page.getByRole("radio", { name: "Single code" }).check({ force: true });
   await page.getByLabel("Name", { exact: true }).fill("Summer");
@@ -37,7 +37,7 @@ browserTest("what was typed is kept when it cannot be sent", lost, async ({ page
   await page.getByRole("link", { name: "Summer", exact: true }).waitFor();
 });
 
-browserTest("a page that loads while the service is away waits for it", lost, async ({ page, shop, open }) => {
+browserTest("a page that loads while the service is unreachable waits for it", lost, async ({ page, shop, open }) => {
   await shop.newSet({ name: "Patience", type: "multiple" });
   await open();
   await page.route("**/v1/session", (route) => route.abort("connectionrefused"));
@@ -45,5 +45,5 @@ browserTest("a page that loads while the service is away waits for it", lost, as
   await page.getByText("No connection.").waitFor();
   await page.unroute("**/v1/session");
   await page.getByRole("link", { name: "Patience", exact: true }).waitFor();
-  assert.equal(await page.getByLabel("API key").count(), 0, "nobody is asked for a key that is still good");
+  assert.equal(await page.getByLabel("API key").count(), 0, "no key is requested while the session is valid");
 });

@@ -1,4 +1,4 @@
-/** Contacts: what one holds, its activity, merging and erasing. */
+/** Contacts: their coupons, their activity, merging and erasing. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -30,7 +30,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await page.keyboard.press("ArrowRight");
     await page.getByRole("cell", { name: "Assigned coupon" }).waitFor();
     await page.getByLabel("Activity", { exact: true }).and(page.locator("select")).selectOption({ label: "Assigned coupon" });
-    // The row was there before: what the service answers says whether it still belongs there.
+    // The row was already there, so only the answer of the service shows that it still belongs there.
     const since = page.waitForResponse((answer) => /\/activity\?.*type=coupon-assigned.*from=/.test(answer.url()));
     await page.getByLabel("From", { exact: true }).fill("2020-01-01");
     assert.equal((await (await since).json()).results.length, 1);
@@ -43,7 +43,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
   });
 }
 
-browserTest("a contact's sets are named once for all rows, also if the first try fails", {
+browserTest("the name of a contact's set is loaded once for all rows, even if the first attempt fails", {
   allowed: [/status of 503/],
 }, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
@@ -80,11 +80,11 @@ browserTest("a contact is merged into another one", {}, async ({ page, shop, ope
 
   await open("#/contacts/visitor-17");
   await page.getByText("This contact was merged into").waitFor();
-  assert.equal(await page.getByRole("button", { name: "Erase" }).count(), 0, "only the one that stands for both");
+  assert.equal(await page.getByRole("button", { name: "Erase" }).count(), 0, "only the contact that it was merged into can be erased");
   await noViolations("a contact that was merged away");
 });
 
-browserTest("a contact is erased after its id was typed", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
+browserTest("a contact is erased after its id is typed", { size: "phone" }, async ({ page, shop, open, noViolations }) => {
   const set = await give(shop, ["ann"]);
   await open("#/contacts/ann");
   await page.getByRole("button", { name: "Erase" }).click();
@@ -106,7 +106,7 @@ browserTest("a contact is erased after its id was typed", { size: "phone" }, asy
   });
 });
 
-browserTest("a key that may only read contacts can change none", { scopes: ["contacts:read"] }, async ({ page, shop, open }) => {
+browserTest("a key that can only read contacts can't change them", { scopes: ["contacts:read"] }, async ({ page, shop, open }) => {
   await give(shop, ["ann"]);
   await open("#/contacts/ann");
   await page.getByText("BDAY-0").waitFor();

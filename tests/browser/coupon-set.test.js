@@ -17,17 +17,17 @@ async function birthday({ shop }, contacts, fields = {}) {
   return { set, assignments: results.map((/** @type {any} */ one) => one.assignment) };
 }
 
-/** What a set with a month behind it answers; the service of a test cannot have one. @param {any} told @param {number} days */
-function withPast(told, days) {
+/** The statistics of a set with a month of history, which a test service can't have. @param {any} actual @param {number} days */
+function withPast(actual, days) {
   const start = Math.floor(Date.now() / DAY) * DAY;
   const series = Array.from({ length: days }, (_, i) => {
     const from = start - (days - 1 - i) * DAY;
-    const moved = { ...told.series[0], assigned: 40 + i, sent: 30, used: 10, quantity: 5000, available: 4000 - 50 * i };
+    const moved = { ...actual.series[0], assigned: 40 + i, sent: 30, used: 10, quantity: 5000, available: 4000 - 50 * i };
     return { ...moved, from: new Date(from).toISOString(), to: new Date(from + DAY).toISOString() };
   });
   const day = (/** @type {number} */ n) => new Date(start + n * DAY).toISOString().slice(0, 10);
-  const totals = { ...told.totals, quantity: 5000, available: 4000 - 50 * (days - 1) };
-  return { ...told, series, totals, forecast: { runsOutOn: day(20), earliest: day(15), latest: day(29) } };
+  const totals = { ...actual.totals, quantity: 5000, available: 4000 - 50 * (days - 1) };
+  return { ...actual, series, totals, forecast: { runsOutOn: day(20), earliest: day(15), latest: day(29) } };
 }
 
 for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", "dark"]])) {
@@ -46,7 +46,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await scrollTo(page, ".charts");
     await noViolations("charts");
 
-    // What the pointer or the finger is at stands in the legend.
+    // The legend shows the values of the point under the pointer.
     const legend = page.locator(".legend").first();
     await legend.getByText("Whole period").waitFor();
     await page.locator(".plot").first()[size === "phone" ? "tap" : "hover"]();
@@ -65,12 +65,12 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     await page.getByRole("radio", { name: "Node" }).check({ force: true });
     await page.getByRole("cell", { name: "step-1" }).waitFor();
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
-    // The page asks again and again; an answer that is under way has nowhere to go when the window closes.
+    // The page polls, and an answer that arrives while the window closes would fail.
     await page.unrouteAll({ behavior: "ignoreErrors" });
   });
 }
 
-/** What the link to a file brings. @param {import("playwright-core").Page} page */
+/** The content of the file behind a link. @param {import("playwright-core").Page} page */
 async function exported(page) {
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Export CSV" }).click()]);
   let text = "";
@@ -78,12 +78,12 @@ async function exported(page) {
   return { name: download.suggestedFilename(), text };
 }
 
-/** Nothing shall lie half below the bar at the foot of a phone. @param {import("playwright-core").Page} page @param {string} what */
+/** Nothing is covered by the bottom bar of a phone. @param {import("playwright-core").Page} page @param {string} what */
 async function scrollTo(page, what) {
   await page.locator(what).first().evaluate((element) => scrollTo(0, element.getBoundingClientRect().top + scrollY - 80));
 }
 
-browserTest("a forecast that is sure of its day names it once", {}, async (scene) => {
+browserTest("a forecast with a single likely day shows it once", {}, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   const day = new Date(Date.now() + 9 * DAY).toISOString().slice(0, 10);
@@ -94,8 +94,8 @@ browserTest("a forecast that is sure of its day names it once", {}, async (scene
   });
   await page.route("**/v1/coupon-sets?*", async (route) => {
     const response = await route.fetch();
-    const told = await response.json();
-    await route.fulfill({ response, json: { ...told, results: told.results.map((/** @type {any} */ one) => ({ ...one, forecast })) } });
+    const list = await response.json();
+    await route.fulfill({ response, json: { ...list, results: list.results.map((/** @type {any} */ one) => ({ ...one, forecast })) } });
   });
   await open(`#/coupon-sets/${set.id}`);
   await page.getByText(/^Likely on \d/).waitFor();
@@ -103,7 +103,7 @@ browserTest("a forecast that is sure of its day names it once", {}, async (scene
   await page.getByTitle(/^Likely on \d/).waitFor();
 });
 
-browserTest("the totals follow what happens, and periods can be chosen", {}, async (scene) => {
+browserTest("the totals follow new events, and periods can be chosen", {}, async (scene) => {
   const { page, shop, open } = scene;
   const { set, assignments } = await birthday(scene, ["ann"]);
   await open(`#/coupon-sets/${set.id}`);
@@ -125,7 +125,7 @@ browserTest("the totals follow what happens, and periods can be chosen", {}, asy
   await page.getByLabel("To", { exact: true }).fill("2026-02-20");
   await own;
 
-  // A last day alone ends as many days as the service takes if nothing is said.
+  // With an end date only, the range has the default length of the service.
   const until = page.waitForRequest((request) => /from=2026-01-22.*to=2026-02-20/.test(request.url()));
   await page.getByLabel("From", { exact: true }).fill("");
   await until;
@@ -168,7 +168,7 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
   await eventually("all are listed again", async () => (await rows.count()) === 3);
 });
 
-browserTest("codes are found by their beginning, and withdrawn from a pasted list", {}, async (scene) => {
+browserTest("codes are found by their prefix, and withdrawn from a pasted list", {}, async (scene) => {
   const { page, shop, open, noViolations } = scene;
   const { set } = await birthday(scene, ["ann"], { name: "<script>alert(1)</script>" });
   await shop.fill(set, ["=cmd()", '<b>"X"</b>']);
@@ -187,7 +187,7 @@ browserTest("codes are found by their beginning, and withdrawn from a pasted lis
   await page.getByLabel("Status").selectOption({ label: "Assigned" });
   await comesTo(() => rows.count(), 1);
   await rows.getByRole("link", { name: "ann" }).waitFor();
-  assert.equal(await rows.getByRole("checkbox").count(), 0, "what somebody has cannot be picked");
+  assert.equal(await rows.getByRole("checkbox").count(), 0, "assigned codes can't be selected");
 
   await page.getByRole("button", { name: "Withdraw codes" }).click();
   const dialog = page.getByRole("dialog");
@@ -202,7 +202,7 @@ browserTest("codes are found by their beginning, and withdrawn from a pasted lis
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).withdrawn, 2);
 });
 
-browserTest("a list that is filtered goes on over pages that have nothing", {}, async (scene) => {
+browserTest("a filtered list continues over empty pages", {}, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   await page.route("**/coupons?*status=withdrawn*", async (route) => {
@@ -216,7 +216,7 @@ browserTest("a list that is filtered goes on over pages that have nothing", {}, 
   await page.getByRole("link", { name: "LAST" }).waitFor();
 });
 
-browserTest("what a key may not see of a set is not there", { scopes: ["coupon-sets:read", "assignments:read"] }, async (scene) => {
+browserTest("parts of a set that a key may not see are not shown", { scopes: ["coupon-sets:read", "assignments:read"] }, async (scene) => {
   const { page, shop, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   const single = await shop.newSet({ name: "Welcome", type: "single", code: "WELCOME" });
@@ -232,15 +232,15 @@ browserTest("what a key may not see of a set is not there", { scopes: ["coupon-s
 });
 
 for (const size of /** @type {const} */ (["wide", "phone"])) {
-  browserTest(`the last day of validity is told by the set's own zone, ${size}`, { size }, async (scene) => {
+  browserTest(`the last valid day is that of the set's time zone, ${size}`, { size }, async (scene) => {
     const { page, open } = scene;
     const year = new Date().getUTCFullYear() + 1;
-    // The windows of the tests are in Madrid, where this ends on the morning of the day after.
+    // The windows of the tests are in Madrid, where this instant is in the morning of the next day.
     const { set } = await birthday(scene, ["ann"], { timezone: "America/New_York", expiresAt: `${year}-12-30` });
-    const told = page.getByRole("time").filter({ hasText: String(year) });
+    const days = page.getByRole("time").filter({ hasText: String(year) });
     const everywhere = async (/** @type {number} */ least) => {
-      await eventually("the days are there", async () => (await told.count()) >= least);
-      assert.deepEqual([...new Set(await told.allInnerTexts())], [`30 Dec ${year}`]);
+      await eventually("the days are there", async () => (await days.count()) >= least);
+      assert.deepEqual([...new Set(await days.allInnerTexts())], [`30 Dec ${year}`]);
     };
     await open(`#/coupon-sets/${set.id}`);
     await everywhere(1);
@@ -260,7 +260,7 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
   });
 }
 
-browserTest("an export after the end of the session leads to signing in, not away from the page", { unseen: true }, async (scene) => {
+browserTest("an export after the end of the session leads to the sign-in and does not leave the page", { unseen: true }, async (scene) => {
   const { page, open } = scene;
   const { set } = await birthday(scene, ["ann"]);
   for (const [tab, role, name] of /** @type {const} */ ([["codes", "link", "Export CSV"], ["assignments", "menuitem", "Export all codes (CSV)"]])) {
@@ -272,7 +272,7 @@ browserTest("an export after the end of the session leads to signing in, not awa
     const cookies = await page.context().cookies();
     await page.context().clearCookies();
     await link.click();
-    // Only now the page asks for something again, else it could find out before the click.
+    // Only now, else a poll of the page could find the ended session before the click.
     await page.evaluate(() => {
       Object.defineProperty(document, "hidden", { value: false });
       document.dispatchEvent(new Event("visibilitychange"));

@@ -1,17 +1,17 @@
-/** How much the first screen weighs and how soon it can be used. */
+/** The weight of the first screen and the time until it is usable. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
 
 const MOST_BYTES = 100_000;
 
-browserTest("the first screen comes in one round of small files, and as a whole", { unseen: true }, async ({ page, shop, url }) => {
+browserTest("the first screen loads in one round of small files and renders completely", { unseen: true }, async ({ page, shop, url }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.fill(set, ["A", "B", "C"]);
   const client = await page.context().newCDPSession(page);
   await client.send("Network.enable");
   await client.send("Network.setCacheDisabled", { cacheDisabled: true });
-  // As a laptop of many years ago; the connection stays as fast as it is.
+  // The speed of an old laptop, with a fast connection.
   await client.send("Emulation.setCPUThrottlingRate", { rate: 4 });
   /** @type {Map<string, { address: string, bytes: number }>} */
   const loaded = new Map();
@@ -20,7 +20,7 @@ browserTest("the first screen comes in one round of small files, and as a whole"
     const one = loaded.get(requestId);
     if (one) one.bytes = encodedDataLength;
   });
-  // Looking for the list again and again would slow down what is measured.
+  // Polling for the list would slow down the page that is measured.
   await client.send("Runtime.enable");
   await client.send("Runtime.addBinding", { name: "usable" });
   const usable = new Promise((resolve) => void client.once("Runtime.bindingCalled", resolve));
@@ -43,7 +43,7 @@ browserTest("the first screen comes in one round of small files, and as a whole"
   const lastQuestion = page.waitForRequest(/\/v1\/imports/);
   await page.goto(`${url}dashboard/`, { waitUntil: "commit" });
   await Promise.all([usable, lastQuestion]);
-  // What is loaded and asked from now on is no part of the first screen.
+  // Requests from now on are not part of the first screen.
   const first = [...loaded.values()];
   await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
   const timings = await page.evaluate(() => ({
@@ -63,7 +63,7 @@ browserTest("the first screen comes in one round of small files, and as a whole"
     `processor slowed down 4 times: painted after ${Math.round(timings.painted)} ms, usable after ${Math.round(timings.usable)} ms`,
   );
   assert.ok(bytes < MOST_BYTES, `${bytes} bytes`);
-  // What was asked ahead is not asked again: who is signed in, the sets, and the imports under way.
+  // No request that was sent ahead is sent again: the session, the sets and the running imports.
   assert.deepEqual(questions.map(({ address }) => new URL(address).pathname).sort(), ["/v1/coupon-sets", "/v1/imports", "/v1/session"]);
   assert.equal(timings.shifted, 0, "something jumped");
   const named = new Set(timings.preloaded.map((address) => new URL(address ?? "", `${url}dashboard/`).href));

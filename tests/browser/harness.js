@@ -1,15 +1,15 @@
 /**
- * What the browser tests share. Each test has a tenant of its own and a fresh window on it, and fails by itself if the page logs an
- * error, breaks the Content-Security-Policy, throws, or asks another host for anything:
+ * The harness of the browser tests. Each test has its own tenant and a fresh window, and fails if the page logs an error, violates the
+ * Content-Security-Policy, throws, or sends a request to another host:
  *
- *     browserTest("a set can be made", { size: "phone", theme: "dark" }, async ({ page, shop, open, noViolations }) => {
+ *     browserTest("a set can be created", { size: "phone", theme: "dark" }, async ({ page, shop, open, noViolations }) => {
  *       await open("#/coupon-sets");
  *       …
  *     });
  *
- * The environment says what is tested: `COUPONRY_URL` and `COUPONRY_OPERATOR_TOKEN` of a running service, and `CHROMIUM` if the browser
- * is not where it usually is. `cargo test --test it dashboard_browser` starts a service and sets them. Where something is missing the
- * tests are skipped and say why; with `REQUIRE_BROWSER=1` they fail instead.
+ * Environment variables: `COUPONRY_URL` and `COUPONRY_OPERATOR_TOKEN` of a running service, and `CHROMIUM` if the browser is not in one
+ * of the usual places. `cargo test --test it dashboard_browser` starts a service and sets them. If something is missing, the tests are
+ * skipped with a reason; with `REQUIRE_BROWSER=1` they fail instead.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -21,7 +21,7 @@ import { isDeepStrictEqual } from "node:util";
 
 import { launch, program, sizes } from "./support/chromium.js";
 import { startProxy } from "./support/proxy.js";
-import { openShop, PATIENCE_MS } from "./support/shop.js";
+import { openShop, TIMEOUT_MS } from "./support/shop.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 /** @typedef {import("playwright-core").Locator} Locator */
@@ -30,23 +30,23 @@ import { openShop, PATIENCE_MS } from "./support/shop.js";
 
 /**
  * @typedef {object} Options
- * @property {"wide" | "phone"} [size] 1280×800, or 390×844 with touch; wide if nothing is said
- * @property {"light" | "dark"} [theme] light if nothing is said
- * @property {string} [locale] of the browser; English if nothing is said
- * @property {string[] | null} [scopes] of the key that is signed in with, `["*"]` if nothing is said; null to sign nobody in
- * @property {string} [through] the sub-path of a proxy before the service, such as "/shop/coupons", or "" for none; it can cut the connection
- * @property {RegExp[]} [allowed] errors in the console that belong to the test
- * @property {boolean} [unseen] nobody looks at the page, so that it asks for nothing again by itself
- * @property {number} [timeout] in milliseconds, five minutes if nothing is said: it is there to end what hangs
+ * @property {"wide" | "phone"} [size] 1280×800, or 390×844 with touch; default wide
+ * @property {"light" | "dark"} [theme] default light
+ * @property {string} [locale] of the browser; default English
+ * @property {string[] | null} [scopes] of the key of the session, default `["*"]`; null for no session
+ * @property {string} [through] the sub-path of a proxy that can cut the connection, such as "/shop/coupons"; "" for none
+ * @property {RegExp[]} [allowed] expected errors in the console
+ * @property {boolean} [unseen] true to hide the page, so that it does not poll
+ * @property {number} [timeout] in milliseconds, default five minutes: it ends a test that hangs
  *
  * @typedef {object} Scene
  * @property {Page} page
  * @property {Shop} shop the tenant, through the API
- * @property {string} url where the service is for the browser, with a slash at its end
- * @property {(route?: string) => Promise<void>} open shows a screen, such as "#/coupon-sets", by loading the page anew
- * @property {(key: string) => Promise<void>} signIn makes the session of another key, without the screen for it
- * @property {(text: string) => Promise<unknown>} said waits until this was said in passing, be it gone again by now
- * @property {(what?: string) => Promise<void>} noViolations by axe-core, against WCAG 2.2 AA and its best practices
+ * @property {string} url the URL of the service for the browser, with a slash at its end
+ * @property {(route?: string) => Promise<void>} open loads the page with a screen, such as "#/coupon-sets"
+ * @property {(key: string) => Promise<void>} signIn starts a session with another key, without the sign-in screen
+ * @property {(text: string) => Promise<unknown>} sawToast waits for a toast with the text, also if it has disappeared already
+ * @property {(what?: string) => Promise<void>} noViolations runs axe-core against WCAG 2.2 AA and its best practices
  * @property {Proxy} proxy
  */
 
@@ -54,11 +54,11 @@ const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pra
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const pictures = fileURLToPath(new URL("../../target/browser/", import.meta.url));
 
-/** Why no browser test can run, or undefined. */
-export const lacks = whyNot();
+/** The reason why no browser test can run, or undefined. */
+export const missing = whatIsMissing();
 
-function whyNot() {
-  if (!program) return "there is no Chromium: install it, or say where it is by CHROMIUM";
+function whatIsMissing() {
+  if (!program) return "there is no Chromium: install it, or set CHROMIUM to its path";
   for (const name of ["COUPONRY_URL", "COUPONRY_OPERATOR_TOKEN"]) {
     if (!process.env[name]) return `${name} is not set: cargo test --test it dashboard_browser starts a service and sets it`;
   }
@@ -69,7 +69,7 @@ function whyNot() {
 let browser;
 after(async () => (await browser)?.close());
 
-/** One browser for all tests of a file. */
+/** The browser that all tests of a file share. */
 export function chromiumOf() {
   browser ??= launch();
   return browser;
@@ -81,9 +81,9 @@ export function chromiumOf() {
  * @param {(scene: Scene) => Promise<void>} body
  */
 export function browserTest(name, options, body) {
-  const skip = process.env.REQUIRE_BROWSER === "1" ? undefined : lacks;
+  const skip = process.env.REQUIRE_BROWSER === "1" ? undefined : missing;
   test(name, { skip, timeout: options.timeout ?? 300_000 }, async () => {
-    assert.equal(lacks, undefined);
+    assert.equal(missing, undefined);
     const proxy = await startProxy(/** @type {string} */ (process.env.COUPONRY_URL), options.through ?? "");
     const url = options.through !== undefined ? proxy.url : `${process.env.COUPONRY_URL}/`;
     const context = await (await chromiumOf()).newContext({
@@ -93,7 +93,7 @@ export function browserTest(name, options, body) {
       timezoneId: "Europe/Madrid",
       reducedMotion: "reduce",
     });
-    context.setDefaultTimeout(PATIENCE_MS);
+    context.setDefaultTimeout(TIMEOUT_MS);
     const page = await context.newPage();
     const faults = watch(page, url, options.allowed ?? []);
     await page.addInitScript(listen);
@@ -104,16 +104,16 @@ export function browserTest(name, options, body) {
       assert.ok(answer.ok(), `signing in: ${answer.status()} ${await answer.text()}`);
     };
     const open = async (route = "") => {
-      // Another route alone would not load the page anew.
+      // A change of the hash alone would not load the page.
       await page.goto("about:blank");
       await page.goto(`${url}dashboard/${route}`);
       await page.locator("h1").waitFor();
     };
-    const said = (/** @type {string} */ text) =>
-      page.waitForFunction((text) => /** @type {any} */ (globalThis).said.some((/** @type {string} */ one) => one.includes(text)), text);
+    const sawToast = (/** @type {string} */ text) =>
+      page.waitForFunction((text) => /** @type {any} */ (globalThis).toasts.some((/** @type {string} */ one) => one.includes(text)), text);
     try {
       if (options.scopes !== null) await signIn(shop.key);
-      await body({ page, shop, url, open, signIn, proxy, said, noViolations: (what) => noViolations(page, what) });
+      await body({ page, shop, url, open, signIn, proxy, sawToast, noViolations: (what) => noViolations(page, what) });
       assert.deepEqual(faults, [], "the page had faults");
     } catch (failure) {
       mkdirSync(pictures, { recursive: true });
@@ -128,7 +128,7 @@ export function browserTest(name, options, body) {
 }
 
 /**
- * Collects what must not happen in any test. That the service refuses something (4xx) is told in the console too, and no fault.
+ * Collects the faults that fail every test. The console also reports responses with 4xx of the service, which are no faults.
  * @param {Page} page
  * @param {string} url
  * @param {RegExp[]} allowed
@@ -137,19 +137,19 @@ function watch(page, url, allowed) {
   /** @type {string[]} */
   const faults = [];
   /** @param {string} fault */
-  const note = (fault) => {
+  const record = (fault) => {
     if (!allowed.some((pattern) => pattern.test(fault))) faults.push(fault);
   };
-  page.on("pageerror", (error) => note(`thrown: ${error.stack ?? error}`));
+  page.on("pageerror", (error) => record(`thrown: ${error.stack ?? error}`));
   page.on("console", (message) => {
     const { url: about } = message.location();
     const refused = about.startsWith(`${url}v1/`) && /the server responded with a status of 4\d\d/.test(message.text());
-    if (["error", "warning"].includes(message.type()) && !refused) note(`${message.type()}: ${message.text()} (${about})`);
+    if (["error", "warning"].includes(message.type()) && !refused) record(`${message.type()}: ${message.text()} (${about})`);
   });
   page.on("request", (request) => {
-    const asked = request.url();
-    const page = asked.startsWith(url) || asked === "about:blank";
-    if (!page && !asked.startsWith("data:")) note(`asked elsewhere: ${asked}`);
+    const requested = request.url();
+    const own = requested.startsWith(url) || requested === "about:blank";
+    if (!own && !requested.startsWith("data:")) record(`request to another host: ${requested}`);
   });
   void page.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (event) => {
@@ -159,26 +159,26 @@ function watch(page, url, allowed) {
   return faults;
 }
 
-/** In the page: remembers each toast that could be seen. */
+/** In the page: records the text of each visible toast. */
 function listen() {
   /** @type {string[]} */
-  const said = (/** @type {any} */ (globalThis).said = []);
+  const toasts = (/** @type {any} */ (globalThis).toasts = []);
   new MutationObserver((records) => {
     for (const node of records.flatMap(({ addedNodes }) => [...addedNodes])) {
-      if (node instanceof Element && node.matches(".toast") && node.checkVisibility()) said.push(node.textContent ?? "");
+      if (node instanceof Element && node.matches(".toast") && node.checkVisibility()) toasts.push(node.textContent ?? "");
     }
   }).observe(document, { childList: true, subtree: true });
 }
 
 /**
- * Asks the page until the answer is the wanted one: what follows from an action comes about a moment later.
+ * Polls the page until the answer is the wanted one, because an action takes effect a moment later.
  * @template T
  * @param {() => Promise<T>} question
  * @param {T} wanted
  * @param {string} [why]
  */
 export async function comesTo(question, wanted, why) {
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = Date.now() + TIMEOUT_MS;
   let answer = await question();
   while (!isDeepStrictEqual(answer, wanted) && Date.now() < deadline) {
     await wait(50);
@@ -187,12 +187,12 @@ export async function comesTo(question, wanted, why) {
   assert.deepEqual(answer, wanted, why);
 }
 
-/** Waits until something has the focus, before which no key would reach it. @param {Locator} target */
+/** Waits until an element has the focus, so that the next key reaches it. @param {Locator} target */
 export async function hasFocus(target) {
   await target.and(target.page().locator(":focus")).waitFor();
 }
 
-/** Waits until nothing says any more that it loads. @param {Page} page */
+/** Waits until nothing is loading. @param {Page} page */
 export async function loaded(page) {
   await comesTo(() => page.getByRole("status").filter({ hasText: "Loading…" }).count(), 0);
 }
@@ -204,14 +204,14 @@ export async function loaded(page) {
 export async function noViolations(page, what = page.url()) {
   const window = page.viewportSize();
   assert.ok(window);
-  // The whole page at once: what only lies under the bar at the foot of a phone can be scrolled away from there.
+  // The whole page at once: content under the bottom bar of a phone is no fault, because it can be scrolled.
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
   if (height > window.height) await page.setViewportSize({ ...window, height: Math.min(height + 80, 8_000) });
   await page.evaluate(axe);
   const { violations } = await page.evaluate((runOnly) => /** @type {any} */ (globalThis).axe.run(document, { runOnly }), rules);
   await page.setViewportSize(window);
-  const told = violations.flatMap((/** @type {any} */ { id, help, nodes }) =>
+  const found = violations.flatMap((/** @type {any} */ { id, help, nodes }) =>
     nodes.map((/** @type {any} */ node) => `${id} (${help}): ${node.html.slice(0, 200)} ${node.any[0]?.message ?? ""}`),
   );
-  assert.deepEqual(told, [], `axe-core finds violations in ${what}`);
+  assert.deepEqual(found, [], `axe-core finds violations in ${what}`);
 }

@@ -1,4 +1,4 @@
-/** Texts of others are shown as they are and are never taken for anything else. */
+/** Texts from outside are shown literally and never interpreted as markup, scripts or formulas. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";

@@ -1,4 +1,4 @@
-/** Importing codes: by a dropped file with its columns dragged onto the fields, by paste, and what happens when something comes between. */
+/** Importing codes: by a dropped file with its columns dragged onto the fields, by paste, and with interruptions. */
 import assert from "node:assert/strict";
 
 import { browserTest, comesTo, hasFocus } from "./harness.js";
@@ -31,7 +31,7 @@ const heldBy = (page, field) => page.locator(`[data-field=${field}] .held-name`)
 const totals = async (page) => (await page.locator(".totals dd").allInnerTexts()).map(Number);
 
 /**
- * So slow that no upload comes to its end before it may.
+ * Slows down uploads so that none ends before the test allows it.
  * @param {Page} page
  */
 async function slowDown(page) {
@@ -59,7 +59,7 @@ browserTest("a dropped file is imported into a new set by dragging its columns",
   assert.equal(await page.getByLabel("Separator").inputValue(), ";");
   await noViolations("the columns of a file");
 
-  // Onto a field that has one already: that one goes free.
+  // A field that already has a column: the new one replaces it.
   await dragByMouse(page, "serial", "code");
   await comesTo(() => heldBy(page, "code"), ["serial"]);
   await dragByMouse(page, "coupon", "code");
@@ -99,7 +99,7 @@ browserTest("a finger drags a column by its grip", { size: "phone", theme: "dark
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
-browserTest("keys alone are enough, and the guess can be overruled", {}, async ({ page, shop, open }) => {
+browserTest("the keyboard alone is enough, and the guess can be changed", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await page.getByRole("tab", { name: "Upload a file" }).focus();
@@ -114,9 +114,9 @@ browserTest("keys alone are enough, and the guess can be overruled", {}, async (
   await page.keyboard.press("Enter");
 
   await cardOf(page, "name").waitFor();
-  // What the step begins with.
+  // The heading of the step.
   await hasFocus(page.getByRole("heading", { name: "Columns", exact: true }).first());
-  // One letter finds the option; of more the browser makes a word only while they come fast.
+  // One letter selects the option. The browser combines several letters only if they are typed fast.
   await page.getByLabel("Field for “name”").focus();
   await page.keyboard.press("C");
   await comesTo(() => heldBy(page, "code"), ["name"]);
@@ -135,7 +135,7 @@ browserTest("keys alone are enough, and the guess can be overruled", {}, async (
   assert.deepEqual(results.map((/** @type {any} */ one) => one.code).sort(), ["A-1", "B-2"]);
 });
 
-browserTest("whoever comes back with no column for the codes sees the columns again", {}, async ({ page, shop, open }) => {
+browserTest("the columns are shown again after coming back without a code column", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf(TABLE));
@@ -145,21 +145,21 @@ browserTest("whoever comes back with no column for the codes sees the columns ag
   await page.getByRole("button", { name: "Back", exact: true }).click();
   await next(page);
   await cardOf(page, "coupon").waitFor();
-  // Nothing was guessed anew.
+  // The mapping was not guessed again.
   assert.deepEqual([await heldBy(page, "code"), await heldBy(page, "expires")], [[], ["valid until"]]);
   await page.getByLabel("Field for “coupon”").selectOption("code");
   await send(page);
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
-browserTest("what is chosen while the answer to an earlier choice comes is not undone by it", {}, async ({ page, shop, open }) => {
+browserTest("a choice is not overwritten by the late answer to an earlier one", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf("note,code\nspring,A-1\nautumn,B-2\n"));
   await next(page);
   await cardOf(page, "note").waitFor();
   await comesTo(() => heldBy(page, "code"), ["code"]);
-  // The answer to the first choice is held back until the second was made, and then comes at once.
+  // The answer to the first choice is delayed until the second one was made, and then arrives at once.
   await page.evaluate(() => {
     const { send } = XMLHttpRequest.prototype;
     XMLHttpRequest.prototype.send = function (body) {
@@ -184,7 +184,7 @@ browserTest("what is chosen while the answer to an earlier choice comes is not u
   await page.getByRole("heading", { name: "2 codes imported into Birthday" }).waitFor();
 });
 
-browserTest("a file can be dropped everywhere, and never replaces the page", {}, async ({ page, shop, open }) => {
+browserTest("a file can be dropped anywhere, and never replaces the page", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await page.getByRole("tab", { name: "Paste codes" }).click();
@@ -209,7 +209,7 @@ browserTest("a pasted list is only checked first, and then imported", { size: "p
   await page.getByRole("textbox", { name: "Codes" }).fill("A-1, A-2\nA-3 A-1");
   await next(page);
   await page.getByText("Duplicate in file").first().waitFor();
-  assert.equal(await page.getByLabel("Format").inputValue(), "list");
+  assert.equal(await page.getByLabel("Format", { exact: true }).inputValue(), "list");
   await noViolations("a pasted list");
   await page.getByLabel("Only check the file").check();
   await page.getByRole("button", { name: "Check", exact: true }).click();
@@ -221,7 +221,7 @@ browserTest("a pasted list is only checked first, and then imported", { size: "p
   await page.getByRole("heading", { name: "3 codes imported into Birthday" }).waitFor();
 });
 
-browserTest("the same file is not imported again unless somebody means it", {}, async ({ page, shop, open }) => {
+browserTest("the same file is not imported again without an explicit request", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   for (const expected of ["2 codes imported into Birthday", "This file has already been imported"]) {
     await open(`#/import?set=${set.id}`);
@@ -235,7 +235,7 @@ browserTest("the same file is not imported again unless somebody means it", {}, 
   await page.getByText("Already in the set").waitFor();
 });
 
-browserTest("looking at other pages loses nothing, neither before nor during the upload", {}, async ({ page, shop, open, said, noViolations }) => {
+browserTest("visiting other pages loses nothing, neither before nor during the upload", {}, async ({ page, shop, open, sawToast, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await page.getByRole("tab", { name: "Paste codes" }).click();
@@ -247,7 +247,7 @@ browserTest("looking at other pages loses nothing, neither before nor during the
   await page.getByRole("link", { name: "Continue importing" }).click();
   assert.equal(await area.inputValue(), "A-1 A-2");
 
-  // What is long would make the page stand still, and is shown as a file.
+  // A long text would freeze the page, so it is shown as a file.
   await area.selectText();
   await area.evaluate((field) => {
     const clipboardData = new DataTransfer();
@@ -257,7 +257,7 @@ browserTest("looking at other pages loses nothing, neither before nor during the
   await page.getByText("Pasted codes.txt").waitFor();
   await next(page);
   await page.getByRole("button", { name: "Import", exact: true }).waitFor();
-  assert.equal(await page.getByLabel("Format").inputValue(), "list");
+  assert.equal(await page.getByLabel("Format", { exact: true }).inputValue(), "list");
 
   const network = await slowDown(page);
   await send(page);
@@ -267,14 +267,14 @@ browserTest("looking at other pages loses nothing, neither before nor during the
   await page.getByText(/Uploading “.*” to Birthday/).waitFor();
   await noViolations("the history during an upload");
   await network.speedUp();
-  await said("uploaded. Importing into Birthday");
+  await sawToast("uploaded. Importing into Birthday");
   await page.getByRole("row", { name: "Birthday" }).getByText("Completed").waitFor();
-  // Nothing is left that a closed window would lose.
+  // Closing the window would lose nothing.
   assert.equal(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), true);
 });
 
 const lost = { through: "", allowed: [/Failed to load resource/, /ERR_/] };
-browserTest("an upload that loses its connection begins again and imports once", lost, async ({ page, shop, open, proxy }) => {
+browserTest("an upload that loses its connection restarts and imports once", lost, async ({ page, shop, open, proxy }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf(`code\n${Array.from({ length: 60_000 }, (_, i) => `CODE-${i}`).join("\n")}\n`));
@@ -285,7 +285,7 @@ browserTest("an upload that loses its connection begins again and imports once",
   await send(page);
   await page.getByRole("progressbar", { name: "Uploading" }).waitFor();
   proxy.cut();
-  // A browser that sends slowly hears of it only after its next piece.
+  // A browser that sends slowly notices it only with its next chunk.
   await network.speedUp();
   await page.getByText("The upload restarts by itself.").first().waitFor();
   proxy.restore();
@@ -293,7 +293,7 @@ browserTest("an upload that loses its connection begins again and imports once",
   assert.equal((await shop.api("GET", "/v1/imports")).results.length, 1);
 });
 
-browserTest("an upload can be cancelled, and what was chosen is still there", {}, async ({ page, shop, open }) => {
+browserTest("an upload can be cancelled, and the choices are kept", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf(`code\n${Array.from({ length: 60_000 }, (_, i) => `CODE-${i}`).join("\n")}\n`));
@@ -309,7 +309,7 @@ browserTest("an upload can be cancelled, and what was chosen is still there", {}
   await eventually("there is one import", async () => (await shop.api("GET", "/v1/imports")).results.length === 1);
 });
 
-browserTest("what cannot be imported is told of", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("files that cannot be imported are rejected with a reason", {}, async ({ page, shop, open, noViolations }) => {
   const single = await shop.newSet({ name: "Welcome", type: "single", code: "HELLO", quantity: null });
   await open(`#/import?set=${single.id}`);
   await page.getByText("“Welcome” has a single code").waitFor();
@@ -329,12 +329,12 @@ browserTest("what cannot be imported is told of", {}, async ({ page, shop, open,
   await page.locator(".drop").getByText("broken.xlsx").waitFor();
 });
 
-browserTest("nobody sees what somebody else has chosen", {}, async ({ page, shop, open }) => {
+browserTest("a key does not see the choices of another key", {}, async ({ page, shop, open }) => {
   await open("#/import");
   await chooseFile(page, fileOf(TABLE));
   await page.getByRole("button", { name: "Flower shop" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
-  // What was chosen would be lost, so it is asked about.
+  // The choice would be lost, so the page asks for confirmation.
   await page.getByRole("dialog", { name: "Sign out?" }).getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("API key").fill((await shop.newKey(["*"])).key);
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -342,7 +342,7 @@ browserTest("nobody sees what somebody else has chosen", {}, async ({ page, shop
   assert.equal(await page.getByText("birthday.csv").count(), 0);
 });
 
-browserTest("a key that may not read sets fills one that it knows", { scopes: ["imports:read", "imports:write"] }, async ({ page, shop, open }) => {
+browserTest("a key that may not read sets imports into a set by its id", { scopes: ["imports:read", "imports:write"] }, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf("code\nA-1\nA-2\n"));
@@ -352,7 +352,7 @@ browserTest("a key that may not read sets fills one that it knows", { scopes: ["
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 2);
 });
 
-browserTest("a key that may not read imports is told that its codes have arrived", { scopes: ["imports:write", "coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
+browserTest("a key that may not read imports sees that its codes were uploaded", { scopes: ["imports:write", "coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/import?set=${set.id}`);
   await chooseFile(page, fileOf("code\nA-1\nA-2\n"));
@@ -364,7 +364,7 @@ browserTest("a key that may not read imports is told that its codes have arrived
   await eventually("they are imported", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 2);
 });
 
-browserTest("a workbook too large to be looked at is imported by what is told of it", {}, async ({ page, open, noViolations }) => {
+browserTest("a workbook too large for a preview is imported with typed columns", {}, async ({ page, open, noViolations }) => {
   const leaveAndReturn = async () => {
     await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" }).click();
     await page.getByRole("link", { name: "Continue importing" }).click();
@@ -381,7 +381,7 @@ browserTest("a workbook too large to be looked at is imported by what is told of
   assert.equal(await page.getByLabel("Column with your codes").inputValue(), "coupon");
   await noViolations("a workbook that cannot be looked at");
   await send(page);
-  // It is no true workbook, and the service says so.
+  // The file is not a real workbook, and the service rejects it.
   await page.getByRole("alert").waitFor();
   await noViolations("an upload that was refused");
   await page.getByRole("button", { name: "Back", exact: true }).click();

@@ -1,4 +1,4 @@
-/** The history of imports: what became of each, undoing with its dry run, cancelling, deleting, and what a key may not do. */
+/** The import history: reports, undoing with a dry run, cancelling, deleting, and missing permissions. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -21,7 +21,7 @@ browserTest("an import is undone after a dry run", {}, async ({ page, shop, open
   await noViolations("the details of an import");
 
   await page.getByRole("button", { name: "Undo", exact: true }).click();
-  await page.getByText("Already assigned").waitFor();
+  await page.getByText("Already assigned", { exact: true }).waitFor();
   assert.deepEqual(await totals(page), [3, 1]);
   await noViolations("undoing an import");
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 3, "asking withdraws nothing");
@@ -33,12 +33,12 @@ browserTest("an import is undone after a dry run", {}, async ({ page, shop, open
   await row.getByText("Undone").waitFor();
 });
 
-browserTest("a running import shows how far it is, and can be cancelled", { size: "phone", theme: "dark" }, async ({ page, shop, open, noViolations }) => {
+browserTest("a running import shows its progress and can be cancelled", { size: "phone", theme: "dark" }, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open("#/imports");
   await page.getByText("No imports yet").waitFor();
   await noViolations("a history without imports");
-  // While codes are asked for an import gives way: a million of them take longer than this page.
+  // An import yields to requests for codes, so a million rows take longer than this page.
   const other = await shop.newSet({ name: "Winter", type: "single", code: "WINTER" });
   const asking = setInterval(() => shop.api("POST", `/v1/coupon-sets/${other.id}/assignments`, { contactId: "ann" }).catch(() => {}), 100);
   try {
@@ -55,7 +55,7 @@ browserTest("a running import shows how far it is, and can be cancelled", { size
     await confirm.waitFor();
     await noViolations("cancelling an import");
     await confirm.click();
-    // By itself, without the page being loaded anew.
+    // By polling, without a reload of the page.
     await page.getByRole("row", { name: "Birthday" }).getByText("Cancelled").waitFor();
     assert.equal((await shop.api("GET", `/v1/imports/${id}`)).status, "cancelled");
   } finally {
@@ -64,7 +64,7 @@ browserTest("a running import shows how far it is, and can be cancelled", { size
 });
 
 for (const size of /** @type {const} */ (["wide", "phone"])) {
-  browserTest(`imports tell who made them, ${size}`, { size, scopes: ["imports:read"] }, async ({ page, shop, open, noViolations }) => {
+  browserTest(`imports show their source and API key, ${size}`, { size, scopes: ["imports:read"] }, async ({ page, shop, open, noViolations }) => {
     const name = "The agency that sends the codes of our partners each night";
     const { key } = await shop.newKey(["*"], name);
     const set = await shop.newSet({ name: "Birthday", type: "multiple" });
@@ -99,7 +99,7 @@ browserTest("imports are filtered by set and state, and a report is deleted", {}
   await eventually("the report is gone", async () => (await shop.api("GET", "/v1/imports")).results.length === 1);
 });
 
-browserTest("a key that only reads sees the history, and nothing to do to it", { scopes: ["imports:read"] }, async ({ page, shop, open }) => {
+browserTest("a key that can only read sees the history, but no actions", { scopes: ["imports:read"] }, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.fill(set, ["A-1"]);
   await open("#/imports");

@@ -1,4 +1,4 @@
-/** What a marketer does, from the first set to signing out, as one journey on a wide and on a phone-sized window. */
+/** The work of a marketer, from the first set to signing out, in a wide and in a phone-sized window. */
 import assert from "node:assert/strict";
 
 import { browserTest, comesTo, hasFocus } from "./harness.js";
@@ -52,7 +52,7 @@ async function createWithFile(scene, touch) {
   await dropFile(page, "birthday.csv", FILE);
   await page.getByRole("button", { name: "Next" }).click();
 
-  // The guess is right about the code; it is taken back, so that all is dragged.
+  // The guess of the code column is right. It is removed, so that the test drags all columns.
   const code = page.locator("[data-field=code]");
   await code.getByText("voucher").waitFor();
   await page.getByLabel("Field for “voucher”").selectOption({ label: "Not imported" });
@@ -101,7 +101,7 @@ async function pasteMore(scene, set) {
   await page.getByRole("link", { name: "Back to the list" }).click();
 }
 
-/** The list's numbers follow what the engine does, without a hand. @param {Scene} scene @param {any} set */
+/** The numbers of the list follow the requests of the workflow engine by themselves. @param {Scene} scene @param {any} set */
 async function watchAssignments({ page, shop }, set) {
   const row = page.getByRole("row").filter({ has: page.getByRole("link", { name: set.name, exact: true }) });
   const cells = async () => Promise.all(["assigned", "sent", "available"].map((id) => row.locator(`td.${id}`).innerText()));
@@ -151,7 +151,7 @@ async function releaseAndWithdraw(scene, set) {
   await eventually("the code is withdrawn", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 3);
 }
 
-/** A pasted code leads to its history. @param {Scene} scene */
+/** Searching for a code opens its history. @param {Scene} scene */
 async function findTheCode(scene) {
   const { page } = scene;
   await scene.open("#/coupon-sets");
@@ -176,7 +176,7 @@ async function lookUpTheContact(scene) {
   await page.getByText("BDAY-0001").first().waitFor();
   await page.getByRole("tab", { name: "Activity" }).click();
   await page.getByRole("cell", { name: "Assigned coupon" }).first().waitFor();
-  // The row was there before: what the service answers says whether it still belongs there.
+  // The row was already there, so only the answer of the service shows that it still belongs there.
   const filtered = page.waitForResponse((answer) => /\/activity\?.*type=coupon-assigned/.test(answer.url()));
   await page.getByLabel("Activity", { exact: true }).and(page.locator("select")).selectOption({ label: "Assigned coupon" });
   assert.equal((await (await filtered).json()).results.length, 1);
@@ -184,7 +184,7 @@ async function lookUpTheContact(scene) {
   await scene.noViolations("a contact");
 }
 
-/** The dry run tells what would be withdrawn, and that happens. @param {Scene} scene @param {any} set */
+/** The undo withdraws the codes that its dry run announced. @param {Scene} scene @param {any} set */
 async function undoTheImport(scene, set) {
   const { page, shop } = scene;
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Imports" }).click();
@@ -195,11 +195,11 @@ async function undoTheImport(scene, set) {
   await dialog.getByRole("button", { name: "Withdraw 2 codes" }).waitFor();
   await scene.noViolations("undoing an import");
   await dialog.getByRole("button", { name: "Withdraw 2 codes" }).click();
-  await scene.said("2 codes withdrawn");
+  await scene.sawToast("2 codes withdrawn");
   assert.equal((await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available, 1);
 }
 
-/** What stands in each field. @param {Page} page */
+/** The columns in each field. @param {Page} page */
 async function held(page) {
   const fields = await page.locator("[data-field]").all();
   return Object.fromEntries(await Promise.all(fields.map(async (field) => [await field.getAttribute("data-field"), await field.locator(".held-name").allInnerTexts()])));

@@ -1,4 +1,4 @@
-/** Everything by keys alone, with the focus in sight at every step. */
+/** The keyboard alone is enough for everything, with a visible focus at every step. */
 import assert from "node:assert/strict";
 
 import { browserTest, comesTo, hasFocus } from "./harness.js";
@@ -7,7 +7,7 @@ import { eventually } from "./support/shop.js";
 /** @typedef {import("playwright-core").Page} Page */
 /** @typedef {import("playwright-core").Locator} Locator */
 
-browserTest("a set is made, filled, searched for and deleted without a mouse", { scopes: null }, async ({ page, shop, open, said }) => {
+browserTest("a set is created, filled, searched for and deleted without a mouse", { scopes: null }, async ({ page, shop, open, sawToast }) => {
   const { keyboard } = page;
   await open();
   await tabTo(page, page.getByLabel("API key"));
@@ -35,7 +35,7 @@ browserTest("a set is made, filled, searched for and deleted without a mouse", {
     await comesTo(() => page.locator(`[data-field=${field}] .held-name`).allInnerTexts(), ["note"]);
   }
   await tabTo(page, page.getByRole("button", { name: "Import", exact: true }));
-  // The result takes the focus even where the page first hears of the import when it has ended.
+  // The result takes the focus even if the import has ended before the page first loads it.
   await page.route(/\/v1\/imports\/[0-9a-f-]+$/, async (route) => {
     await eventually("the import ends", async () => (await shop.api("GET", "/v1/imports")).results[0].finishedAt);
     await page.getByRole("status").filter({ hasText: "Loading…" }).waitFor();
@@ -68,7 +68,7 @@ browserTest("a set is made, filled, searched for and deleted without a mouse", {
   await keyboard.press("Enter");
   await tabTo(page, page.getByRole("dialog").getByRole("button", { name: "Delete" }));
   await keyboard.press("Enter");
-  await said("“Birthday” deleted");
+  await sawToast("“Birthday” deleted");
 });
 
 browserTest("the first tab leads past the navigation to the content", {}, async ({ page, open }) => {
@@ -82,7 +82,7 @@ browserTest("the first tab leads past the navigation to the content", {}, async 
 });
 
 /**
- * Presses the tab key until something has the focus, which must be seen there.
+ * Presses the tab key until an element has the focus, which must be visible.
  * @param {Page} page
  * @param {Locator} target
  */
@@ -91,7 +91,7 @@ async function tabTo(page, target) {
   for (let presses = 0; presses < 60; presses += 1) {
     if (await isFocused(target)) {
       const seen = await target.evaluate((element) => {
-        // The ring may be drawn around what stands for a hidden control.
+        // The focus ring can be around the element that represents a hidden control.
         const around = [element, element.parentElement, element.nextElementSibling].filter((one) => one !== null);
         return around.some((one) => {
           const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(one);

@@ -1,17 +1,17 @@
-/** Lists that are loaded page by page while they change, and while the service answers badly. */
+/** Lists that are loaded page by page while they change, and while the service fails. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
 
 const SETS = 260;
-/** What is asked again by itself would mend the list before anybody could. */
+/** Polling would repair the list before the test does. */
 const bad = { allowed: [/status of 500/], unseen: true };
 
 /**
- * Answers for the service, because it takes long to make so many sets.
+ * Answers in place of the service, because creating this many sets takes long.
  * @param {import("playwright-core").Page} page
- * @param {any} set that all of them are like
- * @param {(from: number, to: number) => number[] | null} numbersOf the numbers of the sets of a page, or null where it fails
+ * @param {any} set the template of all sets
+ * @param {(from: number, to: number) => number[] | null} numbersOf the numbers of the sets of a page, or null for a failure
  */
 async function serve(page, set, numbersOf) {
   await page.route(/\/v1\/coupon-sets\?/, (route) => {
@@ -34,7 +34,7 @@ async function scrollDown(page) {
   await page.getByRole("region", { name: "Coupon sets" }).evaluate((box) => (box.scrollTop = box.scrollHeight));
 }
 
-browserTest("a page of a list that failed is loaded by trying again", bad, async ({ page, shop, open }) => {
+browserTest("a page of a list that failed to load is loaded by trying again", bad, async ({ page, shop, open }) => {
   let broken = true;
   await serve(page, await shop.newSet({ name: "Set", type: "multiple" }), (from, to) => (from > 0 && broken ? null : count(from, to)));
   await open("#/coupon-sets");
@@ -47,8 +47,8 @@ browserTest("a page of a list that failed is loaded by trying again", bad, async
   await page.getByRole("link", { name: "Set 101", exact: true }).waitFor();
 });
 
-browserTest("a row that moves to the next page while the list is read is there once", {}, async ({ page, shop, open }) => {
-  // The last of the first page is the first of the second again.
+browserTest("a row that moves to the next page while the list is loaded is shown once", {}, async ({ page, shop, open }) => {
+  // The last row of the first page is also the first row of the second.
   await serve(page, await shop.newSet({ name: "Set", type: "multiple" }), (from, to) => (from === 100 ? [99, ...count(from, to - 1)] : count(from, to)));
   await open("#/coupon-sets");
   await page.getByRole("link", { name: "Set 0", exact: true }).waitFor();

@@ -1,4 +1,4 @@
-/** A list of thousands of sets scrolls smoothly, because only the rows in sight are rendered. */
+/** A list of thousands of sets scrolls smoothly, because only the visible rows are rendered. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -15,13 +15,13 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
     const { rows, idle, frames, tasks } = await page.evaluate(scrollToEnd, SETS);
     await last.waitFor();
     assert.ok(await last.isVisible());
-    console.log(`${size}: at most ${rows} rows; frames of ${told(frames)} ms, at rest of ${told(idle)} ms; tasks of over 50 ms: ${tasks.length}, the longest ${Math.round(Math.max(0, ...tasks))} ms`);
+    console.log(`${size}: at most ${rows} rows; frames of ${summary(frames)} ms, at rest of ${summary(idle)} ms; tasks of over 50 ms: ${tasks.length}, the longest ${Math.round(Math.max(0, ...tasks))} ms`);
     assert.ok(rows < 120, `${rows} rows were rendered at once`);
   });
 }
 
 /**
- * Answers for the service, because it takes long to make so many sets: each is the same but for its name.
+ * Answers in place of the service, because creating this many sets takes long. They differ only in their names.
  * @param {import("playwright-core").Page} page
  * @param {any} set
  */
@@ -37,7 +37,7 @@ async function serveMany(page, set) {
 }
 
 /**
- * In the page: scrolls down by a window a frame until no row is left to load, and watches the frames, before that some at rest.
+ * In the page: measures some frames at rest, then scrolls down by one window per frame until all rows are loaded, and measures these frames.
  * @param {number} sets
  */
 async function scrollToEnd(sets) {
@@ -80,6 +80,6 @@ function quantile(numbers, share) {
 }
 
 /** @param {number[]} frames */
-function told(frames) {
+function summary(frames) {
   return [0.5, 0.95, 1].map((share) => Math.round(quantile(frames, share))).join(", ");
 }

@@ -1,4 +1,4 @@
-/** The page names all that its first screen is made of, so that the browser asks for everything at once. */
+/** The page names all modules of its first screen, so that the browser requests all of them at once. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -9,19 +9,19 @@ const page = readFileSync(new URL("index.html", dashboard), "utf8");
 /** @type {Record<string, string>} */
 const bare = JSON.parse(/<script type="importmap">([\s\S]*?)<\/script>/.exec(page)?.[1] ?? "{}").imports;
 
-/** Where a file of the page's version lies in the repository. @param {string} address */
+/** The path in the repository of a file that the page names. @param {string} address */
 function fileOf(address) {
   const path = address.replace(/^(\.\/)?%VERSION%\//, "");
   return new URL(path.startsWith("vendor/") ? `../${path}` : path, dashboard);
 }
 
-/** The sheets that a name such as `style/base+table.css` stands for. @param {string} address */
+/** The style sheets that a name such as `style/base+table.css` joins. @param {string} address */
 function eachOf(address) {
   return address.split("+").map((part, i, { length }) => (i > 0 ? "%VERSION%/style/" : "") + part + (i < length - 1 ? ".css" : ""));
 }
 
 /**
- * What a module imports, and what that imports, but not what it loads only when it is wanted.
+ * The static imports of a module, with those of the imported modules, but without modules that are loaded later.
  * @param {URL} module
  * @param {Set<string>} [found]
  */
@@ -34,7 +34,7 @@ function importsOf(module, found = new Set()) {
   return found;
 }
 
-test("the page names exactly the modules of the frame, of signing in and of the list of sets", () => {
+test("the page names exactly the modules of the frame, of the sign-in and of the list of sets", () => {
   const named = [...page.matchAll(/(?:<link rel="modulepreload" href|<script type="module"[^>]* src)="([^"]+)"/g)].map(([, address]) => fileOf(address).href);
   const needed = new Set([...importsOf(new URL("app.js", dashboard)), ...importsOf(new URL("screens/coupon-sets.js", dashboard))]);
   for (const section of ["common", "sets"]) needed.add(new URL(`texts/en/${section}.js`, dashboard).href);

@@ -1,4 +1,4 @@
-/** What the scopes of the key do not allow is not shown. */
+/** Actions that the scopes of the key do not allow are not shown. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -6,7 +6,7 @@ import { browserTest } from "./harness.js";
 /** @param {import("playwright-core").Page} page */
 const areas = (page) => page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts();
 
-browserTest("a key that may only read sets sees no other area and no way to change one", { scopes: ["coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
+browserTest("a key that can only read sets sees no other area and no actions", { scopes: ["coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
   await shop.newSet({ name: "Birthday", type: "multiple" });
   await open();
   await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
@@ -28,7 +28,7 @@ browserTest("a key that may only read sets sees no other area and no way to chan
   await noViolations();
 });
 
-browserTest("the start is the first area that the key may see", { scopes: ["contacts:read"], size: "phone" }, async ({ page, open }) => {
+browserTest("the dashboard opens in the first area that the key may see", { scopes: ["contacts:read"], size: "phone" }, async ({ page, open }) => {
   await open();
   await page.getByRole("heading", { level: 1, name: "Contacts" }).waitFor();
   assert.deepEqual(await areas(page), ["Contacts"]);

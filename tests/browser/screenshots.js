@@ -1,6 +1,6 @@
 /**
- * Makes the pictures of the README: `node screenshots.js <the program>`. Starts it with data of its own, which then lies some weeks back,
- * because a chart of one minute shows nothing. The program must be built with PostgreSQL at hand, whose `psql` is needed too.
+ * Takes the screenshots of the README: `node screenshots.js <program>`. Starts the program with sample data and moves the data some weeks
+ * into the past, because a chart of one minute shows nothing. Needs the server and the `psql` of PostgreSQL.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -16,7 +16,7 @@ const target = fileURLToPath(new URL("../../docs/screenshots/", import.meta.url)
 const FILE = "voucher;valid until;note\nSPRING-4F7K;2027-05-31;newsletter\nSPRING-9QXM;2027-05-31;newsletter\nSPRING-2HRT;2027-06-30;shop window\n";
 const CONTACTS = 420;
 
-/** The past that the API cannot make: what happened just now is spread over four weeks, and counted anew. */
+/** Spreads the events over the last four weeks, which the API can't do, and has the statistics computed again. */
 const SPREAD = `
   begin;
   set local session_replication_role = replica;
@@ -75,7 +75,7 @@ try {
   rmSync(folder, { recursive: true });
 }
 
-/** Waits until it says where it serves. @param {import("node:child_process").ChildProcess} program @returns {Promise<string>} */
+/** Waits for the log line with the address of the service. @param {import("node:child_process").ChildProcess} program @returns {Promise<string>} */
 async function addressOf(program) {
   const lines = createInterface({ input: /** @type {import("node:stream").Readable} */ (program.stderr) });
   return new Promise((resolve, reject) => {
@@ -136,7 +136,7 @@ async function toColumns(page) {
  * @param {"wide" | "phone"} size
  * @param {"light" | "dark"} theme
  * @param {string} route
- * @param {(page: import("playwright-core").Page) => Promise<unknown>} act waits until all is there that shall be seen
+ * @param {(page: import("playwright-core").Page) => Promise<unknown>} act prepares the screen and waits until it is complete
  */
 async function picture(name, shop, size, theme, route, act) {
   const url = process.env.COUPONRY_URL;

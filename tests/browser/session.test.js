@@ -1,4 +1,4 @@
-/** Signing in and out, and what the browser knows of the key. */
+/** Signing in and out, and the traces of the key in the browser. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -25,7 +25,7 @@ browserTest("a key signs in, and signing out ends the session", signedOut, async
   await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
 });
 
-browserTest("a key that is wrong or missing is told of in its place", { ...signedOut, theme: "dark" }, async ({ page, open, noViolations }) => {
+browserTest("an invalid or missing key is reported at its field", { ...signedOut, theme: "dark" }, async ({ page, open, noViolations }) => {
   await open();
   const key = page.getByLabel("API key");
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -37,7 +37,7 @@ browserTest("a key that is wrong or missing is told of in its place", { ...signe
   await noViolations();
 });
 
-browserTest("nothing that a script can read holds the key or the session", signedOut, async ({ page, shop, url, open }) => {
+browserTest("neither the key nor the session is readable by scripts", signedOut, async ({ page, shop, url, open }) => {
   await open();
   await page.getByLabel("API key").fill(shop.key);
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -69,7 +69,7 @@ browserTest("nothing that a script can read holds the key or the session", signe
   }
 });
 
-browserTest("revoking the key ends the session where it is used, and signing in again leads back", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("revoking the key ends its session, and signing in again leads back", {}, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "single", code: "HAPPY", quantity: 5 });
   await open(`#/coupon-sets?q=${set.name}`);
   await page.getByRole("link", { name: set.name, exact: true }).waitFor();

@@ -1,4 +1,4 @@
-/** The list of coupon sets, and creating, changing and deleting one. */
+/** The list of coupon sets, and creating, editing and deleting one. */
 import assert from "node:assert/strict";
 
 import { browserTest, comesTo, hasFocus } from "./harness.js";
@@ -25,12 +25,12 @@ async function choose(page, name, action) {
 }
 
 for (const look of [{}, phone]) {
-  browserTest(`an individual coupon is created, marked, changed and deleted, ${look.size ?? "wide"}`, look, async ({ page, shop, open, said, noViolations }) => {
+  browserTest(`a set with a single code is created, highlighted, edited and deleted, ${look.size ?? "wide"}`, look, async ({ page, shop, open, sawToast, noViolations }) => {
     await open("#/coupon-sets/new");
     await page.getByText("Single code").click();
     await page.getByRole("button", { name: "Create", exact: true }).click();
     await comesTo(() => page.locator(".fault").allInnerTexts(), ["Enter a name.", "Enter a code.", "Enter a number."]);
-    // The first fault.
+    // The first invalid field.
     await hasFocus(page.getByLabel("Name"));
     await noViolations("faults");
     await page.getByLabel("Name").fill("Welcome popup");
@@ -48,7 +48,7 @@ for (const look of [{}, phone]) {
     const { results } = await shop.api("GET", "/v1/coupon-sets");
     assert.equal(results[0].quantity, 200);
     assert.equal(results[0].expiresAt, "2036-12-31T23:00:00Z");
-    await noViolations("the marked set");
+    await noViolations("the highlighted set");
     await shop.api("POST", `/v1/coupon-sets/${results[0].id}/assignments`, { contactId: "ann" });
     await shop.api("POST", `/v1/coupon-sets/${results[0].id}/assignments`, { contactId: "bob" });
 
@@ -61,7 +61,7 @@ for (const look of [{}, phone]) {
     await noViolations("editing");
     await page.getByLabel("Number of assignments").fill("300");
     await page.getByRole("button", { name: "Save" }).click();
-    await said("Changes to “Welcome popup” saved");
+    await sawToast("Changes to “Welcome popup” saved");
     await row.getByText("Limited to 300").waitFor();
 
     await choose(page, "Welcome popup", "Delete");
@@ -73,7 +73,7 @@ for (const look of [{}, phone]) {
   });
 }
 
-browserTest("a set that workflows and other sets use is not deleted, and they are named", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("a set in use is not deleted, and its workflows and sets are named", {}, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.api("PUT", "/v1/workflows/birthday-mail", { name: "Birthday mail", state: "active", couponSetIds: [set.id] });
   await shop.newSet({ name: "Leaning", type: "multiple", childCouponSetId: set.id });
@@ -81,21 +81,21 @@ browserTest("a set that workflows and other sets use is not deleted, and they ar
   for (const [reason, name] of [["This set is the fallback of other sets", "Leaning"], ["Workflows use this set", "Birthday mail"]]) {
     await choose(page, "Birthday", "Delete");
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
-    const told = page.getByRole("alert");
-    await told.getByText(reason, { exact: true }).waitFor();
-    await told.getByRole("listitem").getByText(name, { exact: true }).waitFor();
+    const problem = page.getByRole("alert");
+    await problem.getByText(reason, { exact: true }).waitFor();
+    await problem.getByRole("listitem").getByText(name, { exact: true }).waitFor();
     await noViolations(reason);
     await page.getByRole("button", { name: "Cancel" }).click();
     if (name === "Leaning") await shop.api("DELETE", `/v1/coupon-sets/${(await shop.api("GET", "/v1/coupon-sets?q=leaning")).results[0].id}`);
   }
 });
 
-browserTest("typing searches sets, and a pasted code leads to its history", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("typing searches sets, and a code opens its history", {}, async ({ page, shop, open, noViolations }) => {
   const birthday = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.newSet({ name: "Winter", type: "multiple" });
   await shop.fill(birthday, ["BDAY-1", "BDAY-2"]);
   await open("#/coupon-sets");
-  // What is loaded is shown after the page has begun to listen for the key.
+  // When the rows are visible, the page already listens for the key.
   await rowOf(page, "Birthday").waitFor();
   await page.keyboard.press("/");
   await hasFocus(page.getByRole("searchbox"));
@@ -113,7 +113,7 @@ browserTest("typing searches sets, and a pasted code leads to its history", {}, 
   await page.waitForURL("**/dashboard/#/codes/BDAY-2");
 });
 
-browserTest("filters and the order stand in the address", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("filters and the sort order are in the address", {}, async ({ page, shop, open, noViolations }) => {
   await shop.newSet({ name: "Alpha", type: "single", code: "A", quantity: 1 });
   await shop.newSet({ name: "Beta", type: "single", code: "B" });
   const { id } = await shop.newSet({ name: "Gamma", type: "multiple", expiresAt: "2020-01-01" });
@@ -138,7 +138,7 @@ browserTest("filters and the order stand in the address", {}, async ({ page, sho
   await rowOf(page, "Gamma").getByText("New").waitFor();
 });
 
-browserTest("the numbers of the list follow what happens", {}, async ({ page, shop, open }) => {
+browserTest("the numbers of the list follow new events", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.fill(set, ["A", "B", "C"]);
   await open("#/coupon-sets");
@@ -149,7 +149,7 @@ browserTest("the numbers of the list follow what happens", {}, async ({ page, sh
   assert.deepEqual((await cells.allInnerTexts()).slice(3, 7), ["1", "0", "0", "2"]);
 });
 
-browserTest("names are shown as text, whatever they look like", {}, async ({ page, shop, open }) => {
+browserTest("names with markup are shown as text", {}, async ({ page, shop, open }) => {
   const name = "<script>document.title = 'broken'</script><img src=x onerror=alert(1)>";
   await shop.newSet({ name, type: "single", code: "=cmd()", quantity: 1 });
   await open("#/coupon-sets");
@@ -159,7 +159,7 @@ browserTest("names are shown as text, whatever they look like", {}, async ({ pag
   await page.getByRole("heading", { name: `Delete “${name}”?` }).waitFor();
 });
 
-browserTest("menus and dialogs work by the keyboard and give the focus back", {}, async ({ page, shop, open }) => {
+browserTest("menus and dialogs work by keyboard and restore the focus", {}, async ({ page, shop, open }) => {
   await shop.newSet({ name: "Birthday", type: "multiple" });
   await open("#/coupon-sets");
   const button = page.getByRole("button", { name: "Actions for Birthday" });
@@ -167,11 +167,11 @@ browserTest("menus and dialogs work by the keyboard and give the focus back", {}
   await page.keyboard.press("Enter");
   await hasFocus(page.getByRole("menuitem", { name: "Statistics" }));
   await page.keyboard.press("ArrowUp");
-  // Up from the first is the last.
+  // The arrow up on the first item selects the last.
   await hasFocus(page.getByRole("menuitem", { name: "Delete" }));
   await page.keyboard.press("Enter");
   const cancel = page.getByRole("dialog").getByRole("button", { name: "Cancel" });
-  // The harmless action comes first.
+  // The harmless action has the first focus.
   await hasFocus(cancel);
   await page.keyboard.press("Escape");
   await cancel.waitFor({ state: "detached" });
@@ -183,7 +183,7 @@ browserTest("menus and dialogs work by the keyboard and give the focus back", {}
   await hasFocus(button);
 });
 
-browserTest("what a key may not do is not offered", { scopes: ["coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
+browserTest("actions that a key may not do are not offered", { scopes: ["coupon-sets:read"] }, async ({ page, shop, open, noViolations }) => {
   await shop.newSet({ name: "Birthday", type: "multiple" });
   await open("#/coupon-sets");
   await page.getByRole("button", { name: "Actions for Birthday" }).click();
@@ -195,12 +195,12 @@ browserTest("what a key may not do is not offered", { scopes: ["coupon-sets:read
   await noViolations();
 });
 
-browserTest("a fault in what is folded away opens it", { theme: "dark" }, async ({ page, shop, open, noViolations }) => {
+browserTest("an error in a folded setting opens the fold", { theme: "dark" }, async ({ page, shop, open, noViolations }) => {
   await shop.newSet({ name: "Fallback", type: "single", code: "ANY" });
   await open("#/coupon-sets/new");
   await page.getByLabel("Name").fill("Winter");
   await page.getByText("More settings").click();
-  // Only what was found for all letters is taken by the key.
+  // The key picks only a match of the complete text.
   const found = page.waitForResponse((answer) => /\/coupon-sets\?.*q=fall/.test(answer.url()));
   await page.getByLabel("Fallback set").fill("fall");
   await found;
@@ -222,7 +222,7 @@ browserTest("a fault in what is folded away opens it", { theme: "dark" }, async 
   assert.equal(results[0].childCouponSetId, child.id);
 });
 
-browserTest("the language is changed at once and kept", { locale: "es-ES" }, async ({ page, shop, open, noViolations }) => {
+browserTest("a change of the language takes effect at once and is stored", { locale: "es-ES" }, async ({ page, shop, open, noViolations }) => {
   await shop.newSet({ name: "Birthday", type: "multiple" });
   await open("#/coupon-sets");
   await page.getByRole("heading", { level: 1, name: "Conjuntos de cupones" }).waitFor();
@@ -235,7 +235,7 @@ browserTest("the language is changed at once and kept", { locale: "es-ES" }, asy
   assert.equal(await page.locator("html").getAttribute("lang"), "en");
 });
 
-browserTest("who changes a set undoes nothing that others change meanwhile", {}, async ({ page, shop, open }) => {
+browserTest("editing a set does not overwrite changes that others make meanwhile", {}, async ({ page, shop, open }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await open(`#/coupon-sets/${set.id}`);
   await page.getByRole("button", { name: "Edit" }).click();

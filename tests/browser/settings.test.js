@@ -6,7 +6,7 @@ import { eventually } from "./support/shop.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 
-/** No name of a host ends like this, so what is sent there fails at once, wherever the test runs. */
+/** The domain `.invalid` never resolves, so a message to it fails at once, wherever the test runs. */
 const NOWHERE = "https://couponry.invalid/hook";
 
 /**
@@ -27,7 +27,7 @@ async function statusOf(key, method, path, body) {
   return (await fetch(process.env.COUPONRY_URL + path, { method, headers, body: body && JSON.stringify(body) })).status;
 }
 
-browserTest("a key is made with what was chosen, shown once, and revoked", {}, async ({ page, open, said, noViolations }) => {
+browserTest("a key is created with the chosen permissions, shown once, and revoked", {}, async ({ page, open, sawToast, noViolations }) => {
   await open("#/settings");
   await page.getByText("This session").waitFor();
   await noViolations("keys");
@@ -37,7 +37,7 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
   await dialog.getByText("Enter a name.").waitFor();
   await dialog.getByText("Choose at least one permission.").waitFor();
   await noViolations("a key without a name");
-  // The faulty field.
+  // The invalid field.
   await hasFocus(dialog.getByLabel("Name"));
 
   await dialog.getByLabel("Name").fill("Import <b>script</b>");
@@ -69,13 +69,13 @@ browserTest("a key is made with what was chosen, shown once, and revoked", {}, a
   await page.getByRole("heading", { name: "Revoke “Import <b>script</b>”?" }).waitFor();
   await noViolations("revoking a key");
   await dialog.getByRole("button", { name: "Revoke" }).click();
-  await said("“Import <b>script</b>” revoked");
+  await sawToast("“Import <b>script</b>” revoked");
   assert.equal(await statusOf(key, "GET", "/v1/imports"), 401);
   await page.getByLabel("Show 1 revoked key").check();
   await page.getByRole("row", { name: /script.*Revoked/ }).waitFor();
 });
 
-browserTest("who revokes the own key is told and signed out, by the keys of a keyboard", { size: "phone", theme: "dark" }, async (scene) => {
+browserTest("revoking the own key warns and signs out, by keyboard", { size: "phone", theme: "dark" }, async (scene) => {
   const { page, open, noViolations } = scene;
   await open("#/settings/keys");
   const row = page.getByRole("row", { name: /This session/ });
@@ -93,7 +93,7 @@ browserTest("who revokes the own key is told and signed out, by the keys of a ke
   await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
 });
 
-browserTest("a key can pass on no more than it has", { scopes: ["api-keys:read", "api-keys:write", "imports:read", "statistics:read"] }, async (scene) => {
+browserTest("a key can't grant more permissions than it has", { scopes: ["api-keys:read", "api-keys:write", "imports:read", "statistics:read"] }, async (scene) => {
   const { page, open, noViolations } = scene;
   await open("#/settings");
   assert.deepEqual(await page.getByRole("tab").allInnerTexts(), ["API keys"]);
@@ -105,7 +105,7 @@ browserTest("a key can pass on no more than it has", { scopes: ["api-keys:read",
   await noViolations();
 });
 
-browserTest("a key that only reads sees no way to change settings", { scopes: ["api-keys:read", "webhooks:read", "workflows:read"] }, async (scene) => {
+browserTest("a key that can only read sees no way to change settings", { scopes: ["api-keys:read", "webhooks:read", "workflows:read"] }, async (scene) => {
   const { page, shop, open } = scene;
   await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["import.finished"], description: "CRM" });
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
@@ -126,7 +126,7 @@ browserTest("a key that only reads sees no way to change settings", { scopes: ["
   assert.equal(await page.getByRole("button", { name: /Send|Resend/ }).count(), 0);
 });
 
-browserTest("a webhook is made, tested, changed, turned off and deleted", {}, async ({ page, shop, open, said, noViolations }) => {
+browserTest("a webhook is created, tested, edited, disabled and deleted", {}, async ({ page, shop, open, sawToast, noViolations }) => {
   await open("#/settings/webhooks");
   await page.getByText("No webhooks yet").waitFor();
   await noViolations("no webhooks");
@@ -167,7 +167,7 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   await dialog.getByText("The previous secret stays valid until").waitFor();
   assert.notEqual(await dialog.locator(".secret").innerText(), first);
   await dialog.getByRole("button", { name: "Copy secret" }).click();
-  await said("Copied");
+  await sawToast("Copied");
   await dialog.getByRole("button", { name: "Done" }).click();
   await page.getByText("Previous secret").waitFor();
 
@@ -186,7 +186,7 @@ browserTest("a webhook is made, tested, changed, turned off and deleted", {}, as
   assert.equal((await shop.api("GET", "/v1/webhooks")).results.length, 0);
 });
 
-browserTest("deliveries are found, looked into and sent again", {}, async ({ page, shop, open, said, noViolations }) => {
+browserTest("deliveries are filtered, inspected and resent", {}, async ({ page, shop, open, sawToast, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   const { id } = await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["coupon.assigned", "import.finished"], description: "CRM" });
   await shop.fill(set, ["A-1", "A-2"]);
@@ -208,7 +208,7 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   await noViolations("one delivery");
   const attempts = await dialog.getByRole("listitem").count();
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await said("Resending the message");
+  await sawToast("Resending the message");
   await dialog.getByRole("listitem").nth(attempts).waitFor();
   await dialog.locator("footer").getByRole("button", { name: "Close" }).click();
 
@@ -226,10 +226,10 @@ browserTest("deliveries are found, looked into and sent again", {}, async ({ pag
   await dialog.getByLabel("From").fill("2026-01-01T00:00");
   await dialog.getByRole("combobox", { name: "Status" }).selectOption("");
   await dialog.getByRole("button", { name: "Resend" }).click();
-  await said("Resending 2 messages");
+  await sawToast("Resending 2 messages");
 });
 
-browserTest("a workflow is added with its sets, changed and deleted", { size: "phone" }, async ({ page, shop, open, said, noViolations }) => {
+browserTest("a workflow is added with its sets, edited and deleted", { size: "phone" }, async ({ page, shop, open, sawToast, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.newSet({ name: "Welcome", type: "single", code: "HELLO", quantity: null });
   await open("#/settings/workflows");
@@ -251,7 +251,7 @@ browserTest("a workflow is added with its sets, changed and deleted", { size: "p
   await dialog.getByRole("link", { name: "Welcome" }).waitFor();
   await noViolations("a new workflow");
   await dialog.getByRole("button", { name: "Add", exact: true }).click();
-  await said("Workflow “Birthday mail” saved");
+  await sawToast("Workflow “Birthday mail” saved");
   await page.getByRole("link", { name: "Birthday", exact: true }).waitFor();
   await noViolations("workflows");
   const saved = await shop.api("GET", "/v1/workflows/mail%2Fbirthday");
@@ -274,7 +274,7 @@ browserTest("a workflow is added with its sets, changed and deleted", { size: "p
   await page.getByText("No workflows yet").waitFor();
 });
 
-browserTest("the settings are there in Spanish", { locale: "es-ES", theme: "dark" }, async ({ page, open, noViolations }) => {
+browserTest("the settings are available in Spanish", { locale: "es-ES", theme: "dark" }, async ({ page, open, noViolations }) => {
   await open("#/settings");
   await page.getByRole("heading", { level: 1, name: "Ajustes" }).waitFor();
   for (const [tab, action] of [["Claves de API", "Crear clave"], ["Webhooks", "Crear tu primer webhook"], ["Flujos de trabajo", "Añadir tu primer flujo"]]) {
@@ -286,7 +286,7 @@ browserTest("the settings are there in Spanish", { locale: "es-ES", theme: "dark
   }
 });
 
-browserTest("a key that is being made is shown, whatever is pressed meanwhile", {}, async ({ page, open, noViolations }) => {
+browserTest("a new key is shown, whatever is pressed while it is created", {}, async ({ page, open, noViolations }) => {
   await open("#/settings/keys");
   let answer = () => {};
   const asked = new Promise((resolve) => (answer = () => resolve(undefined)));
@@ -300,14 +300,14 @@ browserTest("a key that is being made is shown, whatever is pressed meanwhile", 
   await dialog.getByLabel("Read all areas").check();
   await dialog.getByRole("button", { name: "Create key" }).click();
   for (const name of ["Close", "Cancel"]) await dialog.getByRole("button", { name, disabled: true }).waitFor();
-  // The browser itself closes a dialog at the second Escape.
+  // At the second Escape the browser itself closes the dialog.
   for (let n = 0; n < 3; n += 1) await page.keyboard.press("Escape");
   await noViolations("a key that is being made");
   answer();
   await page.getByRole("heading", { name: "API key “Shop” created" }).waitFor();
 });
 
-browserTest("who saves a workflow is told what others have changed meanwhile", {}, async ({ page, shop, open, noViolations }) => {
+browserTest("saving a workflow warns of changes that others made meanwhile", {}, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   const mail = { name: "Birthday mail", state: "active", couponSetIds: [] };
   await shop.api("PUT", "/v1/workflows/mail", mail);
@@ -327,7 +327,7 @@ browserTest("who saves a workflow is told what others have changed meanwhile", {
   assert.deepEqual([name, couponSetIds], ["Birthday letter", []]);
 });
 
-browserTest("an address with a period that there is not shows all deliveries", {}, async ({ page, shop, open }) => {
+browserTest("an address with an unknown period shows all deliveries", {}, async ({ page, shop, open }) => {
   const { id } = await shop.api("POST", "/v1/webhooks", { url: NOWHERE, eventTypes: ["import.finished"] });
   for (const since of ["soon", "1e30"]) {
     await open(`#/settings/webhooks/${id}?since=${since}`);

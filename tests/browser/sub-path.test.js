@@ -5,7 +5,7 @@ import { browserTest, loaded } from "./harness.js";
 
 const proxied = { through: "/shop/coupons", scopes: null };
 
-browserTest("all of it works under a sub-path, and asks for nothing outside of it", proxied, async ({ page, shop, url, open }) => {
+browserTest("the dashboard works under a sub-path and requests nothing outside it", proxied, async ({ page, shop, url, open }) => {
   for (const start of [url, `${url}dashboard`]) {
     await page.goto(start);
     await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
@@ -14,6 +14,7 @@ browserTest("all of it works under a sub-path, and asks for nothing outside of i
   await page.getByLabel("API key").fill(shop.key);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.getByRole("link", { name: "Create your first coupon set" }).click();
+  await page.getByRole("heading", { level: 1, name: "Create coupon set" }).waitFor();
   await page.getByRole("radio", { name: "Single code" }).check({ force: true });
   await page.getByLabel("Name", { exact: true }).fill("Summer");
   await page.getByLabel("Code", { exact: true }).fill("SUN");

@@ -1,4 +1,4 @@
-/** Both languages have the same texts, and those that the screens ask for. */
+/** Both languages have the same texts, which are those that the screens use. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -50,7 +50,7 @@ test("every text that a screen names exists", async () => {
 
 test("every text is used", async () => {
   const code = sources().map((file) => readFileSync(file, "utf8")).join("\n");
-  // A key may be put together: t(`common.type.${type}`), or stand alone in a list of keys.
+  // A key can be composed, as in t(`common.type.${type}`), or be an item of a list of keys.
   const whole = new Set([...code.matchAll(/"([a-z]\w*\.[\w.-]+)"/g)].map(([, key]) => key));
   const starts = [...code.matchAll(/`([a-z]\w*\.[\w.-]*)\$\{/g)].map(([, start]) => start);
   const unused = Object.keys(await textsOf(first)).filter((key) => !whole.has(key) && !starts.some((start) => key.startsWith(start)));

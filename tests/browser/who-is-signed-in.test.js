@@ -1,4 +1,4 @@
-/** Who is signed in: in all tabs the same, and never unknown for ever. */
+/** The session is the same in all tabs, and is not unknown forever. */
 import assert from "node:assert/strict";
 
 import { browserTest } from "./harness.js";
@@ -9,7 +9,7 @@ import { openShop } from "./support/shop.js";
 /** @param {Page} page */
 const areas = (page) => page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts();
 
-browserTest("signing in with another key in one tab is signing in with it in all", {}, async ({ page, shop, url, open }) => {
+browserTest("signing in with another key in one tab changes the session of all tabs", {}, async ({ page, shop, url, open }) => {
   await shop.newSet({ name: "Ours", type: "multiple" });
   const other = await openShop(["coupon-sets:read"]);
   await other.newSet({ name: "Theirs", type: "multiple" });
@@ -27,7 +27,7 @@ browserTest("signing in with another key in one tab is signing in with it in all
   assert.deepEqual(await areas(page), ["Coupon sets"]);
 });
 
-browserTest("a tab that slept while another key signed in begins anew when it is looked at", {}, async ({ page, shop, open, signIn }) => {
+browserTest("a suspended tab reloads when it becomes visible after another key has signed in", {}, async ({ page, shop, open, signIn }) => {
   await shop.newSet({ name: "Ours", type: "multiple" });
   const other = await openShop(["coupon-sets:read"]);
   await other.newSet({ name: "Theirs", type: "multiple" });
@@ -39,9 +39,9 @@ browserTest("a tab that slept while another key signed in begins anew when it is
   assert.deepEqual(await areas(page), ["Coupon sets"]);
 });
 
-browserTest("who is refused at the start is told why, and can sign in with another key", {}, async ({ page, shop, open, noViolations }) => {
-  const told = { status: 403, json: { code: "tenant-suspended", status: 403, title: "The tenant is suspended", requestId: "r-1" } };
-  await page.route("**/v1/session", (route) => (route.request().method() === "GET" ? route.fulfill(told) : route.continue()));
+browserTest("a refusal at the start is shown with its reason, and another key can sign in", {}, async ({ page, shop, open, noViolations }) => {
+  const answer = { status: 403, json: { code: "tenant-suspended", status: 403, title: "The tenant is suspended", requestId: "r-1" } };
+  await page.route("**/v1/session", (route) => (route.request().method() === "GET" ? route.fulfill(answer) : route.continue()));
   await open("#/coupon-sets");
   await page.getByRole("alert").getByText("Your account is suspended").waitFor();
   await page.getByText("r-1").waitFor();
@@ -51,9 +51,9 @@ browserTest("who is refused at the start is told why, and can sign in with anoth
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
 });
 
-browserTest("a service that is out of order at the start is told of, and asked again", { allowed: [/status of 500/] }, async ({ page, url, noViolations }) => {
-  const told = { status: 500, json: { code: "internal-error", status: 500, requestId: "r-2" } };
-  await page.route("**/v1/session", (route) => route.fulfill(told));
+browserTest("a failing service at the start is reported, and the request is repeated", { allowed: [/status of 500/] }, async ({ page, url, noViolations }) => {
+  const answer = { status: 500, json: { code: "internal-error", status: 500, requestId: "r-2" } };
+  await page.route("**/v1/session", (route) => route.fulfill(answer));
   await page.goto(`${url}dashboard/`);
   await page.getByRole("alert").getByText("Something went wrong in Couponry").waitFor();
   await noViolations();
@@ -62,24 +62,24 @@ browserTest("a service that is out of order at the start is told of, and asked a
   assert.equal(await page.getByLabel("API key").count(), 0);
 });
 
-browserTest("a link of the start that is pasted into an open page is followed, and leaves no trace", {}, async ({ page, open }) => {
+browserTest("a sign-in link pasted into an open page signs in and leaves no trace", {}, async ({ page, open }) => {
   await open("#/coupon-sets");
   const sent = page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/v1/session"));
   await page.evaluate(() => void (location.hash = "#/sign-in/once-only"));
   assert.deepEqual((await sent).postDataJSON(), { link: "once-only" });
-  // The session that there is stays.
+  // The existing session stays.
   await page.getByRole("heading", { level: 1, name: "Coupon sets" }).waitFor();
   assert.ok(!page.url().includes("once-only"));
 });
 
-browserTest("a key that may see no area is told so", { scopes: ["assignments:write"] }, async ({ page, open, noViolations }) => {
+browserTest("a key that may see no area gets a message", { scopes: ["assignments:write"] }, async ({ page, open, noViolations }) => {
   await open();
   await page.getByText("Your API key lacks the permission coupon-sets:read.").waitFor();
   await page.getByRole("button", { name: "Flower shop" }).waitFor();
   await noViolations();
 });
 
-browserTest("signing out asks first while something is unfinished", {}, async ({ page, open, noViolations }) => {
+browserTest("signing out asks for confirmation while work is unfinished", {}, async ({ page, open, noViolations }) => {
   await open("#/coupon-sets");
   await page.evaluate(() => addEventListener("beforeunload", (event) => event.preventDefault()));
   const leave = async () => {

@@ -12,7 +12,7 @@ import { AssignmentList } from "./list.js";
 const TYPES = ["coupon-assigned"];
 
 /**
- * What happened to the contact, the latest first.
+ * The activity of a contact, newest first.
  * @param {{ id: string, query: Record<string, string> }} props
  */
 export function Activity({ id, query }) {

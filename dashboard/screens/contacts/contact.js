@@ -22,7 +22,7 @@ const TABS = { coupons: Coupons, activity: Activity };
 
 /** @param {{ id: string, query: Record<string, string> }} props */
 export function Contact({ id, query }) {
-  // Each page of a contact says whom it is about; one row is enough to know.
+  // The list of coupons also reports a merge; one row is enough to read it.
   const { value, refresh } = useGet(path`/v1/contacts/${id}/coupons`, { limit: 1 });
   usePolling(refresh, REFRESH_MS);
   const [dialog, setDialog] = useState(/** @type {"merge" | "erase" | null} */ (null));

@@ -13,23 +13,23 @@ import { TextField } from "../../parts/field.js";
 import { ProblemBox } from "../../parts/problem.js";
 import { Progress } from "../../parts/progress.js";
 
-const ASK_AGAIN_MS = 1_500;
+const REFRESH_MS = 1_500;
 
 /** @typedef {{ contactId: string, state: "erasing" | "erased" }} Erasure */
 
 /**
- * Erases a contact after its id was typed, since there is no way back.
+ * Erases a contact. It can't be undone, so the user must type the id first.
  * @param {{ id: string, onClose: () => void }} props
  */
 export function Erase({ id, onClose }) {
   const [typed, setTyped] = useState("");
   const [erasure, setErasure] = useState(/** @type {Erasure | null} */ (null));
-  // Once it has begun, this dialog makes room for the one that tells how far it is.
-  const begun = useRef(false);
-  const close = () => begun.current || onClose();
+  // Once the erasure has started, the dialog with its progress replaces this one.
+  const started = useRef(false);
+  const close = () => started.current || onClose();
   const confirm = async () => {
     const answer = await api.send("DELETE", path`/v1/contacts/${id}`);
-    begun.current = true;
+    started.current = true;
     setErasure(answer);
   };
   if (erasure) return html`<${Erased} first=${erasure} />`;
@@ -48,7 +48,7 @@ export function Erase({ id, onClose }) {
 }
 
 /**
- * The contact has its pseudonym; the rest may take a while, and goes on whether anybody looks or not.
+ * The progress of an erasure. The contact already has its pseudonym; the rest continues on the server, even if this page is closed.
  * @param {{ first: Erasure }} props
  */
 function Erased({ first }) {
@@ -63,8 +63,8 @@ function Erased({ first }) {
       setProblem(problemOf(failure));
     }
   };
-  usePolling(ask, done ? null : ASK_AGAIN_MS);
-  // The old id shall not stay in the address.
+  usePolling(ask, done ? null : REFRESH_MS);
+  // The erased id must not stay in the address.
   const leave = () => replace(path`/contacts/${erasure.contactId}`);
   return html`
     <${Dialog} title=${t(done ? "contacts.erase.done" : "contacts.erase.underWay")} onClose=${leave}

@@ -10,7 +10,7 @@ import { Checkbox, TextField } from "../../parts/field.js";
 import { toast } from "../../parts/toast.js";
 
 /**
- * Asks into which contact this one is merged, which cannot be undone.
+ * Merges a contact into another one. It can't be undone, so the user must confirm that.
  * @param {{ id: string, onClose: () => void }} props
  */
 export function Merge({ id, onClose }) {

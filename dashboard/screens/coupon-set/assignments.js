@@ -15,17 +15,17 @@ import { QueryField } from "../../parts/query-field.js";
 import { Table } from "../../parts/table.js";
 
 const REFRESH_MS = 5_000;
-const SHORT_LIST = 300;
+const MAX_POLLED_ROWS = 300;
 
 /**
- * Who got a code of the set, the latest first.
+ * The assignments of a set, newest first.
  * @param {{ set: any, query: Record<string, string>, onChanged: () => void }} props
  */
 export function Assignments({ set, query, onChanged }) {
   const { contact = "", code = "", workflow = "", from = "", to = "" } = query;
   const list = useList("/v1/assignments", { couponSetId: set.id, contactId: contact, code, workflowId: workflow, ...instantsOf(query) });
-  // Who has scrolled far down reads, and wants nothing to move.
-  usePolling(list.refresh, list.rows.length > SHORT_LIST ? null : REFRESH_MS);
+  // A user who has scrolled far down is reading, so the list must not move.
+  usePolling(list.refresh, list.rows.length > MAX_POLLED_ROWS ? null : REFRESH_MS);
   const names = useWorkflowNames();
   const [ended, setEnded] = useState(/** @type {import("../../parts/assignments.js").Ended | null} */ (null));
   const filtered = Boolean(contact || code || workflow || from || to);
@@ -59,7 +59,7 @@ function Fallback() {
   return html`<span title=${t("set.servedForOther.hint")}><${Badge}>${t("set.servedForOther")}<//></span>`;
 }
 
-/** Filters stand in the address. @param {Record<string, string | undefined>} changed */
+/** Writes filters to the address. @param {Record<string, string | undefined>} changed */
 function change(changed) {
   const { path: here, query } = place.peek();
   replace(here, { ...query, ...changed });

@@ -8,7 +8,7 @@ import { Chart } from "../../parts/chart.js";
 /** @typedef {import("../../parts/chart.js").Line} Line */
 
 const DAY = 86_400;
-/** Stands for a day that is too far off to be told. */
+/** Distance of a day that is too far away to forecast, in seconds. */
 const FAR = 3_650 * DAY;
 
 /** @type {Line[]} */
@@ -19,7 +19,7 @@ const MOVES = [
 ];
 /** @type {Line[]} */
 const STOCK = [
-  // The band between these two is drawn first, so that it lies below the lines.
+  // The band between these two comes first, so that it is drawn below the lines.
   { id: "latest", paint: "--accent", hidden: true },
   { id: "earliest", paint: "--accent", hidden: true },
   { id: "available", paint: "--accent" },
@@ -27,7 +27,7 @@ const STOCK = [
 ];
 
 /**
- * What moved in each hour, day or week; and below it what was left, with the forecast going on from there.
+ * The events of each hour, day or week, and below them the stock with its forecast.
  * @param {{ statistics: any, set: any }} props
  */
 export function Charts({ statistics, set }) {
@@ -60,7 +60,7 @@ function Stock({ statistics, set }) {
   const { series, period, totals, forecast } = statistics;
   const [pointed, setAt] = useState(/** @type {number | null} */ (null));
   const { data, range } = useMemo(() => stockData(series, forecast, totals.available, set.createdAt), [series, forecast, totals.available]);
-  // Another period may have fewer points than the pointer was told.
+  // After a change of the period the index of the pointer can exceed the number of points.
   const at = pointed !== null && pointed < data[0].length ? pointed : null;
   const values = stockValues(data, at, totals, forecast);
   const lines = STOCK.filter(({ id }) => id === "available" || (forecast && id === "forecast"));
@@ -74,7 +74,7 @@ function Stock({ statistics, set }) {
   `;
 }
 
-/** Between the latest and the earliest day. */
+/** The band between the latest and the earliest day. */
 const BANDS = [{ series: /** @type {[number, number]} */ ([1, 2]), paint: "--accent-soft" }];
 
 /**
@@ -114,19 +114,19 @@ function Sample({ line }) {
 }
 
 /**
- * What is left stands where a point ends, which for the one under way is now. The forecast goes straight to nothing; the chart shows of
- * the time to come at most as much as of the past, but a week at least.
+ * The data of the stock chart. A stock value is placed at the end of its interval, and that of the current interval at the present. The
+ * forecast is a straight line to zero. The chart shows at most as much future as past, but at least a week.
  * @param {any[]} series
  * @param {{ runsOutOn: string, earliest: string, latest: string | null } | null} forecast
  * @param {number} left
- * @param {string} createdAt before which there was no set
+ * @param {string} createdAt time of creation; earlier points have no value
  */
 function stockData(series, forecast, left, createdAt) {
   const now = Math.floor(Date.now() / 1000);
   const past = series.map(({ to }) => Math.min(Date.parse(to) / 1000, now));
   const last = past[past.length - 1];
   const stock = series.map(({ available, to }) => (Date.parse(to) > Date.parse(createdAt) ? available : null));
-  // A period that has ended has no forecast in it.
+  // A past period has no forecast.
   if (!forecast || last < now - DAY) {
     const none = past.map(() => null);
     return { data: [past, none, none, stock, none], range: /** @type {[number, number]} */ ([past[0], last]) };
@@ -134,13 +134,13 @@ function stockData(series, forecast, left, createdAt) {
   const [likely, latest, earliest] = [forecast.runsOutOn, forecast.latest, forecast.earliest].map((day) => Math.max(day ? noon(day) : last + FAR, last + DAY / 2));
   const most = last + Math.max(last - past[0], 7 * DAY);
   const horizon = Math.min(Math.max(likely, latest), most);
-  // A line of many points can be read anywhere.
+  // Many points, so that the pointer can read a value anywhere on the line.
   const steps = Array.from({ length: 60 }, (_, i) => last + ((horizon - last) * (i + 1)) / 60);
   const future = [...new Set([...steps, ...[earliest, likely, latest].filter((end) => end <= horizon)])].sort((a, b) => a - b);
   const before = past.slice(1).map(() => null);
   /** @type {(end: number) => (number | null)[]} */
   const line = (end) => [...before, left, ...future.map((x) => leftAt(x, last, end, left))];
-  // The likely day is a point: behind it the line ends.
+  // The likely day is a point of its own, where the line ends.
   const forecasted = [...before, left, ...future.map((x) => (x > likely ? null : leftAt(x, last, likely, left)))];
   const data = [[...past, ...future], line(latest), line(earliest), [...stock, ...future.map(() => null)], forecasted];
   return { data, range: /** @type {[number, number]} */ ([past[0], horizon]) };
@@ -190,7 +190,7 @@ function noon(day) {
 }
 
 /**
- * When a point is: an hour with its time, a day, or a week by its first day.
+ * The label of a point: an hour with its date, a day, or the first day of a week.
  * @param {any} point
  * @param {{ interval: string, timezone: string }} period
  */

@@ -20,11 +20,11 @@ import { can } from "../../session.js";
 import { Withdraw } from "./withdraw.js";
 
 const STATUSES = ["available", "reserved", "assigned", "sent", "used", "void", "expired", "withdrawn"];
-/** Of these nobody has the code, so it can be withdrawn. */
+/** States without a contact, in which a code can be withdrawn. */
 const FREE = ["available", "expired"];
 
 /**
- * Every code of the set.
+ * The list of all codes of a set.
  * @param {{ set: any, query: Record<string, string>, onChanged: () => void }} props
  */
 export function Codes({ set, query, onChanged }) {

@@ -4,12 +4,12 @@ import { date, number, percent } from "../../format.js";
 import { t } from "../../i18n.js";
 
 const LARGE = ["available", "assigned", "sent", "used"];
-/** Of these only what there is, is shown. */
+/** Totals that are hidden while they are zero. */
 const SMALL = ["reserved", "expired", "released", "void", "withdrawn", "servedForOthers"];
 
 /**
- * What the set has had and has now, in its whole life.
- * @param {{ totals: any, set: any, forecast: any }} props `forecast` is undefined until it is known
+ * The all-time totals of a set.
+ * @param {{ totals: any, set: any, forecast: any }} props `forecast` is undefined while it is loading
  */
 export function Figures({ totals, set, forecast }) {
   const small = SMALL.filter((name) => totals[name] > 0);

@@ -1,9 +1,9 @@
-/** Which time the statistics are of. The choice stands in the address; what it means is worked out anew as time goes by. */
+/** The period of the statistics. The choice is stored in the address, and its instants are computed again as time passes. */
 import { local } from "../../moment.js";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-/** Beyond this many days hours are too many to look at, and the service would refuse some. */
+/** Longest period in days that can be shown by the hour: more points are unreadable, and the service rejects too many. */
 const MOST_DAYS_OF_HOURS = 62;
 
 export const PERIODS = ["day", "week", "month", "quarter", "year", "all", "own"];
@@ -13,12 +13,12 @@ const LENGTHS = /** @type {Record<string, number>} */ ({ week: 7, month: 30, qua
  * @typedef {object} Period
  * @property {string} name one of PERIODS
  * @property {"hour" | "day" | "week"} interval
- * @property {("hour" | "day" | "week")[]} intervals that make sense for it
+ * @property {("hour" | "day" | "week")[]} intervals the useful intervals for the period
  * @property {string} timezone
- * @property {string} from of the user's own dates, or nothing
+ * @property {string} from the first day of a custom range, or an empty string
  * @property {string} to
- * @property {"order" | "ahead" | null} fault why nothing can be asked for the own dates
- * @property {import("../../address.js").Query} ask what the service is asked for
+ * @property {"order" | "ahead" | null} fault the error of a custom range
+ * @property {import("../../address.js").Query} ask query parameters for the service
  */
 
 /**
@@ -51,14 +51,14 @@ export function periodOf(query, set, now) {
  * @returns {{ from: string, to?: string }}
  */
 function boundsOf(name, today, now, set, own) {
-  // Whole hours, so that the same is asked for until the next one begins.
+  // Whole hours, so that the request stays the same until the next hour.
   if (name === "day") return { from: new Date((Math.floor(now.getTime() / HOUR) - 23) * HOUR).toISOString() };
   if (name === "all") return { from: set.createdAt };
   if (name === "own") return { from: own.from || daysBefore(own.to || today, 29), to: own.to || undefined };
   return { from: daysBefore(today, LENGTHS[name] - 1) };
 }
 
-/** What stands in the address may be no day. @param {string | undefined} text */
+/** Validates a day from the address. @param {string | undefined} text */
 function dayOf(text) {
   return text && /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text)) ? text : "";
 }
@@ -90,7 +90,7 @@ function isZone(name) {
   }
 }
 
-/** The zones to choose from, those that are likely first. @param {any} set */
+/** The time zones to choose from, the likely ones first. @param {any} set */
 export function zonesFor(set) {
   const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
   return [...new Set([set.timezone, timeZone, "UTC", ...Intl.supportedValuesOf("timeZone")])];

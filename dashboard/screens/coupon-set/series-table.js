@@ -7,7 +7,7 @@ import { momentOf } from "./charts.js";
 
 const MOVED = ["assigned", "sent", "used", "released", "void"];
 
-/** The same as the charts say, in words and numbers, the latest first. @param {{ statistics: any }} props */
+/** The data of the charts as a table, newest first. @param {{ statistics: any }} props */
 export function SeriesTable({ statistics }) {
   const { series, period, totals } = statistics;
   /** @type {(id: string) => import("../../parts/table.js").Column} */

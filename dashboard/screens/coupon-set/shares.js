@@ -16,7 +16,7 @@ const MOST = 1_000;
 /** @typedef {keyof typeof LISTS} By */
 
 /**
- * Who took part in the period: workflows, their nodes, and the imports that brought the codes.
+ * The breakdown of a period by workflow, node or import.
  * @param {{ statistics: any, set: any, by: string, onBy: (by: By) => void }} props
  */
 export function Shares({ statistics, set, by, onBy }) {
@@ -76,7 +76,7 @@ function ImportName({ row, set, at }) {
 }
 
 /**
- * When the imports of a set were made, which tells them apart better than their ids.
+ * The times of the imports of a set, by id: a time is a better name than an id.
  * @param {string | null} couponSetId
  * @returns {Map<string, string>}
  */

@@ -18,18 +18,18 @@ import { SeriesTable } from "./series-table.js";
 import { Shares } from "./shares.js";
 
 const REFRESH_MS = 5_000;
-/** What takes the service longer is asked for less often. */
+/** Long periods are expensive for the service, so they are refreshed less often. */
 const MANY_POINTS = 200;
 
 /**
- * How the set does: as it is now, over time, and who took part in it.
+ * The statistics of a set: totals, charts over time and a breakdown.
  * @param {{ set: any, query: Record<string, string> }} props
  */
 export function Statistics({ set, query }) {
   const period = periodOf(query, set, new Date());
   const address = path`/v1/coupon-sets/${set.id}/statistics`;
   const { value, loading, problem, refresh } = useGet(period.fault ? null : address, period.ask);
-  // What was there before stays until another period has come, so that nothing jumps.
+  // The previous period stays visible until the next one is loaded, so that the layout does not jump.
   const last = useRef(value);
   if (value) last.current = value;
   const statistics = last.current;

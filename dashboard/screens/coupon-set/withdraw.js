@@ -10,14 +10,14 @@ import { Dialog } from "../../parts/dialog.js";
 import { TextArea, TextField } from "../../parts/field.js";
 import { ProblemBox } from "../../parts/problem.js";
 
-/** As many as the service takes at once. */
-const AT_ONCE = 10_000;
+/** The most codes that the service accepts in one request. */
+const MAX_CODES = 10_000;
 const SHOWN = 100;
 const OUTCOMES = ["withdrawn", "alreadyWithdrawn", "handedOut", "notFound"];
 
 /**
- * Takes codes that nobody has out of the set, and tells what became of each.
- * @param {{ set: any, codes: string[], onClose: () => void, onDone: () => void }} props `codes` are those picked so far
+ * Withdraws unassigned codes from a set and shows the outcome of each.
+ * @param {{ set: any, codes: string[], onClose: () => void, onDone: () => void }} props `codes` are the selected ones
  */
 export function Withdraw({ set, codes, onClose, onDone }) {
   const [text, setText] = useState(codes.join("\n"));
@@ -31,20 +31,20 @@ export function Withdraw({ set, codes, onClose, onDone }) {
     setBusy(true);
     setProblem(null);
     /** @type {any[]} */
-    const told = [];
+    const outcomes = [];
     try {
-      for (let at = 0; at < wanted.length; at += AT_ONCE) {
-        const body = { codes: wanted.slice(at, at + AT_ONCE), reason: reason.trim() || null };
+      for (let at = 0; at < wanted.length; at += MAX_CODES) {
+        const body = { codes: wanted.slice(at, at + MAX_CODES), reason: reason.trim() || null };
         const answer = await api.send("POST", path`/v1/coupon-sets/${set.id}/coupons/withdraw`, body);
-        told.push(...answer.results);
+        outcomes.push(...answer.results);
       }
-      setResults(told);
+      setResults(outcomes);
     } catch (failure) {
       setProblem(problemOf(failure));
     }
     setBusy(false);
-    // Codes of an earlier part are withdrawn even if a later one failed.
-    if (told.length > 0) onDone();
+    // The codes of the earlier requests are withdrawn even if a later one failed.
+    if (outcomes.length > 0) onDone();
   };
   if (results) return html`<${Results} results=${results} onClose=${onClose} />`;
   const actions = html`

@@ -12,7 +12,7 @@ import { can } from "../../session.js";
 import { emptyDraft, faultsOf, newSetOf } from "./draft.js";
 import { SetFields } from "./fields.js";
 
-/** Creates a set. One for many codes goes on to the import that fills it. */
+/** The form that creates a set. After a set with unique codes, the import that fills it follows. */
 export default function CreateSet() {
   const [draft, setDraft] = useState(emptyDraft);
   const [faults, setFaults] = useState(/** @type {Record<string, string>} */ ({}));
@@ -20,7 +20,7 @@ export default function CreateSet() {
   const [busy, setBusy] = useState(false);
   const fill = draft.type === "multiple" && can("imports:write");
 
-  /** @param {boolean} filling whether the import follows */
+  /** @param {boolean} filling true to continue with the import */
   const create = async (filling) => {
     const found = faultsOf(draft);
     setFaults(found);

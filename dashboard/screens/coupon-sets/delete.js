@@ -7,7 +7,7 @@ import { Confirm } from "../../parts/dialog.js";
 import { toast } from "../../parts/toast.js";
 
 /**
- * Asks before a set is deleted. What stands against it, workflows and other sets, is named by the service.
+ * Asks for confirmation before a set is deleted. If workflows or other sets use it, the service rejects the deletion and names them.
  * @param {{ set: any, onClose: () => void, onDeleted: () => void }} props
  */
 export function DeleteSet({ set, onClose, onDeleted }) {

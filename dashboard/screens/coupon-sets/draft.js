@@ -1,4 +1,4 @@
-/** What stands in the form of a set, and how it becomes what the service takes. All of it is text as it was typed. */
+/** The state of the form of a set, as typed, and its conversion to and from the API. */
 import { t } from "../../i18n.js";
 import { dayAndTime } from "../../moment.js";
 
@@ -9,8 +9,8 @@ import { dayAndTime } from "../../moment.js";
  * @property {string} code
  * @property {boolean} limited
  * @property {string} quantity
- * @property {string} day until which the set is valid, or nothing
- * @property {string} time of that day, or nothing for its end
+ * @property {string} day last valid day, or an empty string
+ * @property {string} time on that day, or an empty string for its end
  * @property {string} timezone
  * @property {string} validForDays
  * @property {string} lowStockThreshold
@@ -22,7 +22,7 @@ import { dayAndTime } from "../../moment.js";
  * @property {boolean} ignoreCase
  */
 
-/** The bounds that the service has for numbers. */
+/** The limits of the service for numbers. */
 const BOUNDS = {
   quantity: [1, 2_147_483_647],
   validForDays: [1, 3_650],
@@ -78,7 +78,7 @@ export function draftOf(set) {
 }
 
 /**
- * What can be said without asking the service, by the pointers that it would use.
+ * Validates a draft without a request. Returns error messages by JSON pointer, as the service does.
  * @param {Draft} draft
  */
 export function faultsOf(draft) {
@@ -107,7 +107,7 @@ export function newSetOf(draft) {
 }
 
 /**
- * Only what the person changed.
+ * The changes of the user as a patch.
  * @param {any} set
  * @param {Draft} draft
  */
@@ -115,7 +115,7 @@ export function patchOf(set, draft) {
   const before = settingsOf(draftOf(set));
   const after = settingsOf(draft);
   const names = /** @type {(keyof typeof after)[]} */ (Object.keys(after)).filter((name) => after[name] !== before[name]);
-  // The form shows the moment by the clocks of the zone, so in another zone the same words are another moment.
+  // The form shows local time, so in another time zone the same day and time are another instant.
   if (names.includes("timezone") && after.expiresAt !== null && !names.includes("expiresAt")) names.push("expiresAt");
   return Object.fromEntries(names.map((name) => [name, after[name]]));
 }

@@ -11,13 +11,13 @@ import { draftOf, faultsOf, patchOf } from "./draft.js";
 import { SetFields } from "./fields.js";
 
 /**
- * Changes a set. Only what was changed is sent, so that two people who change different things do not undo each other.
+ * The dialog that edits a set. Only changed fields are sent, so that two users who edit different fields do not overwrite each other.
  * @param {{ set: any, onClose: () => void, onSaved: (set: any) => void }} props
  */
 export function EditSet({ set, onClose, onSaved }) {
-  // The page goes on asking for the set, and what others change meanwhile is no change of this person.
-  const [was] = useState(set);
-  const [draft, setDraft] = useState(() => draftOf(was));
+  // The page keeps refreshing the set. Changes by others must not count as changes of this user.
+  const [original] = useState(set);
+  const [draft, setDraft] = useState(() => draftOf(original));
   const [faults, setFaults] = useState(/** @type {Record<string, string>} */ ({}));
   const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));
   const [busy, setBusy] = useState(false);
@@ -26,7 +26,7 @@ export function EditSet({ set, onClose, onSaved }) {
     setFaults(found);
     setProblem(null);
     if (Object.keys(found).length > 0 || busy) return;
-    const patch = patchOf(was, draft);
+    const patch = patchOf(original, draft);
     if (Object.keys(patch).length === 0) return onClose();
     setBusy(true);
     try {

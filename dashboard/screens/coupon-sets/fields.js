@@ -9,7 +9,7 @@ import { SetPicker } from "../../parts/set-picker.js";
 /** @typedef {import("./draft.js").Draft} Draft */
 /** @typedef {import("../../api.js").Problem} Problem */
 
-/** Where the problems belong that are not about one field's form. @type {Record<string, string>} */
+/** The fields of problems without a pointer, by problem code. @type {Record<string, string>} */
 const PLACES = {
   "name-taken": "/name",
   "quantity-below-assigned": "/quantity",
@@ -31,25 +31,25 @@ const FOLDED = [
 ];
 
 /**
- * The fields of a set, for creating and for changing one. What most sets do not need is folded away.
+ * The fields of a set, for creating and editing one. Settings that few sets need are folded.
  * @param {{
  *   draft: Draft,
  *   onChange: (draft: Draft) => void,
  *   faults: Record<string, string>,
  *   problem: Problem | null,
  *   id?: string,
- * }} props `faults` are found here, `problem` by the service; `id` is that of a set that exists
+ * }} props `faults` are errors found before sending, `problem` is the error of the service; `id` is that of an existing set
  */
 export function SetFields({ draft, onChange, faults, problem, id }) {
   const fields = useRef(/** @type {HTMLElement | null} */ (null));
   /** @param {string} pointer */
-  const fault = (pointer) => faults[pointer] ?? faultOf(problem, pointer) ?? (problem && PLACES[problem.code] === pointer ? told(problem) : null);
+  const fault = (pointer) => faults[pointer] ?? faultOf(problem, pointer) ?? (problem && PLACES[problem.code] === pointer ? messageOf(problem) : null);
   const [open, setOpen] = useState(false);
   const faulty = FOLDED.some(fault);
   useEffect(() => {
     if (faulty) setOpen(true);
   }, [faulty]);
-  // The first field that is wrong takes the focus, once its fold is open.
+  // The first invalid field takes the focus, once its fold is open.
   useEffect(() => {
     /** @type {HTMLElement | null | undefined} */ (fields.current?.querySelector("[aria-invalid=true]"))?.focus();
   }, [faults, problem, faulty && open]);
@@ -143,7 +143,7 @@ function RepeatFields({ draft, put, fault }) {
 }
 
 /** @param {Problem} problem */
-function told(problem) {
+function messageOf(problem) {
   if (problem.code === "quantity-below-assigned") return t("sets.quantity.belowAssigned", { n: problem.more.assigned });
   return t(`common.problem.${problem.code}`);
 }

@@ -6,7 +6,7 @@ import { Badge } from "../../parts/badge.js";
 import { Icon } from "../../parts/icon.js";
 
 /**
- * Where the history of a found code is.
+ * The address of the history of a found code.
  * @param {any} found
  * @param {string} searched
  */
@@ -15,7 +15,7 @@ export function historyOf(found, searched) {
 }
 
 /**
- * The sets that have what was searched for as a code.
+ * The sets that contain the searched text as a code.
  * @param {{ found: any[], code: string }} props
  */
 export function FoundCodes({ found, code }) {

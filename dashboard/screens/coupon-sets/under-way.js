@@ -9,8 +9,8 @@ import { can } from "../../session.js";
 const RECENT = 50;
 
 /**
- * How far the imports are that have not ended, with the way to their history.
- * @param {{ onEnd: () => void }} props `onEnd` is called when one has ended, since its codes are there then
+ * The progress of running imports, with a link to the import history.
+ * @param {{ onEnd: () => void }} props `onEnd` is called when an import has ended, because its codes are available then
  */
 export function ImportsUnderWay({ onEnd }) {
   const { value, refresh } = useGet(can("imports:read") ? "/v1/imports" : null, { limit: RECENT });

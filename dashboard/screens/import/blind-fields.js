@@ -4,7 +4,7 @@ import { t } from "../../i18n.js";
 import { Select, TextField } from "../../parts/field.js";
 import { words } from "./store.js";
 
-/** The columns of a workbook that is too large to be looked at, told in words. */
+/** Text fields for the columns of a workbook that is too large for a preview. */
 export function BlindFields() {
   const field = (/** @type {"code" | "expires" | "attributes" | "sheet"} */ name) => html`
     <${TextField} label=${t(`import.blind.${name}`)} hint=${t(`import.blind.${name}.hint`)} value=${words.value[name]}
@@ -24,7 +24,7 @@ export function BlindFields() {
   `;
 }
 
-/** @param {typeof words.value} said @returns {import("../../api.js").Query} */
+/** @param {typeof words.value} typed @returns {import("../../api.js").Query} */
 export function optionsOfWords({ header, code, expires, attributes, sheet }) {
   return { header, codeColumn: code.trim(), expiresAtColumn: expires.trim(), attributeColumns: attributes.trim(), sheet: sheet.trim() };
 }

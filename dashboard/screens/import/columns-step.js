@@ -14,17 +14,17 @@ import { BlindFields, optionsOfWords } from "./blind-fields.js";
 import { Columns } from "./columns.js";
 import { FirstRows } from "./first-rows.js";
 import { isBlind, look, optionsOf, typeOf } from "./preview.js";
-import { HowItIsRead } from "./reading.js";
+import { Format } from "./reading.js";
 import { checkOnly, forget, mapping, reading, source, words } from "./store.js";
 import { upload } from "./uploads.js";
 
 /**
- * What the columns are. The guess is made; it can be changed by dragging, and by the select that each column has.
+ * The step that maps columns to fields. The guessed mapping can be changed by dragging or by the select of each column.
  * @param {{ set: any }} props
  */
 export function ColumnsStep({ set }) {
   const from = /** @type {import("./store.js").Source} */ (source.value);
-  const { seen, problem, loading, again } = useLook(from);
+  const { seen, problem, loading, again } = usePreview(from);
   const [missing, setMissing] = useState(false);
   const columns = mapping.value;
   const as = columns?.as ?? "table";
@@ -40,7 +40,7 @@ export function ColumnsStep({ set }) {
     ${problem && html`<${ProblemBox} problem=${problem} onRetry=${problem.code === "unreadable-file" ? undefined : again} />`}
     ${!seen && loading && html`<${Loading} label=${t("import.looking")} />`}
     ${seen?.blind && html`<${BlindFields} />`}
-    ${seen?.preview && html`<${HowItIsRead} name=${from.name} preview=${seen.preview} />`}
+    ${seen?.preview && html`<${Format} name=${from.name} preview=${seen.preview} />`}
     ${seen?.preview && columns && !problem && html`
       <${Columns} columns=${seen.preview.columns} list=${as === "list"} unsure=${seen.unsure} missing=${missing && !columns.code} busy=${loading} />
       <${FirstRows} body=${from.body} preview=${seen.preview} columns=${columns} />
@@ -59,37 +59,37 @@ export function ColumnsStep({ set }) {
 /**
  * @typedef {{ blind: boolean, preview: import("./preview.js").Preview | null, unsure: boolean }} Seen
  *
- * What there is to see of it, looked at anew whenever somebody says that it is read otherwise.
+ * Loads the preview of the source, and loads it again when the user changes how it is read.
  * @param {import("./store.js").Source} from
  */
-function useLook(from) {
+function usePreview(from) {
   const [state, setState] = useState({
     seen: /** @type {Seen | null} */ (null),
     problem: /** @type {import("../../api.js").Problem | null} */ (null),
     loading: true,
   });
   const [turn, setTurn] = useState(0);
-  /** The mapping that what is seen was asked with; null where nothing is seen, as after coming back to this step. */
+  /** The mapping of the visible preview; null without a preview, such as after coming back to this step. */
   const asked = useRef(/** @type {import("./store.js").Mapping | null} */ (null));
   const columns = mapping.value;
   useEffect(() => {
-    // Once something is seen: without a code column there is nothing new to judge, and what was asked already would be answered the same.
+    // Once there is a preview: without a code column the service has nothing to check, and the same mapping gives the same answer.
     if (columns && asked.current && (!columns.code || columns === asked.current)) return undefined;
     const stop = new AbortController();
     const how = reading.value;
-    /** An answer may come between a change and the effect that follows from it: what was chosen meanwhile must not be undone. */
-    const isPast = () => stop.signal.aborted || mapping.peek() !== columns || reading.peek() !== how;
+    /** True if the user has changed something since the request. The answer must not overwrite that change. */
+    const isStale = () => stop.signal.aborted || mapping.peek() !== columns || reading.peek() !== how;
     const run = async () => {
       setState((before) => ({ ...before, loading: true }));
       try {
         const blind = await isBlind(from);
         const found = blind ? null : await look(from, how, columns, stop.signal);
-        if (isPast()) return;
+        if (isStale()) return;
         setState({ seen: { blind, preview: found?.preview ?? null, unsure: found?.unsure ?? false }, problem: null, loading: false });
         asked.current = found?.mapping ?? null;
         if (found) mapping.value = found.mapping;
       } catch (failure) {
-        if (isAbort(failure) || isPast()) return;
+        if (isAbort(failure) || isStale()) return;
         asked.current = null;
         setState((before) => ({ ...before, problem: problemOf(failure), loading: false }));
       }
@@ -104,7 +104,7 @@ function useLook(from) {
 }
 
 /**
- * Sends it. Whoever still looks on is led to the import that it becomes; others are told.
+ * Starts the upload. If the wizard is still open at the end, it continues with the import; otherwise a toast reports it.
  * @param {any} set
  * @param {import("./store.js").Source} from
  * @param {{ type: string, options: import("../../api.js").Query }} how

@@ -9,8 +9,8 @@ import { Icon } from "../../parts/icon.js";
 import { dragged, startDrag } from "./drag.js";
 import { mapping } from "./store.js";
 
-/** The most columns that the service keeps with a code. */
-const MOST_ATTRIBUTES = 50;
+/** The most attributes that the service stores with a code. */
+const MAX_ATTRIBUTES = 50;
 const SHOWN = 24;
 const SAMPLES = 3;
 const FIELDS = /** @type {const} */ (["code", "expires", "attributes"]);
@@ -19,7 +19,7 @@ const FIELDS = /** @type {const} */ (["code", "expires", "attributes"]);
 /** @typedef {import("./preview.js").Column} Column */
 
 /**
- * The columns of the file, and the fields that they can be.
+ * The columns of the file and the fields that they can be mapped to.
  * @param {{ columns: Column[], list: boolean, unsure: boolean, missing: boolean, busy: boolean }} props
  */
 export function Columns({ columns, list, unsure, missing, busy }) {
@@ -106,7 +106,7 @@ export function nameOf({ name, number: n }, list) {
   return name ?? (list ? t("import.codes") : t("import.column", { number: n }));
 }
 
-/** What a column is used for. @param {number} n @returns {FieldName | null} */
+/** The field of a column. @param {number} n @returns {FieldName | null} */
 function fieldOf(n) {
   const columns = mapping.value;
   if (columns?.code === n) return "code";
@@ -115,7 +115,7 @@ function fieldOf(n) {
 }
 
 /**
- * A field takes one column, and the one that it had goes free; only the attributes take many.
+ * Maps a column to a field. A field has one column, which replaces the previous one; only the attributes have several.
  * @param {number} n
  * @param {FieldName | null} field
  */
@@ -126,7 +126,7 @@ function use(n, field) {
   const attributes = before.attributes.filter((held) => held !== n);
   const next = { ...before, code: without(before.code), expires: without(before.expires), attributes };
   if (field === "attributes") {
-    if (attributes.length < MOST_ATTRIBUTES) next.attributes = [...attributes, n].sort((a, b) => a - b);
+    if (attributes.length < MAX_ATTRIBUTES) next.attributes = [...attributes, n].sort((a, b) => a - b);
   } else if (field) next[field] = n;
   mapping.value = next;
 }

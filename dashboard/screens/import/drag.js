@@ -1,23 +1,23 @@
 /**
- * Dragging a column onto a field, by mouse and by touch. The browser's own drag and drop does not know touch, so this one is made of
- * pointer events. Keys need none of it: each column has a select too.
+ * Dragging a column onto a field, by mouse and by touch. The drag and drop of browsers does not support touch, so this one uses
+ * pointer events. It needs no keyboard support, because each column also has a select.
  */
 import { signal } from "@preact/signals";
 
-/** From here on it is a drag and no click. */
+/** Distance in pixels from which a press is a drag and not a click. */
 const THRESHOLD = 4;
-/** So near to the edge of the window it scrolls. */
+/** Distance from the edge of the window in pixels within which a drag scrolls. */
 const EDGE = 72;
 const SPEED = 10;
 
-/** The column that is dragged and the field it is over. */
+/** The dragged column and the field under it. */
 export const dragged = signal(/** @type {{ number: number, over: string | null } | null} */ (null));
 
 /**
- * Begins where the pointer goes down on a card: by a mouse anywhere on it, by a finger at its grip, for elsewhere a finger scrolls.
+ * Starts a drag on a card: a mouse can drag anywhere on it, a finger only at its grip, because elsewhere it scrolls.
  * @param {PointerEvent} event
  * @param {number} number
- * @param {(field: string) => void} onDrop called with the `data-field` of the element that it was dropped on
+ * @param {(field: string) => void} onDrop called with the `data-field` of the element under the pointer
  */
 export function startDrag(event, number, onDrop) {
   const card = /** @type {HTMLElement} */ (event.currentTarget);
@@ -39,7 +39,7 @@ export function startDrag(event, number, onDrop) {
   };
   const scroll = () => {
     const by = at.y < EDGE ? -SPEED : at.y > innerHeight - EDGE ? SPEED : 0;
-    // What it would be dropped on must not move away.
+    // The layout must not move the drop target away.
     if (by && !dragged.peek()?.over) {
       scrollBy({ top: by, behavior: "instant" });
       follow();
@@ -76,7 +76,7 @@ export function startDrag(event, number, onDrop) {
   addEventListener("keydown", stop);
 }
 
-/** What is seen under the pointer: a picture of the card, which nobody can use. @param {HTMLElement} card */
+/** The inert copy of the card that follows the pointer. @param {HTMLElement} card */
 function ghostOf(card) {
   const { left, top, width } = card.getBoundingClientRect();
   const ghost = document.createElement("div");

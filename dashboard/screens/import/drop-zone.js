@@ -10,8 +10,8 @@ import { choose, chosen } from "./store.js";
 const TYPES = ".csv,.tsv,.txt,.xlsx,.gz,.zip,text/csv,text/plain";
 
 /**
- * Takes one file, dropped anywhere on the page or chosen.
- * @param {{ over: boolean, fault: string, onFiles: (files: FileList | undefined) => Promise<void> }} props `over` while one is held over it
+ * The field for one file, which is chosen or dropped anywhere on the page.
+ * @param {{ over: boolean, fault: string, onFiles: (files: FileList | undefined) => Promise<void> }} props `over` is true while a file is dragged over the page
  */
 export function DropZone({ over, fault, onFiles }) {
   const id = useId();
@@ -21,7 +21,7 @@ export function DropZone({ over, fault, onFiles }) {
   /** @param {any} event */
   const picked = async ({ currentTarget }) => {
     await onFiles(currentTarget.files);
-    // So that the same file can be chosen again after it was removed or mended.
+    // So that the same file can be chosen again after it was removed or corrected.
     currentTarget.value = "";
   };
   return html`
@@ -43,7 +43,7 @@ export function DropZone({ over, fault, onFiles }) {
 }
 
 /**
- * Takes the file that was dropped or chosen, also while codes could be pasted.
+ * Handles the chosen or dropped file, also while the field for pasting is open.
  * @param {() => void} onTaken
  */
 export function useFile(onTaken) {
@@ -55,7 +55,7 @@ export function useFile(onTaken) {
     if (!first) return;
     const reason = files && files.length > 1 ? "many" : await refusalOf(first);
     setRefusal(reason && t(`import.file.${reason}`));
-    // Where it is refused, that is told where files are chosen.
+    // A rejection is shown in the field for files.
     if (reason) {
       if (chosen.peek().kind !== "file") choose({ kind: "file" });
       return;
@@ -67,7 +67,7 @@ export function useFile(onTaken) {
   return { over, refusal, take };
 }
 
-/** Why a file cannot be taken, or nothing. @param {File} file */
+/** The reason why a file is rejected, or an empty string. @param {File} file */
 async function refusalOf(file) {
   if (/\.json$/i.test(file.name)) return "json";
   try {
@@ -78,7 +78,7 @@ async function refusalOf(file) {
   return file.size === 0 ? "empty" : "";
 }
 
-/** A file that is dropped where none is taken would be opened by the browser, and the page with all that was chosen would be gone. */
+/** Blocks drops outside the field: the browser would open the file in place of the page, and the choices of the user would be lost. */
 export function useNoDrop() {
   useEffect(() => {
     /** @param {DragEvent} event */
@@ -87,7 +87,7 @@ export function useNoDrop() {
       event.preventDefault();
       event.dataTransfer.dropEffect = "none";
     };
-    // Before all others, so that whoever takes it can say so.
+    // In the capture phase, so that the field can allow the drop afterwards.
     addEventListener("dragover", refuse, true);
     addEventListener("drop", refuse, true);
     return () => {
@@ -98,7 +98,7 @@ export function useNoDrop() {
 }
 
 /**
- * A file that is dropped beside the field is meant for it as well.
+ * Accepts a file dropped anywhere on the page.
  * @param {(over: boolean) => void} setOver
  * @param {(files: FileList | undefined) => void} take
  */

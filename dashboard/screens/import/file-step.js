@@ -16,31 +16,31 @@ import { can } from "../../session.js";
 import { DropZone, useFile } from "./drop-zone.js";
 import { choose, chosen, source, target } from "./store.js";
 
-/** A browser takes many seconds to put more than this into a text area. */
-const LONG = 50_000;
+/** Length of a text in characters from which a text area takes seconds to show it. */
+const MAX_TEXT = 50_000;
 
 /**
- * What is long comes in as a file, so that the page does not stand still.
+ * Converts a long pasted text to a file, so that the page does not freeze.
  * @param {ClipboardEvent} event
  */
 function pasteLong(event) {
   const area = /** @type {HTMLTextAreaElement} */ (event.currentTarget);
   const pasted = event.clipboardData?.getData("text/plain") ?? "";
-  if (pasted.length < LONG || area.selectionEnd - area.selectionStart < area.value.length) return;
+  if (pasted.length < MAX_TEXT || area.selectionEnd - area.selectionStart < area.value.length) return;
   event.preventDefault();
   choose({ kind: "file", file: new File([pasted], `${t("import.pasted")}.txt`), text: "" });
 }
 
 /**
- * Which set, and which codes. Without a set one is chosen or created here.
+ * The step that chooses the set and the codes. The set can be created here.
  * @param {{ set: any }} props
  */
 export function FileStep({ set }) {
-  const { kind: which, name, id: known } = target.value ?? { kind: can("coupon-sets:write") ? "new" : "known", name: "", id: null };
+  const { kind: targetKind, name, id: known } = target.value ?? { kind: can("coupon-sets:write") ? "new" : "known", name: "", id: null };
   const [faults, setFaults] = useState(/** @type {{ set?: string, codes?: string }} */ ({}));
   const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));
   const [busy, setBusy] = useState(false);
-  const isNew = which === "new";
+  const isNew = targetKind === "new";
 
   useEffect(() => {
     if (!faults.set && !faults.codes) return;
@@ -55,7 +55,7 @@ export function FileStep({ set }) {
     setBusy(true);
     try {
       const id = set?.id ?? (isNew ? (await api.send("POST", "/v1/coupon-sets", { name: name.trim(), type: "multiple" })).id : known);
-      // Whoever comes back finds the set chosen, and does not create it again.
+      // Replaces the address, so that after the Back button the set is chosen and not created again.
       if (!set) replace("/import", { set: id });
       target.value = null;
       go("/import", { set: id, step: "columns" });
@@ -79,7 +79,7 @@ export function FileStep({ set }) {
               <${Button} kind="quiet" onClick=${() => replace("/import")}>${t("import.otherSet")}<//>
             </div>
           `
-        : html`<${Target} kind=${which} name=${name} id=${known} fault=${faults.set ?? nameFault} />`}
+        : html`<${Target} kind=${targetKind} name=${name} id=${known} fault=${faults.set ?? nameFault} />`}
     </section>
     <section class="card form" aria-labelledby="import-codes">
       <h2 id="import-codes">${t("import.codes")}</h2>

@@ -9,7 +9,7 @@ import { nameOf } from "./columns.js";
 import { firstRows } from "./rows.js";
 
 /**
- * What would become of the first rows, and of the faulty ones among those that were looked at.
+ * The preview of the first rows and of the first invalid ones, with the outcome of each.
  * @param {{ body: Blob, preview: import("./preview.js").Preview, columns: import("./store.js").Mapping }} props
  */
 export function FirstRows({ body, preview, columns }) {

@@ -16,7 +16,7 @@ import { checkOnly, source } from "./store.js";
 import { repeated, upload } from "./uploads.js";
 
 /**
- * How far an import is, and what became of it.
+ * The progress of an import, and then its result.
  * @param {{ known: ReturnType<typeof import("../../hooks.js").useGet>, set: any }} props
  */
 export function FollowStep({ known, set }) {
@@ -51,7 +51,7 @@ function Result({ one, set }) {
     checkOnly.value = false;
     go("/import", { set: one.couponSetId, step: "columns" });
   };
-  // The same bytes are imported once more only if somebody means it.
+  // The same file is imported a second time only on explicit request.
   const force = () => {
     if (!before) return;
     repeated.delete(one.id);

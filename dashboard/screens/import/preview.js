@@ -1,12 +1,12 @@
-/** Looks at the first part of what is to be imported, and guesses what its columns are. */
+/** Previews the first part of a source and guesses the mapping of its columns. */
 import { api } from "../../api.js";
 
-/** What the service looks at. */
+/** The number of bytes that the service previews. */
 const PART = 1024 * 1024;
 
-/** Columns that say until when a code is valid, as shops call them. */
+/** Names that shops use for the column of the expiry date. */
 const EXPIRY_NAME = /expir|valid|until|caduc|venc|hasta|ablauf|g[uü]ltig|scad|valab/i;
-/** As the service reads dates. */
+/** The date formats that the service accepts. */
 const EXPIRY_VALUE = /^\d{4}-\d{2}-\d{2}([T ]|$)/;
 
 /**
@@ -41,16 +41,16 @@ const EXPIRY_VALUE = /^\d{4}-\d{2}-\d{2}([T ]|$)/;
 /**
  * @param {Source} source
  * @param {Reading} reading
- * @param {Mapping | null} mapping null to have it guessed
+ * @param {Mapping | null} mapping null to guess it
  * @param {AbortSignal} signal
- * @returns {Promise<{ preview: Preview, mapping: Mapping, unsure: boolean }>} `unsure` if the guess should be looked at
+ * @returns {Promise<{ preview: Preview, mapping: Mapping, unsure: boolean }>} `unsure` is true if the user should check the guess
  */
 export async function look(source, reading, mapping, signal) {
-  /** @param {"table" | "list"} as @param {Mapping | null} told */
-  const ask = (as, told) =>
+  /** @param {"table" | "list"} as @param {Mapping | null} known */
+  const ask = (as, known) =>
     api.upload("/v1/imports/preview", {
       body: source.body.slice(0, PART),
-      query: { ...optionsOf(as, reading, told), whole: source.body.size <= PART },
+      query: { ...optionsOf(as, reading, known), whole: source.body.size <= PART },
       headers: { "Content-Type": typeOf(as) },
       signal,
     });
@@ -62,12 +62,12 @@ export async function look(source, reading, mapping, signal) {
   if (!as && !isTable(preview)) return { preview: await ask("list", null), mapping: only(), unsure: false };
   const guess = guessOf(preview);
   const unsure = (preview.codeColumn?.confidence ?? 0) < 0.5 || has(preview, "ambiguousCodeColumn");
-  // What the dates are is only judged where their column is known.
+  // The service checks dates only if it knows their column.
   return { preview: guess.expires ? await ask("table", guess) : preview, mapping: guess, unsure };
 }
 
 /**
- * The options of an import. Codes and the rest are named by their numbers, since names may come twice.
+ * The options of an import. Columns are given by number, because names can occur twice.
  * @param {"table" | "list"} as
  * @param {Reading} reading
  * @param {Mapping | null} mapping
@@ -81,13 +81,13 @@ export function optionsOf(as, reading, mapping) {
   return { delimiter, encoding, sheet, header, codeColumn: code, expiresAtColumn: expires, attributeColumns: attributes.join(",") };
 }
 
-/** What a text is, the service is told; whether it is a workbook or packed, it sees. @param {"table" | "list"} as */
+/** The content type of the upload. The service detects workbooks and compressed files by itself. @param {"table" | "list"} as */
 export function typeOf(as) {
   return as === "list" ? "text/plain" : "text/csv";
 }
 
 /**
- * A workbook and a zip archive have their directory at the end: of a large one, no part can be looked at.
+ * True if a source can't be previewed: workbooks and zip archives have their directory at the end, so a part of a large one is unreadable.
  * @param {Source} source
  */
 export async function isBlind({ body }) {
@@ -96,7 +96,7 @@ export async function isBlind({ body }) {
   return start[0] === 0x50 && start[1] === 0x4b && start[2] === 3 && start[3] === 4;
 }
 
-/** Codes that were pasted are a table if they have a known header, or columns one of which stands out. @param {Preview} preview */
+/** True if pasted text is a table: it has a known header, or one of its columns looks like codes. @param {Preview} preview */
 function isTable(preview) {
   const { format, columns, header, rows, delimiter } = preview;
   if (format === "xlsx" || (header && !has(preview, "codeColumnNeeded"))) return true;
@@ -113,7 +113,7 @@ function guessOf({ header, columns, codeColumn }) {
   return { as: "table", header, code, expires: columns.find(isExpiry)?.number ?? null, attributes: [] };
 }
 
-/** The mapping of a list. @returns {Mapping} */
+/** The mapping of a list of codes. @returns {Mapping} */
 function only() {
   return { as: "list", header: false, code: 1, expires: null, attributes: [] };
 }

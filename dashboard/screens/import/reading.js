@@ -8,10 +8,10 @@ const DELIMITERS = [",", ";", "\t", "|"];
 const ENCODINGS = ["UTF-8", "windows-1252", "ISO-8859-15", "UTF-16LE", "UTF-16BE", "windows-1250", "windows-1251", "Shift_JIS", "GBK"];
 
 /**
- * What was detected of a file, all of which can be overruled.
+ * The detected format of a file. The user can change each part.
  * @param {{ name: string, preview: import("./preview.js").Preview }} props
  */
-export function HowItIsRead({ name, preview }) {
+export function Format({ name, preview }) {
   const { format, packing, encoding, delimiter, sheet, sheets, rows, complete } = preview;
   const isTable = format !== "list";
   const columns = mapping.value;

@@ -1,15 +1,15 @@
-/** The first rows of a text, for showing what becomes of them. The service judges them; here they are only cut apart. */
+/** Splits the first rows of a text for the preview. The service validates them. */
 
-/** Enough for a few rows, even where they are long. */
+/** Number of bytes that are read: enough for a few long rows. */
 const BYTES = 128 * 1024;
-/** The service names so many lines of each fault, so of so many first rows it is known what becomes of each. */
+/** The service names this many lines of each fault, so the outcome of this many first rows is known. */
 const SHOWN = 5;
 const FAULTY = 5;
 
 /**
  * @typedef {{ line: number, cells: string[], fault: string | null }} ShownRow
  *
- * The first rows and the first faulty ones. Null where they cannot be read here: in a workbook, or packed.
+ * The first rows and the first invalid ones. Null if the browser can't read the source, which is a workbook or compressed.
  * @param {Blob} body
  * @param {import("./preview.js").Preview} preview
  * @param {boolean} header
@@ -23,7 +23,7 @@ export async function firstRows(body, preview, header) {
   /** @param {number} line @param {boolean} isRepeat */
   const faultAt = (line, isRepeat) => {
     const kinds = warnings.filter(({ count, lines }) => count && lines?.includes(line)).map(({ kind }) => kind);
-    // A line of a list may have several codes, only one of which was there before.
+    // A line of a list can have several codes, of which only one may be a duplicate.
     return kinds.find((kind) => format !== "list" || kind !== "duplicateInFile" || isRepeat) ?? null;
   };
   /** @type {ShownRow[]} */
@@ -45,7 +45,7 @@ export async function firstRows(body, preview, header) {
 
 /**
  * @param {string} text
- * @param {boolean} cut whether more follows, so that the last code may not be whole
+ * @param {boolean} cut true if more text follows, so that the last code can be incomplete
  */
 function* codes(text, cut) {
   const lines = text.split(/\r\n|\r|\n/);
@@ -57,7 +57,7 @@ function* codes(text, cut) {
 }
 
 /**
- * The records of a table, without blank lines. A quoted cell may have delimiters and line breaks in it.
+ * The records of a table, without blank lines. A quoted cell can contain delimiters and line breaks.
  * @param {string} text
  * @param {string | null} delimiter
  * @param {boolean} cut
@@ -66,7 +66,7 @@ export function* records(text, delimiter, cut) {
   let line = 1;
   let start = 1;
   let at = 0;
-  // A line for Excel that names the delimiter is no row.
+  // A first line `sep=` tells Excel the delimiter and is no row.
   const declared = /^sep=.(\r\n|\r|\n)/i.exec(text);
   if (declared) {
     at = declared[0].length;

@@ -1,6 +1,6 @@
 /**
- * What somebody has chosen to import, kept while they look at other screens. It lives in memory alone: codes are worth money, and what
- * is in the browser's storage could be read by whoever uses the machine next.
+ * The state of the import wizard. It survives visits to other screens, but only in memory: codes are worth money, and the next user of the
+ * computer could read the storage of the browser.
  */
 import { computed, effect, signal } from "@preact/signals";
 
@@ -9,38 +9,38 @@ import { session, signedOutBy } from "../../session.js";
 import { cancelUploads, uploads } from "./uploads.js";
 
 /**
- * @typedef {object} Source what is to be imported
+ * @typedef {object} Source the file or text to import
  * @property {string} name
- * @property {Blob} body never read as a whole
- * @property {boolean} table whether it can be nothing but a table
+ * @property {Blob} body is never read completely
+ * @property {boolean} table true if it can only be a table
  *
- * @typedef {object} Reading how it is read, where the person says otherwise than was detected
+ * @typedef {object} Reading choices of the user that replace the detected format
  * @property {"table" | "list"} [as]
  * @property {string} [delimiter]
  * @property {string} [encoding]
  * @property {string} [sheet]
  *
- * @typedef {object} Mapping what its columns are, by their numbers from 1
+ * @typedef {object} Mapping the fields of the columns, which are numbered from 1
  * @property {"table" | "list"} as
- * @property {boolean} header whether the first row names the columns
+ * @property {boolean} header true if the first row has the names of the columns
  * @property {number | null} code
  * @property {number | null} expires
  * @property {number[]} attributes
  */
 
-/** As a file or as a text; both are kept while the other is looked at. */
+/** The chosen file and the pasted text. Each is kept while the other tab is open. */
 export const chosen = signal({ kind: /** @type {"file" | "text"} */ ("file"), file: /** @type {File | null} */ (null), text: "" });
 export const reading = signal(/** @type {Reading} */ ({}));
-/** Null until the columns were looked at. */
+/** Null until the preview is loaded. */
 export const mapping = signal(/** @type {Mapping | null} */ (null));
 export const checkOnly = signal(false);
-/** What is said of the columns of a workbook that is too large to be looked at. */
-const SAID_NOTHING = { header: "", code: "", expires: "", attributes: "", sheet: "" };
-export const words = signal(SAID_NOTHING);
-/** Which set, as long as that is not in the address; null until somebody says it. */
+/** The typed columns of a workbook that is too large for a preview. */
+const NO_WORDS = { header: "", code: "", expires: "", attributes: "", sheet: "" };
+export const words = signal(NO_WORDS);
+/** The choice of the set until it is in the address; null at first. */
 export const target = signal(/** @type {{ kind: string, name: string, id: string | null } | null} */ (null));
-/** Where the wizard was left. */
-export const whereabouts = signal("#/import");
+/** The address at which the user left the wizard. */
+export const lastAddress = signal("#/import");
 
 const chosenFile = computed(() => (chosen.value.kind === "file" ? chosen.value.file : null));
 const chosenText = computed(() => (chosen.value.kind === "text" ? chosen.value.text : ""));
@@ -57,29 +57,29 @@ export function choose(change) {
   chosen.value = { ...chosen.peek(), ...change };
   reading.value = {};
   mapping.value = null;
-  words.value = SAID_NOTHING;
+  words.value = NO_WORDS;
 }
 
-/** Says that something is read otherwise; its columns may then be others. @param {Reading} change */
+/** Changes how the source is read. Its columns can change with it. @param {Reading} change */
 export function read(change) {
   reading.value = { ...reading.peek(), ...change };
   mapping.value = null;
 }
 
-/** Forgets what was chosen, after it was sent or when somebody else signs in. */
+/** Clears the wizard, after an upload or when another key signs in. */
 export function forget() {
   choose({ file: null, text: "" });
   checkOnly.value = false;
   target.value = null;
 }
 
-/** Nobody gets to see what somebody else has chosen. */
+/** The key that the choices belong to. Another key must not see them. */
 let owner = /** @type {string | null} */ (null);
 effect(() => {
   const user = session.value;
   if (user && owner !== null && owner !== user.keyId) leave();
   if (user) owner = user.keyId;
-  // Why the session ended is known a moment later.
+  // The reason for the end of the session is set a moment later.
   else queueMicrotask(() => session.peek() === null && signedOutBy.peek() !== "expiry" && leave());
 });
 
@@ -88,7 +88,7 @@ function leave() {
   forget();
 }
 
-/** Closing the window is what loses it. */
+/** Asks for confirmation before the window is closed, which loses the choices and the uploads. */
 addEventListener("beforeunload", (event) => {
   if (source.peek() || uploads.peek().length > 0) event.preventDefault();
 });

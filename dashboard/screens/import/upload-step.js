@@ -10,14 +10,14 @@ import { toast } from "../../parts/toast.js";
 import { cancelUpload, retry } from "./uploads.js";
 
 /**
- * How far an upload is.
+ * The progress of an upload.
  * @param {{ one: import("./uploads.js").Upload }} props
  */
 export function UploadStep({ one }) {
   const { key, name, body, state, sent, problem, set } = one;
   const share = body.size ? Math.min(sent / body.size, 1) : 1;
   const cancel = () => {
-    // Nobody can tell then whether the service had it all.
+    // The service may have received the whole file already.
     if (state === "reading") toast(t("import.upload.late"));
     cancelUpload(key);
     go("/import", { set: set.id, step: "columns" });

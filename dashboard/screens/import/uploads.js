@@ -1,4 +1,4 @@
-/** Uploads that are under way. They go on while somebody looks at other screens, and begin anew by themselves after a lost connection. */
+/** Running uploads. They continue while the user visits other screens, and restart by themselves after a lost connection. */
 import { signal } from "@preact/signals";
 
 import { path } from "../../address.js";
@@ -8,14 +8,14 @@ import { place } from "../../location.js";
 import { toast } from "../../parts/toast.js";
 import { can } from "../../session.js";
 
-/** How often an upload begins anew without being asked to. */
-const MOST_TRIES = 5;
+/** The most attempts of an upload before it fails. */
+const MAX_TRIES = 5;
 
 /**
- * @typedef {object} Job what is uploaded
+ * @typedef {object} Job a file or text to upload
  * @property {{ id: string, name: string }} set
  * @property {string} name of the file
- * @property {Blob} body sent from where it lies, so that a large file takes no memory
+ * @property {Blob} body streamed from the disk, so that a large file takes no memory
  * @property {string} type
  * @property {import("../../api.js").Query} options
  *
@@ -27,12 +27,12 @@ const MOST_TRIES = 5;
  *   newest: string,
  *   stop: AbortController,
  *   onArrival: (arrived: any) => void,
- * }} Upload `reading` once all is sent, until the service has stored it
+ * }} Upload the state is `reading` after the last byte is sent, until the service has stored the file
  */
 
 export const uploads = signal(/** @type {Upload[]} */ ([]));
 
-/** What came before and was not imported again, by the id of the import that it became then. @type {Map<string, Job>} */
+/** Jobs whose file was already imported before, by the id of that import. @type {Map<string, Job>} */
 export const repeated = new Map();
 
 /**
@@ -63,7 +63,7 @@ export function cancelUploads() {
   for (const { key } of uploads.peek()) cancelUpload(key);
 }
 
-/** With the same key the service knows a second try, so that nothing is imported twice. @param {string} key */
+/** Uploads with an idempotency key, so that a retry does not import the codes twice. @param {string} key */
 async function run(key) {
   for (let tries = 1; ; tries += 1) {
     const one = find(key);
@@ -74,7 +74,7 @@ async function run(key) {
       if (isAbort(failure)) return;
       const problem = problemOf(failure);
       const readable = await canBeRead(one.body);
-      if (problem.code !== "offline" || !readable || tries === MOST_TRIES) {
+      if (problem.code !== "offline" || !readable || tries === MAX_TRIES) {
         if (place.peek().path !== "/import") toast(t("imports.upload.failed", { name: one.name, set: one.set.name }), "bad");
         return put(key, { state: "failed", problem: readable ? problem : new Problem({ code: "file-gone" }) });
       }
@@ -101,7 +101,7 @@ function send({ set, body, type, options, key, stop }) {
  * @param {any} arrived
  */
 function arrive(one, arrived) {
-  // Ids ascend with time: an import that is not newer than all before is one that the same file became then.
+  // Ids ascend with time: if the import is not newer than the newest one before the upload, it is an earlier import of the same file.
   if (one.newest && arrived.id <= one.newest) repeated.set(arrived.id, one);
   uploads.value = uploads.peek().filter(({ key }) => key !== one.key);
   one.onArrival(arrived);
@@ -117,7 +117,7 @@ async function newestImport() {
   }
 }
 
-/** A file may have been changed, moved or unplugged since it was chosen. @param {Blob} body */
+/** True if a file can still be read. It may have been changed, moved or deleted. @param {Blob} body */
 async function canBeRead(body) {
   try {
     await body.slice(0, 1).arrayBuffer();
@@ -127,14 +127,14 @@ async function canBeRead(body) {
   }
 }
 
-/** Until the service can be reached, or nobody waits for it any more. @param {AbortSignal} signal */
+/** Resolves when the service can be reached or the signal aborts. @param {AbortSignal} signal */
 function connection(signal) {
   return /** @type {Promise<void>} */ (
     new Promise((resolve) => {
-      const forget = online.subscribe((is) => is && queueMicrotask(done));
+      const unsubscribe = online.subscribe((isOnline) => isOnline && queueMicrotask(done));
       signal.addEventListener("abort", done);
       function done() {
-        forget();
+        unsubscribe();
         resolve();
       }
     })
@@ -154,7 +154,7 @@ function put(key, change) {
   uploads.value = uploads.peek().map((one) => (one.key === key ? { ...one, ...change } : one));
 }
 
-/** Not by randomUUID, which a browser has only behind TLS. */
+/** A random idempotency key. `crypto.randomUUID` exists only on pages with TLS. */
 function newKey() {
   const random = crypto.getRandomValues(new Uint8Array(16));
   return `dashboard-${[...random].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;

@@ -1,4 +1,4 @@
-/** What can be done to an import, each after asking. */
+/** The actions on an import, each with a confirmation. */
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 
@@ -28,7 +28,7 @@ export function CancelImport({ one, onClose, onDone }) {
   `;
 }
 
-/** Says first how many codes would be withdrawn, and how many are somebody's already. @param {Props} props */
+/** Undoes an import. A dry run first shows how many codes would be withdrawn and how many are already assigned. @param {Props} props */
 export function UndoImport({ one, onClose, onDone }) {
   const [dry, setDry] = useState(/** @type {any} */ (null));
   const [problem, setProblem] = useState(/** @type {import("../../api.js").Problem | null} */ (null));

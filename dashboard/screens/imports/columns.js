@@ -52,7 +52,7 @@ function State({ one }) {
   `;
 }
 
-/** Whence an import came, and with whose key. @param {{ one: any }} props */
+/** The source of an import and its API key. @param {{ one: any }} props */
 function Origin({ one }) {
   return html`
     <span class="lines">

@@ -16,20 +16,20 @@ import { can } from "../../session.js";
 import { Report, RunningReport } from "./report.js";
 import { canBeUndone, isRunning, stateOf } from "./state.js";
 
-const OFTEN_MS = 1_000;
+const RUNNING_REFRESH_MS = 1_000;
 
 /**
- * All that is known of an import, and what can be done to it.
+ * The details of an import, with its report and its actions.
  * @param {{
  *   id: string,
  *   changed: number,
  *   onClose: () => void,
  *   onAct: (act: "cancel" | "undo" | "delete", one: any) => void,
- * }} props `changed` is another number each time that something was done to it
+ * }} props `changed` increases with each action on an import
  */
 export function ImportDetails({ id, changed, onClose, onAct }) {
   const { value: one, problem, refresh } = useGet(path`/v1/imports/${id}`);
-  usePolling(refresh, one && isRunning(one) ? OFTEN_MS : null);
+  usePolling(refresh, one && isRunning(one) ? RUNNING_REFRESH_MS : null);
   useEffect(() => {
     if (changed > 0) void refresh();
   }, [changed]);
@@ -55,7 +55,7 @@ function Content({ one }) {
   const { options } = one;
   /** @type {[string, any][]} */
   const facts = [
-    ["set", html`<${SetName} id=${one.couponSetId} told=${one.couponSetName} />`],
+    ["set", html`<${SetName} id=${one.couponSetId} name=${one.couponSetName} />`],
     ["origin", t(`imports.origin.${one.origin}`)],
     ["key", one.apiKeyName],
     ["createdAt", html`<${Time} at=${one.createdAt} />`],

@@ -9,7 +9,7 @@ import { Progress } from "../../parts/progress.js";
 import { Time } from "../../parts/time.js";
 
 /**
- * How far a running import is. What is read out changes only now and then.
+ * The progress of a running import. The text for screen readers changes only at each quarter.
  * @param {{ one: any }} props
  */
 export function RunningReport({ one }) {
@@ -29,7 +29,7 @@ export function RunningReport({ one }) {
 }
 
 /**
- * What became of the rows of an import that has ended.
+ * The report of an import that has ended.
  * @param {{ one: any }} props
  */
 export function Report({ one }) {

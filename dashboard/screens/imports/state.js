@@ -1,4 +1,4 @@
-/** What the state of an import is called. */
+/** The state of an import and its label. */
 
 /** @param {{ status: string }} one */
 export function isRunning({ status }) {
@@ -7,7 +7,7 @@ export function isRunning({ status }) {
 
 /**
  * @param {any} one
- * @returns {{ word: string, kind: "neutral" | "good" | "warn" | "bad" | "info" }} `word` is the end of a key of `imports.state.`
+ * @returns {{ word: string, kind: "neutral" | "good" | "warn" | "bad" | "info" }} `word` is the last part of a text key `imports.state.*`
  */
 export function stateOf({ status, mode, undoneAt, success, errors }) {
   if (status === "queued") return { word: "queued", kind: "neutral" };
@@ -20,7 +20,7 @@ export function stateOf({ status, mode, undoneAt, success, errors }) {
   return success === 0 ? { word: "none", kind: "bad" } : { word: "partly", kind: "warn" };
 }
 
-/** Whether there are codes that an undo could withdraw. @param {any} one */
+/** True if an import has codes that an undo could withdraw. @param {any} one */
 export function canBeUndone({ status, mode, undoneAt, success }) {
   return status === "finished" && mode === "import" && !undoneAt && success > 0;
 }

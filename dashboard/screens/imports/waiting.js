@@ -3,10 +3,10 @@ import { html } from "htm/preact";
 import { href } from "../../address.js";
 import { t } from "../../i18n.js";
 import { Progress } from "../../parts/progress.js";
-import { chosen, source, whereabouts } from "../import/store.js";
+import { chosen, source, lastAddress } from "../import/store.js";
 import { uploads } from "../import/uploads.js";
 
-/** What is on its way to become an import: uploads, and what was chosen and not yet sent. */
+/** Unfinished work that is not an import yet: uploads, and a chosen source that is not uploaded. */
 export function Waiting() {
   const sending = uploads.value;
   const kept = source.value;
@@ -19,7 +19,7 @@ export function Waiting() {
       </a>
     `)}
     ${kept && !sent && html`
-      <p class="notice">${t(`imports.kept.${chosen.value.kind}`, { name: kept.name })} <a href=${whereabouts.value}>${t("imports.kept.action")}</a></p>
+      <p class="notice">${t(`imports.kept.${chosen.value.kind}`, { name: kept.name })} <a href=${lastAddress.value}>${t("imports.kept.action")}</a></p>
     `}
   `;
 }

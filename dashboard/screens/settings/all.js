@@ -6,7 +6,7 @@ const LARGEST_PAGE = 1000;
 const REFRESH_MS = 10_000;
 
 /**
- * All rows of a list that is short by its nature, so that they can be searched, sorted and counted here. They refresh by themselves.
+ * Loads and refreshes all rows of a short list, so that the browser can search, sort and count them.
  * @param {string} path
  */
 export function useAll(path) {

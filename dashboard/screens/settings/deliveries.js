@@ -38,7 +38,7 @@ import { useTask } from "./task.js";
 const KINDS = /** @type {const} */ ({ waiting: "info", delivered: "good", failed: "bad" });
 
 /**
- * What an endpoint answered, and how fast.
+ * The response of an endpoint, with its duration.
  * @param {Attempt} attempt
  */
 export function answerOf({ status, error, millis }) {

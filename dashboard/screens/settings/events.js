@@ -1,9 +1,9 @@
-/** What webhooks are told. */
+/** The events of webhooks. */
 import { has, t } from "../../i18n.js";
 
 export const EVENTS = ["coupon.assigned", "coupon-set.low-stock", "coupon-set.exhausted", "coupon-set.refilled", "import.finished"];
 
-/** A service that is newer than this page may have events that it has no name for. @param {string} type */
+/** The title of an event type, or the type itself: a newer service can have events that this page does not know. @param {string} type */
 export function titleOf(type) {
   const key = `webhooks.event.${type}`;
   return has(key) ? t(key) : type;

@@ -5,8 +5,8 @@ import { useTask } from "./task.js";
 /** @typedef {import("../../api.js").Problem} Problem */
 
 /**
- * A form in a dialog: its faults are told once somebody has tried to send it, and the first of them takes the focus.
- * @param {string[]} places the pointers of faults that its fields tell; `problem` is what they do not
+ * The state of a form in a dialog. Errors are shown after the first attempt to submit, and the first invalid field takes the focus.
+ * @param {string[]} places the pointers of errors that the fields show; `problem` is returned only if it has others
  */
 export function useForm(places) {
   const { busy, problem, run } = useTask();
@@ -16,7 +16,7 @@ export function useForm(places) {
     /** @type {HTMLElement | null | undefined} */ (body.current?.querySelector("[aria-invalid=true]"))?.focus();
   }, [tries, problem]);
   /**
-   * @param {boolean} valid as far as can be seen here
+   * @param {boolean} valid result of the validation in the browser
    * @param {() => Promise<unknown>} send
    */
   const submit = (valid, send) => {
@@ -24,7 +24,7 @@ export function useForm(places) {
     if (valid) void run(send);
   };
   const fault = (/** @type {string} */ place) => problem?.errors.find(({ pointer }) => pointer === place || pointer.startsWith(`${place}/`))?.detail;
-  const told = problem?.errors.every(({ pointer }) => places.some((place) => pointer === place || pointer.startsWith(`${place}/`)));
-  const placed = told && problem && problem.errors.length > 0;
+  const isShownByFields = problem?.errors.every(({ pointer }) => places.some((place) => pointer === place || pointer.startsWith(`${place}/`)));
+  const placed = isShownByFields && problem && problem.errors.length > 0;
   return { busy, body, tried: tries > 0, submit, fault, problem: placed ? null : problem };
 }

@@ -14,7 +14,7 @@ import { ownScopes, ScopeTable } from "./scopes.js";
 import { SecretDialog } from "./secret.js";
 
 /**
- * Creates a key, and then shows it.
+ * The dialog that creates a key and then shows it once.
  * @param {{ onClose: () => void, onCreated: () => void }} props
  */
 export function CreateKey({ onClose, onCreated }) {

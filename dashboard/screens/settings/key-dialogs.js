@@ -14,7 +14,7 @@ import { ScopeTable } from "./scopes.js";
 /** @typedef {import("./keys.js").Key} Key */
 
 /**
- * All that is known of a key; nobody knows the key itself any more.
+ * The details of a key. The key itself is not stored and can't be shown.
  * @param {{ apiKey: Key, onClose: () => void, onRevoke: () => void }} props
  */
 export function KeyDetails({ apiKey, onClose, onRevoke }) {
@@ -41,7 +41,7 @@ export function KeyDetails({ apiKey, onClose, onRevoke }) {
 }
 
 /**
- * Asks before a key is revoked. The session that it carries ends with it, which whatever is asked next finds out.
+ * Asks for confirmation before a key is revoked. If it is the key of this session, the next request finds the session ended.
  * @param {{ apiKey: Key, onClose: () => void, onRevoked: () => void }} props
  */
 export function RevokeKey({ apiKey, onClose, onRevoked }) {

@@ -20,7 +20,7 @@ import { summaryOf } from "./scopes.js";
 /** @typedef {{ id: string, name: string, scopes: string[], createdAt: string, lastUsedAt: string | null, revokedAt: string | null }} Key */
 /** @typedef {"details" | "revoke"} KeyDialog */
 
-/** The keys of the account, the newest first. */
+/** The keys of the account, newest first. */
 export function Keys() {
   const list = useAll("/v1/api-keys");
   const [revoked, setRevoked] = useState(false);

@@ -15,9 +15,9 @@ import { useForm } from "./form.js";
 const DAY_S = 86_400;
 
 /**
- * Sends what a webhook was told in a period again.
+ * The dialog that resends the messages of a period.
  * @param {{ webhook: import("./webhooks.js").Webhook, filters: Record<string, string>, onClose: () => void, onReplayed: () => void }} props
- *   `filters` are those of the list, which one starts with
+ *   `filters` are those of the list, used as initial values
  */
 export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
   const [from, setFrom] = useState(() => typedOf(Date.now() - 1000 * Number(filters.since || DAY_S)));
@@ -61,13 +61,13 @@ export function ReplayPeriod({ webhook, filters, onClose, onReplayed }) {
   `;
 }
 
-/** The moment that a field of day and time names, by the clock of this browser. @param {string} typed */
+/** The instant of a date and time field, in the time zone of the browser. @param {string} typed */
 function momentOf(typed) {
   const at = new Date(typed);
   return Number.isNaN(at.getTime()) ? undefined : at.toISOString();
 }
 
-/** A moment as a field of day and time wants it: by the clock of this browser, to the minute. @param {number} at */
+/** The value of a date and time field for an instant, in the time zone of the browser. @param {number} at */
 function typedOf(at) {
   const local = new Date(at - new Date(at).getTimezoneOffset() * 60_000);
   return local.toISOString().slice(0, 16);

@@ -1,4 +1,4 @@
-/** What keys may do: names of the scopes, and the table in which they are chosen and shown. */
+/** The scopes of keys: their names, and the table that shows them or lets the user choose them. */
 import { html } from "htm/preact";
 
 import { enumeration } from "../../format.js";
@@ -9,16 +9,16 @@ import { can } from "../../session.js";
 const RESOURCES = ["coupon-sets", "imports", "assignments", "contacts", "statistics", "workflows", "webhooks", "api-keys"];
 const LEVELS = ["read", "write"];
 
-/** Scopes that a key can have. Statistics can only be read. */
+/** All scopes. Statistics can only be read. */
 const SCOPES = RESOURCES.flatMap((resource) => LEVELS.map((level) => `${resource}:${level}`)).filter((scope) => scope !== "statistics:write");
 
-/** Those that the key of this session has, since a key can pass on no others. */
+/** The scopes of this session's key. A new key can have no others. */
 export function ownScopes() {
   return SCOPES.filter(can);
 }
 
 /**
- * The scopes of a key in a few words.
+ * A summary of the scopes of a key.
  * @param {string[]} scopes
  */
 export function summaryOf(scopes) {
@@ -33,8 +33,8 @@ export function summaryOf(scopes) {
 }
 
 /**
- * What a key may do with what. With `onChange` it can be chosen, else it is only shown.
- * @param {{ offered: string[], scopes: string[], onChange?: (scopes: string[]) => void }} props `offered` are the scopes that have a field
+ * The table of scopes. With `onChange` it is editable.
+ * @param {{ offered: string[], scopes: string[], onChange?: (scopes: string[]) => void }} props `offered` are the scopes that have a checkbox
  */
 export function ScopeTable({ offered, scopes, onChange }) {
   /** @param {string[]} these @param {boolean} checked */
@@ -68,7 +68,7 @@ export function ScopeTable({ offered, scopes, onChange }) {
   `;
 }
 
-/** Chooses a whole column. @param {{ label: string, name: string, these: string[], scopes: string[], set: (these: string[], checked: boolean) => void }} props */
+/** The checkbox of a whole column. @param {{ label: string, name: string, these: string[], scopes: string[], set: (these: string[], checked: boolean) => void }} props */
 function All({ label, name, these, scopes, set }) {
   const count = these.filter((scope) => scopes.includes(scope)).length;
   const every = count === these.length;

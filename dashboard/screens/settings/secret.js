@@ -8,9 +8,9 @@ import { Dialog } from "../../parts/dialog.js";
 import { Icon } from "../../parts/icon.js";
 
 /**
- * Shows a key or a secret, this once. Whoever closes it without having copied it is asked first, since it cannot be had again.
- * @param {{ title: string, name: string, secret: string, onClose: () => void, children: any }} props `name` says what it is; `children`
- *   say what is done with it
+ * Shows a key or a secret once. It can't be shown again, so closing without copying needs a confirmation.
+ * @param {{ title: string, name: string, secret: string, onClose: () => void, children: any }} props `name` is the kind of secret; `children`
+ *   explain its use
  */
 export function SecretDialog({ title, name, secret, onClose, children }) {
   const [copied, setCopied] = useState(false);

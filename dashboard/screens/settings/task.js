@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { problemOf } from "../../api.js";
 
 /**
- * Something that is sent when a person asks for it, once at a time. What went wrong stays until it is tried again.
+ * Runs a request on a user action, one at a time. Its problem stays until the next attempt.
  * @returns {{ busy: boolean, problem: import("../../api.js").Problem | null, run: (work: () => Promise<unknown>) => Promise<void> }}
  */
 export function useTask() {

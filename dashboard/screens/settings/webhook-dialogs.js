@@ -1,4 +1,4 @@
-/** What can be done with a webhook, from the list and from its own page. */
+/** The actions on a webhook, for the list and for its page. */
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 
@@ -23,7 +23,7 @@ import { EditWebhook } from "./webhook-form.js";
 /** @typedef {{ webhook: Webhook, onClose: () => void, onChanged: () => void }} Props */
 
 /**
- * The actions that the key allows.
+ * The actions that the key of the session allows.
  * @param {Webhook} webhook
  * @param {(opened: Opened) => void} open
  * @returns {import("../../parts/menu.js").Item[]}
@@ -54,7 +54,7 @@ export function WebhookDialog({ opened, onClose, onChanged, onDeleted }) {
   return html`<${Delete} ...${props} onChanged=${onDeleted} />`;
 }
 
-/** Sends a test message at once and tells what came of it. @param {Props} props */
+/** Sends a test message at once and shows its outcome. @param {Props} props */
 function Test({ webhook, onClose }) {
   const [result, setResult] = useState(/** @type {any} */ (null));
   const { busy, problem, run } = useTask();
@@ -165,11 +165,11 @@ function Delete({ webhook, onClose, onChanged }) {
 /**
  * @param {Webhook} webhook
  * @param {"enabled" | "disabled"} state
- * @param {string} said
+ * @param {string} message key of a text
  * @param {() => void} onChanged
  */
-async function put(webhook, state, said, onChanged) {
+async function put(webhook, state, message, onChanged) {
   await api.send("PATCH", path`/v1/webhooks/${webhook.id}`, { state });
-  toast(t(said));
+  toast(t(message));
   onChanged();
 }

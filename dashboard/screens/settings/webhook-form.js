@@ -18,7 +18,7 @@ import { SecretDialog } from "./secret.js";
 /** @typedef {{ url: string, description: string | null, eventTypes: string[] }} Draft */
 
 /**
- * Creates a webhook, and then shows its secret.
+ * The dialog that creates a webhook and then shows its secret once.
  * @param {{ onClose: () => void, onCreated: () => void }} props
  */
 export function CreateWebhook({ onClose, onCreated }) {
@@ -40,7 +40,7 @@ export function CreateWebhook({ onClose, onCreated }) {
 }
 
 /**
- * Changes a webhook. Only what was changed is sent.
+ * The dialog that edits a webhook. Only changed fields are sent.
  * @param {{ webhook: Webhook, onClose: () => void, onSaved: () => void }} props
  */
 export function EditWebhook({ webhook, onClose, onSaved }) {

@@ -29,12 +29,12 @@ import { State } from "./webhooks.js";
 const REFRESH_MS = 5_000;
 const LONG_LIST = 300;
 const STATES = ["", "waiting", "delivered", "failed"];
-/** In seconds, back from now. */
+/** Lengths of the periods in seconds. */
 const PERIODS = ["", "3600", "86400", "604800"];
 
 /**
- * A webhook and what it was told.
- * @param {{ id: string, query: Record<string, string> }} props `query` has the filters of the deliveries
+ * The page of a webhook, with its deliveries.
+ * @param {{ id: string, query: Record<string, string> }} props `query` are the filters of the deliveries
  */
 export function WebhookPage({ id, query }) {
   const { value: webhook, problem, refresh } = useGet(path`/v1/webhooks/${id}`);
@@ -85,7 +85,7 @@ function Facts({ webhook }) {
   `;
 }
 
-/** What a person must know of an endpoint that does not take its messages. @param {{ webhook: Webhook, onEnable: () => void }} props */
+/** The notice about an endpoint that fails, or a webhook that is disabled. @param {{ webhook: Webhook, onEnable: () => void }} props */
 function Trouble({ webhook, onEnable }) {
   const { state, failingSince } = webhook;
   if (state === "enabled" && !failingSince) return null;
@@ -103,8 +103,8 @@ function Trouble({ webhook, onEnable }) {
 }
 
 /**
- * @param {{ webhook: Webhook, query: Record<string, string>, replaying: boolean, onReplayed: () => void }} props `replaying` while it is
- *   asked which period to send again
+ * @param {{ webhook: Webhook, query: Record<string, string>, replaying: boolean, onReplayed: () => void }} props `replaying` is true while
+ *   the dialog that resends a period is open
  */
 function Deliveries({ webhook, query, replaying, onReplayed }) {
   const { state, event } = query;

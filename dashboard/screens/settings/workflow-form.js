@@ -21,16 +21,16 @@ const STATES = ["active", "draft", "paused", "finished"];
 const MOST_SETS = 100;
 
 /**
- * Says what a workflow is and which sets it uses.
+ * The dialog that adds or edits a workflow and its sets.
  * @param {{ workflow: Workflow | null, known: Workflow[], onClose: () => void, onSaved: () => void }} props `workflow` is null for a new one,
- *   which must not replace one of those that are `known`
+ *   whose id must not be one of the `known` ones
  */
 export function PutWorkflow({ workflow, known, onClose, onSaved }) {
   const [id, setId] = useState(workflow?.id ?? "");
   const [name, setName] = useState(workflow?.name ?? "");
   const [state, setState] = useState(/** @type {string} */ (workflow?.state ?? "active"));
   const [sets, setSets] = useState(workflow?.couponSetIds ?? []);
-  // What the person has seen of it: all of it is replaced, so what others have put there since must not go unseen.
+  // The version that the user has seen. Saving replaces the whole workflow, so a change by someone else must be shown first.
   const [seen, setSeen] = useState(workflow);
   const overtaken = workflow && seen && contentOf(seen) !== contentOf(workflow);
   const { busy, body, tried, submit, fault, problem } = useForm(["/name", "/state", "/couponSetIds"]);
@@ -42,7 +42,7 @@ export function PutWorkflow({ workflow, known, onClose, onSaved }) {
     if (seen) {
       const now = await api.get(path`/v1/workflows/${seen.id}`);
       setSeen(now);
-      // What is wanted may be there already, where the answer to it was lost.
+      // The wanted content may already be stored, if the answer to an earlier attempt was lost.
       if (![seen, wanted].map(contentOf).includes(contentOf(now))) return onSaved();
     }
     const saved = await api.send("PUT", path`/v1/workflows/${id.trim()}`, wanted);

@@ -25,9 +25,9 @@ import { PutWorkflow } from "./workflow-form.js";
 /** @typedef {{ workflow: Workflow | null, dialog: "put" | "delete" }} Opened */
 
 const KINDS = /** @type {const} */ ({ draft: "neutral", active: "good", paused: "warn", finished: "neutral" });
-/** So many workflows are found by looking at them. */
+/** Number of workflows up to which there is no search field. */
 const FEW = 8;
-/** So many sets have room in a row. */
+/** Number of sets that fit in a row. */
 const SHOWN_SETS = 2;
 
 export function Workflows() {

@@ -1,4 +1,4 @@
-/** The browser that the tests and the pictures are made with. */
+/** The browser of the tests and the screenshots. */
 import { existsSync } from "node:fs";
 
 import { chromium } from "playwright-core";
@@ -14,15 +14,15 @@ const flags = [
   "--disable-sync",
 ];
 
-/** Where Chromium is, or undefined. */
+/** The path of Chromium, or undefined. */
 export const program = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => path && existsSync(path));
 
-/** Starts it with a profile that is new. */
+/** Starts Chromium with a new profile. */
 export function launch() {
   return chromium.launch({ executablePath: program, args: flags });
 }
 
-/** What the windows are like that pages are looked at in. */
+/** The sizes of the windows. */
 export const sizes = {
   wide: { viewport: { width: 1280, height: 800 } },
   phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },

@@ -1,4 +1,4 @@
-/** What hands do to the import of codes: choosing and dropping a file, and dragging its columns by mouse and by finger. */
+/** Gestures of the import wizard: choosing and dropping a file, and dragging its columns by mouse and by finger. */
 import assert from "node:assert/strict";
 
 import { eventually } from "./shop.js";
@@ -8,7 +8,7 @@ import { eventually } from "./shop.js";
 /** @typedef {{ x: number, y: number }} Point */
 
 /**
- * Chooses a file. The page looks into it first, and only then has it.
+ * Chooses a file and waits until the page has accepted it.
  * @param {Page} page
  * @param {{ name: string, mimeType: string, buffer: Buffer }} file
  */
@@ -18,7 +18,7 @@ export async function chooseFile(page, file) {
 }
 
 /**
- * Takes a file into the hand, as from the desktop: nothing but a real data transfer makes the page's own code run.
+ * Starts dragging a file, as from the desktop. Only a real data transfer runs the code of the page.
  * @param {Page} page
  * @param {string} name
  * @param {string} content
@@ -35,14 +35,14 @@ export function takeFile(page, name, content) {
 }
 
 /**
- * Drops a file on the page, once that shows that it sees it.
+ * Drops a file on the page once the page marks the drop zone.
  * @param {Page} page
  * @param {string} name
  * @param {string} content
  */
 export async function dropFile(page, name, content) {
   const dataTransfer = await takeFile(page, name, content);
-  // For as long as a file is held over a page, this is told again and again.
+  // Browsers repeat this event while a file is held over the page.
   await eventually("the page sees the file", async () => {
     await page.dispatchEvent("main", "dragover", { dataTransfer });
     return (await page.locator(".drop.over").count()) > 0;
@@ -69,7 +69,7 @@ export async function dragByMouse(page, column, field) {
   await page.locator(`[data-field=${field}]`).getByText(column, { exact: true }).waitFor();
 }
 
-/** By the grip, for elsewhere a finger scrolls. @param {Page} page @param {string} column @param {string} field */
+/** Drags by the grip, because elsewhere a finger scrolls. @param {Page} page @param {string} column @param {string} field */
 export async function dragByTouch(page, column, field) {
   const client = await page.context().newCDPSession(page);
   /** @param {"touchStart" | "touchMove" | "touchEnd"} type @param {Point[]} touchPoints */
@@ -83,7 +83,7 @@ export async function dragByTouch(page, column, field) {
 }
 
 /**
- * The field may be out of sight: at the edge of the window the page scrolls under the pointer.
+ * The field can be outside the window: at its edge the page scrolls under the pointer.
  * @param {Page} page
  * @param {Locator} from
  * @param {string} field

@@ -1,10 +1,10 @@
-/** A proxy before the service: it serves it under a sub-path, and its connection can be cut. */
+/** A proxy that serves the service under a sub-path and can cut the connection. */
 import { createServer, request } from "node:http";
 
 /**
  * @typedef {object} Proxy
  * @property {string} url with the sub-path and a slash at its end
- * @property {() => void} cut nobody answers any more, and what was under way is lost
+ * @property {() => void} cut closes all connections and refuses new ones
  * @property {() => void} restore
  * @property {() => Promise<void>} close
  */
@@ -30,7 +30,7 @@ export async function startProxy(target, path) {
     incoming.pipe(forwarded);
   });
   let isCut = false;
-  // The port is kept meanwhile: somebody else could have it when the connection comes back.
+  // The port stays open meanwhile, so that no other process can take it.
   server.on("connection", (socket) => isCut && socket.destroy());
   await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
   const { port: own } = /** @type {import("node:net").AddressInfo} */ (server.address());

@@ -2,21 +2,21 @@
 import assert from "node:assert/strict";
 import { setTimeout as wait } from "node:timers/promises";
 
-/** After this time nothing is waited for any longer: far more than a machine takes that has other work too. */
-export const PATIENCE_MS = 60_000;
+/** Timeout of all waiting, long enough for a busy machine. */
+export const TIMEOUT_MS = 60_000;
 
 /**
  * @typedef {object} Shop
- * @property {string} key what is signed in with
+ * @property {string} key the API key of the session
  * @property {(method: string, path: string, body?: any, headers?: Record<string, string>) => Promise<any>} api
- *   answers the body; a string is sent as a list of codes, anything else as JSON
+ *   returns the body; a string is sent as a list of codes, anything else as JSON
  * @property {(scopes: string[], name?: string) => Promise<any>} newKey with its secret
  * @property {(fields: object) => Promise<any>} newSet
- * @property {(set: any, codes: (string | object)[]) => Promise<any>} fill imports codes and waits for the end
+ * @property {(set: any, codes: (string | object)[]) => Promise<any>} fill imports codes and waits until the import has ended
  */
 
 /**
- * @param {string[]} scopes of the key to sign in with; `api` may do everything
+ * @param {string[]} scopes of the key of the session; `api` has all scopes
  * @returns {Promise<Shop>}
  */
 export async function openShop(scopes) {
@@ -55,14 +55,14 @@ export async function openShop(scopes) {
 }
 
 /**
- * Waits until the question is answered with something.
+ * Polls until the question has a truthy answer.
  * @template T
  * @param {string} what
  * @param {() => Promise<T | null | undefined | false>} question
  * @returns {Promise<T>}
  */
 export async function eventually(what, question) {
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = Date.now() + TIMEOUT_MS;
   while (Date.now() < deadline) {
     const answer = await question();
     if (answer) return answer;

@@ -1,10 +1,10 @@
-/** The files of the dashboard, as they lie in the repository. */
+/** The files of the dashboard in the repository. */
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 export const dashboard = new URL("../../../dashboard/", import.meta.url);
 
-/** All modules but the texts. */
+/** All modules except the texts. */
 export function sources() {
   return readdirSync(dashboard, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".js") && !name.startsWith("texts/"))
