@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::stock::{self, Stock};
@@ -15,7 +16,7 @@ use crate::http::error::Error;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::page::{Page, Paging};
 use crate::http::routes::Routes;
-use crate::ids::SetKey;
+use crate::ids::{SetKey, TenantId};
 use crate::statistics::{Forecast, forecasts};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
 use crate::text::fold;
@@ -133,7 +134,7 @@ impl From<Sort> for String {
     }
 }
 
-/// What a list tells of each set besides.
+/// Additional members of each set in a list.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Include {
@@ -155,10 +156,32 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
+/// The position of a set in a list of this order.
+type Position = (Sort, String, Uuid);
+
+impl ListQuery {
+    /// Checks the parameters and reads where the page begins.
+    fn paging(&self) -> Result<Paging<Position>, Error> {
+        let paging: Paging<Position> = Paging::new(self.limit, self.cursor.as_deref())?;
+        if paging.key().is_some_and(|(sort, ..)| *sort != self.sort) {
+            return Err(Error::malformed("`cursor` belongs to another `sort`."));
+        }
+        // PostgreSQL takes no text with a NUL.
+        let texts = [
+            self.q.as_deref(),
+            paging.key().map(|(_, key, _)| key.as_str()),
+        ];
+        if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+            return Err(Error::malformed("The query must not contain NUL."));
+        }
+        Ok(paging)
+    }
+}
+
 /// A set of a list.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Listed {
+enum ListItem {
     Alone(CouponSet),
     WithForecast {
         #[serde(flatten)]
@@ -168,26 +191,37 @@ enum Listed {
     },
 }
 
+impl ListItem {
+    fn position(&self, sort: Sort) -> Position {
+        let (Self::Alone(set) | Self::WithForecast { set, .. }) = self;
+        (sort, set.sort_key.clone(), set.id)
+    }
+}
+
 async fn list(
     State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<Listed>>, Error> {
-    let paging: Paging<(Sort, String, Uuid)> = Paging::new(query.limit, query.cursor.as_deref())?;
-    if paging.key().is_some_and(|(sort, ..)| *sort != query.sort) {
-        return Err(Error::malformed("`cursor` belongs to another `sort`."));
-    }
-    // PostgreSQL cannot even be asked for text with a NUL.
-    let texts = [
-        query.q.as_deref(),
-        paging.key().map(|(_, key, _)| key.as_str()),
-    ];
-    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
-        return Err(Error::malformed("The query must not contain NUL."));
-    }
-    let mut transaction = database.snapshot(caller.tenant).await?;
-    let run_out = stock::run_out_for(&mut transaction, caller.tenant, query.stock).await?;
+) -> Result<Json<Page<ListItem>>, Error> {
+    let paging = query.paging()?;
+    let items = database
+        .with_snapshot(caller.tenant, async |connection| {
+            list_items(connection, caller.tenant, &query, &paging).await
+        })
+        .await?;
+    let page = paging.page(items, &uri, |item| item.position(query.sort));
+    Ok(Json(page))
+}
+
+/// Reads the rows of a page.
+async fn list_items(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    query: &ListQuery,
+    paging: &Paging<Position>,
+) -> sqlx::Result<Vec<ListItem>> {
+    let run_out = stock::run_out_for(connection, tenant, query.stock).await?;
     let filter = db::ListFilter {
         name_part: query.q.as_deref().map(fold),
         kind: query.kind,
@@ -199,24 +233,18 @@ async fn list(
         after: paging.key().map(|(_, key, id)| (key.as_str(), *id)),
         rows: paging.rows(),
     };
-    let mut sets = db::list(&mut transaction, caller.tenant, &filter).await?;
+    let mut sets = db::list(connection, tenant, &filter).await?;
     if query.stock.is_none() {
-        stock::mark(&mut transaction, caller.tenant, &mut sets).await?;
+        stock::mark(connection, tenant, &mut sets).await?;
     }
-    let forecasts = match query.include {
-        Some(Include::Forecast) => {
-            let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
-            Some(forecasts(&mut transaction, caller.tenant, &set_nos).await?)
-        }
-        None => None,
+    let Some(Include::Forecast) = query.include else {
+        return Ok(sets.into_iter().map(ListItem::Alone).collect());
     };
-    transaction.commit().await?;
-    let page = paging.page(sets, &uri, |set| (query.sort, set.sort_key.clone(), set.id));
-    Ok(Json(page.map(|set| match &forecasts {
-        None => Listed::Alone(set),
-        Some(forecasts) => Listed::WithForecast {
-            forecast: forecasts.get(&set.set_no).copied(),
-            set,
-        },
-    })))
+    let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
+    let forecasts = forecasts(connection, tenant, &set_nos).await?;
+    let with_forecast = |set: CouponSet| ListItem::WithForecast {
+        forecast: forecasts.get(&set.set_no).copied(),
+        set,
+    };
+    Ok(sets.into_iter().map(with_forecast).collect())
 }

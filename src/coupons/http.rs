@@ -5,10 +5,11 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::db::{self, Withdrawal};
-use super::{CouponCursor, Coupons, Filter, Status, export, lookup};
+use super::{CouponCursor, Coupons, Filter, Portion, Status, export, lookup};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
@@ -18,7 +19,7 @@ use crate::http::extract::{Fields, FromFields, Json, Path, Query, check_text, te
 use crate::http::fields::Reason;
 use crate::http::page::Paging;
 use crate::http::routes::Routes;
-use crate::ids::SetKey;
+use crate::ids::{SetKey, TenantId};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
 use crate::text::MAX_CODE_CHARS;
 
@@ -42,6 +43,25 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
+impl ListQuery {
+    /// Checks the parameters and reads where the page begins.
+    fn paging(&self) -> Result<Paging<CouponCursor>, Error> {
+        let prefix = self.prefix.as_deref();
+        if let Some(detail) = prefix.and_then(|prefix| check_text(prefix, MAX_CODE_CHARS).err()) {
+            return Err(Error::malformed(format!("`prefix` is not valid: {detail}")));
+        }
+        Paging::new(self.limit, self.cursor.as_deref())
+    }
+
+    fn filter(&self, set_no: i32) -> Filter {
+        Filter {
+            set_no,
+            status: self.status,
+            prefix: self.prefix.clone(),
+        }
+    }
+}
+
 /// As JSON by pages, or all of it as CSV.
 async fn list(
     State(database): State<Database>,
@@ -51,21 +71,10 @@ async fn list(
     headers: HeaderMap,
     Query(query): Query<ListQuery>,
 ) -> Result<Response, Error> {
-    if let Some(detail) = query
-        .prefix
-        .as_deref()
-        .and_then(|prefix| check_text(prefix, MAX_CODE_CHARS).err())
-    {
-        return Err(Error::malformed(format!("`prefix` is not valid: {detail}")));
-    }
-    let paging: Paging<CouponCursor> = Paging::new(query.limit, query.cursor.as_deref())?;
+    let paging = query.paging()?;
     let mut transaction = database.tenant(caller.tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, caller.tenant, set).await?;
-    let filter = Filter {
-        set_no,
-        status: query.status,
-        prefix: query.prefix,
-    };
+    let filter = query.filter(set_no);
     if asks_for_csv(&headers, query.format) {
         transaction.commit().await?;
         if query.limit.is_some() || query.cursor.is_some() {
@@ -75,6 +84,19 @@ async fn list(
         }
         return Ok(export::stream(database, caller.tenant, set, filter));
     }
+    let portion = read_page(&mut transaction, caller.tenant, &filter, &paging).await?;
+    transaction.commit().await?;
+    let cursor = |(cursor, _): &(CouponCursor, _)| cursor.clone();
+    let page = paging.sparse_page(portion.found, &uri, cursor, portion.rest);
+    Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
+}
+
+async fn read_page(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    filter: &Filter,
+    paging: &Paging<CouponCursor>,
+) -> Result<Portion, Error> {
     let after = match paging.key() {
         Some(cursor) if !filter.fits(cursor) => {
             return Err(Error::malformed("`cursor` was not returned by this list."));
@@ -83,23 +105,7 @@ async fn list(
         None => filter.start(),
     };
     let rows = i32::try_from(paging.rows()).expect("a page is short");
-    let portion = super::read(
-        &mut transaction,
-        caller.tenant,
-        &filter,
-        &after,
-        paging.back(),
-        rows,
-    )
-    .await?;
-    transaction.commit().await?;
-    let page = paging.sparse_page(
-        portion.found,
-        &uri,
-        |(cursor, _)| cursor.clone(),
-        portion.rest,
-    );
-    Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
+    Ok(super::read(connection, tenant, filter, &after, paging.back(), rows).await?)
 }
 
 /// Codes that nobody is to get any more.

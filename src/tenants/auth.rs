@@ -64,11 +64,10 @@ text_enum! {
 }
 
 /// What authentication works with: the keys and sessions that were seen lately, and where the others are. A clone counts one
-/// reference.
-#[derive(Debug, Clone)]
+/// reference. It has no `Debug`, so that no log can show the token.
+#[derive(Clone)]
 pub(crate) struct Auth(Arc<Parts>);
 
-#[derive(Debug)]
 struct Parts {
     database: Database,
     keys: Keys,
