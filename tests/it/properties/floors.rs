@@ -76,14 +76,12 @@ fn expand<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) ->
         }
         path.push(rest[..end].to_owned());
         rest = &rest[end..];
-        match rest.strip_prefix("::") {
-            Some(further) => rest = further,
-            None => {
-                found.push(path);
-                let renamed = rest.strip_prefix(" as ");
-                return renamed.map_or(rest, |name| name.trim_start_matches(is_name));
-            }
-        }
+        let Some(further) = rest.strip_prefix("::") else {
+            found.push(path);
+            let renamed = rest.strip_prefix(" as ");
+            return renamed.map_or(rest, |name| name.trim_start_matches(is_name));
+        };
+        rest = further;
     }
 }
 
@@ -104,6 +102,9 @@ fn imports() -> Vec<Import> {
         let file = path.strip_prefix(&root).unwrap().display().to_string();
         let text = std::fs::read_to_string(&path).unwrap();
         let code: String = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default()
             .lines()
             .map(|line| line.split("//").next().unwrap_or_default())
             .collect::<Vec<_>>()
