@@ -36,7 +36,7 @@ begin
     raise exception 'erase_portion needs read committed' using errcode = 'feature_not_supported';
   end if;
   perform set_config('couponry.tenant_id', p_tenant::text, true);
-  if not pg_try_advisory_xact_lock('erasures'::regclass::oid::integer, p_tenant) then
+  if not pg_try_advisory_xact_lock(lock_key('erasures'), p_tenant) then
     return false;
   end if;
 

@@ -7,7 +7,7 @@ declare
   v_pattern constant text := ids_pattern(p_ids, false);
   v_row     record;
 begin
-  perform pg_advisory_xact_lock(1, p_at.tenant_id);
+  perform pg_advisory_xact_lock(lock_key('sets'), p_at.tenant_id);
   for v_row in
     select w.workflow_id, erased_text(w.workflow_id, p_ids, p_pseudonyms) as id,
            erased_text(w.name, p_ids, p_pseudonyms) as name

@@ -3,5 +3,5 @@ create or replace function lock_contacts(p_tenant integer)
 returns void
 language sql
 as $$
-  select pg_advisory_xact_lock('contacts'::regclass::oid::integer, p_tenant);
+  select pg_advisory_xact_lock(lock_key('contacts'), p_tenant);
 $$;

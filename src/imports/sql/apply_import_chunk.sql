@@ -49,7 +49,7 @@ begin
     from coupon_sets s
    where s.tenant_id = p_tenant and s.set_no = v_import.set_no;
   if v_unique then
-    perform pg_advisory_xact_lock(3, p_tenant);
+    perform pg_advisory_xact_lock(lock_key('codes'), p_tenant);
   end if;
   if v_import.mode = 'import' then
     select l.size into strict v_size

@@ -9,7 +9,7 @@ as $$
 begin
   new.enabled_at := now();
   -- One at a time: two endpoints that are enabled at once would each move the cursors past events of the other.
-  perform pg_advisory_xact_lock(4, new.tenant_id);
+  perform pg_advisory_xact_lock(lock_key('webhooks'), new.tenant_id);
   if exists (
     select 1
       from webhooks w
