@@ -100,7 +100,7 @@ impl Supervisor {
                 shut_down(running);
                 child = None;
             } else if let Some(status) = ended(running) {
-                tracing::warn!("PostgreSQL ended unexpectedly ({status}), it is started again");
+                tracing::warn!("PostgreSQL ended unexpectedly ({status}); restarting it");
                 child = self.restart(stop_signal);
                 if let Some(running) = &child {
                     pid.store(running.id(), Ordering::Relaxed);

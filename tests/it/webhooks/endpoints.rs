@@ -198,7 +198,7 @@ async fn an_endpoint_that_does_not_answer_is_given_up_after_15_seconds() {
     let webhook = shop.webhook(&endpoint.url()).await;
     let outcome = webhook.call("test").await.expect(200).body;
     assert_eq!(outcome["delivered"], false);
-    assert_eq!(outcome["error"], "no answer within 15 seconds");
+    assert_eq!(outcome["error"], "no response within 15 seconds");
     assert!(outcome["millis"].as_i64().unwrap() < 20_000, "{outcome}");
 }
 
