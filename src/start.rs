@@ -38,7 +38,7 @@ pub enum Error {
     OperatorToken,
     #[error(transparent)]
     Postgres(embedded_postgres::Error),
-    #[error("{0}, or set DATABASE_URL to one that runs")]
+    #[error("{0}, or set DATABASE_URL to a running server")]
     NoPostgres(embedded_postgres::Error),
     #[error("the database cannot be migrated")]
     Migrate(#[from] database::MigrateError),

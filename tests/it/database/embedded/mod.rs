@@ -242,7 +242,7 @@ fn a_wrong_folder_of_programs_is_named_in_one_line() {
     let error = embedded_postgres::start(&wrong).expect_err("nothing is there");
     let line = error.to_string();
     assert!(
-        line.starts_with("/nowhere does not hold") && line.lines().count() == 1,
+        line.starts_with("/nowhere does not contain") && line.lines().count() == 1,
         "{line}"
     );
     let mut entries = fs::read_dir(folder.path()).expect("the folder is ours");
