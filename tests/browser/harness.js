@@ -206,7 +206,7 @@ export async function noViolations(page, what = page.url()) {
   assert.ok(window);
   // The whole page at once: content under the bottom bar of a phone is no fault, because it can be scrolled.
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  if (height > window.height) await page.setViewportSize({ ...window, height: Math.min(height + 80, 8_000) });
+  if (height > window.height) await page.setViewportSize({ ...window, height: Math.min(height + 80, 10_000) });
   await page.evaluate(axe);
   const { violations } = await page.evaluate((runOnly) => /** @type {any} */ (globalThis).axe.run(document, { runOnly }), rules);
   await page.setViewportSize(window);

@@ -29,9 +29,9 @@ browserTest("a set is created, filled, searched for and deleted without a mouse"
   await tabTo(page, page.getByRole("button", { name: "Next" }));
   await keyboard.press("Enter");
   await tabTo(page, page.getByLabel("Field for “note”"));
-  // A letter selects the option that begins with it.
-  for (const [letter, field] of [["E", "expires"], ["A", "attributes"]]) {
-    await keyboard.press(letter);
+  // A letter selects the option that begins with it, and an arrow key moves to the next option.
+  for (const [key, field] of [["E", "expires"], ["ArrowDown", "attributes"]]) {
+    await keyboard.press(key);
     await comesTo(() => page.locator(`[data-field=${field}] .held-name`).allInnerTexts(), ["note"]);
   }
   await tabTo(page, page.getByRole("button", { name: "Import", exact: true }));
