@@ -13,13 +13,18 @@ returns integer
 language plpgsql
 immutable
 as $$
+declare
+  v_key constant integer := case p_name
+    when 'sets' then 1
+    when 'imports' then 2
+    when 'codes' then 3
+    when 'webhooks' then 4
+    when 'contacts' then 5
+    when 'erasures' then 6
+  end;
 begin
-  case p_name
-    when 'sets' then return 1;
-    when 'imports' then return 2;
-    when 'codes' then return 3;
-    when 'webhooks' then return 4;
-    when 'contacts' then return 5;
-    when 'erasures' then return 6;
-  end case;
+  if v_key is null then
+    raise exception 'no advisory lock has the name %', p_name;
+  end if;
+  return v_key;
 end $$;
