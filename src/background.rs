@@ -1,4 +1,4 @@
-//! Work beside the requests: the tasks of the service, their loops, and the log of a step that failed.
+//! Background work: the tasks of the service, their loops, and the logging of failed steps.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl Tasks {
         self.shutdown.is_cancelled()
     }
 
-    /// Waits, but not beyond the begin of the stop.
+    /// Waits for `pause`, or until the service begins to stop.
     pub(crate) async fn pause(&self, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -33,39 +33,39 @@ impl Tasks {
         }
     }
 
-    /// Repeats a step until the service stops. After a step that found nothing more to do it waits for `interval`.
-    pub(crate) async fn every<F: Future<Output = Progress>>(
+    /// Repeats a step until the service stops. Waits for `interval` after a step that returned `Done`.
+    pub(crate) async fn every<F: Future<Output = StepOutcome>>(
         &self,
         interval: Duration,
         mut step: impl FnMut() -> F,
     ) {
         while !self.is_stopping() {
-            if step().await == Progress::Done {
+            if step().await == StepOutcome::Done {
                 self.pause(interval).await;
             }
         }
     }
 }
 
-/// What a step of a loop has come to.
+/// The outcome of one step of a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Another step may follow at once.
+pub(crate) enum StepOutcome {
+    /// There is more work: the next step may follow at once.
     More,
     Done,
 }
 
-impl Progress {
+impl StepOutcome {
     pub(crate) fn of(more: bool) -> Self {
         if more { Self::More } else { Self::Done }
     }
 }
 
-/// Logs that a step failed, as a warning if the database is unavailable. `what` says what cannot be done.
-pub(crate) fn log_failure(what: &str, error: &sqlx::Error) {
+/// Logs a failed step: as a warning if the database is unavailable, as an error otherwise. `failure` is the message.
+pub(crate) fn log_failure(failure: &str, error: &sqlx::Error) {
     if is_unavailable(error) {
-        tracing::warn!(error = %Chain(error), "{what}");
+        tracing::warn!(error = %Chain(error), "{failure}");
     } else {
-        tracing::error!(error = %Chain(error), "{what}");
+        tracing::error!(error = %Chain(error), "{failure}");
     }
 }

@@ -1,9 +1,11 @@
-//! Natural batching: requests for one key that arrive while a batch is at the database go out together as the next one.
+//! Natural batching: requests for one key that arrive while a batch is in the database form the next batch.
 //!
-//! Each replica has one task per key. The task never waits for more items than are there, so an idle key adds no latency.
-//! The work belongs to the task, not to the handler: a client that disconnects changes nothing. A batch whose outcome is
-//! unknown is sent again as it is; the database functions must return what they had done before. Large batches yield to
-//! small ones, so that a key with few requests does not queue for the processor behind a hot one.
+//! Each replica has one task per key. The task never waits for more items to arrive, so an idle key adds no latency. The
+//! task owns the work, not the HTTP handler: a client that disconnects changes nothing.
+//!
+//! A batch whose outcome is unknown is sent again unchanged. The database functions must then return the result of the
+//! first call. Large batches yield to small ones, so that a key with few requests does not queue for the processor behind
+//! a hot key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -22,74 +24,74 @@ use crate::ids::TenantId;
 use crate::load::AdmissionControl;
 use crate::telemetry::Chain;
 
-/// Items that go to the database in one call, unless a single request has more.
+/// Maximum number of items per database call, unless a single request has more.
 const MAX_BATCH: usize = 512;
-/// Time that a caller waits for an answer before the outcome counts as unknown.
+/// Time that a caller waits for a reply before the outcome counts as unknown.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for a caller with thousands of items.
+/// [`TIMEOUT`] of a caller with thousands of items.
 pub(crate) const BATCH_TIMEOUT: Duration = Duration::from_secs(25);
-/// Time after which a task without work ends.
-const IDLE: Duration = Duration::from_secs(30);
-/// Pause before a batch is sent again.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// Time that a task without work keeps its connection: callers that follow one another share it.
+/// Time after which an idle task ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause before a batch is retried.
+const BACKOFF: Duration = Duration::from_millis(50);
+/// Time that an idle task keeps its connection, so that consecutive callers share it.
 const CONNECTION_LINGER: Duration = Duration::from_millis(2);
-/// Time that a task keeps its connection before it gives others a chance.
+/// Time that a task keeps its connection before it returns it to the pool for other tasks.
 const TIME_SLICE: Duration = Duration::from_millis(50);
 
-/// A batch with fewer items is small.
-const LARGE: usize = 16;
-/// Time that a large batch yields at most.
+/// Minimum number of items of a large batch.
+const LARGE_BATCH: usize = 16;
+/// Maximum time that a large batch yields.
 const MAX_YIELD: Duration = Duration::from_millis(10);
 
-/// The reason that a batch has no answers.
+/// The reason that a batch has no replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BatchError {
     /// Nothing was sent.
     #[error("too many items of the tenant wait already")]
     Overloaded,
-    /// The database did not answer in time. Whether something was done is unknown until the items are sent again.
+    /// The database did not respond in time. The items may have been processed; a retry returns their outcome.
     #[error("the outcome is unknown")]
     Unknown,
-    /// A failure of ours, logged where it happened.
+    /// An internal failure, already logged.
     #[error("internal error")]
     Failed,
 }
 
-/// Whether the items of a request are served one by one.
+/// The unit of success of a request: each item, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Atomicity {
-    /// Each item is served by itself.
+    /// Each item succeeds or fails by itself.
     PerItem,
-    /// Nothing is done unless every item can be served. Such a request is a batch of its own.
+    /// No item is processed unless every item can be. Such a request is a batch of its own.
     AllOrNothing,
 }
 
-/// The work of a task, on the items of its queue.
+/// Processes the items in the queue of a task.
 pub(crate) trait BatchHandler: Send + 'static {
-    /// The subject of a task.
+    /// Identifies a task; items of different keys are never batched together.
     type Key: Copy + Eq + Hash + Send + Sync + 'static;
     type Item: Send + 'static;
-    type Answer: Send + 'static;
-    /// What all handlers of a batcher share.
+    type Reply: Send + 'static;
+    /// State shared by all handlers of a batcher.
     type Shared: Clone + Send + Sync + 'static;
 
     fn new(key: Self::Key, shared: &Self::Shared) -> Self;
 
-    /// The answer to an item that was not worked on, or whose outcome is unknown.
-    fn refuse(error: BatchError) -> Self::Answer;
+    /// Returns the reply to an item that was not processed, or whose outcome is unknown.
+    fn reject(error: BatchError) -> Self::Reply;
 
-    /// Answers each item, in their order.
-    fn answer(
+    /// Processes the items and returns their replies in the same order.
+    fn handle(
         &mut self,
         connection: &mut BatchConnection,
         items: &[Self::Item],
         atomicity: Atomicity,
         deadline: Instant,
-    ) -> impl Future<Output = Vec<Self::Answer>> + Send;
+    ) -> impl Future<Output = Vec<Self::Reply>> + Send;
 }
 
-/// Small batches that are being worked on.
+/// Counter of the small batches in progress.
 #[derive(Default)]
 struct SmallBatches {
     count: AtomicUsize,
@@ -97,15 +99,15 @@ struct SmallBatches {
 }
 
 impl SmallBatches {
-    fn begin(&self) -> SmallBatch<'_> {
+    fn begin(&self) -> SmallBatchGuard<'_> {
         self.count.fetch_add(1, Ordering::SeqCst);
-        SmallBatch(self)
+        SmallBatchGuard(self)
     }
 
-    async fn yield_to_them(&self) {
+    async fn wait_until_none(&self) {
         let end = Instant::now() + MAX_YIELD;
         loop {
-            // Made before the look, so that no call between the two is missed.
+            // Created before the count is read, so that a notification in between is not missed.
             let none_left = self.none_left.notified();
             if self.count.load(Ordering::SeqCst) == 0 || timeout_at(end, none_left).await.is_err() {
                 return;
@@ -114,10 +116,10 @@ impl SmallBatches {
     }
 }
 
-/// One of them, until it is dropped.
-struct SmallBatch<'a>(&'a SmallBatches);
+/// Counts one small batch until it is dropped.
+struct SmallBatchGuard<'a>(&'a SmallBatches);
 
-impl Drop for SmallBatch<'_> {
+impl Drop for SmallBatchGuard<'_> {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.none_left.notify_waiters();
@@ -125,23 +127,23 @@ impl Drop for SmallBatch<'_> {
     }
 }
 
-/// Items of one caller, answered together.
-struct Request<H: BatchHandler> {
+/// Items of one caller, whose replies are returned together.
+struct QueuedRequest<H: BatchHandler> {
     items: Vec<H::Item>,
     atomicity: Atomicity,
     deadline: Instant,
-    reply: oneshot::Sender<Vec<H::Answer>>,
-    /// Given back when the request is done with.
+    reply_to: oneshot::Sender<Vec<H::Reply>>,
+    /// Released when the request has its replies.
     permit: OwnedSemaphorePermit,
 }
 
-/// Unbounded, since `AdmissionControl` bounds what is in them.
-type QueueMap<H> = HashMap<<H as BatchHandler>::Key, mpsc::UnboundedSender<Request<H>>>;
+/// The queues are unbounded, because `AdmissionControl` limits their items.
+type QueueMap<H> = HashMap<<H as BatchHandler>::Key, mpsc::UnboundedSender<QueuedRequest<H>>>;
 
-/// The tasks of one kind of work, and their queues. A clone counts one reference.
-pub(crate) struct Batcher<H: BatchHandler>(Arc<Parts<H>>);
+/// The tasks of one handler type, and their queues. A clone shares them.
+pub(crate) struct Batcher<H: BatchHandler>(Arc<Inner<H>>);
 
-struct Parts<H: BatchHandler> {
+struct Inner<H: BatchHandler> {
     database: Database,
     tasks: Tasks,
     admission: AdmissionControl,
@@ -163,7 +165,7 @@ impl<H: BatchHandler> Batcher<H> {
         shared: H::Shared,
         tasks: &Tasks,
     ) -> Self {
-        Self(Arc::new(Parts {
+        Self(Arc::new(Inner {
             database: database.clone(),
             tasks: tasks.clone(),
             admission: admission.clone(),
@@ -173,45 +175,45 @@ impl<H: BatchHandler> Batcher<H> {
         }))
     }
 
-    /// Hands items to a task and waits for their answers, which come in the order of the items.
-    pub(crate) async fn ask(
+    /// Queues items for the task of their key and returns their replies in the order of the items.
+    pub(crate) async fn submit(
         &self,
         tenant: TenantId,
         key: H::Key,
         items: Vec<H::Item>,
         atomicity: Atomicity,
         timeout: Duration,
-    ) -> Vec<H::Answer> {
+    ) -> Vec<H::Reply> {
         let count = items.len();
-        let refuse = |error| (0..count).map(|_| H::refuse(error)).collect();
+        let reject = |error| (0..count).map(|_| H::reject(error)).collect();
         let Some(permit) = self.0.admission.admit(tenant, count) else {
-            return refuse(BatchError::Overloaded);
+            return reject(BatchError::Overloaded);
         };
         let deadline = Instant::now() + timeout;
-        let (reply, answers) = oneshot::channel();
+        let (reply_to, replies) = oneshot::channel();
         self.enqueue(
             key,
-            Request {
+            QueuedRequest {
                 items,
                 atomicity,
                 deadline,
-                reply,
+                reply_to,
                 permit,
             },
         );
-        match timeout_at(deadline, answers).await {
-            Ok(Ok(answers)) => answers,
-            // Too late, or the task panicked and has dropped the sender.
-            _ => refuse(BatchError::Unknown),
+        match timeout_at(deadline, replies).await {
+            Ok(Ok(replies)) => replies,
+            // The deadline has passed, or the task panicked and dropped the sender.
+            _ => reject(BatchError::Unknown),
         }
     }
 
-    /// Lets the tasks end when they have answered what is queued.
+    /// Closes the queues: each task ends after it has processed its remaining items.
     pub(crate) fn close(&self) {
         self.queues().clear();
     }
 
-    fn enqueue(&self, key: H::Key, mut request: Request<H>) {
+    fn enqueue(&self, key: H::Key, mut request: QueuedRequest<H>) {
         let mut queues = self.queues();
         if let Some(queue) = queues.get(&key) {
             match queue.send(request) {
@@ -243,13 +245,13 @@ impl<H: BatchHandler> Batcher<H> {
     }
 }
 
-/// The worker of one key.
+/// The task of one key.
 struct Task<H: BatchHandler> {
     key: H::Key,
     queues: Arc<Mutex<QueueMap<H>>>,
-    receiver: mpsc::UnboundedReceiver<Request<H>>,
-    /// Taken from the queue, but not for the batch before.
-    next: Option<Request<H>>,
+    receiver: mpsc::UnboundedReceiver<QueuedRequest<H>>,
+    /// Taken from the queue, but not part of the previous batch.
+    next: Option<QueuedRequest<H>>,
     handler: H,
     small_batches: Arc<SmallBatches>,
     connection: BatchConnection,
@@ -262,15 +264,16 @@ impl<H: BatchHandler> Task<H> {
             if !self.connection.is_held() {
                 begun = Instant::now();
             }
-            self.answer(requests).await;
+            self.handle(requests).await;
             if begun.elapsed() > TIME_SLICE {
                 self.connection.release();
             }
         }
     }
 
-    /// Takes the requests that wait, up to a batch. `None` if there were none for a while and the task has left the map.
-    async fn gather(&mut self) -> Option<Vec<Request<H>>> {
+    /// Takes waiting requests, up to a batch. Returns `None` if the queue was closed, or after `IDLE_TIMEOUT` without a
+    /// request, when the task has left the map.
+    async fn gather(&mut self) -> Option<Vec<QueuedRequest<H>>> {
         let first = if let Some(next) = self.next.take() {
             next
         } else if let Ok(next) = timeout(CONNECTION_LINGER, self.receiver.recv()).await {
@@ -295,12 +298,12 @@ impl<H: BatchHandler> Task<H> {
         Some(requests)
     }
 
-    async fn wait(&mut self) -> Option<Request<H>> {
+    async fn wait(&mut self) -> Option<QueuedRequest<H>> {
         loop {
-            if let Ok(next) = timeout(IDLE, self.receiver.recv()).await {
+            if let Ok(next) = timeout(IDLE_TIMEOUT, self.receiver.recv()).await {
                 return next;
             }
-            // Senders hold this lock while they send: nothing can come between the look and the removal.
+            // Senders hold this lock while they send, so no request can arrive between the check and the removal.
             let mut queues = self.queues.lock().expect("no holder of this lock panics");
             if self.receiver.is_empty() {
                 queues.remove(&self.key);
@@ -309,11 +312,11 @@ impl<H: BatchHandler> Task<H> {
         }
     }
 
-    async fn answer(&mut self, mut requests: Vec<Request<H>>) {
-        // Callers that have left are not worked for: nothing was done, and their retries come with the same keys.
+    async fn handle(&mut self, mut requests: Vec<QueuedRequest<H>>) {
+        // Requests whose callers have timed out are skipped: nothing was done, and a retry brings the same keys.
         let now = Instant::now();
         requests.retain(|request| request.deadline > now);
-        // The most patient decides; the others have left by then.
+        // The latest deadline applies to the batch; the other callers have left by then.
         let Some(deadline) = requests.iter().map(|request| request.deadline).max() else {
             return;
         };
@@ -321,35 +324,35 @@ impl<H: BatchHandler> Task<H> {
         let mut items = Vec::new();
         let mut callers = Vec::with_capacity(requests.len());
         for request in requests {
-            callers.push((request.reply, request.items.len(), request.permit));
+            callers.push((request.reply_to, request.items.len(), request.permit));
             items.extend(request.items);
         }
-        let small = if items.len() < LARGE {
+        let small = if items.len() < LARGE_BATCH {
             Some(self.small_batches.begin())
         } else {
-            self.small_batches.yield_to_them().await;
+            self.small_batches.wait_until_none().await;
             None
         };
-        let answers = self
+        let replies = self
             .handler
-            .answer(&mut self.connection, &items, atomicity, deadline);
-        let mut answers = answers.await.into_iter();
+            .handle(&mut self.connection, &items, atomicity, deadline);
+        let mut replies = replies.await.into_iter();
         drop(small);
-        for (reply, count, permit) in callers {
-            // A caller that went away is no failure: its retry will find the answer.
-            let _ = reply.send(answers.by_ref().take(count).collect());
+        for (reply_to, count, permit) in callers {
+            // A disconnected caller is not a failure: its retry returns the same outcome.
+            let _ = reply_to.send(replies.by_ref().take(count).collect());
             drop(permit);
         }
     }
 }
 
-/// A call of a database function that may be repeated.
+/// An idempotent call of a database function.
 pub(crate) trait DatabaseCall: Sync {
-    /// Its name in the log.
+    /// The name in log messages.
     const NAME: &'static str;
     type Row: Send;
 
-    /// Number of items.
+    /// Returns the number of items.
     fn size(&self) -> usize;
 
     fn call(
@@ -358,10 +361,10 @@ pub(crate) trait DatabaseCall: Sync {
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
 }
 
-/// The connection of a task to the database.
+/// The database connection of a task.
 pub(crate) struct BatchConnection {
     database: Database,
-    /// Held while there is work, so that a batch costs one round trip.
+    /// Held between batches, so that a batch costs one round trip.
     connection: Option<PoolConnection<Postgres>>,
 }
 
@@ -374,7 +377,7 @@ impl BatchConnection {
         self.connection = None;
     }
 
-    /// Makes a call, and repeats it until its outcome is known or the deadline has passed.
+    /// Makes a call and retries it until its outcome is known or the deadline has passed.
     pub(crate) async fn call<C: DatabaseCall>(
         &mut self,
         call: &C,
@@ -383,22 +386,22 @@ impl BatchConnection {
         let (name, items) = (C::NAME, call.size());
         loop {
             let error = match timeout_at(deadline, self.try_call(call)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) => Some(error),
                 Err(_) => None,
             };
-            // Whatever it was doing, it is not ours to use again.
+            // The connection may still be executing the failed call, so it must not return to the pool.
             if let Some(connection) = self.connection.take() {
                 drop(connection.detach());
             }
             match error {
-                Some(error) if !is_unavailable(&error) && !is_alarm(&error) => {
+                Some(error) if !is_unavailable(&error) && !is_invariant_violation(&error) => {
                     tracing::error!(error = %Chain(&error), items, "{name} failed");
                     return Err(BatchError::Failed);
                 }
-                Some(error) if Instant::now() + RETRY_PAUSE < deadline => {
+                Some(error) if Instant::now() + BACKOFF < deadline => {
                     tracing::warn!(error = %Chain(&error), items, "{name} will be retried");
-                    tokio::time::sleep(RETRY_PAUSE).await;
+                    tokio::time::sleep(BACKOFF).await;
                 }
                 _ => {
                     tracing::warn!(items, "the outcome of {name} is unknown");
@@ -417,12 +420,12 @@ impl BatchConnection {
     }
 }
 
-/// Whether the last line of defence fired, which the locks of the called functions should make impossible. Nothing was
-/// written, and the next try evaluates anew.
-fn is_alarm(error: &sqlx::Error) -> bool {
-    let fired = matches!(error, sqlx::Error::Database(error) if error.is_unique_violation());
-    if fired {
+/// Returns true for a unique violation, and logs it. The locks of the called functions should make one impossible. Nothing
+/// was written, and a retry evaluates the items anew.
+fn is_invariant_violation(error: &sqlx::Error) -> bool {
+    let violated = matches!(error, sqlx::Error::Database(error) if error.is_unique_violation());
+    if violated {
         tracing::error!(error = %Chain(error), "ALARM: a unique constraint was violated although the lock of the set should prevent it");
     }
-    fired
+    violated
 }

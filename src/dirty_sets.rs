@@ -1,4 +1,4 @@
-//! The coupon sets that this replica has written to and that the outbox has yet to read.
+//! Coupon sets that this replica has written to and that the outbox has not read yet.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,21 +8,21 @@ use tokio::sync::Notify;
 
 use crate::ids::SetKey;
 
-/// Time between the first mark and the read: a busy set is read ten times a second.
-const GATHER: Duration = Duration::from_millis(100);
+/// Time between the first mark and the read: the ledger of a busy set is read ten times a second.
+const GATHER_TIME: Duration = Duration::from_millis(100);
 
-/// Sets whose ledgers are to be read and whose stock is to be judged.
+/// Sets whose ledger the outbox must read and whose stock it must check.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct DirtySets(Arc<Marks>);
+pub(crate) struct DirtySets(Arc<MarkedSets>);
 
 #[derive(Debug, Default)]
-struct Marks {
+struct MarkedSets {
     sets: Mutex<HashSet<SetKey>>,
     marked: Notify,
 }
 
 impl DirtySets {
-    /// Costs next to nothing: it is called for each batch of assignments.
+    /// Marks a set. Called for each batch of assignments, so it must stay cheap.
     pub(crate) fn mark(&self, set: SetKey) {
         let mut sets = self.lock();
         if sets.is_empty() {
@@ -31,10 +31,10 @@ impl DirtySets {
         sets.insert(set);
     }
 
-    /// Waits for a mark, gathers a little longer, and takes all marked sets.
+    /// Waits for a mark, then for `GATHER_TIME`, and takes all marked sets.
     pub(crate) async fn gather(&self) -> HashSet<SetKey> {
         self.0.marked.notified().await;
-        tokio::time::sleep(GATHER).await;
+        tokio::time::sleep(GATHER_TIME).await;
         std::mem::take(&mut *self.lock())
     }
 

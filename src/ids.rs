@@ -1,9 +1,9 @@
-//! Numbers that name rows: of tenants, of coupon sets and of assignments.
+//! Internal row numbers of tenants, coupon sets and assignments.
 
-/// A tenant as the tables know it.
+/// The internal number of a tenant.
 ///
-/// It is a proof: it has no public constructor and no `Deserialize`. It is only ever read from the database, by a verified
-/// key or by a job that a tenant queued.
+/// A value is a proof of authorization: the type has no public constructor and no `Deserialize`. Values are only read from
+/// the database, through a verified API key or a job that the tenant queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct TenantId(i32);
@@ -16,20 +16,20 @@ impl std::fmt::Display for TenantId {
 
 #[cfg(test)]
 impl TenantId {
-    /// A tenant that no database has.
+    /// Returns a tenant that exists in no database.
     pub(crate) fn made_up(number: i32) -> Self {
         Self(number)
     }
 }
 
-/// A coupon set, by the number that the ids of its assignments carry.
+/// The key of a coupon set. `set_no` is the number that the public ids of its assignments contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SetKey {
     pub tenant: TenantId,
     pub set_no: i32,
 }
 
-/// The key of an assignment's row within its tenant: the set that served, and the number in the set's ledger.
+/// The key of an assignment within its tenant: the set that served it, and its number in the ledger of that set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AssignmentKey {
     pub set_no: i32,

@@ -1,4 +1,4 @@
-//! The load of this replica: limits per tenant, and the signal by which background work yields to requests.
+//! Load of this replica: admission limits per tenant, and the signal that makes background work yield to requests.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,47 +10,47 @@ use tokio::time::Instant;
 
 use crate::ids::TenantId;
 
-/// Items of one tenant that may wait at this replica.
+/// Maximum number of waiting items of one tenant at this replica.
 const MAX_WAITING: usize = 20_000;
-/// Time after a request during which the replica counts as busy.
-const BUSY: Duration = Duration::from_millis(200);
-/// Length of a pause of background work, as a multiple of the time that it worked.
-const PAUSES: u32 = 2;
-/// The longest of its pauses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Tenants that are kept without a look for those that hold nothing any more.
-const SWEEP_AT: usize = 64;
+/// Time after a request for which the replica counts as busy.
+const BUSY_PERIOD: Duration = Duration::from_millis(200);
+/// Length of a pause of background work, as a multiple of the time that it has worked.
+const PAUSE_FACTOR: u32 = 2;
+/// Maximum length of such a pause.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Number of semaphores below which unused ones are not dropped.
+const SWEEP_THRESHOLD: usize = 64;
 
-/// A semaphore for each tenant. A tenant without permits takes no memory for long, so the number of tenants that there
-/// ever were does not matter.
+/// A semaphore per tenant. Unused semaphores are dropped, so memory depends on the active tenants, not on all tenants that
+/// were ever seen.
 #[derive(Debug, Clone)]
 pub(crate) struct TenantPermits(Arc<Permits>);
 
 #[derive(Debug)]
 struct Permits {
-    of_each: usize,
-    tenants: Mutex<Tenants>,
+    limit: usize,
+    tenants: Mutex<TenantSemaphores>,
 }
 
 #[derive(Debug)]
-struct Tenants {
-    /// Kept alive by the permits, and by those who wait for one.
+struct TenantSemaphores {
+    /// Kept alive by permits and by callers that wait for one.
     semaphores: HashMap<TenantId, Weak<Semaphore>>,
-    /// The size at which semaphores that nobody holds are dropped: twice what was left the last time.
-    sweep_at: usize,
+    /// Number of semaphores at which unused ones are dropped: twice the number that the last sweep kept.
+    sweep_threshold: usize,
 }
 
 impl TenantPermits {
-    /// `of_each` is the number of permits of each tenant.
-    pub(crate) fn new(of_each: usize) -> Self {
-        let tenants = Mutex::new(Tenants {
+    /// `limit` is the number of permits of each tenant.
+    pub(crate) fn new(limit: usize) -> Self {
+        let tenants = Mutex::new(TenantSemaphores {
             semaphores: HashMap::new(),
-            sweep_at: SWEEP_AT,
+            sweep_threshold: SWEEP_THRESHOLD,
         });
-        Self(Arc::new(Permits { of_each, tenants }))
+        Self(Arc::new(Permits { limit, tenants }))
     }
 
-    /// Takes permits at once; `None` if the tenant has not that many left.
+    /// Takes `count` permits without waiting. Returns `None` if fewer are left.
     pub(crate) fn try_take(&self, tenant: TenantId, count: usize) -> Option<OwnedSemaphorePermit> {
         let count = u32::try_from(count).ok()?;
         self.semaphore(tenant).try_acquire_many_owned(count).ok()
@@ -70,10 +70,10 @@ impl TenantPermits {
         if let Some(semaphore) = tenants.semaphores.get(&tenant).and_then(Weak::upgrade) {
             return semaphore;
         }
-        if tenants.semaphores.len() >= tenants.sweep_at {
+        if tenants.semaphores.len() >= tenants.sweep_threshold {
             tenants.sweep();
         }
-        let semaphore = Arc::new(Semaphore::new(self.0.of_each));
+        let semaphore = Arc::new(Semaphore::new(self.0.limit));
         tenants
             .semaphores
             .insert(tenant, Arc::downgrade(&semaphore));
@@ -81,16 +81,16 @@ impl TenantPermits {
     }
 }
 
-impl Tenants {
+impl TenantSemaphores {
     fn sweep(&mut self) {
         self.semaphores
             .retain(|_, semaphore| semaphore.strong_count() > 0);
-        self.sweep_at = SWEEP_AT.max(2 * self.semaphores.len());
-        self.semaphores.shrink_to(self.sweep_at);
+        self.sweep_threshold = SWEEP_THRESHOLD.max(2 * self.semaphores.len());
+        self.semaphores.shrink_to(self.sweep_threshold);
     }
 }
 
-/// Admits items to the batchers within a limit per tenant, so that one hot set cannot starve the rest.
+/// Admits items to the batchers within a limit per tenant, so that one hot set cannot starve the others.
 #[derive(Debug, Clone)]
 pub(crate) struct AdmissionControl {
     waiting: TenantPermits,
@@ -98,7 +98,7 @@ pub(crate) struct AdmissionControl {
 }
 
 impl AdmissionControl {
-    /// Every request for admission sets the signal.
+    /// Every request for admission, granted or not, sets `load`.
     pub(crate) fn new(load: LoadSignal) -> Self {
         Self {
             waiting: TenantPermits::new(MAX_WAITING),
@@ -106,58 +106,60 @@ impl AdmissionControl {
         }
     }
 
-    /// `None` if too many items of this tenant wait already.
+    /// Admits items. Returns `None` if too many items of the tenant are waiting.
     pub(crate) fn admit(&self, tenant: TenantId, items: usize) -> Option<OwnedSemaphorePermit> {
-        self.load.set(Instant::now());
+        self.load.record_request(Instant::now());
         self.waiting.try_take(tenant, items)
     }
 }
 
-/// Whether this replica was asked for codes, or was sent events of assignments, a moment ago.
+/// A signal that is set by requests for codes and by events of assignments, and expires after a moment.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadSignal(Arc<LastRequest>);
 
 #[derive(Debug)]
 struct LastRequest {
-    since: Instant,
-    /// Milliseconds from `since` to the last request, plus one; 0 before the first.
+    origin: Instant,
+    /// Milliseconds from `origin` to the last request, plus one; 0 before the first.
     millis: AtomicU64,
 }
 
 impl Default for LoadSignal {
     fn default() -> Self {
         Self(Arc::new(LastRequest {
-            since: Instant::now(),
+            origin: Instant::now(),
             millis: AtomicU64::new(0),
         }))
     }
 }
 
 impl LoadSignal {
-    fn set(&self, now: Instant) {
+    fn record_request(&self, now: Instant) {
         self.0.millis.store(self.millis(now) + 1, Ordering::Relaxed);
     }
 
-    /// Whether background work should hold itself back.
+    /// Returns true if a request arrived within `BUSY_PERIOD`, so background work should yield.
     pub(crate) fn is_busy(&self) -> bool {
         self.is_busy_at(Instant::now())
     }
 
     fn is_busy_at(&self, now: Instant) -> bool {
         let last = self.0.millis.load(Ordering::Relaxed);
-        last > 0 && u128::from(self.millis(now).saturating_sub(last - 1)) < BUSY.as_millis()
+        last > 0 && u128::from(self.millis(now).saturating_sub(last - 1)) < BUSY_PERIOD.as_millis()
     }
 
     fn millis(&self, now: Instant) -> u64 {
-        u64::try_from((now - self.0.since).as_millis()).unwrap_or(u64::MAX - 1)
+        u64::try_from((now - self.0.origin).as_millis()).unwrap_or(u64::MAX - 1)
     }
 
-    /// Pauses background work between its pieces while the replica is busy. `worked` is the duration of the last piece, so
-    /// that the work has a third of the time. Requests are slowed less by its share of the processors than by the disk,
-    /// which writes what it left behind before it confirms a commit of theirs.
+    /// Pauses background work between two steps while the replica is busy. `worked` is the duration of the last step; the
+    /// pause is twice as long, so the work gets a third of the time.
+    ///
+    /// Background work slows requests less by its processor time than by its writes: the disk flushes them before it
+    /// confirms the commit of a request.
     pub(crate) async fn yield_to_requests(&self, worked: Duration) {
         if self.is_busy() {
-            tokio::time::sleep((worked * PAUSES).min(LONGEST_PAUSE)).await;
+            tokio::time::sleep((worked * PAUSE_FACTOR).min(MAX_PAUSE)).await;
         }
     }
 }
@@ -189,7 +191,7 @@ mod tests {
         for number in 0..100_000 {
             assert!(permits.try_take(TenantId::made_up(number), 1).is_some());
         }
-        assert!(count(&permits) <= SWEEP_AT, "{}", count(&permits));
+        assert!(count(&permits) <= SWEEP_THRESHOLD, "{}", count(&permits));
         assert!(permits.try_take(TenantId::made_up(-1), 1).is_none());
         drop(kept);
         assert!(permits.try_take(TenantId::made_up(-1), 1).is_some());
@@ -206,7 +208,7 @@ mod tests {
         for number in 1_000..4_000 {
             take(number);
         }
-        assert!(count(&permits) <= SWEEP_AT, "{}", count(&permits));
+        assert!(count(&permits) <= SWEEP_THRESHOLD, "{}", count(&permits));
     }
 
     #[test]
@@ -214,9 +216,9 @@ mod tests {
         let load = LoadSignal::default();
         assert!(!load.is_busy());
         let now = Instant::now();
-        load.set(now);
+        load.record_request(now);
         assert!(load.is_busy_at(now));
-        assert!(load.is_busy_at(now + BUSY / 2));
-        assert!(!load.is_busy_at(now + BUSY));
+        assert!(load.is_busy_at(now + BUSY_PERIOD / 2));
+        assert!(!load.is_busy_at(now + BUSY_PERIOD));
     }
 }

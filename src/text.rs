@@ -1,9 +1,9 @@
-//! Rules for text that several features share.
+//! Text rules shared by several features.
 
-/// Characters that a code may have at most.
+/// Maximum length of a code in characters.
 pub(crate) const MAX_CODE_CHARS: usize = 255;
 
-/// Text without regard to case, for comparison.
+/// Returns the text in lower case, for comparisons that ignore case.
 pub(crate) fn fold(text: &str) -> String {
     text.to_lowercase()
 }

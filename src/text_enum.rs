@@ -1,6 +1,6 @@
-//! Enums that are text in PostgreSQL, in JSON and in the query of a URL: each variant has one spelling, written once.
+//! Enums with one spelling per variant, used in PostgreSQL (as `text`), in JSON and in URL queries.
 //!
-//! `sqlx::Type` can be derived too, but it looks the type `text` up by its name: one more round trip for each connection.
+//! The derive macro of `sqlx::Type` looks up the type `text` by name, which costs one more round trip per connection.
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +10,7 @@ pub(crate) trait TextEnum: DeserializeOwned {
     const NAMES: &'static [&'static str];
 }
 
-/// Names the spellings that are valid, for the caller that sent another one.
+/// Returns the message that lists the valid spellings, for a caller that sent another one.
 pub(crate) fn expectation<T: TextEnum>() -> String {
     let quoted: Vec<String> = T::NAMES.iter().map(|name| format!("{name:?}")).collect();
     match quoted.split_last() {
@@ -21,7 +21,7 @@ pub(crate) fn expectation<T: TextEnum>() -> String {
     }
 }
 
-/// Text in a row that is none of the spellings: the code and the schema do not fit each other.
+/// Text in a row that is none of the spellings: a mismatch between the code and the schema.
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is no {type_name}")]
 pub(crate) struct UnknownText {
@@ -29,8 +29,8 @@ pub(crate) struct UnknownText {
     pub text: String,
 }
 
-/// Defines an enum by the spellings of its variants. Rows are decoded into it and parameters encoded from it, as is JSON;
-/// fields of a body are read as it by `extract`. Text that is no spelling is a decoding error, in a row too.
+/// Defines an enum by the spellings of its variants. The enum can be read from rows, JSON and request fields (`extract`),
+/// and written to query parameters and JSON. Text that is not one of the spellings is a decoding error.
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*

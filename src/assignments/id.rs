@@ -1,8 +1,8 @@
 //! The public id of an assignment, which holds the key of its row.
 //!
-//! It is a UUIDv7 whose time is that of the assignment and whose other bits are the set's number (30 bits) and the
-//! ledger number in that set (44 bits), so that it needs neither a column nor an index of its own. A tenant sees only
-//! numbers of its own sets in it.
+//! The id is a UUIDv7. Its time is that of the assignment; its other bits are the number of the set (30 bits) and the
+//! ledger number in that set (44 bits). So it needs neither a column nor an index of its own. It reveals to a tenant only
+//! numbers of the tenant's own sets.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -24,7 +24,8 @@ pub(crate) fn encode(key: AssignmentKey, assigned_at: DateTime<Utc>) -> Uuid {
     Uuid::from_u128((millis << 80) | (0x7 << 76) | (head << 64) | (0b10 << TAIL_BITS) | tail)
 }
 
-/// Reads the key. Whether the id is that row's is known when its time is compared: `encode` must give it back.
+/// Reads the key from an id. The caller must verify that the row exists and has the time in the id: `encode` must return
+/// the same id.
 pub(crate) fn decode(id: Uuid) -> Option<AssignmentKey> {
     let bits = id.as_u128();
     if (bits >> 76) & 0xf != 0x7 || (bits >> TAIL_BITS) & 0b11 != 0b10 {
@@ -38,7 +39,7 @@ pub(crate) fn decode(id: Uuid) -> Option<AssignmentKey> {
     })
 }
 
-/// The time in an id, in milliseconds since 1970.
+/// Returns the time in an id, in milliseconds since 1970.
 pub(crate) fn millis(id: Uuid) -> i64 {
     i64::try_from(id.as_u128() >> 80).expect("48 bits")
 }

@@ -1,10 +1,10 @@
-//! Assignments: each single-use code is handed to exactly one contact, once for each idempotency key.
+//! Assignments: each single-use code is assigned to exactly one contact, once per idempotency key.
 //!
-//! * `assign`: hands out codes. The log is append-only, and the database function `assign_batch` is its only writer.
-//! * `lifecycle`: the events of an assignment after that, in a ledger that is append-only too.
-//! * `list`: finds assignments, and exports them.
+//! * `assign`: assigns codes. The log is append-only, and the database function `assign_batch` is its only writer.
+//! * `lifecycle`: the later events of an assignment, in a ledger that is also append-only.
+//! * `list`: lists and exports assignments.
 //!
-//! Only texts that callers sent are rewritten, when a contact is erased (`contacts`).
+//! Erasing a contact (`contacts`) rewrites texts that callers sent, and nothing else.
 
 mod assign;
 pub(crate) mod id;
@@ -35,7 +35,7 @@ use assign::AssignBatcher;
 use lifecycle::EventBatcher;
 
 feature_state! {
-    /// What the routes and the sweeper of assignments work with.
+    /// State of the routes and the sweeper of assignments.
     Assignments {
         auth: Auth,
         database: Database,
@@ -60,7 +60,7 @@ impl Assignments {
         }))
     }
 
-    /// Lets the batchers end when they have answered what is queued.
+    /// Closes the batchers: their tasks end after they have processed their remaining items.
     pub(crate) fn close(&self) {
         self.assigner.close();
         self.events.close();
@@ -78,49 +78,50 @@ pub(crate) fn spawn(state: &Assignments, tasks: &Tasks) {
     tasks.spawn(lifecycle::sweep(state.database.clone(), tasks.clone()));
 }
 
-/// The fact that a contact was given a code.
+/// A code assigned to a contact.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Assignment {
     pub id: Uuid,
     pub coupon_code: String,
-    /// The set that served.
+    /// The set that the code is from.
     pub coupon_set_id: Uuid,
-    /// The set that was asked: another one if a child set served.
+    /// The set in the request. It differs from `coupon_set_id` if a child set served the request.
     pub requested_coupon_set_id: Uuid,
     pub contact_id: String,
-    pub state: State,
+    pub state: AssignmentState,
     pub assigned_at: DateTime<Utc>,
-    /// Only while it is reserved.
+    /// Null unless the state is `reserved`.
     pub reserved_until: Option<DateTime<Utc>>,
-    /// From this moment on the code is not valid; null if it is for ever, or if that is known at the confirmation only.
+    /// The time from which the code is no longer valid. Null if the validity has no end, or if the end is only known when
+    /// the reservation is confirmed.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Of the set that served.
+    /// The time zone of the set that the code is from.
     pub timezone: String,
     pub workflow_id: Option<String>,
     pub node_id: Option<String>,
     pub execution_id: Option<String>,
-    /// What the import kept with the code: names and values, all text.
+    /// Attributes imported with the code: names and values, all text.
     pub attributes: Option<Value>,
 }
 
 text_enum! {
-    /// Where an assignment is in its life: `reserved`, then `assigned`, `sent`, `used`; or one of the ends before that.
-    pub(crate) enum State {
+    /// The state of an assignment: `reserved`, then `assigned`, `sent`, `used`; or one of the other end states.
+    pub(crate) enum AssignmentState {
         Reserved = "reserved",
         Assigned = "assigned",
         Sent = "sent",
         Used = "used",
-        /// Given back: the code may be another's by now.
+        /// The code returned to its set and may since have been assigned to another contact.
         Released = "released",
-        /// Not to be used, and never to be given again.
+        /// The code must not be used and is never assigned again.
         Void = "void",
-        /// It was reserved and not confirmed in time, and so given back.
+        /// The reservation was not confirmed in time, so the code returned to its set.
         Expired = "expired",
     }
 }
 
-/// Opaque id of a contact: 1 to 255 characters, kept as it is.
+/// Opaque id of a contact: 1 to 255 characters, stored unchanged.
 #[derive(Debug)]
 pub(crate) struct ContactId(pub String);
 
@@ -133,7 +134,7 @@ impl FieldValue for ContactId {
     }
 }
 
-/// A code, as it was imported.
+/// A code, exactly as it was imported.
 struct Code(String);
 
 impl FieldValue for Code {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Contacts, db};
-use crate::background::{Progress, Tasks, log_failure};
+use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::ids::TenantId;
 
 /// Time between two looks for something to do.
@@ -24,12 +24,12 @@ pub(super) async fn work(state: Contacts, tasks: Tasks) {
 }
 
 /// Erases for each tenant in turn.
-async fn round(state: &Contacts, tasks: &Tasks) -> Progress {
+async fn round(state: &Contacts, tasks: &Tasks) -> StepOutcome {
     let tenants = match db::erasing_tenants(state.database.system()).await {
         Ok(tenants) => tenants,
         Err(error) => {
             log_failure(FAILURE, &error);
-            return Progress::Done;
+            return StepOutcome::Done;
         }
     };
     let mut more = false;
@@ -40,7 +40,7 @@ async fn round(state: &Contacts, tasks: &Tasks) -> Progress {
             Err(error) => log_failure(FAILURE, &error),
         }
     }
-    Progress::of(more)
+    StepOutcome::of(more)
 }
 
 /// Returns whether there is more to do for the tenant.

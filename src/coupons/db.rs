@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::lookup::SetName;
 use super::{Coupon, CouponCursor, Filter, Status};
-use crate::assignments::{State as AssignmentState, id};
+use crate::assignments::{AssignmentState, id};
 use crate::coupon_sets::{SetState, Type};
 use crate::ids::{AssignmentKey, TenantId};
 use crate::text_enum::text_enum;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Imports;
 use super::apply::{Outcome, apply};
 use super::jobs::{self, Job};
-use crate::background::{Progress, Tasks, log_failure};
+use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::{Database, is_unavailable};
 use crate::telemetry::Chain;
 
@@ -31,7 +31,7 @@ pub(super) fn spawn(state: &Imports, tasks: &Tasks) {
 
 async fn work(state: Imports, tasks: Tasks) {
     while !tasks.is_stopping() {
-        if step(&state, &tasks).await == Progress::Done {
+        if step(&state, &tasks).await == StepOutcome::Done {
             tokio::select! {
                 () = state.queued.notified() => {}
                 () = tasks.pause(POLL_INTERVAL) => {}
@@ -41,7 +41,7 @@ async fn work(state: Imports, tasks: Tasks) {
 }
 
 /// Applies an import and cleans up a portion, so that cleaning goes on where there is always an import too.
-async fn step(state: &Imports, tasks: &Tasks) -> Progress {
+async fn step(state: &Imports, tasks: &Tasks) -> StepOutcome {
     let claimed = match claim(&state.database).await {
         Ok(Some(job)) => {
             run(state, &job, tasks).await;
@@ -57,7 +57,7 @@ async fn step(state: &Imports, tasks: &Tasks) -> Progress {
         log_failure("cleaning up after imports failed", &error);
         false
     });
-    Progress::of(claimed || cleaned)
+    StepOutcome::of(claimed || cleaned)
 }
 
 /// Cleans up a portion of what an import has left; false if there was none.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::background::{Progress, Tasks, log_failure};
+use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
@@ -82,7 +82,7 @@ async fn look(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
 }
 
 /// Marks the sets with events beside their ledgers and, if a sweep is due, those that nobody has marked.
-async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bool) -> Progress {
+async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bool) -> StepOutcome {
     match db::waiting(database.system()).await {
         Ok(sets) => sets.into_iter().for_each(|set| dirty_sets.mark(set)),
         Err(error) => log_failure(FAILURE, &error),
@@ -90,7 +90,7 @@ async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bo
     if sweep_is_due && let Err(error) = sweep(database, dirty_sets).await {
         log_failure(FAILURE, &error);
     }
-    Progress::Done
+    StepOutcome::Done
 }
 
 /// Marks the sets with events that were not read: those that a replica left which has gone, and those whose stock fell

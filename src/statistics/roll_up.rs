@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::db;
-use crate::background::{Progress, Tasks, log_failure};
+use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::TenantId;
 
@@ -29,12 +29,12 @@ pub(super) async fn work(database: Database, tasks: Tasks) {
 }
 
 /// Rolls up each set of each tenant in turn.
-async fn round(database: &Database, tasks: &Tasks) -> Progress {
+async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
     let tenants = match db::tenants(database.system()).await {
         Ok(tenants) => tenants,
         Err(error) => {
             log_failure(FAILURE, &error);
-            return Progress::Done;
+            return StepOutcome::Done;
         }
     };
     let mut more = false;
@@ -51,7 +51,7 @@ async fn round(database: &Database, tasks: &Tasks) -> Progress {
             }
         }
     }
-    Progress::of(more)
+    StepOutcome::of(more)
 }
 
 async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {

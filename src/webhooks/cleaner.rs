@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::queue::{self, Kept};
-use crate::background::{Progress, Tasks, log_failure};
+use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 
 /// Time between two looks.
@@ -24,7 +24,7 @@ pub(super) async fn work(database: Database, tasks: Tasks) {
         .await;
 }
 
-async fn round(database: &Database, tasks: &Tasks) -> Progress {
+async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
     match queue::list_all(database.system()).await {
         Ok(webhooks) => {
             for kept in webhooks {
@@ -36,7 +36,7 @@ async fn round(database: &Database, tasks: &Tasks) -> Progress {
         }
         Err(error) => log_failure(FAILURE, &error),
     }
-    Progress::Done
+    StepOutcome::Done
 }
 
 async fn clean(database: &Database, kept: &Kept, tasks: &Tasks) -> sqlx::Result<()> {

@@ -1,4 +1,4 @@
-//! The batch endpoint: each item is answered as the same request alone would be.
+//! The batch endpoint. Each item has the same result as a single request would have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
@@ -22,11 +22,11 @@ use crate::http::idempotency_key::IdempotencyKey;
 use crate::http::request_id::RequestId;
 use crate::tenants::auth::{AssignmentsWrite, Caller};
 
-/// Most items of one batch.
+/// Maximum number of items per batch.
 const MAX_ITEMS: usize = 10_000;
-/// Most child sets that the items of one batch may name: each is asked for by itself.
+/// Maximum number of child sets that the items of one batch may name: the items of each form a batch of their own.
 const MAX_CHILDREN: usize = 16;
-/// Items that are handed to the batcher together, so that other callers of the set are served in between.
+/// Number of items that are queued together, so that other callers of the set are served in between.
 const BATCH_SIZE: usize = 500;
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl FromFields for NewBatch {
     }
 }
 
-/// An item: a request with a key of its own.
+/// An item: a request with an optional idempotency key of its own.
 #[derive(Debug)]
 struct NewItem {
     key: Option<IdempotencyKey>,
@@ -70,8 +70,8 @@ impl FromFields for NewItem {
     }
 }
 
-/// What became of an item; a refused one comes with its key, if it has one.
-type Outcome = Result<AssignResponse, (Option<String>, Error)>;
+/// The outcome of an item. The error carries the idempotency key, if the item has one.
+type ItemOutcome = Result<AssignResponse, (Option<String>, Error)>;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,7 +97,7 @@ pub(super) async fn assign_batch(
 ) -> Result<Json<BatchResults>, Error> {
     let batch_key = IdempotencyKey::of(&headers)?;
     if let Some(batch_key) = &batch_key {
-        // The longest of the items' keys.
+        // The last item has the longest key that is derived from this one.
         batch_key.of_item(MAX_ITEMS)?;
     }
     let count = batch.items.len();
@@ -106,47 +106,56 @@ pub(super) async fn assign_batch(
         set,
         child: None,
     };
-    let mut read = Items::read(batch.items, set, batch_key.as_ref())?;
+    let mut items = BatchItems::read(batch.items, set, batch_key.as_ref())?;
     if batch.atomicity == Atomicity::AllOrNothing {
-        read.expect_one_whole()?;
+        items.check_all_or_nothing()?;
     }
-    let mut outcomes = read.refused;
-    outcomes.extend(dry_run_all(&assignments.database, target, read.dry_runs).await?);
+    let mut outcomes = items.refused;
+    outcomes.extend(dry_run_all(&assignments.database, target, items.dry_runs).await?);
     if batch.atomicity == Atomicity::AllOrNothing {
-        // Dry runs count too, and nothing is given yet.
-        expect_given(&outcomes, count, request_id.as_str())?;
+        // A failed dry run rejects the batch too, and no code has been assigned yet.
+        check_not_withheld(&outcomes, count, request_id.as_str())?;
     }
     let assigner = &assignments.assigner;
-    outcomes.extend(assign(assigner, target, caller.key, read.requests, batch.atomicity).await);
+    outcomes.extend(
+        assign(
+            assigner,
+            target,
+            caller.key,
+            items.requests,
+            batch.atomicity,
+        )
+        .await,
+    );
     if batch.atomicity == Atomicity::AllOrNothing {
-        expect_given(&outcomes, count, request_id.as_str())?;
+        check_not_withheld(&outcomes, count, request_id.as_str())?;
     }
     let results = (0..count)
         .map(|index| {
-            let lost = || {
+            let missing = || {
                 Err((
                     None,
                     Error::Internal("a batch item has no result".to_owned()),
                 ))
             };
-            let outcome = outcomes.remove(&index).unwrap_or_else(lost);
+            let outcome = outcomes.remove(&index).unwrap_or_else(missing);
             ItemResult::new(outcome, index, request_id.as_str())
         })
         .collect();
     Ok(Json(BatchResults { results }))
 }
 
-/// The items of a batch, each with its place in it.
+/// The items of a batch, each with its index.
 #[derive(Default)]
-struct Items {
-    /// By the child set that they name.
+struct BatchItems {
+    /// Grouped by the child set that they name.
     requests: BTreeMap<Option<Uuid>, Vec<(usize, AssignRequest)>>,
     dry_runs: Vec<(usize, Option<Uuid>, DryRun, AssignRequest)>,
-    /// What is wrong is answered by itself and harms no other.
-    refused: BTreeMap<usize, Outcome>,
+    /// Invalid items fail by themselves, without effect on the others.
+    refused: BTreeMap<usize, ItemOutcome>,
 }
 
-impl Items {
+impl BatchItems {
     fn read(
         items: Vec<Value>,
         set: Uuid,
@@ -195,8 +204,9 @@ impl Items {
         Ok(sorted)
     }
 
-    /// What is given as a whole must be right as a whole, and is asked of one chain of sets.
-    fn expect_one_whole(&mut self) -> Result<(), Error> {
+    /// Checks the requirements of `allOrNothing`: every item is valid, all name the same child set, and no key is used for
+    /// two contacts.
+    fn check_all_or_nothing(&mut self) -> Result<(), Error> {
         let faults: Vec<Fault> = mem::take(&mut self.refused)
             .into_iter()
             .filter_map(|(index, refused)| Some((index, refused.err()?.1)))
@@ -229,23 +239,25 @@ impl Items {
     }
 }
 
-/// Refuses a batch of which something was refused: nothing was given then. (Unless something was, and a contact that occurs
-/// twice could not be given the same code again, because that was released in between: then each item has its own answer.)
-fn expect_given(
-    outcomes: &BTreeMap<usize, Outcome>,
+/// Rejects an all-or-nothing batch if an item was refused: nothing was assigned then.
+///
+/// Exception: codes were assigned, but a contact that occurs twice could not receive the same code again, because it was
+/// released in between. Then each item has its own result.
+fn check_not_withheld(
+    outcomes: &BTreeMap<usize, ItemOutcome>,
     count: usize,
     request_id: &str,
 ) -> Result<(), Error> {
-    let is_given = |outcome: &Outcome| matches!(outcome, Ok(assigned) if assigned.outcome == super::Outcome::Assigned && !assigned.test);
-    if outcomes.values().any(is_given) {
+    let is_assigned = |outcome: &ItemOutcome| matches!(outcome, Ok(assigned) if assigned.outcome == super::AssignOutcome::Assigned && !assigned.test);
+    if outcomes.values().any(is_assigned) {
         return Ok(());
     }
-    let is_refusal = |error: &Error| error.kind().status.is_client_error();
+    let is_client_error = |error: &Error| error.kind().status.is_client_error();
     let refused: Vec<Value> = outcomes
         .iter()
         .filter_map(|(index, outcome)| {
             let (_, error) = outcome.as_ref().err()?;
-            (is_refusal(error) && *error.kind() != BATCH_WITHHELD)
+            (is_client_error(error) && *error.kind() != BATCH_WITHHELD)
                 .then(|| json!({"index": index, "error": error.problem(request_id)}))
         })
         .collect();
@@ -263,7 +275,7 @@ async fn dry_run_all(
     database: &Database,
     target: Target,
     dry_runs: Vec<(usize, Option<Uuid>, DryRun, AssignRequest)>,
-) -> Result<Vec<(usize, Outcome)>, Error> {
+) -> Result<Vec<(usize, ItemOutcome)>, Error> {
     let not_found = || Error::not_found("coupon set");
     let mut transaction = database.tenant(target.tenant).await?;
     coupon_sets::find_no(&mut transaction, target.tenant, target.set)
@@ -283,12 +295,12 @@ async fn dry_run_all(
         }
     }
     transaction.commit().await?;
-    let answer = |(index, child, kind, request): (_, Option<Uuid>, _, AssignRequest)| {
+    let run = |(index, child, kind, request): (_, Option<Uuid>, _, AssignRequest)| {
         let key = request.key.as_str().to_owned();
         let outcome = dry_run(&contexts[&child], kind, request);
         (index, outcome.map_err(|error| (Some(key), error)))
     };
-    Ok(dry_runs.into_iter().map(answer).collect())
+    Ok(dry_runs.into_iter().map(run).collect())
 }
 
 async fn assign(
@@ -297,7 +309,7 @@ async fn assign(
     caller: Uuid,
     requests: BTreeMap<Option<Uuid>, Vec<(usize, AssignRequest)>>,
     atomicity: Atomicity,
-) -> Vec<(usize, Outcome)> {
+) -> Vec<(usize, ItemOutcome)> {
     let size = match atomicity {
         Atomicity::PerItem => BATCH_SIZE,
         Atomicity::AllOrNothing => MAX_ITEMS,
@@ -320,26 +332,26 @@ async fn assign_part(
     caller: Uuid,
     part: Vec<(usize, AssignRequest)>,
     atomicity: Atomicity,
-) -> Vec<(usize, Outcome)> {
+) -> Vec<(usize, ItemOutcome)> {
     let items = part
         .iter()
         .map(|(_, request)| request.item(caller))
         .collect();
-    let answers = assigner
+    let replies = assigner
         .assign(target, items, atomicity, BATCH_TIMEOUT)
         .await;
     part.into_iter()
-        .zip(answers)
-        .map(|((index, request), answer)| {
+        .zip(replies)
+        .map(|((index, request), reply)| {
             let key = request.key.as_str().to_owned();
-            let outcome = request.answer(answer);
+            let outcome = request.respond(reply);
             (index, outcome.map_err(|error| (Some(key), error)))
         })
         .collect()
 }
 
 impl ItemResult {
-    fn new(outcome: Outcome, index: usize, request_id: &str) -> Self {
+    fn new(outcome: ItemOutcome, index: usize, request_id: &str) -> Self {
         match outcome {
             Ok(assigned) => Self {
                 status: assigned.status().as_u16(),
@@ -357,7 +369,7 @@ impl ItemResult {
     }
 }
 
-/// Names the item in the faults of its fields.
+/// Prefixes the pointers of field faults with the index of the item.
 fn in_item(error: Error, index: usize) -> Error {
     let Error::Invalid(faults) = error else {
         return error;

@@ -1,6 +1,6 @@
-//! Batching: requests for a set that arrive at the same time, answered by one call of `assign_batch`.
+//! Batches requests for a set that arrive at the same time into one call of `assign_batch`.
 //!
-//! A call that is made again has the same keys, so what had committed comes back as replayed.
+//! A retried call has the same keys, so assignments that it had already committed are returned as replayed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Answer, AssignError, AssignResult, Item, Outcome, Target, db};
+use super::{AssignError, AssignOutcome, AssignReply, AssignResult, Item, Target, db};
 use crate::background::Tasks;
 use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher};
 use crate::database::Database;
@@ -16,10 +16,11 @@ use crate::dirty_sets::DirtySets;
 use crate::ids::SetKey;
 use crate::load::AdmissionControl;
 
-/// Calls for one batch: the set, the chain, followers of a contact, and chains that changed meanwhile.
+/// Maximum number of calls per batch. More than one is needed for child sets, for a contact that occurs twice, and for a
+/// chain that changed between lookup and lock.
 const MAX_ROUNDS: u32 = 16;
 
-/// The tasks that assign codes, one for each target.
+/// The tasks that assign codes, one per target.
 #[derive(Clone)]
 pub(in crate::assignments) struct AssignBatcher(Batcher<AssignBatch>);
 
@@ -33,37 +34,37 @@ impl AssignBatcher {
         Self(Batcher::new(database, admission, dirty_sets.clone(), tasks))
     }
 
-    /// Hands items to the set's task and waits for their answers, which come in the order of the items.
+    /// Queues items for the task of the target and returns their replies in the order of the items.
     pub(super) async fn assign(
         &self,
         target: Target,
         items: Vec<Item>,
         atomicity: Atomicity,
         timeout: Duration,
-    ) -> Vec<Answer> {
+    ) -> Vec<AssignReply> {
         self.0
-            .ask(target.tenant, target, items, atomicity, timeout)
+            .submit(target.tenant, target, items, atomicity, timeout)
             .await
     }
 
-    /// Lets the tasks end when they have answered what is queued.
+    /// Closes the queues: each task ends after it has processed its remaining items.
     pub(in crate::assignments) fn close(&self) {
         self.0.close();
     }
 }
 
-/// The work of one target's task.
+/// The handler of one target.
 struct AssignBatch {
     target: Target,
     dirty_sets: DirtySets,
-    /// The last batch ran into the children: the next one need not ask the set alone first.
+    /// The last batch needed the child sets, so the next one starts with the whole chain.
     chain_first: bool,
 }
 
 impl BatchHandler for AssignBatch {
     type Key = Target;
     type Item = Item;
-    type Answer = Answer;
+    type Reply = AssignReply;
     type Shared = DirtySets;
 
     fn new(target: Target, dirty_sets: &DirtySets) -> Self {
@@ -74,19 +75,19 @@ impl BatchHandler for AssignBatch {
         }
     }
 
-    fn refuse(error: BatchError) -> Answer {
+    fn reject(error: BatchError) -> AssignReply {
         Err(error.into())
     }
 
-    /// Answers each item. Of several items with one key the first goes to the database, and the others follow it.
-    async fn answer(
+    /// Sends one item per key to the database; later items with the same key take their reply from it.
+    async fn handle(
         &mut self,
         connection: &mut BatchConnection,
         items: &[Item],
         atomicity: Atomicity,
         deadline: Instant,
-    ) -> Vec<Answer> {
-        let mut answers: Vec<Option<Answer>> = vec![None; items.len()];
+    ) -> Vec<AssignReply> {
+        let mut replies: Vec<Option<AssignReply>> = vec![None; items.len()];
         let mut open: Vec<usize> = (0..items.len()).collect();
         while !open.is_empty() {
             let mut leaders: HashMap<Uuid, usize> = HashMap::with_capacity(open.len());
@@ -100,24 +101,24 @@ impl BatchHandler for AssignBatch {
                 items,
                 pending,
                 atomicity,
-                &mut answers,
+                &mut replies,
                 deadline,
             )
             .await;
             for index in &open {
                 let leader = leaders[&items[*index].key_hash];
-                let answer = answers[leader]
+                let reply = replies[leader]
                     .get_or_insert(Err(BatchError::Unknown.into()))
                     .clone();
                 if leader != *index {
-                    answers[*index] = follow(answer, &items[leader], &items[*index]);
+                    replies[*index] = follow(reply, &items[leader], &items[*index]);
                 }
             }
-            open.retain(|index| answers[*index].is_none());
+            open.retain(|index| replies[*index].is_none());
         }
-        answers
+        replies
             .into_iter()
-            .map(|answer| answer.unwrap_or(Err(BatchError::Unknown.into())))
+            .map(|reply| reply.unwrap_or(Err(BatchError::Unknown.into())))
             .collect()
     }
 }
@@ -129,41 +130,41 @@ impl AssignBatch {
         items: &[Item],
         mut pending: Vec<usize>,
         mut atomicity: Atomicity,
-        answers: &mut [Option<Answer>],
+        replies: &mut [Option<AssignReply>],
         deadline: Instant,
     ) {
         let mut chain = self.chain_first;
         for _ in 0..MAX_ROUNDS {
-            let asked = pending.iter().map(|index| &items[*index]);
-            let batch = db::Batch::new(self.target, asked, chain, atomicity);
-            let rows = match connection.call(&batch, deadline).await {
+            let batch_items = pending.iter().map(|index| &items[*index]);
+            let call = db::AssignCall::new(self.target, batch_items, chain, atomicity);
+            let rows = match connection.call(&call, deadline).await {
                 Ok(rows) => rows,
                 Err(error) => {
                     for index in pending {
-                        answers[index] = Some(Err(error.into()));
+                        replies[index] = Some(Err(error.into()));
                     }
                     return;
                 }
             };
             if atomicity == Atomicity::AllOrNothing && rows.iter().any(|row| row.fallback) {
-                // Nothing was given; the children are asked for the whole.
+                // Nothing was assigned; retry the whole batch with the child sets.
                 chain = true;
                 continue;
             }
-            let mut rest = Vec::new();
-            let mut served_itself = false;
+            let mut retries = Vec::new();
+            let mut requested_set_served = false;
             let mut needs_chain = false;
             let mut served_by = None;
             for row in rows {
                 let index = pending[row.index()];
                 needs_chain |= row.fallback;
-                if row.asks_again() {
-                    rest.push(index);
+                if row.must_retry() {
+                    retries.push(index);
                     continue;
                 }
-                let answer = row.into_answer();
-                // Most batches are served by one set.
-                if let Ok(AssignResult { key, .. }) = &answer
+                let reply = row.into_reply();
+                // Most batches are served by one set, so a mark is skipped if the set is the same as before.
+                if let Ok(AssignResult { key, .. }) = &reply
                     && served_by.replace(key.set_no) != Some(key.set_no)
                 {
                     self.dirty_sets.mark(SetKey {
@@ -171,35 +172,39 @@ impl AssignBatch {
                         set_no: key.set_no,
                     });
                 }
-                served_itself |= matches!(&answer, Ok(served)
-                    if served.outcome == Outcome::Assigned && served.set == self.target.set);
-                answers[index] = Some(answer);
+                requested_set_served |= matches!(&reply, Ok(served)
+                    if served.outcome == AssignOutcome::Assigned && served.set == self.target.set);
+                replies[index] = Some(reply);
             }
-            self.chain_first = if chain { !served_itself } else { needs_chain };
-            if rest.is_empty() {
+            self.chain_first = if chain {
+                !requested_set_served
+            } else {
+                needs_chain
+            };
+            if retries.is_empty() {
                 return;
             }
-            // Order matters to contacts that occur twice: the first of them is served.
-            rest.sort_unstable();
-            if rest.len() < pending.len() {
-                // What could be given was given; the others are given the same code.
+            // Of the items of one contact, the first must be served first.
+            retries.sort_unstable();
+            if retries.len() < pending.len() {
+                // Codes were assigned. The remaining items are for the same contacts and receive the same codes.
                 atomicity = Atomicity::PerItem;
             }
-            pending = rest;
+            pending = retries;
             chain |= needs_chain;
         }
     }
 }
 
-/// The answer to an item whose key an earlier item of the batch has brought; `None` if it must ask itself, because what
-/// was refused to another contact may be its own.
-fn follow(answer: Answer, leader: &Item, item: &Item) -> Option<Answer> {
+/// Derives the reply to an item from that of the leader, the earlier item with the same key. Returns `None` if the item
+/// must be sent itself, because an error for the contact of the leader may not apply to its own contact.
+fn follow(reply: AssignReply, leader: &Item, item: &Item) -> Option<AssignReply> {
     let same_contact = leader.contact_id == item.contact_id;
-    match answer {
-        // What was assigned just now bears what the leader asked; the database does not repeat it.
-        Ok(served) if same_contact && served.outcome == Outcome::Assigned => {
+    match reply {
+        // A new assignment has the labels of the leader; the database does not return them.
+        Ok(served) if same_contact && served.outcome == AssignOutcome::Assigned => {
             Some(Ok(AssignResult {
-                outcome: Outcome::Replayed,
+                outcome: AssignOutcome::Replayed,
                 workflow_id: leader.workflow_id.clone(),
                 node_id: leader.node_id.clone(),
                 execution_id: leader.execution_id.clone(),
@@ -207,10 +212,10 @@ fn follow(answer: Answer, leader: &Item, item: &Item) -> Option<Answer> {
             }))
         }
         Ok(served) if same_contact => Some(Ok(AssignResult {
-            outcome: Outcome::Replayed,
+            outcome: AssignOutcome::Replayed,
             ..served
         })),
-        // It may be one with the contact that was served.
+        // The contacts may have been merged.
         Ok(served) if served.contact_id.is_some() => None,
         Ok(_) => Some(Err(AssignError::KeyReused)),
         Err(

@@ -1,23 +1,23 @@
-//! SQL of assigning.
+//! SQL of requests for codes.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Answer, AssignError, AssignResult, DryRunContext, Item, Outcome, Target};
-use crate::assignments::{State, id};
+use super::{AssignError, AssignOutcome, AssignReply, AssignResult, DryRunContext, Item, Target};
+use crate::assignments::{AssignmentState, id};
 use crate::batching::{Atomicity, BatchError, DatabaseCall};
 use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::ids::{AssignmentKey, TenantId};
 use crate::text_enum::text_enum;
 
-/// Items in columns, as the function takes them.
-pub(super) struct Batch<'a> {
+/// A call of `assign_batch`, with its items as columns.
+pub(super) struct AssignCall<'a> {
     target: Target,
-    /// The children are asked too.
+    /// Includes the child sets.
     chain: bool,
-    /// Nothing is given unless every item can be.
+    /// Assigns nothing unless every item can be served.
     all: bool,
     keys: Vec<Uuid>,
     contacts: Vec<&'a str>,
@@ -28,7 +28,7 @@ pub(super) struct Batch<'a> {
     callers: Vec<Uuid>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> AssignCall<'a> {
     pub(super) fn new(
         target: Target,
         items: impl Iterator<Item = &'a Item>,
@@ -59,7 +59,7 @@ impl<'a> Batch<'a> {
         batch
     }
 
-    /// `None` if no item reserves.
+    /// Returns the reservation times, or `None` if no item reserves.
     fn reserves(&self) -> Option<&[Option<i32>]> {
         self.reserves
             .iter()
@@ -69,7 +69,7 @@ impl<'a> Batch<'a> {
 }
 
 text_enum! {
-    /// The outcome of one item, as the function reports it.
+    /// The outcome of one item, as `assign_batch` returns it.
     enum BatchOutcome {
         Assigned = "assigned",
         Replayed = "replayed",
@@ -85,25 +85,25 @@ text_enum! {
         ChildNotFound = "childNotFound",
         ChildCycle = "childCycle",
         ChainTooLong = "chainTooLong",
-        /// The call could not evaluate the item.
+        /// The item depends on another item of the batch and must be retried.
         Again = "again",
-        /// The chain of child sets is another one than when its locks were taken.
+        /// The chain of child sets changed before its locks were acquired.
         ChainChanged = "chainChanged",
     }
 }
 
-/// The answer of the function to one item.
+/// The row that `assign_batch` returns for one item.
 pub(super) struct BatchRow {
     item: i32,
     outcome: BatchOutcome,
-    /// The set could not serve the item, but a child may.
+    /// The set could not serve the item, but a child set may.
     pub fallback: bool,
     set_no: Option<i32>,
     set_id: Option<Uuid>,
     number: Option<i64>,
     code: Option<String>,
     assigned_at: Option<DateTime<Utc>>,
-    state: Option<State>,
+    state: Option<AssignmentState>,
     reserved_until: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
     timezone: Option<String>,
@@ -115,13 +115,13 @@ pub(super) struct BatchRow {
 }
 
 impl BatchRow {
-    /// Position in the batch.
+    /// Returns the index of the item in the call.
     pub(super) fn index(&self) -> usize {
         usize::try_from(self.item - 1).expect("items count from 1")
     }
 
-    /// The item has no answer yet and must be sent again.
-    pub(super) fn asks_again(&self) -> bool {
+    /// Returns true if the item has no final outcome and must be sent again.
+    pub(super) fn must_retry(&self) -> bool {
         match self.outcome {
             BatchOutcome::Again | BatchOutcome::ChainChanged => true,
             BatchOutcome::Exhausted | BatchOutcome::SetExpired => self.fallback,
@@ -129,11 +129,11 @@ impl BatchRow {
         }
     }
 
-    pub(super) fn into_answer(self) -> Answer {
+    pub(super) fn into_reply(self) -> AssignReply {
         let outcome = match self.outcome {
-            BatchOutcome::Assigned => Outcome::Assigned,
-            BatchOutcome::Replayed => Outcome::Replayed,
-            BatchOutcome::AlreadyAssigned => Outcome::AlreadyAssigned,
+            BatchOutcome::Assigned => AssignOutcome::Assigned,
+            BatchOutcome::Replayed => AssignOutcome::Replayed,
+            BatchOutcome::AlreadyAssigned => AssignOutcome::AlreadyAssigned,
             BatchOutcome::Refused => return Err(AssignError::Held(self.id())),
             BatchOutcome::LimitReached => return Err(AssignError::LimitReached),
             BatchOutcome::Ended => {
@@ -194,8 +194,8 @@ impl BatchRow {
     }
 }
 
-/// One round trip and one commit. The whole reply is read before anything of it is used: rows arrive before the commit.
-impl DatabaseCall for Batch<'_> {
+/// One round trip and one commit. Rows arrive before the commit, so all are read before any is used.
+impl DatabaseCall for AssignCall<'_> {
     const NAME: &'static str = "a batch of assignments";
     type Row = BatchRow;
 
@@ -207,7 +207,7 @@ impl DatabaseCall for Batch<'_> {
         sqlx::query_as!(
             BatchRow,
             r#"select item as "item!", outcome as "outcome!: BatchOutcome", fallback as "fallback!",
-                      set_no, set_id, number, code, assigned_at, state as "state: State", reserved_until, expires_at, timezone,
+                      set_no, set_id, number, code, assigned_at, state as "state: AssignmentState", reserved_until, expires_at, timezone,
                       workflow_id, node_id, execution_id, attributes, contact_id
                  from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
             self.target.tenant as TenantId,
@@ -228,7 +228,7 @@ impl DatabaseCall for Batch<'_> {
     }
 }
 
-/// Finds the set of a dry run.
+/// Reads the context of a dry run. Returns `None` if the set does not exist.
 pub(super) async fn find_dry_run_context(
     connection: &mut PgConnection,
     target: Target,

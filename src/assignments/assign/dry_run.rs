@@ -1,20 +1,20 @@
-//! Dry runs: a request with `"test": true` is answered as a real one would be, and nothing is taken, counted or stored.
+//! Dry runs: a request with `"test": true` has the response of a real one, but takes, counts and stores nothing.
 
 use chrono::{TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{AssignError, AssignRequest, AssignResponse, DryRunContext, Outcome};
-use crate::assignments::{Assignment, State};
+use super::{AssignError, AssignOutcome, AssignRequest, AssignResponse, DryRunContext};
+use crate::assignments::{Assignment, AssignmentState};
 use crate::coupon_sets::OnRepeat;
 use crate::http::error::Error;
 use crate::http::extract::{FieldValue, Fields};
 
-/// Stands in place of a code.
-const PLACEHOLDER: &str = "TEST-CODE";
+/// Returned in place of a code.
+const PLACEHOLDER_CODE: &str = "TEST-CODE";
 
-/// The outcome that a dry run shows.
+/// The outcome that a dry run simulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum DryRun {
@@ -34,7 +34,7 @@ impl FieldValue for DryRun {
 }
 
 impl DryRun {
-    /// Reads `test` and `testOutcome`; `None` for a request that is meant.
+    /// Reads `test` and `testOutcome`. Returns `None` for a real request.
     pub(super) fn from_fields(fields: &mut Fields) -> Option<Self> {
         let is_test: Option<bool> = fields.optional("test");
         if is_test == Some(true) {
@@ -48,7 +48,7 @@ impl DryRun {
     }
 }
 
-/// Answers a request as a real one would be answered.
+/// Returns the response that a real request with this outcome would have.
 pub(super) fn dry_run(
     context: &DryRunContext,
     kind: DryRun,
@@ -59,11 +59,11 @@ pub(super) fn dry_run(
         return Err(refuse(AssignError::Chain(fault)));
     }
     let outcome = match kind {
-        DryRun::Assigned => Outcome::Assigned,
+        DryRun::Assigned => AssignOutcome::Assigned,
         DryRun::AlreadyAssigned if context.on_repeat == OnRepeat::Refuse => {
             return Err(refuse(AssignError::Held(Some(Uuid::nil()))));
         }
-        DryRun::AlreadyAssigned => Outcome::AlreadyAssigned,
+        DryRun::AlreadyAssigned => AssignOutcome::AlreadyAssigned,
         DryRun::Exhausted => return Err(refuse(AssignError::Exhausted)),
         DryRun::Expired => return Err(refuse(AssignError::SetExpired)),
     };
@@ -74,14 +74,14 @@ pub(super) fn dry_run(
     Ok(AssignResponse {
         assignment: Assignment {
             id: Uuid::nil(),
-            coupon_code: PLACEHOLDER.to_owned(),
+            coupon_code: PLACEHOLDER_CODE.to_owned(),
             coupon_set_id: request.requested,
             requested_coupon_set_id: request.requested,
             contact_id: request.contact_id,
             state: if reserved_until.is_some() {
-                State::Reserved
+                AssignmentState::Reserved
             } else {
-                State::Assigned
+                AssignmentState::Assigned
             },
             assigned_at: now,
             reserved_until,

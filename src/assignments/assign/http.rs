@@ -1,4 +1,4 @@
-//! `…/coupon-sets/{couponSetId}/assignments`.
+//! Routes of `/v1/coupon-sets/{couponSetId}/assignments`.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -49,9 +49,9 @@ async fn assign(
         return dry_run(&context, kind, request);
     }
     let items = vec![request.item(caller.key)];
-    let answers = assignments
+    let replies = assignments
         .assigner
         .assign(target, items, Atomicity::PerItem, TIMEOUT);
-    let answer = answers.await.pop();
-    request.answer(answer.ok_or_else(|| Error::Internal("the batcher gave no answer".to_owned()))?)
+    let reply = replies.await.pop();
+    request.respond(reply.ok_or_else(|| Error::Internal("the batcher gave no answer".to_owned()))?)
 }

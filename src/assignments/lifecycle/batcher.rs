@@ -1,14 +1,14 @@
-//! Recording: events of a set's assignments that arrive at the same time, written by one call of `record_events`.
+//! Batches events of assignments of one set that arrive at the same time into one call of `record_events`.
 //!
-//! A call that is made again finds its events in the ledger and returns them as repeated; so the first answer after an
-//! unknown outcome may say `repeated` of an event that it recorded itself.
+//! A retried call finds its events in the ledger and returns them as repeated. So the first response after an unknown
+//! outcome may be `repeated` for an event that the same request recorded.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Answer, Event, NewEvent, RecordError, RecordOutcome, db};
+use super::{Event, NewEvent, RecordError, RecordOutcome, RecordReply, db};
 use crate::background::Tasks;
 use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher};
 use crate::database::Database;
@@ -16,7 +16,7 @@ use crate::dirty_sets::DirtySets;
 use crate::ids::SetKey;
 use crate::load::AdmissionControl;
 
-/// The tasks that record, one for each set.
+/// The tasks that record events, one per set.
 #[derive(Clone)]
 pub(crate) struct EventBatcher(Batcher<RecordBatch>);
 
@@ -30,26 +30,26 @@ impl EventBatcher {
         Self(Batcher::new(database, admission, dirty_sets.clone(), tasks))
     }
 
-    /// Hands events to the set's task and waits for their answers, which come in the order of the events. Events of one
-    /// assignment are recorded in their order.
+    /// Queues events for the task of the set and returns their replies in the order of the events. Events of one assignment
+    /// are recorded in that order too.
     pub(crate) async fn record(
         &self,
         set: SetKey,
         events: Vec<NewEvent>,
         timeout: Duration,
-    ) -> Vec<Answer> {
+    ) -> Vec<RecordReply> {
         self.0
-            .ask(set.tenant, set, events, Atomicity::PerItem, timeout)
+            .submit(set.tenant, set, events, Atomicity::PerItem, timeout)
             .await
     }
 
-    /// Lets the tasks end when they have answered what is queued.
+    /// Closes the queues: each task ends after it has recorded its remaining events.
     pub(crate) fn close(&self) {
         self.0.close();
     }
 }
 
-/// The work of one set's task.
+/// The handler of one set.
 struct RecordBatch {
     set: SetKey,
     dirty_sets: DirtySets,
@@ -58,7 +58,7 @@ struct RecordBatch {
 impl BatchHandler for RecordBatch {
     type Key = SetKey;
     type Item = NewEvent;
-    type Answer = Answer;
+    type Reply = RecordReply;
     type Shared = DirtySets;
 
     fn new(set: SetKey, dirty_sets: &DirtySets) -> Self {
@@ -68,34 +68,34 @@ impl BatchHandler for RecordBatch {
         }
     }
 
-    fn refuse(error: BatchError) -> Answer {
+    fn reject(error: BatchError) -> RecordReply {
         Err(RecordError::NotRecorded(error))
     }
 
-    /// The database takes one event of an assignment at a time, so several go one after the other. An event that comes twice
-    /// is sent once if its assignment has not changed in between.
-    async fn answer(
+    /// A call can contain only one event per assignment, so several events of one assignment take several calls. A repeated
+    /// event is sent once if its assignment has not changed in between.
+    async fn handle(
         &mut self,
         connection: &mut BatchConnection,
         events: &[NewEvent],
         _: Atomicity,
         deadline: Instant,
-    ) -> Vec<Answer> {
-        let mut answers: Vec<Option<Answer>> = vec![None; events.len()];
-        let mut known: HashMap<(i64, i64), HashMap<Event, Answer>> = HashMap::new();
+    ) -> Vec<RecordReply> {
+        let mut replies: Vec<Option<RecordReply>> = vec![None; events.len()];
+        let mut known: HashMap<(i64, i64), HashMap<Event, RecordReply>> = HashMap::new();
         let mut pending: Vec<usize> = (0..events.len()).collect();
         while !pending.is_empty() {
-            let mut asked = HashSet::with_capacity(pending.len());
+            let mut assignments = HashSet::with_capacity(pending.len());
             let (mut now, mut later) = (Vec::new(), Vec::new());
             for index in pending {
                 let event = &events[index];
-                let known = known.get(&(event.number, event.millis));
-                if asked.contains(&event.number) {
+                let known = known.get(&(event.number, event.id_millis));
+                if assignments.contains(&event.number) {
                     later.push(index);
-                } else if let Some(answer) = known.and_then(|known| known.get(&event.event)) {
-                    answers[index] = Some(answer.clone());
+                } else if let Some(reply) = known.and_then(|known| known.get(&event.event)) {
+                    replies[index] = Some(reply.clone());
                 } else {
-                    asked.insert(event.number);
+                    assignments.insert(event.number);
                     now.push(index);
                 }
             }
@@ -103,37 +103,37 @@ impl BatchHandler for RecordBatch {
             if now.is_empty() {
                 continue;
             }
-            let batch = db::EventBatch::new(self.set, now.iter().map(|index| &events[*index]));
-            match connection.call(&batch, deadline).await {
+            let call = db::RecordCall::new(self.set, now.iter().map(|index| &events[*index]));
+            match connection.call(&call, deadline).await {
                 Ok(rows) => {
                     self.dirty_sets.mark(self.set);
                     for row in rows {
                         let index = now[row.index()];
                         let event = &events[index];
-                        let answer = row.into_answer();
-                        let known = known.entry((event.number, event.millis)).or_default();
-                        if matches!(answer, Ok((RecordOutcome::Recorded, _))) {
+                        let reply = row.into_reply();
+                        let known = known.entry((event.number, event.id_millis)).or_default();
+                        if matches!(reply, Ok((RecordOutcome::Recorded, _))) {
                             known.clear();
                         }
-                        let again = answer
+                        let again = reply
                             .clone()
                             .map(|(_, state)| (RecordOutcome::Repeated, state));
                         known.insert(event.event, again);
-                        answers[index] = Some(answer);
+                        replies[index] = Some(reply);
                     }
                 }
                 Err(error) => {
-                    // The others are not begun: an event after one whose outcome is unknown would be judged by it.
+                    // The later events are not sent: they would be evaluated against one whose outcome is unknown.
                     for index in now.into_iter().chain(pending) {
-                        answers[index] = Some(Self::refuse(error));
+                        replies[index] = Some(Self::reject(error));
                     }
                     break;
                 }
             }
         }
-        answers
+        replies
             .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| Self::refuse(BatchError::Failed)))
+            .map(|reply| reply.unwrap_or_else(|| Self::reject(BatchError::Failed)))
             .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! SQL of the ledger: the events of assignments.
+//! SQL of the events of assignments, which are ledger entries.
 
 use std::collections::HashMap;
 
@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Answer, Entry, LedgerEvent, NewEvent, RecordError, RecordOutcome};
-use crate::assignments::State;
+use super::{LedgerEntry, LedgerEvent, NewEvent, RecordError, RecordOutcome, RecordReply};
+use crate::assignments::AssignmentState;
 use crate::batching::{BatchError, DatabaseCall};
 use crate::ids::{AssignmentKey, SetKey, TenantId};
 use crate::text_enum::text_enum;
 
-/// Events in columns, as the function takes them.
-pub(super) struct EventBatch<'a> {
+/// A call of `record_events`, with its events as columns. Each event must be of a different assignment.
+pub(super) struct RecordCall<'a> {
     set: SetKey,
     numbers: Vec<i64>,
     millis: Vec<i64>,
@@ -23,7 +23,7 @@ pub(super) struct EventBatch<'a> {
     reasons: Vec<Option<&'a str>>,
 }
 
-impl<'a> EventBatch<'a> {
+impl<'a> RecordCall<'a> {
     pub(super) fn new(set: SetKey, events: impl Iterator<Item = &'a NewEvent>) -> Self {
         let mut columns = Self {
             set,
@@ -36,8 +36,8 @@ impl<'a> EventBatch<'a> {
         };
         for event in events {
             columns.numbers.push(event.number);
-            columns.millis.push(event.millis);
-            columns.events.push(event.event.recorded());
+            columns.millis.push(event.id_millis);
+            columns.events.push(event.event.ledger_event());
             columns.occurred.push(event.occurred_at);
             columns.callers.push(event.caller);
             columns.reasons.push(event.reason.as_deref());
@@ -47,7 +47,7 @@ impl<'a> EventBatch<'a> {
 }
 
 text_enum! {
-    /// The outcome of one event, as the function reports it.
+    /// The outcome of one event, as `record_events` returns it.
     enum EventOutcome {
         Recorded = "recorded",
         Repeated = "repeated",
@@ -56,20 +56,20 @@ text_enum! {
     }
 }
 
-/// The answer of the function to one event.
+/// The row that `record_events` returns for one event.
 pub(super) struct EventRow {
     item: i32,
     outcome: EventOutcome,
-    state: Option<State>,
+    state: Option<AssignmentState>,
 }
 
 impl EventRow {
-    /// Position in the call.
+    /// Returns the index of the event in the call.
     pub(super) fn index(&self) -> usize {
         usize::try_from(self.item - 1).expect("items count from 1")
     }
 
-    pub(super) fn into_answer(self) -> Answer {
+    pub(super) fn into_reply(self) -> RecordReply {
         match (self.outcome, self.state) {
             (EventOutcome::Recorded, Some(state)) => Ok((RecordOutcome::Recorded, state)),
             (EventOutcome::Repeated, Some(state)) => Ok((RecordOutcome::Repeated, state)),
@@ -80,8 +80,8 @@ impl EventRow {
     }
 }
 
-/// The events are of different assignments. One round trip and one commit, as for a batch.
-impl DatabaseCall for EventBatch<'_> {
+/// One round trip and one commit. Rows arrive before the commit, so all are read before any is used.
+impl DatabaseCall for RecordCall<'_> {
     const NAME: &'static str = "a batch of events";
     type Row = EventRow;
 
@@ -92,7 +92,7 @@ impl DatabaseCall for EventBatch<'_> {
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<EventRow>> {
         sqlx::query_as!(
             EventRow,
-            r#"select item as "item!", outcome as "outcome!: EventOutcome", state as "state: State"
+            r#"select item as "item!", outcome as "outcome!: EventOutcome", state as "state: AssignmentState"
                  from record_events($1, $2, $3, $4, $5, $6, $7, $8)"#,
             self.set.tenant as TenantId,
             self.set.set_no,
@@ -108,8 +108,8 @@ impl DatabaseCall for EventBatch<'_> {
     }
 }
 
-/// Finds sets with reservations that have run out, of all tenants, some at a time.
-pub(super) async fn due_sets(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
+/// Finds sets of all tenants with expired reservations, from at most 10,000 of these reservations.
+pub(super) async fn find_due_sets(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
     sqlx::query_as!(
         SetKey,
         r#"select distinct d.tenant_id as "tenant: TenantId", d.set_no
@@ -125,7 +125,7 @@ pub(super) async fn due_sets(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
     .await
 }
 
-/// Ends reservations of a set that have run out, and returns how many.
+/// Ends expired reservations of a set, at most 1,000, and returns their number.
 pub(super) async fn sweep_reservations(
     connection: &mut PgConnection,
     set: SetKey,
@@ -139,16 +139,17 @@ pub(super) async fn sweep_reservations(
     .await
 }
 
-/// What happened to the assignments at these places: how each began, and what the ledger says after that, in order.
+/// Reads the events of these assignments in order: the assignment itself, unless it began as a reservation, and its ledger
+/// entries.
 pub(super) async fn list_entries(
     connection: &mut PgConnection,
     tenant: TenantId,
-    places: &[AssignmentKey],
-) -> sqlx::Result<HashMap<AssignmentKey, Vec<Entry>>> {
-    let set_nos: Vec<i32> = places.iter().map(|place| place.set_no).collect();
-    let numbers: Vec<i64> = places.iter().map(|place| place.number).collect();
-    // In these orders only the right index has them, also before any statistics. An assignment takes each of four steps
-    // once.
+    keys: &[AssignmentKey],
+) -> sqlx::Result<HashMap<AssignmentKey, Vec<LedgerEntry>>> {
+    let set_nos: Vec<i32> = keys.iter().map(|key| key.set_no).collect();
+    let numbers: Vec<i64> = keys.iter().map(|key| key.number).collect();
+    // Each `order by` matches only the right index, so the planner chooses it even without statistics. An assignment has at
+    // most one entry for each of the four stages.
     let rows = sqlx::query!(
         r#"select p.set_no as "set_no!", p.number as "number!", e.event as "event!: LedgerEvent",
                   e.recorded_at as "recorded_at!", e.occurred_at, e.key_id, e.reason
@@ -179,13 +180,13 @@ pub(super) async fn list_entries(
     )
     .fetch_all(connection)
     .await?;
-    let mut entries: HashMap<AssignmentKey, Vec<Entry>> = HashMap::new();
+    let mut entries: HashMap<AssignmentKey, Vec<LedgerEntry>> = HashMap::new();
     for row in rows {
         let (set_no, number) = (row.set_no, row.number);
         entries
             .entry(AssignmentKey { set_no, number })
             .or_default()
-            .push(Entry {
+            .push(LedgerEntry {
                 event: row.event,
                 recorded_at: row.recorded_at,
                 occurred_at: row.occurred_at,
@@ -196,22 +197,22 @@ pub(super) async fn list_entries(
     Ok(entries)
 }
 
-/// Where an assignment is that a code of a set leads to.
-pub(super) struct CodePlace {
-    /// `single` sets give their code to many.
+/// The latest assignment of a code of a set.
+pub(super) struct CodeMatch {
+    /// The set is of type `single`: its code has many assignments, so `number` is `None`.
     pub is_single: bool,
     pub set_no: i32,
     pub number: Option<i64>,
     pub assigned_at: Option<DateTime<Utc>>,
 }
 
-/// Finds the latest assignment of each code, in the order of the codes; `None` where there is no such set.
+/// Finds the latest assignment of each code, in the order of the codes. `None` if the set does not exist.
 pub(super) async fn find_by_codes(
     connection: &mut PgConnection,
     tenant: TenantId,
     sets: &[Uuid],
     codes: &[&str],
-) -> sqlx::Result<Vec<Option<CodePlace>>> {
+) -> sqlx::Result<Vec<Option<CodeMatch>>> {
     let rows = sqlx::query!(
         r#"select q.place as "place!", s.set_no, s.type = 'single' as "is_single!", found.number as "number?",
                   found.assigned_at as "assigned_at?"
@@ -238,15 +239,15 @@ pub(super) async fn find_by_codes(
     )
     .fetch_all(connection)
     .await?;
-    let mut places: Vec<Option<CodePlace>> = codes.iter().map(|_| None).collect();
+    let mut matches: Vec<Option<CodeMatch>> = codes.iter().map(|_| None).collect();
     for row in rows {
         let index = usize::try_from(row.place - 1).expect("places count from 1");
-        places[index] = Some(CodePlace {
+        matches[index] = Some(CodeMatch {
             is_single: row.is_single,
             set_no: row.set_no,
             number: row.number,
             assigned_at: row.assigned_at,
         });
     }
-    Ok(places)
+    Ok(matches)
 }

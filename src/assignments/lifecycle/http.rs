@@ -1,4 +1,4 @@
-//! Events of assignments: one by one, or up to 10,000 at once.
+//! Routes of the events of assignments: one by one, or up to 10,000 per request.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -10,10 +10,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{
-    Answer, Event, EventBatcher, EventDetails, History, NewEvent, RecordError, RecordOutcome,
+    Event, EventBatcher, EventDetails, History, NewEvent, RecordError, RecordOutcome, RecordReply,
     code_not_assigned, db,
 };
-use crate::assignments::{Assignments, Code, id, list};
+use crate::assignments::{AssignmentState, Assignments, Code, id, list};
 use crate::batching::{BATCH_TIMEOUT, TIMEOUT};
 use crate::coupon_sets;
 use crate::database::Database;
@@ -24,12 +24,12 @@ use crate::http::routes::Routes;
 use crate::ids::{AssignmentKey, SetKey, TenantId};
 use crate::tenants::auth::{AssignmentsRead, AssignmentsWrite, Caller};
 
-/// Most events of one request.
+/// Maximum number of events per request.
 const MAX_EVENTS: usize = 10_000;
-/// Events that are handed to a set's task together, so that other callers are served in between.
+/// Number of events that are queued together, so that other callers of the set are served in between.
 const BATCH_SIZE: usize = 500;
-/// Batches of one request that are with their tasks at the same time.
-const SETS_AT_ONCE: usize = 4;
+/// Maximum number of batches of one request in progress at the same time.
+const MAX_CONCURRENT_BATCHES: usize = 4;
 
 pub(in crate::assignments) fn routes() -> Routes<Assignments> {
     let routes = Routes::new()
@@ -75,9 +75,9 @@ async fn record(
     let set_no = key.set_no;
     let new = NewEvent::new(key, assignment, event, details, caller.key);
     let batcher = &assignments.events;
-    let answers = batcher.record(SetKey { tenant, set_no }, vec![new], TIMEOUT);
-    let answer = answers.await.pop();
-    answer
+    let replies = batcher.record(SetKey { tenant, set_no }, vec![new], TIMEOUT);
+    let reply = replies.await.pop();
+    reply
         .ok_or_else(|| Error::Internal("the batcher gave no answer".to_owned()))?
         .map_err(|error| error.into_error(assignment, event))?;
     let database = &assignments.database;
@@ -140,11 +140,11 @@ impl FromFields for NewEvents {
     }
 }
 
-/// Which assignment an event is of.
+/// The assignment of an event.
 #[derive(Debug)]
 enum Subject {
     Assignment(Uuid),
-    /// The latest one of this code.
+    /// The latest assignment of this code of the set.
     Code(Uuid, String),
 }
 
@@ -186,7 +186,7 @@ struct EventResult {
     status: u16,
     assignment_id: Option<Uuid>,
     outcome: Option<RecordOutcome>,
-    state: Option<super::State>,
+    state: Option<AssignmentState>,
     error: Option<Value>,
 }
 
@@ -195,8 +195,8 @@ struct EventResults {
     results: Vec<EventResult>,
 }
 
-/// The place of an event in its request, and its assignment.
-struct Position {
+/// An event of a request that waits for its reply.
+struct PendingEvent {
     index: usize,
     assignment: Uuid,
     event: Event,
@@ -210,7 +210,7 @@ async fn record_all(
     Json(NewEvents { events }): Json<NewEvents>,
 ) -> Result<Json<EventResults>, Error> {
     let mut results: Vec<Option<EventResult>> = events.iter().map(|_| None).collect();
-    let refuse = |index: usize, assignment_id, error: Error| {
+    let reject = |index: usize, assignment_id, error: Error| {
         let error = in_event(error, index);
         EventResult {
             status: error.kind().status.as_u16(),
@@ -224,12 +224,12 @@ async fn record_all(
     for (index, value) in events.into_iter().enumerate() {
         match read::<EventRequest>(value) {
             Ok(event) => read_events.push((index, event)),
-            Err(faults) => results[index] = Some(refuse(index, None, Error::Invalid(faults))),
+            Err(faults) => results[index] = Some(reject(index, None, Error::Invalid(faults))),
         }
     }
     let assignments = find_assignments(&database, caller.tenant, &read_events).await?;
     let known = find_sets(&database, caller.tenant, &assignments).await?;
-    let mut sets: BTreeMap<i32, Vec<(Position, NewEvent)>> = BTreeMap::new();
+    let mut sets: BTreeMap<i32, Vec<(PendingEvent, NewEvent)>> = BTreeMap::new();
     for ((index, new), assignment) in read_events.into_iter().zip(assignments) {
         let found = assignment.and_then(|id| {
             let key = id::decode(id).filter(|key| known.contains(&key.set_no));
@@ -237,24 +237,24 @@ async fn record_all(
         });
         match found {
             Ok((assignment, key)) => {
-                let position = Position {
+                let pending = PendingEvent {
                     index,
                     assignment,
                     event: new.event,
                 };
                 let event = NewEvent::new(key, assignment, new.event, new.details, caller.key);
-                sets.entry(key.set_no).or_default().push((position, event));
+                sets.entry(key.set_no).or_default().push((pending, event));
             }
-            Err(error) => results[index] = Some(refuse(index, None, error)),
+            Err(error) => results[index] = Some(reject(index, None, error)),
         }
     }
-    for (position, answer) in record_sets(&batcher, caller.tenant, sets).await {
-        let Position {
+    for (pending, reply) in record_sets(&batcher, caller.tenant, sets).await {
+        let PendingEvent {
             index,
             assignment,
             event,
-        } = position;
-        results[index] = Some(match answer {
+        } = pending;
+        results[index] = Some(match reply {
             Ok((outcome, state)) => EventResult {
                 status: 200,
                 assignment_id: Some(assignment),
@@ -262,8 +262,8 @@ async fn record_all(
                 state: Some(state),
                 error: None,
             },
-            Err(RecordError::NotFound) => refuse(index, None, Error::not_found("assignment")),
-            Err(error) => refuse(index, Some(assignment), error.into_error(assignment, event)),
+            Err(RecordError::NotFound) => reject(index, None, Error::not_found("assignment")),
+            Err(error) => reject(index, Some(assignment), error.into_error(assignment, event)),
         });
     }
     let results = results
@@ -273,7 +273,7 @@ async fn record_all(
     Ok(Json(EventResults { results }))
 }
 
-/// Names the event in the faults of its fields.
+/// Prefixes the pointers of field faults with the index of the event.
 fn in_event(error: Error, index: usize) -> Error {
     let Error::Invalid(faults) = error else {
         return error;
@@ -283,7 +283,7 @@ fn in_event(error: Error, index: usize) -> Error {
     Error::Invalid(faults.into_iter().map(in_event).collect())
 }
 
-/// Finds the assignment of each event: its id as it was given, or that of the latest assignment of its code.
+/// Returns the assignment id of each event: the one in the request, or that of the latest assignment of the code.
 async fn find_assignments(
     database: &Database,
     tenant: TenantId,
@@ -323,7 +323,7 @@ async fn find_assignments(
     Ok(events.iter().map(|(_, event)| find(event)).collect())
 }
 
-/// The sets that there are, of those that the ids name: a made-up id costs no task of its own.
+/// Finds the existing sets among those that the ids name. Without this check, a made-up id would start a task.
 async fn find_sets(
     database: &Database,
     tenant: TenantId,
@@ -345,22 +345,24 @@ async fn find_sets(
 async fn record_sets(
     batcher: &EventBatcher,
     tenant: TenantId,
-    sets: BTreeMap<i32, Vec<(Position, NewEvent)>>,
-) -> Vec<(Position, Answer)> {
+    sets: BTreeMap<i32, Vec<(PendingEvent, NewEvent)>>,
+) -> Vec<(PendingEvent, RecordReply)> {
     let mut calls = Vec::new();
     for (set_no, events) in sets {
         let mut events = events.into_iter().peekable();
         while events.peek().is_some() {
-            let (positions, events): (Vec<_>, Vec<_>) = events.by_ref().take(BATCH_SIZE).unzip();
+            let (pending, events): (Vec<_>, Vec<_>) = events.by_ref().take(BATCH_SIZE).unzip();
             calls.push(async move {
                 let set = SetKey { tenant, set_no };
-                let answers = batcher.record(set, events, BATCH_TIMEOUT).await;
-                positions.into_iter().zip(answers).collect::<Vec<_>>()
+                let replies = batcher.record(set, events, BATCH_TIMEOUT).await;
+                pending.into_iter().zip(replies).collect::<Vec<_>>()
             });
         }
     }
-    // A few at a time, so that events of many sets leave connections to others.
-    let answers: Vec<Vec<(Position, Answer)>> =
-        stream::iter(calls).buffered(SETS_AT_ONCE).collect().await;
-    answers.into_iter().flatten().collect()
+    // The limit leaves connections to other requests if the events are of many sets.
+    let replies: Vec<Vec<(PendingEvent, RecordReply)>> = stream::iter(calls)
+        .buffered(MAX_CONCURRENT_BATCHES)
+        .collect()
+        .await;
+    replies.into_iter().flatten().collect()
 }

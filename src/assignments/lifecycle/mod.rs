@@ -1,7 +1,7 @@
-//! The lifecycle of an assignment: it is confirmed, sent, used, given back, voided.
+//! The lifecycle of an assignment: confirmed, sent, used, released, voided.
 //!
-//! Each event is an entry in the ledger of the set that served, written under that set's lock. An event that was recorded
-//! before is answered as if it had just been, so every call may be repeated.
+//! Each event is an entry in the ledger of the set that served the assignment, written under the lock of that set.
+//! Recording an event again succeeds without a second entry, so every call may be retried.
 
 mod batcher;
 mod db;
@@ -18,7 +18,7 @@ pub(crate) use http::find_histories;
 pub(super) use http::routes;
 pub(super) use sweeper::work as sweep;
 
-use super::{Assignment, State, id};
+use super::{Assignment, AssignmentState, id};
 use crate::batching::BatchError;
 use crate::http::error::{CODE_NOT_ASSIGNED, Error, OVERLOADED, UNAVAILABLE, WRONG_STATE};
 use crate::http::extract::{FieldValue, Fields, FromFields};
@@ -28,7 +28,7 @@ use crate::text_enum::text_enum;
 use crate::time_zone::Zone;
 
 text_enum! {
-    /// An event of an assignment, as a caller reports it in a path or in a body.
+    /// An event of an assignment, as it is named in a path or in a body.
     pub(crate) enum Event {
         Confirm = "confirm",
         Sent = "sent",
@@ -39,7 +39,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// The event of a ledger entry: the state that it led to, except `confirmed`, which ends a reservation as an assignment.
+    /// The event of a ledger entry: the state after it, except `confirmed`, which turns a reservation into an assignment.
     pub(crate) enum LedgerEvent {
         Reserved = "reserved",
         Assigned = "assigned",
@@ -61,8 +61,8 @@ impl Event {
         Self::Void,
     ];
 
-    /// As the ledger has it.
-    fn recorded(self) -> LedgerEvent {
+    /// Returns the event of the ledger entry.
+    fn ledger_event(self) -> LedgerEvent {
         match self {
             Self::Confirm => LedgerEvent::Confirmed,
             Self::Sent => LedgerEvent::Sent,
@@ -72,7 +72,7 @@ impl Event {
         }
     }
 
-    fn needs(self) -> &'static str {
+    fn allowed_states(self) -> &'static str {
         match self {
             Self::Confirm => "`reserved`",
             Self::Sent => "`assigned`",
@@ -83,7 +83,7 @@ impl Event {
     }
 }
 
-/// When it happened, by the caller's word.
+/// The time of an event as reported by the caller.
 #[derive(Debug, Clone, Copy)]
 struct OccurredAt(DateTime<Utc>);
 
@@ -98,7 +98,7 @@ impl FieldValue for OccurredAt {
     }
 }
 
-/// The details of an event, both optional.
+/// Optional details of an event.
 #[derive(Debug, Default)]
 struct EventDetails {
     pub occurred_at: Option<DateTime<Utc>>,
@@ -114,39 +114,46 @@ impl FromFields for EventDetails {
     }
 }
 
-/// An event that is to be recorded.
+/// An event to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct NewEvent {
-    /// The assignment's number in its set's ledger, and the time in its id, by which a guessed id is found out.
+    /// The number of the assignment in the ledger of its set.
     pub number: i64,
-    pub millis: i64,
+    /// The time in the id of the assignment. It must match the time of the row, so that a guessed id is rejected.
+    pub id_millis: i64,
     pub event: Event,
     pub occurred_at: Option<DateTime<Utc>>,
-    /// The id of the API key that reported it.
+    /// The id of the API key that reported the event.
     pub caller: Uuid,
     pub reason: Option<String>,
 }
 
 impl NewEvent {
-    fn new(key: AssignmentKey, id: Uuid, event: Event, remark: EventDetails, caller: Uuid) -> Self {
+    fn new(
+        key: AssignmentKey,
+        id: Uuid,
+        event: Event,
+        details: EventDetails,
+        caller: Uuid,
+    ) -> Self {
         Self {
             number: key.number,
-            millis: id::millis(id),
+            id_millis: id::millis(id),
             event,
-            occurred_at: remark.occurred_at,
+            occurred_at: details.occurred_at,
             caller,
-            reason: remark.reason,
+            reason: details.reason,
         }
     }
 }
 
-/// The outcome of an event that is in the ledger.
+/// The outcome of a successful event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum RecordOutcome {
-    /// It is in the ledger now.
+    /// The event was added to the ledger.
     Recorded,
-    /// It was before.
+    /// The ledger already contained the event.
     Repeated,
 }
 
@@ -156,13 +163,13 @@ pub(crate) enum RecordError {
     #[error("the assignment does not exist")]
     NotFound,
     #[error("the state of the assignment does not allow it")]
-    WrongState(State),
+    WrongState(AssignmentState),
     #[error(transparent)]
     NotRecorded(#[from] BatchError),
 }
 
-/// A recorded event comes with the state of the assignment after it.
-pub(crate) type Answer = Result<(RecordOutcome, State), RecordError>;
+/// The outcome of an event and the state of the assignment after it, or the reason that it was not recorded.
+pub(crate) type RecordReply = Result<(RecordOutcome, AssignmentState), RecordError>;
 
 impl RecordError {
     fn into_error(self, assignment: Uuid, event: Event) -> Error {
@@ -173,7 +180,7 @@ impl RecordError {
                 let detail = format!(
                     "The assignment is `{state}`. `{}` is only allowed when it is {}.",
                     event.as_str(),
-                    event.needs()
+                    event.allowed_states()
                 );
                 Error::refused(&WRONG_STATE, detail)
                     .with("state", state)
@@ -183,7 +190,7 @@ impl RecordError {
                 &OVERLOADED,
                 "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.",
             ),
-            // An event has no key: it may be sent again as it is.
+            // Events need no idempotency key: a repeated event is recognized by the ledger.
             Self::NotRecorded(BatchError::Unknown) => Error::refused(
                 &UNAVAILABLE,
                 "The database does not respond, so the outcome is unknown. Retry the request: each event is recorded exactly once.",
@@ -195,7 +202,7 @@ impl RecordError {
     }
 }
 
-/// The error for a code that leads to no assignment, or to many.
+/// Returns the error for a code without an assignment, or with many of them (`is_single`).
 fn code_not_assigned(is_single: bool) -> Error {
     Error::refused(
         &CODE_NOT_ASSIGNED,
@@ -207,23 +214,23 @@ fn code_not_assigned(is_single: bool) -> Error {
     )
 }
 
-/// An assignment with all that happened to it, in the order of the ledger.
+/// An assignment with its events in the order of the ledger.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct History {
     #[serde(flatten)]
     pub assignment: Assignment,
-    pub events: Vec<Entry>,
+    pub events: Vec<LedgerEntry>,
 }
 
 /// An entry of the ledger.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Entry {
+pub(crate) struct LedgerEntry {
     pub event: LedgerEvent,
     pub recorded_at: DateTime<Utc>,
     pub occurred_at: Option<DateTime<Utc>>,
-    /// Null if the service did it by itself.
+    /// Null if the service recorded the event by itself.
     pub api_key_id: Option<Uuid>,
     pub reason: Option<String>,
 }

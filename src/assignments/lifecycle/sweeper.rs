@@ -1,19 +1,19 @@
-//! The sweeper ends reservations that have run out and gives their codes back, within about a second.
+//! The sweeper ends expired reservations and returns their codes to their sets, within about a second.
 //!
-//! Nothing depends on its pace: a request for a code of a set that has none left ends its reservations first, and the
-//! counters and states go by the time.
+//! Correctness does not depend on its speed: a request for a code of an exhausted set first ends the expired reservations of
+//! the set, and counters and states take the current time into account.
 
 use std::time::Duration;
 
 use super::db;
-use crate::background::{Progress, Tasks, log_failure};
+use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::SetKey;
 
-/// Time between two sweeps.
+/// Time between two sweeps of all due sets.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The subject of its log lines.
+/// Log message of a failed sweep.
 const FAILURE: &str = "the sweep of expired reservations failed";
 
 pub(in crate::assignments) async fn work(database: Database, tasks: Tasks) {
@@ -23,8 +23,8 @@ pub(in crate::assignments) async fn work(database: Database, tasks: Tasks) {
         .await;
 }
 
-async fn round(database: &Database, tasks: &Tasks) -> Progress {
-    match db::due_sets(database.system()).await {
+async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
+    match db::find_due_sets(database.system()).await {
         Ok(sets) => {
             for set in sets {
                 // A set that cannot be swept now must not delay the others for long.
@@ -35,11 +35,11 @@ async fn round(database: &Database, tasks: &Tasks) -> Progress {
         }
         Err(error) => log_failure(FAILURE, &error),
     }
-    Progress::Done
+    StepOutcome::Done
 }
 
-/// Ends the reservations of a set that have run out. Replicas that do it at once wait for each other, and the later one finds
-/// nothing.
+/// Ends the expired reservations of a set. Of two replicas that sweep it at the same time, the second waits for the lock of
+/// the set and then finds none left.
 async fn sweep(database: &Database, set: SetKey, tasks: &Tasks) -> sqlx::Result<()> {
     while !tasks.is_stopping() {
         let mut connection = database.tasks().acquire().await?;

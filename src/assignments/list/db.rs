@@ -1,7 +1,8 @@
-//! SQL of the lists of assignments: one statement for each way into the log.
+//! SQL of the lists of assignments: one statement per access path to the log.
 //!
-//! Each pages by `(assigned_at, set_no, number)`, newest first; `back` reads the page before the cursor, in the other
-//! direction. Branches that do not apply are never executed. Filters besides the way in are residuals.
+//! Each statement uses keyset pagination by `(assigned_at, set_no, number)`, newest first. `back` reads the page before the
+//! cursor, in the opposite order. Branches that do not apply are never executed. Filters other than the access path apply
+//! to the rows that it finds.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,20 +10,20 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::AssignmentCursor;
-use crate::assignments::{Assignment, State, id};
+use crate::assignments::{Assignment, AssignmentState, id};
 use crate::ids::{AssignmentKey, TenantId};
 
-/// What a list is filtered by, besides its access path.
+/// Filters of a list besides its access path.
 #[derive(Debug, Default)]
-pub(super) struct Filter<'a> {
-    /// The set that served.
+pub(super) struct AssignmentFilter<'a> {
+    /// The set that the code is from.
     pub set_no: Option<i32>,
     pub workflow_id: Option<&'a str>,
     pub from: Option<DateTime<Utc>>,
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Which part of a list.
+/// The requested page of a list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageRequest {
     pub after: Option<AssignmentCursor>,
@@ -30,13 +31,13 @@ pub(super) struct PageRequest {
     pub rows: i64,
 }
 
-/// A contact holds few assignments, with those that were merged into it too: they are read and sorted. `usable`: only what
-/// it can still use.
+/// Lists the assignments of a contact and of those merged with it; with `usable`, only those whose code can still be used.
+/// A contact has few assignments, so all are read and sorted.
 pub(super) async fn list_by_contact(
     connection: &mut PgConnection,
     tenant: TenantId,
     contact_id: &str,
-    filter: &Filter<'_>,
+    filter: &AssignmentFilter<'_>,
     usable: bool,
     page: PageRequest,
 ) -> sqlx::Result<Vec<AssignmentCursor>> {
@@ -81,13 +82,13 @@ pub(super) async fn list_by_contact(
     .await
 }
 
-/// Cards of this code, and uses of the `single` sets that have it.
+/// Lists the assignments of cards with this code, and those of `single` sets with this code.
 pub(super) async fn list_by_code(
     connection: &mut PgConnection,
     tenant: TenantId,
     code: &str,
     contact_id: Option<&str>,
-    filter: &Filter<'_>,
+    filter: &AssignmentFilter<'_>,
     page: PageRequest,
 ) -> sqlx::Result<Vec<AssignmentCursor>> {
     sqlx::query_as!(
@@ -161,12 +162,12 @@ pub(super) async fn list_by_code(
     .await
 }
 
-/// What a set served. Its ledger is in the order of time, so the number alone is the key.
+/// Lists the assignments that a set served. The numbers of its ledger rise with time, so the number alone is the key.
 pub(super) async fn list_by_set(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
-    filter: &Filter<'_>,
+    filter: &AssignmentFilter<'_>,
     page: PageRequest,
 ) -> sqlx::Result<Vec<AssignmentCursor>> {
     sqlx::query_as!(
@@ -205,7 +206,7 @@ pub(super) async fn list_by_workflow(
     connection: &mut PgConnection,
     tenant: TenantId,
     workflow_id: &str,
-    filter: &Filter<'_>,
+    filter: &AssignmentFilter<'_>,
     page: PageRequest,
 ) -> sqlx::Result<Vec<AssignmentCursor>> {
     sqlx::query_as!(
@@ -242,11 +243,12 @@ pub(super) async fn list_by_workflow(
     .await
 }
 
-/// A whole tenant by time: the first rows of each workflow, merged. Workflows are found by hopping over the index.
+/// Lists the assignments of a tenant by time: the first rows of each workflow, merged. The workflows are found by a loose
+/// index scan.
 pub(super) async fn list_by_time(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &Filter<'_>,
+    filter: &AssignmentFilter<'_>,
     page: PageRequest,
 ) -> sqlx::Result<Vec<AssignmentCursor>> {
     sqlx::query_as!(
@@ -334,7 +336,7 @@ pub(super) async fn list_by_time(
     .await
 }
 
-/// The numbers of a set's first assignment of a period, and of the first one after it.
+/// Returns the number of the first assignment of a set in a period, and that of the first one after the period.
 pub(super) async fn export_range(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -411,9 +413,10 @@ impl From<Row> for Assignment {
             coupon_set_id: row.set_id,
             requested_coupon_set_id: row.requested_set_id,
             contact_id: row.contact_id,
-            state: State::parse(&row.state).expect("the database knows these states only"),
+            state: AssignmentState::parse(&row.state)
+                .expect("the database knows these states only"),
             assigned_at: row.assigned_at,
-            // A reservation that has run out is no longer reserved.
+            // The column is also set for a reservation that has expired and that the sweeper has not ended yet.
             reserved_until: row.reserved_until.filter(|_| row.state == "reserved"),
             expires_at: row.expires_at,
             timezone: row.timezone,
@@ -425,7 +428,7 @@ impl From<Row> for Assignment {
     }
 }
 
-/// Reads the assignments of these keys, in their order.
+/// Reads the assignments of these keys, in the order of the keys.
 pub(crate) async fn find(
     connection: &mut PgConnection,
     tenant: TenantId,

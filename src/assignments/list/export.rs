@@ -1,5 +1,5 @@
-//! The assignments of a set, or of a tenant set by set, as CSV: streamed portion by portion, so that any number of them takes
-//! constant memory. Each portion is read by itself, so nothing waits for a slow reader.
+//! CSV export of the assignments of a set, or of a tenant set by set. Rows are streamed in batches, so memory is constant.
+//! Each batch is read in its own transaction, so a slow client holds no connection and no snapshot.
 
 use std::borrow::Cow;
 
@@ -30,71 +30,71 @@ const COLUMNS: [&str; 13] = [
     "attributes",
 ];
 
-/// Assignments of a portion.
-const PORTION: i64 = 2_000;
+/// Number of assignments per batch.
+const BATCH_SIZE: i64 = 2_000;
 
-/// Where an export stands.
-struct Progress {
+/// The position of an export.
+struct ExportCursor {
     scope: ExportScope,
-    /// Of the set that is being read: its assignments after one number and before another.
-    reading: Option<(i32, i64, i64)>,
-    has_head: bool,
+    /// The rest of the current set: its number, and the assignment numbers that the rest lies between, both exclusive.
+    range: Option<(i32, i64, i64)>,
+    header_is_sent: bool,
 }
 
 pub(crate) fn stream(database: Database, tenant: TenantId, scope: ExportScope) -> Response {
-    let start = Progress {
+    let start = ExportCursor {
         scope,
-        reading: None,
-        has_head: false,
+        range: None,
+        header_is_sent: false,
     };
-    let portions = stream::try_unfold(start, move |mut progress| {
+    let batches = stream::try_unfold(start, move |mut cursor| {
         let database = database.clone();
         async move {
-            let assignments = next(&database, tenant, &mut progress).await?;
-            if assignments.is_empty() && progress.has_head {
+            let assignments = next(&database, tenant, &mut cursor).await?;
+            if assignments.is_empty() && cursor.header_is_sent {
                 return Ok::<_, Error>(None);
             }
-            let header = (!progress.has_head).then_some(COLUMNS);
+            let header = (!cursor.header_is_sent).then_some(COLUMNS);
             let rendered = csv_export::render(header, &assignments, cells)?;
-            progress.has_head = true;
-            Ok(Some((rendered, progress)))
+            cursor.header_is_sent = true;
+            Ok(Some((rendered, cursor)))
         }
     });
-    csv_export::respond("assignments.csv", tenant, portions)
+    csv_export::respond("assignments.csv", tenant, batches)
 }
 
-/// Reads the next portion; an empty one is the end.
+/// Reads the next batch. An empty one is the end of the export.
 async fn next(
     database: &Database,
     tenant: TenantId,
-    progress: &mut Progress,
+    cursor: &mut ExportCursor,
 ) -> Result<Vec<Assignment>, Error> {
     let mut transaction = database.tenant(tenant).await?;
     let found = loop {
-        let Some((set_no, after, before)) = progress.reading else {
-            let Some(set_no) = progress.scope.set_nos.pop_front() else {
+        let Some((set_no, after, before)) = cursor.range else {
+            let Some(set_no) = cursor.scope.set_nos.pop_front() else {
                 break Vec::new();
             };
-            let ExportScope { from, to, .. } = progress.scope;
+            let ExportScope { from, to, .. } = cursor.scope;
             let (first, end) = db::export_range(&mut transaction, tenant, set_no, from, to).await?;
-            progress.reading = Some((set_no, first - 1, end));
+            cursor.range = Some((set_no, first - 1, end));
             continue;
         };
         let numbers =
-            db::export_numbers(&mut transaction, tenant, set_no, after, before, PORTION).await?;
+            db::export_numbers(&mut transaction, tenant, set_no, after, before, BATCH_SIZE).await?;
         let Some(last) = numbers.last() else {
-            progress.reading = None;
+            cursor.range = None;
             continue;
         };
-        progress.reading = Some((set_no, *last, before));
-        let places: Vec<AssignmentKey> = numbers
+        cursor.range = Some((set_no, *last, before));
+        let keys: Vec<AssignmentKey> = numbers
             .iter()
             .map(|number| AssignmentKey {
                 set_no,
                 number: *number,
             })
             .collect();
-        break db::find(&mut transaction, tenant, &places).await?;
+        break db::find(&mut transaction, tenant, &keys).await?;
     };
     transaction.commit().await?;
     Ok(found)

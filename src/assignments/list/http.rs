@@ -1,4 +1,4 @@
-//! `/v1/assignments`.
+//! Routes of `/v1/assignments`.
 
 use axum::extract::{OriginalUri, State};
 

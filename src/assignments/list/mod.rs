@@ -1,4 +1,4 @@
-//! Finding assignments: one, a list, or all of a period as CSV.
+//! Reads assignments: by key, as filtered lists, and as CSV exports of a period.
 
 mod db;
 mod export;
@@ -17,7 +17,7 @@ use crate::http::error::Error;
 use crate::http::page::Paging;
 use crate::time_zone::is_storable;
 
-/// The position of a row in a list: newest first, and within a moment by set and number.
+/// The position of a row in a list. Lists are ordered by time, newest first, then by set and number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AssignmentCursor {
     pub assigned_at: DateTime<Utc>,
@@ -25,7 +25,7 @@ pub(crate) struct AssignmentCursor {
     pub number: i64,
 }
 
-/// A period, without its end.
+/// A period from `from` (inclusive) to `to` (exclusive).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TimeRange {
     pub from: Option<DateTime<Utc>>,
@@ -33,7 +33,7 @@ pub(crate) struct TimeRange {
 }
 
 impl TimeRange {
-    /// Checks the moments and reads where the page of a list begins.
+    /// Validates the times, the limit and the cursor of a list request.
     pub(crate) fn paging(
         self,
         limit: Option<u16>,

@@ -1,11 +1,11 @@
-//! The filters of the list of assignments, and the way into the log that answers them.
+//! Filters of the list of assignments, and the access path to the log for each of them.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::db::{self, Filter, PageRequest};
+use super::db::{self, AssignmentFilter, PageRequest};
 use super::{AssignmentCursor, TimeRange};
 use crate::assignments::Assignment;
 use crate::coupon_sets;
@@ -14,25 +14,25 @@ use crate::http::extract::check_text;
 use crate::http::page::Paging;
 use crate::ids::{AssignmentKey, TenantId};
 
-/// The filters of the list; all that are given must hold.
+/// Filters of the list. An assignment must match all that are present.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ListQuery {
-    /// The set that served.
+    /// The set that the code is from.
     coupon_set_id: Option<Uuid>,
     contact_id: Option<String>,
     code: Option<String>,
     workflow_id: Option<String>,
-    /// From this moment on.
+    /// Start of the period, inclusive.
     from: Option<DateTime<Utc>>,
-    /// Before this moment.
+    /// End of the period, exclusive.
     to: Option<DateTime<Utc>>,
     limit: Option<u16>,
     cursor: Option<String>,
 }
 
 impl ListQuery {
-    /// Checks the filters and reads where the page begins.
+    /// Validates the filters, the limit and the cursor.
     pub(super) fn paging(&self) -> Result<Paging<AssignmentCursor>, Error> {
         let texts = [
             ("contactId", &self.contact_id),
@@ -60,7 +60,7 @@ pub(super) async fn search(
     paging: &Paging<AssignmentCursor>,
 ) -> Result<Vec<(AssignmentCursor, Assignment)>, Error> {
     let set_no = match query.coupon_set_id {
-        // Deleted sets too: their history stays readable.
+        // Includes deleted sets: their history stays readable.
         Some(set) => {
             let found = coupon_sets::find_no_of_any(connection, tenant, set).await?;
             Some(found.ok_or_else(|| Error::not_found("coupon set"))?)
@@ -71,7 +71,7 @@ pub(super) async fn search(
     Ok(find_at(connection, tenant, cursors).await?)
 }
 
-/// The same of one contact: all that it was given, or what it can still use.
+/// Reads the rows of a page of one contact. With `usable`, only assignments whose code can still be used.
 pub(crate) async fn list_of_contact(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -80,12 +80,12 @@ pub(crate) async fn list_of_contact(
     usable: bool,
     paging: &Paging<AssignmentCursor>,
 ) -> sqlx::Result<Vec<(AssignmentCursor, Assignment)>> {
-    let filter = Filter {
+    let filter = AssignmentFilter {
         from: range.from,
         to: range.to,
-        ..Filter::default()
+        ..AssignmentFilter::default()
     };
-    let page = page_of(paging);
+    let page = page_request(paging);
     let cursors =
         db::list_by_contact(connection, tenant, contact_id, &filter, usable, page).await?;
     find_at(connection, tenant, cursors).await
@@ -105,7 +105,7 @@ async fn find_at(
     Ok(cursors.into_iter().zip(found).collect())
 }
 
-fn page_of(paging: &Paging<AssignmentCursor>) -> PageRequest {
+fn page_request(paging: &Paging<AssignmentCursor>) -> PageRequest {
     PageRequest {
         after: paging.key().copied(),
         back: paging.back(),
@@ -113,7 +113,7 @@ fn page_of(paging: &Paging<AssignmentCursor>) -> PageRequest {
     }
 }
 
-/// The narrowest way in goes first; what else is asked for filters what it finds.
+/// Uses the most selective access path. The other filters apply to the rows that it finds.
 async fn find_cursors(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -123,13 +123,13 @@ async fn find_cursors(
 ) -> sqlx::Result<Vec<AssignmentCursor>> {
     let contact_id = query.contact_id.as_deref();
     let workflow_id = query.workflow_id.as_deref();
-    let filter = Filter {
+    let filter = AssignmentFilter {
         set_no,
         workflow_id,
         from: query.from,
         to: query.to,
     };
-    let page = page_of(paging);
+    let page = page_request(paging);
     if let Some(code) = &query.code {
         db::list_by_code(connection, tenant, code, contact_id, &filter, page).await
     } else if let Some(contact_id) = contact_id {
