@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::ids::TenantId;
 
 /// Maximum number of waiting items of one tenant at this replica.
-const MAX_WAITING: usize = 20_000;
+pub(crate) const MAX_WAITING: usize = 20_000;
 /// Time after a request for which the replica counts as busy.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
 /// Length of a pause of background work, as a multiple of the time that it has worked.

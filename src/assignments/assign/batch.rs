@@ -20,10 +20,12 @@ use crate::http::error::{BATCH_WITHHELD, Error, Fault};
 use crate::http::extract::{Fields, FromFields, Json, Path, read};
 use crate::http::idempotency_key::IdempotencyKey;
 use crate::http::request_id::RequestId;
+use crate::load::MAX_WAITING;
 use crate::tenants::auth::{AssignmentsWrite, Caller};
 
 /// Maximum number of items per batch.
 const MAX_ITEMS: usize = 10_000;
+const _: () = assert!(MAX_ITEMS <= MAX_WAITING, "a full batch must be admitted");
 /// Maximum number of child sets that the items of one batch may name: the items of each form a batch of their own.
 const MAX_CHILDREN: usize = 16;
 /// Number of items that are queued together, so that other callers of the set are served in between.
