@@ -1,19 +1,19 @@
-//! Advisory locks, by name. Each is of one tenant, and is held to the end of its transaction.
+//! The advisory locks. Each belongs to one tenant and is held to the end of its transaction.
 //!
-//! The first key is the kind of lock, the second the tenant. Database functions take some of them too, with the same keys.
+//! The first key is the kind of lock, the second the tenant. Database functions acquire some of them too, with the same keys.
 
 use sqlx::PgConnection;
 
 use crate::ids::TenantId;
 
-/// The shape of a tenant's coupon sets and workflows.
+/// The graph of a tenant's coupon sets and workflows.
 const SET_SHAPE: i32 = 1;
-/// The end of an upload, and the rule by which its codes are compared.
+/// The end of an upload, and the rule for comparing codes.
 const IMPORTS: i32 = 2;
-/// The number of a tenant's webhooks, and where each begins to read the ledgers.
+/// The number of a tenant's webhooks, and the start of an endpoint that is being enabled.
 const WEBHOOKS: i32 = 4;
 
-/// Taken by every change of the shape of a tenant's sets. It is not the lock of a set: codes are assigned meanwhile.
+/// Acquired by every change of the graph of a tenant's sets. It is not the lock of a set, so codes can be assigned meanwhile.
 pub(crate) async fn lock_set_shape(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -21,7 +21,8 @@ pub(crate) async fn lock_set_shape(
     lock(connection, tenant, SET_SHAPE).await
 }
 
-/// Taken at the end of an upload, and by a change of how codes of imports are compared. It comes before the lock of a set.
+/// Acquired at the end of an upload, and by a change of the rule for comparing codes. It must be acquired before the lock of a
+/// set.
 pub(crate) async fn lock_imports(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -29,7 +30,7 @@ pub(crate) async fn lock_imports(
     lock(connection, tenant, IMPORTS).await
 }
 
-/// Taken by the creation of a webhook: their number is limited.
+/// Acquired by the creation of a webhook, so that two at once cannot exceed the limit.
 pub(crate) async fn lock_webhooks(
     connection: &mut PgConnection,
     tenant: TenantId,
