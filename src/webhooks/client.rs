@@ -146,8 +146,8 @@ impl WebhookClient {
     }
 }
 
-/// Removes control characters. An error may quote the endpoint, such as the names in its certificate, and PostgreSQL stores
-/// no NUL in text.
+/// Removes control characters. An error may quote the endpoint, such as the names in its certificate, and PostgreSQL
+/// stores no NUL in text.
 fn printable(error: &str) -> String {
     error
         .chars()

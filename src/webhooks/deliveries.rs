@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::ids::TenantId;
 use crate::text_enum::text_enum;
 
-/// An event on its way to an endpoint.
+/// An event for one endpoint, with the state of its delivery.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Delivery {
@@ -65,8 +65,8 @@ pub(super) struct DeliveryFilter<'a> {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Lists deliveries, newest first; `back` reads the page before `after` in the opposite direction. PostgreSQL never executes
-/// the branch that does not apply.
+/// Lists deliveries, newest first; `back` reads the page before `after` in the opposite direction. PostgreSQL never
+/// executes the branch that does not apply.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -164,7 +164,8 @@ pub(super) async fn replay(
     Ok(done.rows_affected() > 0)
 }
 
-/// Counts the deliveries that match the filter and were attempted, up to `limit`. Those without an attempt are due anyway.
+/// Counts the deliveries that match the filter and were attempted, up to `limit`. Those without an attempt are due
+/// anyway.
 pub(super) async fn count(
     connection: &mut PgConnection,
     tenant: TenantId,

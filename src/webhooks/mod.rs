@@ -1,9 +1,9 @@
 //! Webhooks send the events of a tenant to its endpoints, each event at least once.
 //!
-//! Events wait in `webhook_deliveries`. A transaction that inserts deliveries also sets the webhook's `next_due_at`. It does so
-//! without a condition, so that the row of the webhook is locked. `sender` claims the endpoints that are due and makes the
-//! first attempts of each coupon set in the order of `delivery_no`. `client` makes one attempt, `message` renders its body, and
-//! `sign` signs it. `cleaner` deletes deliveries that ended long ago.
+//! Events wait in `webhook_deliveries`. A transaction that inserts deliveries also sets the webhook's `next_due_at`. It
+//! does so without a condition, so that the row of the webhook is locked. `sender` claims the endpoints that are due and
+//! makes the first attempts of each coupon set in the order of `delivery_no`. `client` makes one attempt, `message`
+//! renders its body, and `sign` signs it. `cleaner` deletes deliveries that ended long ago.
 
 mod cleaner;
 mod client;

@@ -9,8 +9,8 @@ use super::client::Endpoint;
 use super::deliveries::DeliveryState;
 use crate::ids::{AssignmentKey, TenantId};
 
-/// A claim of this sender to an endpoint, for a limited time. The epoch is its fencing token: it becomes invalid as soon as
-/// another sender claims the endpoint.
+/// A claim of this sender to an endpoint, for a limited time. The epoch is its fencing token: it becomes invalid as soon
+/// as another sender claims the endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lease {
     pub tenant: TenantId,
@@ -113,8 +113,8 @@ pub(super) async fn find_endpoint(
     Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous)))
 }
 
-/// Finds the due deliveries of an endpoint: up to `rows` first attempts in their order, and up to `rows` retries by the time
-/// at which they are due.
+/// Finds the due deliveries of an endpoint: up to `rows` first attempts in their order, and up to `rows` retries by the
+/// time at which they are due.
 pub(super) async fn find_due(
     connection: &mut PgConnection,
     lease: &Lease,
@@ -143,8 +143,9 @@ pub(super) enum LeaseEnd {
     Lost,
 }
 
-/// Stores the results of attempts, sets the time at which the endpoint is due next, and releases the lease. `succeeded` is true
-/// if any attempt succeeded, and `None` if there was none. An endpoint that has failed for `give_up_after` seconds is disabled.
+/// Stores the results of attempts, sets the time at which the endpoint is due next, and releases the lease. `succeeded`
+/// is true if any attempt succeeded, and `None` if there was none. An endpoint that has failed for `give_up_after`
+/// seconds is disabled.
 pub(super) async fn end_lease(
     pool: &PgPool,
     lease: &Lease,
@@ -192,8 +193,8 @@ pub(super) async fn list_all(pool: &PgPool) -> sqlx::Result<Vec<RetentionRow>> {
     .await
 }
 
-/// Deletes up to `rows` deliveries that ended more than `days` days ago, or any deliveries of a deleted webhook. A deleted
-/// webhook without deliveries is deleted itself. Returns the number of deleted deliveries.
+/// Deletes up to `rows` deliveries that ended more than `days` days ago, or any deliveries of a deleted webhook. A
+/// deleted webhook without deliveries is deleted itself. Returns the number of deleted deliveries.
 pub(super) async fn clean(
     pool: &PgPool,
     webhook: &RetentionRow,

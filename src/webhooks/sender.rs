@@ -1,9 +1,9 @@
 //! The sender: every replica runs one, and each endpoint is served by one sender at a time.
 //!
-//! A sender claims an endpoint with a lease and makes attempts for up to `TIME_SLICE`. First attempts of one coupon set are
-//! made one after another in their order; up to `PARALLEL_SETS` sets and the due retries run in parallel. All results are
-//! stored together at the end of the lease. A sender that crashes before has stored nothing, so another one sends the same
-//! messages again: delivery is at least once, always with the same id.
+//! A sender claims an endpoint with a lease and makes attempts for up to `TIME_SLICE`. First attempts of one coupon set
+//! are made one after another in their order; up to `PARALLEL_SETS` sets and the due retries run in parallel. All results
+//! are stored together at the end of the lease. A sender that crashes before has stored nothing, so another one sends the
+//! same messages again: delivery is at least once, always with the same id.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -168,8 +168,8 @@ impl Sender {
         Ok((endpoint, due.into_iter().zip(messages).collect()))
     }
 
-    /// Makes attempts one after another until the time slice that started at `begun` is over. A failed attempt does not stop
-    /// the ones after it.
+    /// Makes attempts one after another until the time slice that started at `begun` is over. A failed attempt does not
+    /// stop the ones after it.
     async fn attempt_all(
         &self,
         endpoint: &Endpoint,

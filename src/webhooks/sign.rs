@@ -6,7 +6,8 @@ use sha2::Sha256;
 
 use super::secret::Secret;
 
-/// Returns the value of `webhook-signature`: a signature by each secret, so that a receiver with either one can verify it.
+/// Returns the value of `webhook-signature`: a signature by each secret, so that a receiver with either one can verify
+/// it.
 pub(super) fn signatures(secrets: &[Secret], id: &str, timestamp: i64, body: &[u8]) -> String {
     let sign = |secret: &Secret| signature(secret, id, timestamp, body);
     secrets.iter().map(sign).collect::<Vec<_>>().join(" ")
