@@ -44,8 +44,8 @@ pub(super) async fn sets_with_events(pool: &PgPool) -> sqlx::Result<Vec<SetKey>>
     .await
 }
 
-/// Lists the sets of a tenant whose ledgers were not published to their ends, or whose alert level may have changed since it was
-/// last evaluated. A change of a set is found if its transaction takes less than a minute to commit.
+/// Lists the sets of a tenant whose ledgers were not published to their ends, or whose alert level may have changed since
+/// it was last evaluated. A change of a set is found if its transaction takes less than a minute to commit.
 pub(super) async fn lagging_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -111,7 +111,8 @@ impl OutboxBatch {
     }
 }
 
-/// Publishes up to `rows` ledger numbers of a set as deliveries. Two replicas at once never publish the same set: one skips it.
+/// Publishes up to `rows` ledger numbers of a set as deliveries. Two replicas at once never publish the same set: one
+/// skips it.
 pub(super) async fn publish_ledger(
     connection: &mut PgConnection,
     set: SetKey,

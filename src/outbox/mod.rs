@@ -1,8 +1,8 @@
 //! The outbox turns ledger entries into webhook deliveries: exactly one per event and endpoint.
 //!
-//! The ledger of a coupon set is its outbox, so a request for a code writes nothing more. A reader follows each ledger, and
-//! stores its cursor and the deliveries in one transaction. Sets that this replica has marked are read within a fraction of a
-//! second. A sweep every 15 seconds finds the others, such as those written by a replica that crashed.
+//! The ledger of a coupon set is its outbox, so a request for a code writes nothing more. A reader follows each ledger,
+//! and stores its cursor and the deliveries in one transaction. Sets that this replica has marked are read within a
+//! fraction of a second. A sweep every 15 seconds finds the others, such as those written by a replica that crashed.
 
 mod db;
 
@@ -95,8 +95,8 @@ async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bo
     Progress::Done
 }
 
-/// Marks the lagging sets: those that a crashed replica has written to, and those whose stock fell without a ledger entry,
-/// such as by codes that expired.
+/// Marks the lagging sets: those that a crashed replica has written to, and those whose stock fell without a ledger
+/// entry, such as by codes that expired.
 async fn sweep(database: &Database, dirty_sets: &DirtySets) -> sqlx::Result<()> {
     for tenant in db::subscribed_tenants(database.system()).await? {
         // A tenant that cannot be read now must not delay the others.
@@ -141,7 +141,8 @@ async fn publish_batch(database: &Database, set: SetKey) -> sqlx::Result<bool> {
     Ok(batch.more)
 }
 
-/// Forecasts a set's end on a separate connection, within `FORECAST_LIMIT`. A failure must not prevent or delay the alert.
+/// Forecasts a set's end on a separate connection, within `FORECAST_LIMIT`. A failure must not prevent or delay the
+/// alert.
 async fn forecast(database: &Database, set: SetKey) -> Option<Forecast> {
     let find = async {
         let mut transaction = database.tenant(set.tenant).await?;

@@ -1,7 +1,7 @@
 //! API keys and their scopes.
 //!
-//! The format of a key is `cpk_<id>_<secret>`: the id identifies it, the secret authenticates it. Only the SHA-256 of the secret
-//! is stored; 32 random bytes need no slow hash.
+//! The format of a key is `cpk_<id>_<secret>`: the id identifies it, the secret authenticates it. Only the SHA-256 of the
+//! secret is stored; 32 random bytes need no slow hash.
 
 use std::fmt::Write;
 use std::sync::Arc;

@@ -61,8 +61,8 @@ text_enum! {
     }
 }
 
-/// The state of authentication: caches of keys and sessions, and the database that they are loaded from. A clone counts one
-/// reference. Has no `Debug`, so that no log can contain the operator token.
+/// The state of authentication: caches of keys and sessions, and the database that they are loaded from. A clone counts
+/// one reference. Has no `Debug`, so that no log can contain the operator token.
 #[derive(Clone)]
 pub(crate) struct Auth(Arc<Parts>);
 
@@ -99,8 +99,8 @@ impl Auth {
         self.0.keys.clear();
     }
 
-    /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key was
-    /// revoked.
+    /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key
+    /// was revoked.
     pub(crate) async fn make_demo_link(&self) -> sqlx::Result<Option<String>> {
         let key_id = db::find_demo_key(self.0.database.system()).await?;
         Ok(key_id.map(|key_id| self.0.link.issue(key_id, Instant::now())))
@@ -126,8 +126,8 @@ impl Auth {
         Ok(key)
     }
 
-    /// Returns the key of this id, for a session or link whose creation verified it. Fails if the key was revoked or the tenant
-    /// is suspended.
+    /// Returns the key of this id, for a session or link whose creation verified it. Fails if the key was revoked or the
+    /// tenant is suspended.
     pub(super) async fn find_verified(&self, id: Uuid) -> Result<Arc<CachedKey>, Error> {
         let key = self.find(id).await?.ok_or_else(|| {
             let detail = "The API key of the session was revoked. Sign in with another key.";

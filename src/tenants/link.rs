@@ -1,4 +1,5 @@
-//! The one-time sign-in link, which a start with the embedded PostgreSQL prints so that its owner can sign in without a key.
+//! The one-time sign-in link, which a start with the embedded PostgreSQL prints so that its owner can sign in without a
+//! key.
 //!
 //! Only the hash of its token is stored, and only in memory: the link ends with the process.
 

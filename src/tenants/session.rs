@@ -1,7 +1,8 @@
 //! Sessions, which authenticate a browser that does not store a key.
 //!
-//! A sign-in with a key or a one-time link sets a cookie with a random token. No script can read the cookie, and no other site
-//! can send it. Each request looks up the key of its session, so a session has the scopes of its key and ends when it is revoked.
+//! A sign-in with a key or a one-time link sets a cookie with a random token. No script can read the cookie, and no other
+//! site can send it. Each request looks up the key of its session, so a session has the scopes of its key and ends when
+//! the key is revoked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +83,8 @@ impl Session {
         auth.find_verified(self.found.key_id).await
     }
 
-    /// Finds the session of a request and stores its use. Rejects a request that changes something without the dashboard's header.
+    /// Finds the session of a request and stores its use. Rejects a request that changes something without the
+    /// dashboard's header.
     pub(super) async fn of(parts: &Parts, auth: &Auth) -> Result<Self, Error> {
         let token = token(&parts.headers)
             .ok_or_else(|| Error::refused(&UNAUTHORIZED, "There is no session. Sign in first."))?;
@@ -132,8 +134,8 @@ fn token(headers: &HeaderMap) -> Option<&[u8]> {
         .find_map(|cookie| cookie.trim_ascii().strip_prefix(COOKIE_PREFIX))
 }
 
-/// Builds the header that sets the cookie for `seconds` seconds. The service does not terminate TLS: `X-Forwarded-Proto` of the
-/// proxy decides if the cookie is `Secure`.
+/// Builds the header that sets the cookie for `seconds` seconds. The service does not terminate TLS: `X-Forwarded-Proto`
+/// of the proxy decides if the cookie is `Secure`.
 fn set_cookie(headers: &HeaderMap, token: &str, seconds: u32) -> [(HeaderName, String); 1] {
     let proto = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
     let is_https = proto.is_some_and(|proto| {

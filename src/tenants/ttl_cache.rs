@@ -1,7 +1,7 @@
 //! A cache in front of the database, used for keys and sessions.
 //!
-//! Each entry is used for at most `LIFETIME`. So every replica rejects a revoked key or an ended session after that time at the
-//! latest, and the replica that handled the revocation rejects it at once.
+//! Each entry is used for at most `LIFETIME`. So every replica rejects a revoked key or an ended session after that time
+//! at the latest, and the replica that handled the revocation rejects it at once.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
