@@ -119,8 +119,8 @@ impl App {
         &self.database
     }
 
-    /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key was
-    /// revoked.
+    /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key
+    /// was revoked.
     pub async fn make_demo_link(&self) -> sqlx::Result<Option<String>> {
         self.auth.make_demo_link().await
     }

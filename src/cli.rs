@@ -27,8 +27,8 @@ pub enum Command {
 }
 
 impl CommandLine {
-    /// Reads the command line and the environment. Ends the process with a message if they are not valid. An empty variable, which
-    /// is common in compose files, counts as unset.
+    /// Reads the command line and the environment. Ends the process with a message if they are not valid. An empty
+    /// variable, which is common in compose files, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();

@@ -1,4 +1,5 @@
-//! The command `couponry serve`: connects to or starts PostgreSQL, migrates it, creates a demo tenant on a first start, and serves.
+//! The command `couponry serve`: connects to or starts PostgreSQL, migrates it, creates a demo tenant on a first start,
+//! and serves.
 
 use std::io::Write;
 use std::net::SocketAddr;

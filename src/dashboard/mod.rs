@@ -1,8 +1,8 @@
 //! The files of the web dashboard: its page at `/dashboard/`, and the other files at `/dashboard/<version>/`.
 //!
-//! The files of `dashboard/` and `vendor/` are compiled into the binary unchanged. The version is a hash of all of them, so
-//! browsers can cache each file as immutable, and a new binary has new URLs. Nothing is loaded from other sites. All URLs are
-//! relative, so that they also work behind a proxy under a sub-path.
+//! The files of `dashboard/` and `vendor/` are compiled into the binary unchanged. The version is a hash of all of them,
+//! so browsers can cache each file as immutable, and a new binary has new URLs. Nothing is loaded from other sites. All
+//! URLs are relative, so that they also work behind a proxy under a sub-path.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -92,8 +92,8 @@ async fn file(
         joined = StaticFile::new(content_type(&path), sheet);
         &joined
     };
-    // During a rolling upgrade a page may request files of one version from a replica of another. It responds with its own
-    // files, which work as well, but must not be cached under the other version.
+    // During a rolling upgrade a page may request files of one version from a replica of another. It responds with its
+    // own files, which work as well, but must not be cached under the other version.
     let cache = if version == dashboard.version && dashboard.files.contains_key(&path) {
         "public, max-age=31536000, immutable"
     } else {
@@ -171,8 +171,8 @@ fn contents<Folder: RustEmbed>() -> BTreeMap<String, Bytes> {
     Folder::iter().filter_map(read).collect()
 }
 
-/// Concatenates style sheets: `style/base+table.css` is both sheets in this order. A separate request for each sheet would cost a
-/// browser more than its content. Returns `None` if a sheet does not exist or is named twice.
+/// Concatenates style sheets: `style/base+table.css` is both sheets in this order. A separate request for each sheet
+/// would cost a browser more than its content. Returns `None` if a sheet does not exist or is named twice.
 fn join_sheets<'a>(path: &str, find: impl Fn(&str) -> Option<&'a Bytes>) -> Option<Bytes> {
     let (folder, names) = path.strip_suffix(".css")?.rsplit_once('/')?;
     let names: Vec<&str> = names.split('+').collect();
@@ -204,8 +204,8 @@ impl HtmlPage {
     }
 }
 
-/// Builds the content security policy of the page, which allows its own files and its import map. An import map cannot be a
-/// separate file.
+/// Builds the content security policy of the page, which allows its own files and its import map. An import map cannot be
+/// a separate file.
 fn policy(html: &str) -> String {
     let import_map = html
         .split_once(IMPORT_MAP)

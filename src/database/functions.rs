@@ -1,8 +1,8 @@
 //! The functions and views of the database: source code, one object per file in `src/<feature>/sql`, edited in place.
 //!
-//! They are applied after the migrations and under the same lock, if the stored checksum differs from that of the embedded
-//! files. All are applied in one transaction, so that no caller sees a mixture. A release never replaces the functions of a later
-//! one, so an older replica that starts during a rolling upgrade leaves them unchanged.
+//! They are applied after the migrations and under the same lock, if the stored checksum differs from that of the
+//! embedded files. All are applied in one transaction, so that no caller sees a mixture. A release never replaces the
+//! functions of a later one, so an older replica that starts during a rolling upgrade leaves them unchanged.
 
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection};
@@ -41,8 +41,8 @@ fn release() -> Vec<i32> {
     .to_vec()
 }
 
-/// Applies the files unless these files, or those of a later release, are already applied. The caller must hold the lock of the
-/// migrations.
+/// Applies the files unless these files, or those of a later release, are already applied. The caller must hold the lock
+/// of the migrations.
 pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
     let checksum = checksum();
     let release = release();

@@ -1,6 +1,7 @@
 //! The advisory locks. Each belongs to one tenant and is held to the end of its transaction.
 //!
-//! The first key is the kind of lock, the second the tenant. Database functions acquire some of them too, with the same keys.
+//! The first key is the kind of lock, the second the tenant. Database functions acquire some of them too, with the same
+//! keys.
 
 use sqlx::PgConnection;
 
@@ -13,7 +14,8 @@ const IMPORTS: i32 = 2;
 /// The number of a tenant's webhooks, and the start of an endpoint that is being enabled.
 const WEBHOOKS: i32 = 4;
 
-/// Acquired by every change of the graph of a tenant's sets. It is not the lock of a set, so codes can be assigned meanwhile.
+/// Acquired by every change of the graph of a tenant's sets. It is not the lock of a set, so codes can be assigned
+/// meanwhile.
 pub(crate) async fn lock_set_shape(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -21,8 +23,8 @@ pub(crate) async fn lock_set_shape(
     lock(connection, tenant, SET_SHAPE).await
 }
 
-/// Acquired at the end of an upload, and by a change of the rule for comparing codes. It must be acquired before the lock of a
-/// set.
+/// Acquired at the end of an upload, and by a change of the rule for comparing codes. It must be acquired before the lock
+/// of a set.
 pub(crate) async fn lock_imports(
     connection: &mut PgConnection,
     tenant: TenantId,

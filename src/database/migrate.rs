@@ -37,8 +37,8 @@ impl MigrateError {
 /// Upgrades the database to this version. Replicas that start at the same time wait for each other.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     let mut connection = PgConnection::connect_with(options).await?;
-    // The migrator acquires the same lock again, in the same session. The lock is released when the connection closes, also
-    // after an error.
+    // The migrator acquires the same lock again, in the same session. The lock is released when the connection closes,
+    // also after an error.
     connection.lock().await?;
     if is_before_first_release(&mut connection).await? {
         return Err(MigrateError::BeforeFirstRelease);

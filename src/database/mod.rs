@@ -25,14 +25,15 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Session settings of the role that sees the rows of one tenant.
 ///
 /// * Custom plans are forced: a generic plan cached while the tables were empty would later scan far too much.
-/// * A replica that freezes within a transaction loses it after 10 seconds, so that its locks do not block others for long.
+/// * A replica that freezes within a transaction loses it after 10 seconds, so that its locks do not block others for
+///   long.
 /// * The statement timeout is shorter than the time limit of a request.
 const APP_ROLE: &str = "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan; \
     set idle_in_transaction_session_timeout = '10s'; set lock_timeout = '5s'; set statement_timeout = '20s'";
 /// The same role for uploads, with a longer idle timeout and no statement timeout because they can be large.
 const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
-/// The same role for calls of functions, which set their own planner options. The idle timeout is longer because an import keeps
-/// a transaction open while another chunk is processed.
+/// The same role for calls of functions, which set their own planner options. The idle timeout is longer because an
+/// import keeps a transaction open while another chunk is processed.
 const TASK_ROLE: &str =
     "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'";
 /// Session settings of the role that sees the rows of all tenants, in the few tables that need it.
@@ -137,8 +138,8 @@ impl Database {
         &self.0.system
     }
 
-    /// Checks that the database has the assignments table. The service migrates before it serves, so this detects a database that
-    /// was replaced since the start.
+    /// Checks that the database has the assignments table. The service migrates before it serves, so this detects a
+    /// database that was replaced since the start.
     pub(crate) async fn is_migrated(&self) -> sqlx::Result<bool> {
         sqlx::query_scalar!(r#"select to_regclass('assignments') is not null as "is!""#)
             .fetch_one(&self.0.system)
@@ -157,8 +158,8 @@ async fn begin(pool: PgPool, tenant: TenantId) -> sqlx::Result<Transaction<'stat
     begin_as(pool, tenant, "begin").await
 }
 
-/// Begins a transaction in a separate task. Otherwise a request that is cancelled meanwhile would return a connection with an open
-/// transaction to the pool (launchbadge/sqlx issue 4393).
+/// Begins a transaction in a separate task. Otherwise a request that is cancelled meanwhile would return a connection
+/// with an open transaction to the pool (launchbadge/sqlx issue 4393).
 async fn begin_as(
     pool: PgPool,
     tenant: TenantId,

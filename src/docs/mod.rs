@@ -1,8 +1,9 @@
 //! The API document at `/openapi.yaml` and the page that shows it, `/docs`.
 //!
-//! All files are compiled into the binary. Nothing is loaded from other sites, so the page works without internet access and its
-//! content security policy can forbid them. The URLs of the page are relative to `/docs`, such as `docs/init.js`, so that they
-//! also work behind a proxy under a sub-path. `/docs/` does not exist, because they would not work from there.
+//! All files are compiled into the binary. Nothing is loaded from other sites, so the page works without internet access
+//! and its content security policy can forbid them. The URLs of the page are relative to `/docs`, such as `docs/init.js`,
+//! so that they also work behind a proxy under a sub-path. `/docs/` does not exist, because they would not work from
+//! there.
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,

@@ -1,7 +1,7 @@
 //! Failures of requests. Each is returned as an RFC 9457 `application/problem+json`.
 //!
-//! Handlers return an `Error`. The outermost layer, `http::envelope`, renders it, because the request id is known only there.
-//! A test compares the kinds with `openapi.yaml`.
+//! Handlers return an `Error`. The outermost layer, `http::envelope`, renders it, because the request id is known only
+//! there. A test compares the kinds with `openapi.yaml`.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Idempotency keys, and the 128-bit hash of a key that the ledger stores.
 //!
-//! The ledger and its index do not store the key itself, because keys can be long and callers put contact ids into them. A key
-//! that the service generated is stored as its UUID. These increase with time, so that their index entries are adjacent.
+//! The ledger and its index do not store the key itself, because keys can be long and callers put contact ids into them.
+//! A key that the service generated is stored as its UUID. These increase with time, so that their index entries are
+//! adjacent.
 
 use axum::http::HeaderMap;
 use serde_json::Value;
@@ -47,8 +48,8 @@ impl IdempotencyKey {
         Self(format!("{GENERATED_PREFIX}{}", Uuid::now_v7()))
     }
 
-    /// Derives the key of an item of a batch that has none of its own. A caller can send it as a key by itself, so it has the
-    /// same maximum length, and the key of the batch must be shorter.
+    /// Derives the key of an item of a batch that has none of its own. A caller can send it as a key by itself, so it has
+    /// the same maximum length, and the key of the batch must be shorter.
     pub(crate) fn of_item(&self, index: usize) -> Result<Self, Error> {
         Self::parse(&format!("{}:{index}", self.0)).map_err(|_| {
             Error::malformed("The `Idempotency-Key` of a batch is too long: it must leave room for `:` and the position of an item.")
@@ -59,8 +60,8 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// Returns the stored form of the key. For a generated key that is its UUIDv7. For any other key it is the beginning of its
-    /// SHA-256 as a UUID of version 8, so that the two cannot collide.
+    /// Returns the stored form of the key. For a generated key that is its UUIDv7. For any other key it is the beginning
+    /// of its SHA-256 as a UUID of version 8, so that the two cannot collide.
     pub(crate) fn hash(&self) -> Uuid {
         let generated = self.0.strip_prefix(GENERATED_PREFIX).and_then(|text| {
             let id = Uuid::try_parse(text).ok()?;

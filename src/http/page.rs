@@ -1,7 +1,8 @@
 //! Keyset pagination: opaque cursors, and bodies of `results` and `links`.
 //!
-//! A cursor holds a direction and the key of the row next to its page, so that rows that are inserted or deleted meanwhile do not
-//! shift pages. A query reads one row more than the page holds. That row shows that there is another page.
+//! A cursor holds a direction and the key of the row next to its page, so that rows that are inserted or deleted
+//! meanwhile do not shift pages. A query reads one row more than the page holds. That row shows that there is another
+//! page.
 
 use axum::http::Uri;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
