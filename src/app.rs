@@ -1,6 +1,6 @@
-//! The composition root: builds the state of each feature, merges their routes, starts and stops their tasks.
+//! The composition root: builds the state of each feature, merges the routes, and starts and stops the tasks.
 //!
-//! It is above all features, and none of them imports it.
+//! No feature imports this module.
 
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ use crate::webhooks::{self, Webhooks};
 use crate::workflows::{self, Workflows};
 use crate::{dashboard, docs, outbox};
 
-/// Time that the tasks have to finish when the service stops.
+/// Time limit for the tasks to finish when the service stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// Time that the connections to the database have to close.
+/// Time limit for closing the database connections.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The service.
@@ -45,7 +45,7 @@ pub struct App {
 }
 
 impl App {
-    /// Starts the tasks of the service on a database that is migrated.
+    /// Builds the service and starts its tasks. The database must be migrated.
     #[must_use]
     pub fn start(config: &Config, options: &PgConnectOptions) -> Self {
         let tasks = Tasks::default();
@@ -89,7 +89,7 @@ impl App {
             .merge(contacts::routes(contacts))
             .merge(webhooks::routes(webhooks))
             .wrap(|router| router.layer(from_fn(limit_time)))
-            // An upload has limits of its own.
+            // Outside the time limit: uploads have separate limits.
             .merge(imports::routes(imports))
             .finish();
         Self {
@@ -102,43 +102,43 @@ impl App {
         }
     }
 
-    /// All paths of the service.
+    /// The router with all paths of the service.
     pub fn router(&self) -> Router {
         self.router.clone()
     }
 
-    /// The operations that the router was built from.
+    /// The operations of the router.
     #[must_use]
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
 
-    /// The pools, for work beside the requests.
+    /// The database pools of the service.
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Makes the link that signs in to the demo tenant once, and returns its token. There is none if the demo's key was
-    /// revoked.
+    /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key
+    /// was revoked.
     pub async fn make_demo_link(&self) -> sqlx::Result<Option<String>> {
         self.auth.make_demo_link().await
     }
 
-    /// Serves until `shutdown` comes, then drains the connections and stops.
+    /// Serves until `shutdown` completes, then drains the connections and stops.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let draining = server::serve(listener, self.router(), shutdown).await;
+        let connections = server::serve(listener, self.router(), shutdown).await;
         self.begin_stop();
-        draining.finish().await;
+        connections.drain().await;
         self.stop().await;
     }
 
-    /// Turns readiness off, and lets the tasks end.
+    /// Makes readiness fail, and signals the tasks to end.
     fn begin_stop(&self) {
         self.tasks.shutdown.cancel();
     }
 
-    /// Lets the tasks finish what they have begun, and closes the pools.
+    /// Waits for the tasks to end, within a time limit, and closes the pools.
     pub async fn stop(&self) {
         self.begin_stop();
         self.assignments.close();
@@ -151,7 +151,7 @@ impl App {
                 "some background tasks did not stop in time; their work will be resumed or retried"
             );
         }
-        // A task that was given up still holds its connection, and closing waits for all of them.
+        // A task that did not stop in time still holds a connection, and closing waits for all connections.
         if tokio::time::timeout(CLOSE_LIMIT, self.database.close())
             .await
             .is_err()

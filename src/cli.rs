@@ -1,4 +1,4 @@
-//! The command line: its commands, with the settings that all of them share.
+//! The command line: commands and the settings that they share.
 
 use clap::{Parser, Subcommand};
 
@@ -15,7 +15,7 @@ pub struct CommandLine {
     pub config: Config,
 }
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the service (the default).
@@ -27,8 +27,8 @@ pub enum Command {
 }
 
 impl CommandLine {
-    /// Reads the command line and the environment; ends the process with a message if they are wrong. An empty variable, as
-    /// compose files have them, counts as unset.
+    /// Reads the command line and the environment. Ends the process with a message if they are not valid. An empty
+    /// variable, which is common in compose files, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();

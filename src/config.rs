@@ -1,4 +1,4 @@
-//! All settings with their defaults and checks. The environment is read only here.
+//! The settings with their defaults and checks. No other module reads the environment.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -111,7 +111,7 @@ pub struct Config {
     pub require_database_url: bool,
 }
 
-/// No file is meant by an empty name.
+/// Reads a file of CA certificates. An empty name stands for no file.
 fn read_authorities(path: &str) -> Result<Authorities, AuthoritiesError> {
     if path.is_empty() {
         return Ok(Authorities::default());
@@ -119,7 +119,7 @@ fn read_authorities(path: &str) -> Result<Authorities, AuthoritiesError> {
     Authorities::read(Path::new(path))
 }
 
-/// The system's search path for programs.
+/// Returns the search path of the system for programs.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where the environment is read"

@@ -1,28 +1,29 @@
-//! Couponry hands coupon codes to contacts: each single-use code to exactly one, whatever fails in between.
+//! Couponry assigns coupon codes to contacts: each single-use code to exactly one contact, even if a component fails.
 //!
-//! The way of a request: `server` accepts it, `http::envelope` names it and limits its time, and the router of a feature
-//! takes it. The extractors of `http::extract` and `tenants::auth` check the caller and the input; a handler in a feature's
-//! `http` calls the operation in its `mod`, and that its statements in `db`. Failures become an `http::error::Error`, which
-//! the envelope renders.
+//! The path of a request: `server` accepts it, `http::envelope` assigns its id and limits its time, and the router passes
+//! it to a feature. The extractors of `http::extract` and `tenants::auth` check the caller and the input. A handler in
+//! the feature's `http` calls an operation in its `mod`, which calls statements in its `db`. A failure becomes an
+//! `http::error::Error`, which the envelope renders.
 //!
-//! In reading order, from the lowest floor up. A module imports only modules below it, which a test holds.
+//! The modules in reading order, lowest layer first. A module imports only modules of lower layers, which a test checks.
 //!
-//! * `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small things that everything shares
-//! * `database`: pools, roles, transactions, locks, migrations and functions; crate `embedded-postgres`: the PostgreSQL that
-//!   the service starts for itself
-//! * `background`: tasks beside the requests, `load`: limits per tenant and yielding to requests, `batching`: many requests
-//!   in one call of the database, `dirty_sets`: the sets that were written to, `outbound`: requests that the service makes
+//! * `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small types and functions that all modules share
+//! * `database`: pools, roles, transactions, locks, migrations and functions; crate `embedded-postgres`: a PostgreSQL
+//!   server as a child process of the service
+//! * `background`: background tasks; `load`: limits per tenant and yielding to requests; `batching`: many requests in one
+//!   call of the database; `dirty_sets`: the sets that were written to; `outbound`: HTTP requests of the service
 //! * `config`: the settings
-//! * `http`: what all requests share
+//! * `http`: layers, extractors, errors and pages that all requests share
 //! * `tenants`: authentication, scopes, keys and sessions
-//! * `workflows`: the users of a set, `statistics`: counters over time
-//! * `coupon_sets`: the sources of codes, `outbox`: events on their way to webhooks
-//! * `imports`: how codes come in, crate `delivery-reader`: files of codes as rows, `assignments`: how codes go out
-//! * `coupons`: the codes of a set one by one, `contacts`: what each was given, merging two, erasing one, `webhooks`: sending
-//!   events
-//! * `docs`: the API document and its reference page, `dashboard`: the files of the web dashboard
-//! * `server`: accepting and draining connections, `app`: the composition root, which builds all of the above
-//! * `start`: the start of the service, `import_command`: sending a file from a terminal, `cli`: the command line
+//! * `workflows`: the users of a set; `statistics`: counters over time
+//! * `coupon_sets`: the sets that codes belong to; `outbox`: ledger entries as webhook deliveries
+//! * `imports`: adding codes to sets; crate `delivery-reader`: files of codes as rows; `assignments`: assigning codes to
+//!   contacts
+//! * `coupons`: the single codes of a set; `contacts`: the codes of a contact, merging and erasing contacts; `webhooks`:
+//!   sending events to endpoints
+//! * `docs`: the API document and its reference page; `dashboard`: the files of the web dashboard
+//! * `server`: accepting and draining connections; `app`: the composition root, which builds all of the above
+//! * `start`: the start of the service; `import_command`: uploading a file from a terminal; `cli`: the command line
 
 pub mod app;
 mod assignments;
@@ -55,6 +56,6 @@ mod time_zone;
 mod webhooks;
 mod workflows;
 
-/// Requests make and drop many small things on all threads, which this one does in less time than that of the system.
+/// Requests allocate and free many small blocks on all threads, which mimalloc does faster than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

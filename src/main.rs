@@ -1,4 +1,4 @@
-//! The `couponry` program: reads the command line, starts logging, and runs.
+//! The `couponry` program: reads the command line, starts logging, and runs the command.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// One line on standard error, causes included.
+/// Prints an error and its causes on one line of standard error.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     let mut message = error.to_string();
     let mut source = error.source();
@@ -36,7 +36,7 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    // If even this cannot be written, the exit code must do.
+    // If standard error is closed, the exit code is the only report.
     let _ = writeln!(std::io::stderr(), "couponry: {message}");
     ExitCode::FAILURE
 }

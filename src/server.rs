@@ -1,6 +1,6 @@
 //! The HTTP server: accepts connections, and drains them when the service stops.
 //!
-//! Our own loop, because `axum::serve` neither ends a connection that never finishes its header nor gives up on draining.
+//! It replaces `axum::serve`, which has no time limit for the header of a request and none for draining.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// Time that a client has to send the header of a request.
+/// Time limit for receiving the header of a request.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
-/// Time that requests under way have to finish when the service stops.
+/// Time limit for requests under way to finish when the service stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
-/// Open connections; more wait to be accepted.
+/// Maximum number of open connections. Further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 10_000;
-/// Pause after the system could not accept, for want of file descriptors as a rule.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failed accept, usually for lack of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Connections that are still open after the server has stopped accepting.
-pub(crate) struct Draining(GracefulShutdown);
+pub(crate) struct OpenConnections(GracefulShutdown);
 
-impl Draining {
-    /// Waits until the requests that are under way are answered, within a limit.
-    pub(crate) async fn finish(self) {
+impl OpenConnections {
+    /// Waits until the requests under way have finished, for up to `DRAIN_LIMIT`.
+    pub(crate) async fn drain(self) {
         tokio::select! {
             () = self.0.shutdown() => {}
             () = tokio::time::sleep(DRAIN_LIMIT) => tracing::warn!("some requests were cut off by the stop"),
@@ -35,24 +35,24 @@ impl Draining {
     }
 }
 
-/// Serves until `shutdown` comes.
+/// Serves until `shutdown` completes.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: impl Future<Output = ()>,
-) -> Draining {
-    let ((), draining) = accept_until(&listener, router, shutdown).await;
-    draining
+) -> OpenConnections {
+    let ((), connections) = accept_until(&listener, router, shutdown).await;
+    connections
 }
 
-/// Answers with this router while something else is done.
+/// Serves this router until `work` completes.
 pub(crate) async fn serve_while<T>(
     listener: &TcpListener,
     router: Router,
     work: impl Future<Output = T>,
 ) -> T {
-    let (done, draining) = accept_until(listener, router, work).await;
-    draining.finish().await;
+    let (done, connections) = accept_until(listener, router, work).await;
+    connections.drain().await;
     done
 }
 
@@ -60,20 +60,20 @@ async fn accept_until<T>(
     listener: &TcpListener,
     router: Router,
     until: impl Future<Output = T>,
-) -> (T, Draining) {
-    let draining = GracefulShutdown::new();
+) -> (T, OpenConnections) {
+    let connections = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut until = std::pin::pin!(until);
     loop {
         let accepted = tokio::select! {
             accepted = accept(listener, &slots) => accepted,
-            done = &mut until => return (done, Draining(draining)),
+            done = &mut until => return (done, OpenConnections(connections)),
         };
         let (stream, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
@@ -84,9 +84,9 @@ async fn accept_until<T>(
                 TokioIo::new(stream),
                 TowerToHyperService::new(router.clone()),
             );
-        let connection = draining.watch(connection);
+        let connection = connections.watch(connection);
         tokio::spawn(async move {
-            // What a client does to its connection is no failure of ours.
+            // An error here is caused by the client, so it is not logged.
             let _ = connection.await;
             drop(slot);
         });

@@ -1,4 +1,5 @@
-//! What `couponry serve` does: find or start PostgreSQL, migrate it, offer a demo tenant on a first start, and serve.
+//! The command `couponry serve`: connects to or starts PostgreSQL, migrates it, creates a demo tenant on a first start,
+//! and serves.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -57,7 +58,7 @@ impl From<embedded_postgres::Error> for Error {
         use embedded_postgres::Error::{NoAccount, NoBinaries};
 
         match error {
-            // Where none can be started, another one can be used.
+            // No server can be started here, so the message suggests another one.
             NoBinaries | NoAccount(_) => Self::NoPostgres(error),
             other => Self::Postgres(other),
         }
@@ -76,9 +77,9 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     {
         return Err(Error::OperatorToken);
     }
-    // From the beginning: a container's first process is not stopped by a signal that it does not take.
+    // First, because the first process of a container ignores signals without a handler.
     let mut stop = Box::pin(stop_signal()?);
-    // Before anything is started, so that a port in use costs nothing.
+    // Before PostgreSQL is started, so that a port in use fails at once.
     let listen = config.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -89,11 +90,11 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         prepared = serve_while(&listener, starting_router(), prepare(&config)) => prepared?,
         () = &mut stop => return Ok(()),
     };
-    let made_token = own.is_some() && config.operator_token.is_none();
-    if made_token {
+    let generates_token = own.is_some() && config.operator_token.is_none();
+    if generates_token {
         config.operator_token = Some(tenants::random_secret());
     }
-    let token = config.operator_token.clone().filter(|_| made_token);
+    let token = config.operator_token.clone().filter(|_| generates_token);
     let app = App::start(&config, &options);
     if own.is_some() {
         let key = tenants::create_demo(app.database())
@@ -113,7 +114,7 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds or starts the database and migrates it.
+/// Uses the configured database or starts the embedded one, and migrates it.
 async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresServer>), Error> {
     let (options, own) = match &config.database_url {
         Some(url) => (url.parse().map_err(Error::DatabaseUrl)?, None),
@@ -141,7 +142,7 @@ async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
         .map_err(Error::from)
 }
 
-/// Waits for a server that is still starting; any other failure ends the start.
+/// Migrates the database. Retries for up to a minute while it is unavailable.
 async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
     let deadline = Instant::now() + DATABASE_LIMIT;
     loop {
@@ -220,17 +221,17 @@ pub async fn check_health(config: &Config) -> Result<(), Error> {
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let ask = async {
+    let request = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        std::io::Result::Ok(answer)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        std::io::Result::Ok(response)
     };
-    match tokio::time::timeout(Duration::from_secs(3), ask).await {
-        Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+    match tokio::time::timeout(Duration::from_secs(3), request).await {
+        Ok(Ok(response)) if response.starts_with("HTTP/1.1 200") => Ok(()),
         _ => Err(Error::Unhealthy),
     }
 }

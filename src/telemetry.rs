@@ -1,10 +1,10 @@
-//! Logs: text for people at a terminal, JSON lines otherwise. No key, code or contact id is ever logged.
+//! Logging: text on a terminal, JSON lines otherwise. Keys, codes and contact ids are never logged.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging to standard error. The filter is a level, or levels by module.
+/// Starts logging to standard error. `filter` is a level, or levels by module.
 pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)

@@ -1,8 +1,8 @@
-//! The files of the web dashboard: its page at `/dashboard/`, and all else below the version that the page names.
+//! The files of the web dashboard: its page at `/dashboard/`, and the other files at `/dashboard/<version>/`.
 //!
-//! They are compiled into the binary as they stand in `dashboard/` and `vendor/`. The version is a hash over all of them: a
-//! browser keeps each file for ever, and a new binary has new URLs. Nothing is loaded from elsewhere, and all URLs are
-//! relative, so that they hold behind a proxy under a sub-path too.
+//! The files of `dashboard/` and `vendor/` are compiled into the binary unchanged. The version is a hash of all of them,
+//! so browsers can cache each file as immutable, and a new binary has new URLs. Nothing is loaded from other sites. All
+//! URLs are relative, so that they also work behind a proxy under a sub-path.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -29,95 +29,95 @@ use crate::http::routes::Routes;
 
 #[derive(RustEmbed)]
 #[folder = "dashboard/"]
-struct Own;
+struct OwnFiles;
 
-/// What the reference page at `/docs` alone needs is not part of it.
+/// Third-party files, except those that only the reference page at `/docs` uses.
 #[derive(RustEmbed)]
 #[folder = "vendor/"]
 #[prefix = "vendor/"]
 #[exclude = "swagger-ui/*"]
 #[exclude = "README.md"]
-struct Vendored;
+struct VendoredFiles;
 
-/// The page, as it is named among the files.
+/// File name of the page.
 const PAGE: &str = "index.html";
-/// What stands in the page where the version belongs.
-const PLACE: &str = "%VERSION%";
-/// What begins the one script that the page holds itself.
+/// Placeholder for the version in the page.
+const VERSION_PLACEHOLDER: &str = "%VERSION%";
+/// Start tag of the import map, the only inline script of the page.
 const IMPORT_MAP: &str = "<script type=\"importmap\">";
 
-/// The routes, which need no key and no state.
+/// Returns the routes, which need no authentication and no state.
 pub(crate) fn routes() -> Routes {
     Routes::new()
-        .get("/", lead_to_page)
-        .get("/dashboard", lead_to_page)
+        .get("/", redirect_to_page)
+        .get("/dashboard", redirect_to_page)
         .get("/dashboard/", page)
         .get("/dashboard/{version}/{*file}", file)
 }
 
-async fn lead_to_page() -> Redirect {
+async fn redirect_to_page() -> Redirect {
     Redirect::to("dashboard/")
 }
 
-async fn page(asked: HeaderMap) -> Response {
+async fn page(request: HeaderMap) -> Response {
     let page = &Dashboard::current().page;
-    let about = [
+    let headers = [
         (CONTENT_SECURITY_POLICY, page.policy.clone()),
         (ETAG, page.etag.clone()),
         (CACHE_CONTROL, "no-cache".to_owned()),
         (REFERRER_POLICY, "no-referrer".to_owned()),
     ];
-    let known = listed(&asked, &IF_NONE_MATCH).any(|tag| tag == page.etag);
-    if known {
-        return (StatusCode::NOT_MODIFIED, about).into_response();
+    let is_cached = list_items(&request, &IF_NONE_MATCH).any(|tag| tag == page.etag);
+    if is_cached {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    (about, page.file.answer(&asked)).into_response()
+    (headers, page.file.respond(&request)).into_response()
 }
 
 async fn file(
     Path((version, path)): Path<(String, String)>,
-    asked: HeaderMap,
+    request: HeaderMap,
 ) -> Result<Response, Error> {
     let dashboard = Dashboard::current();
-    let elsewhere;
+    let joined;
     let file = if let Some(file) = dashboard.files.get(&path) {
         file
     } else {
-        // The page of another version may join its sheets otherwise.
-        let sheet = joined(&path, |path| Some(&dashboard.files.get(path)?.content));
+        // The page of another version may combine other style sheets.
+        let sheet = join_sheets(&path, |path| Some(&dashboard.files.get(path)?.content));
         let sheet = sheet.ok_or_else(|| {
             let detail = "The dashboard has no such file. Reload its page.";
             Error::refused(&UNKNOWN_PATH, detail)
         })?;
-        elsewhere = File::new(content_type(&path), sheet);
-        &elsewhere
+        joined = StaticFile::new(content_type(&path), sheet);
+        &joined
     };
-    // While replicas of two versions run, a page may ask the one for the files of the other. Those of its own are as good
-    // as a neighbour's, but are not to be kept under that name.
+    // During a rolling upgrade a page may request files of one version from a replica of another. It responds with its
+    // own files, which work as well, but must not be cached under the other version.
     let cache = if version == dashboard.version && dashboard.files.contains_key(&path) {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
     };
-    Ok(([(CACHE_CONTROL, cache)], file.answer(&asked)).into_response())
+    Ok(([(CACHE_CONTROL, cache)], file.respond(&request)).into_response())
 }
 
-/// All files at one moment.
+/// The page and all other files, of one version.
 struct Dashboard {
     version: String,
-    page: Page,
-    /// By their paths, the page aside.
-    files: BTreeMap<String, File>,
+    page: HtmlPage,
+    /// All files except the page, by path.
+    files: BTreeMap<String, StaticFile>,
 }
 
-struct Page {
-    file: File,
+struct HtmlPage {
+    file: StaticFile,
     etag: String,
     policy: String,
 }
 
 impl Dashboard {
-    /// A debug build finds the files on the disk, where they may change at any time.
+    /// Returns the embedded files. A debug build reads them from the disk each time, since they may change.
     fn current() -> Arc<Self> {
         static EMBEDDED: LazyLock<Arc<Dashboard>> = LazyLock::new(|| Arc::new(Dashboard::read()));
         if cfg!(debug_assertions) {
@@ -128,8 +128,8 @@ impl Dashboard {
     }
 
     fn read() -> Self {
-        let mut files = contents::<Own>();
-        files.append(&mut contents::<Vendored>());
+        let mut files = contents::<OwnFiles>();
+        files.append(&mut contents::<VendoredFiles>());
         let mut hash = Sha256::new();
         for (path, content) in &files {
             hash.update(format!("{path} {}\n", content.len()));
@@ -138,15 +138,18 @@ impl Dashboard {
         let version = short(hash);
         let page = files.remove(PAGE).unwrap_or_default();
         let html = String::from_utf8_lossy(&page);
-        for path in html.split('"').filter_map(|part| part.strip_prefix(PLACE)) {
+        for path in html
+            .split('"')
+            .filter_map(|part| part.strip_prefix(VERSION_PLACEHOLDER))
+        {
             let path = path.trim_start_matches('/');
-            if let Some(sheet) = joined(path, |path| files.get(path)) {
+            if let Some(sheet) = join_sheets(path, |path| files.get(path)) {
                 files.insert(path.to_owned(), sheet);
             }
         }
-        let page = Page::new(&html.replace(PLACE, &version));
+        let page = HtmlPage::new(&html.replace(VERSION_PLACEHOLDER, &version));
         let files = files.into_iter().map(|(path, content)| {
-            let file = File::new(content_type(&path), content);
+            let file = StaticFile::new(content_type(&path), content);
             (path, file)
         });
         Self {
@@ -168,9 +171,9 @@ fn contents<Folder: RustEmbed>() -> BTreeMap<String, Bytes> {
     Folder::iter().filter_map(read).collect()
 }
 
-/// What the page names `style/base+table.css` is both sheets, one after the other: to a browser each file of its own costs more than
-/// what is in it. `None` if there is no such sheet, or one comes twice.
-fn joined<'a>(path: &str, find: impl Fn(&str) -> Option<&'a Bytes>) -> Option<Bytes> {
+/// Concatenates style sheets: `style/base+table.css` is both sheets in this order. A separate request for each sheet
+/// would cost a browser more than its content. Returns `None` if a sheet does not exist or is named twice.
+fn join_sheets<'a>(path: &str, find: impl Fn(&str) -> Option<&'a Bytes>) -> Option<Bytes> {
     let (folder, names) = path.strip_suffix(".css")?.rsplit_once('/')?;
     let names: Vec<&str> = names.split('+').collect();
     if names.iter().collect::<HashSet<_>>().len() < names.len() {
@@ -183,25 +186,26 @@ fn joined<'a>(path: &str, find: impl Fn(&str) -> Option<&'a Bytes>) -> Option<By
     Some(sheets.concat().into())
 }
 
-/// The beginning of a hash, which is long enough to tell versions apart.
+/// Returns the first 9 bytes of a hash in base64, which suffice to distinguish versions.
 fn short(hash: Sha256) -> String {
     URL_SAFE_NO_PAD.encode(&hash.finalize()[..9])
 }
 
-impl Page {
+impl HtmlPage {
     fn new(html: &str) -> Self {
         let policy = policy(html);
         let hash = Sha256::new().chain_update(html).chain_update(&policy);
         Self {
-            file: File::new("text/html; charset=utf-8", html.to_owned().into()),
-            // Weak, because it is the same for the packed page.
+            file: StaticFile::new("text/html; charset=utf-8", html.to_owned().into()),
+            // Weak, because the compressed page has the same tag.
             etag: format!("W/\"{}\"", short(hash)),
             policy,
         }
     }
 }
 
-/// What the page may load: its own files, and the import map that it holds, which cannot be a file.
+/// Builds the content security policy of the page, which allows its own files and its import map. An import map cannot be
+/// a separate file.
 fn policy(html: &str) -> String {
     let import_map = html
         .split_once(IMPORT_MAP)
@@ -214,46 +218,48 @@ fn policy(html: &str) -> String {
     )
 }
 
-struct File {
+struct StaticFile {
     content_type: &'static str,
     content: Bytes,
-    /// As gzip, from when somebody first asked for it; `None` if that is no shorter.
-    packed: OnceLock<Option<Bytes>>,
+    /// The content as gzip, compressed at the first request; `None` if that is not shorter.
+    gzipped: OnceLock<Option<Bytes>>,
 }
 
-impl File {
+impl StaticFile {
     fn new(content_type: &'static str, content: Bytes) -> Self {
         Self {
             content_type,
             content,
-            packed: OnceLock::new(),
+            gzipped: OnceLock::new(),
         }
     }
 
-    fn answer(&self, asked: &HeaderMap) -> impl IntoResponse + use<> {
-        let packed = takes_gzip(asked).then(|| self.packed.get_or_init(|| pack(&self.content)));
-        let packed = packed.and_then(Option::as_ref);
+    fn respond(&self, request: &HeaderMap) -> impl IntoResponse + use<> {
+        let gzipped =
+            accepts_gzip(request).then(|| self.gzipped.get_or_init(|| gzip(&self.content)));
+        let gzipped = gzipped.and_then(Option::as_ref);
         (
             [
                 (CONTENT_TYPE, self.content_type),
                 (X_CONTENT_TYPE_OPTIONS, "nosniff"),
                 (VARY, "accept-encoding"),
             ],
-            packed.map(|_| [(CONTENT_ENCODING, "gzip")]),
-            packed.unwrap_or(&self.content).clone(),
+            gzipped.map(|_| [(CONTENT_ENCODING, "gzip")]),
+            gzipped.unwrap_or(&self.content).clone(),
         )
     }
 }
 
-fn pack(content: &[u8]) -> Option<Bytes> {
+/// Compresses content; `None` if the result is not shorter.
+fn gzip(content: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(content).ok()?;
-    let packed = encoder.finish().ok()?;
-    (packed.len() < content.len()).then(|| packed.into())
+    let gzipped = encoder.finish().ok()?;
+    (gzipped.len() < content.len()).then(|| gzipped.into())
 }
 
-fn takes_gzip(asked: &HeaderMap) -> bool {
-    listed(asked, &ACCEPT_ENCODING).any(|range| {
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    list_items(request, &ACCEPT_ENCODING).any(|range| {
         let (coding, weight) = range.split_once(';').unwrap_or((range, ""));
         let weight = weight.trim().strip_prefix("q=");
         coding.trim_end().eq_ignore_ascii_case("gzip")
@@ -261,9 +267,9 @@ fn takes_gzip(asked: &HeaderMap) -> bool {
     })
 }
 
-/// The items of a header that is a list.
-fn listed<'a>(asked: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = asked.get_all(name).into_iter();
+/// Returns the items of a header whose value is a list.
+fn list_items<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
     values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
@@ -290,7 +296,7 @@ mod tests {
     #[test]
     fn the_vendored_files_are_those_that_the_list_names() {
         let list = include_str!("../../vendor/README.md");
-        for (path, content) in contents::<Vendored>() {
+        for (path, content) in contents::<VendoredFiles>() {
             let hash = Sha256::digest(&content)
                 .iter()
                 .fold(String::new(), |mut hex, byte| {
@@ -310,7 +316,7 @@ mod tests {
         let files = [("style/base.css", "a{}\n"), ("style/table.css", "b{}\n")]
             .map(|(path, sheet)| (path.to_owned(), Bytes::from_static(sheet.as_bytes())));
         let files = BTreeMap::from(files);
-        let joined = |path| joined(path, |path| files.get(path));
+        let joined = |path| join_sheets(path, |path| files.get(path));
         let both = joined("style/table+base.css");
         assert_eq!(both.as_deref(), Some(b"b{}\na{}\n".as_slice()));
         assert_eq!(joined("style/table+other.css"), None);
@@ -320,7 +326,7 @@ mod tests {
 
     #[test]
     fn gzip_is_for_those_who_take_it() {
-        for (accepted, taken) in [
+        for (accept_encoding, accepted) in [
             ("gzip", true),
             ("br, GZIP;q=0.5", true),
             ("deflate,gzip ; q=1", true),
@@ -330,11 +336,11 @@ mod tests {
             ("gzip; q=0.000", false),
             ("x-gzip-not", false),
         ] {
-            let headers = [(ACCEPT_ENCODING, accepted.parse().expect("a header"))];
+            let headers = [(ACCEPT_ENCODING, accept_encoding.parse().expect("a header"))];
             assert_eq!(
-                takes_gzip(&headers.into_iter().collect()),
-                taken,
-                "{accepted}"
+                accepts_gzip(&headers.into_iter().collect()),
+                accepted,
+                "{accept_encoding}"
             );
         }
     }

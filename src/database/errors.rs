@@ -1,9 +1,11 @@
 //! Errors of the database by what a caller can do about them.
 
-/// Whether a statement may succeed when it is sent again. Its outcome is unknown, or it was never sent: the connection
-/// broke, the server is starting or stopping or has cancelled the statement (57…), it rolled back one of two transactions
-/// that blocked each other (40001, 40P01), or a lock or a transaction took too long (55P03, 25P03). 53…: no space on the
-/// disk or no free connection. 25006: a server that has become a read-only standby.
+/// Returns true if a retry of the statement may succeed. The statement was not executed, or its outcome is unknown:
+///
+/// * The connection broke (08…), or the server is starting or stopping or has cancelled the statement (57…).
+/// * The server rolled back one of two transactions that blocked each other (40001, 40P01).
+/// * A lock or a transaction exceeded its time limit (55P03, 25P03).
+/// * The server has no disk space or no free connection (53…), or has become a read-only standby (25006).
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {

@@ -1,8 +1,8 @@
 //! The functions and views of the database: source code, one object per file in `src/<feature>/sql`, edited in place.
 //!
-//! They are applied after the migrations, under the same lock, when the stored checksum is not that of the embedded files:
-//! all of them in one transaction, so that no caller sees a mixture. A release never replaces the texts of a later one: an
-//! older replica that starts during a rolling upgrade leaves them alone.
+//! They are applied after the migrations and under the same lock, if the stored checksum differs from that of the
+//! embedded files. All are applied in one transaction, so that no caller sees a mixture. A release never replaces the
+//! functions of a later one, so an older replica that starts during a rolling upgrade leaves them unchanged.
 
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection};
@@ -15,22 +15,22 @@ pub struct File {
     pub text: &'static str,
 }
 
-/// In the order in which they are applied.
+/// All files, in the order in which they are applied.
 pub static FILES: &[File] = &include!(concat!(env!("OUT_DIR"), "/sql_files.rs"));
 
-/// SHA-256 of all texts.
+/// Returns the SHA-256 of all files.
 #[must_use]
 pub fn checksum() -> [u8; 32] {
     let mut hash = Sha256::new();
     for file in FILES {
-        // The lengths keep two different sets of files from having one concatenation.
+        // The lengths keep different sets of files from having the same concatenation.
         hash.update(file.text.len().to_le_bytes());
         hash.update(file.text);
     }
     hash.finalize().into()
 }
 
-/// Major, minor and patch number of this program, which order releases.
+/// Returns the major, minor and patch number of this program. Releases are ordered by them.
 fn release() -> Vec<i32> {
     [
         env!("CARGO_PKG_VERSION_MAJOR"),
@@ -41,8 +41,8 @@ fn release() -> Vec<i32> {
     .to_vec()
 }
 
-/// Applies the files unless these texts, or those of a later release, were applied before. The caller holds the lock of the
-/// migrations.
+/// Applies the files unless these files, or those of a later release, are already applied. The caller must hold the lock
+/// of the migrations.
 pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
     let checksum = checksum();
     let release = release();
@@ -63,7 +63,7 @@ pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
     }
 
     let mut transaction = connection.begin().await?;
-    // Functions may name each other and views in any order.
+    // Functions may refer to each other and to views in any order.
     transaction
         .execute("set local check_function_bodies = off")
         .await?;

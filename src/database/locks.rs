@@ -1,11 +1,11 @@
-//! Advisory locks, by name. Each is of one tenant, and is held to the end of its transaction. The SQL function `lock_key` lists
+//! The advisory locks, by name. Each belongs to one tenant and is held to the end of its transaction. The SQL function `lock_key` lists
 //! their keys, since database functions take some of them too.
 
 use sqlx::PgConnection;
 
 use crate::ids::TenantId;
 
-/// Taken by every change of the tree of a tenant's sets. It is not the lock of a set: codes are assigned meanwhile.
+/// Acquired by every change of the graph of a tenant's sets. It is not the lock of a set: codes are assigned meanwhile.
 pub(crate) async fn lock_set_shape(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -13,7 +13,8 @@ pub(crate) async fn lock_set_shape(
     lock(connection, tenant, "sets").await
 }
 
-/// Taken at the end of an upload, and by a change of how codes of imports are compared. It comes before the lock of a set.
+/// Acquired at the end of an upload, and by a change of the rule for comparing codes. It must be acquired before the lock
+/// of a set.
 pub(crate) async fn lock_imports(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -21,7 +22,7 @@ pub(crate) async fn lock_imports(
     lock(connection, tenant, "imports").await
 }
 
-/// Taken by the creation of a webhook: their number is limited.
+/// Acquired by the creation of a webhook, so that two at once cannot exceed the limit.
 pub(crate) async fn lock_webhooks(
     connection: &mut PgConnection,
     tenant: TenantId,

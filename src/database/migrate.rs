@@ -1,4 +1,4 @@
-//! Brings a database up to this version: migrations, then functions and views.
+//! The upgrade of a database to this version: migrations, then functions and views.
 
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::PgConnectOptions;
@@ -9,7 +9,7 @@ use super::functions;
 /// Tables, types, indexes, constraints, policies and grants of this version.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// Reasons why a database cannot be brought up to this version.
+/// A reason why a database cannot be upgraded to this version.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(
@@ -24,7 +24,7 @@ pub enum MigrateError {
 }
 
 impl MigrateError {
-    /// The error of a statement, for the decision to retry.
+    /// Returns the error of a statement, if there is one. The caller retries by it.
     pub(crate) fn statement(&self) -> Option<&sqlx::Error> {
         match self {
             Self::Statement(error)
@@ -34,11 +34,11 @@ impl MigrateError {
     }
 }
 
-/// Brings the database up to this version. Replicas that start at once wait for each other.
+/// Upgrades the database to this version. Replicas that start at the same time wait for each other.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     let mut connection = PgConnection::connect_with(options).await?;
-    // The migrator takes the same lock once more, within the same session. The session ends with the connection, and the lock
-    // with it, also after an error.
+    // The migrator acquires the same lock again, in the same session. The lock is released when the connection closes,
+    // also after an error.
     connection.lock().await?;
     if is_before_first_release(&mut connection).await? {
         return Err(MigrateError::BeforeFirstRelease);
@@ -49,7 +49,7 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// The first migration of every release creates `applied_functions`.
+/// Checks for tables without `applied_functions`, which the first migration of every release creates.
 async fn is_before_first_release(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select to_regclass('assignments') is not null and to_regclass('applied_functions') is null as "is!""#

@@ -1,6 +1,6 @@
-//! The way to PostgreSQL: pools, migrations, and transactions that see one tenant.
+//! Access to PostgreSQL: connection pools, migrations, locks, and transactions that see one tenant.
 //!
-//! The service never works as the owner of its tables. Each pool takes a role that row level security binds.
+//! The service never uses the role that owns its tables. Each pool sets a role that is subject to row level security.
 
 mod errors;
 pub mod functions;
@@ -19,21 +19,24 @@ pub(crate) use errors::is_unavailable;
 
 use crate::ids::TenantId;
 
-/// How long a request waits for a connection before it is told to come again.
+/// Time that a request waits for a connection before it fails as unavailable.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What sees one tenant's rows. Plans are made for each question: one that was kept from when the tables were empty would
-/// read too much of them later. A replica that freezes in the middle of a transaction loses it, so that it holds up
-/// nobody, and no statement outlives the request that it is for.
+/// Session settings of the role that sees the rows of one tenant.
+///
+/// * Custom plans are forced: a generic plan cached while the tables were empty would later scan far too much.
+/// * A replica that freezes within a transaction loses it after 10 seconds, so that its locks do not block others for
+///   long.
+/// * The statement timeout is shorter than the time limit of a request.
 const APP_ROLE: &str = "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan; \
     set idle_in_transaction_session_timeout = '10s'; set lock_timeout = '5s'; set statement_timeout = '20s'";
-/// The same for uploads, which may be large.
+/// The same role for uploads, with a longer idle timeout and no statement timeout because they can be large.
 const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
-/// The same for calls of functions, which say for themselves how they are planned. An import keeps a transaction open for
-/// as long as another chunk takes.
+/// The same role for calls of functions, which set their own planner options. The idle timeout is longer because an
+/// import keeps a transaction open while another chunk is processed.
 const TASK_ROLE: &str =
     "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'";
-/// What reaches across tenants, on the few tables that need it.
+/// Session settings of the role that sees the rows of all tenants, in the few tables that need it.
 const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '20s'";
 
 /// The pools of the service. A clone counts one reference.
@@ -42,30 +45,29 @@ pub struct Database(Arc<Pools>);
 
 #[derive(Debug)]
 struct Pools {
-    /// For requests. Its role sees nothing until a transaction names a tenant.
+    /// For requests. Its role sees no rows until a transaction sets a tenant.
     app: PgPool,
-    /// For storing uploads, which takes a connection for as long as a file takes to read.
+    /// For uploads, each of which uses a connection while its file is read.
     uploads: PgPool,
-    /// For hot tasks that hold a connection over many calls: dealing and importing.
+    /// For tasks that hold a connection over many calls, such as assigning codes and applying imports.
     tasks: PgPool,
     system: PgPool,
 }
 
 impl Database {
-    /// Makes the pools; connections are opened when they are needed.
+    /// Creates the pools. Connections are opened when they are needed.
     #[must_use]
     pub fn new(options: &PgConnectOptions) -> Self {
         Self(Arc::new(Pools {
             app: pool(options, APP_ROLE, 12, true),
             uploads: pool(options, UPLOAD_ROLE, 4, true),
-            // A broken connection shows at its first use, and the tasks repeat what failed.
+            // No test: a broken connection fails at its first use, and the tasks retry.
             tasks: pool(options, TASK_ROLE, 16, false),
             system: pool(options, SYSTEM_ROLE, 4, true),
         }))
     }
 
-    /// Runs something in a transaction that sees the rows of this tenant and no others, and commits it. After an error
-    /// nothing of it is kept.
+    /// Runs `run` in a transaction that sees only the rows of this tenant, and commits it. An error rolls it back.
     pub(crate) async fn with_tenant<T, E: From<sqlx::Error>>(
         &self,
         tenant: TenantId,
@@ -77,7 +79,7 @@ impl Database {
         Ok(done)
     }
 
-    /// The same for reading alone, where all statements see one moment.
+    /// Runs `run` in a read-only transaction of this tenant in which all statements see the same snapshot.
     pub(crate) async fn with_snapshot<T, E: From<sqlx::Error>>(
         &self,
         tenant: TenantId,
@@ -89,7 +91,7 @@ impl Database {
         Ok(done)
     }
 
-    /// Begins a transaction that sees the rows of this tenant and no others, in one round trip.
+    /// Begins a transaction that sees only the rows of this tenant, in one round trip.
     pub(crate) async fn tenant(
         &self,
         tenant: TenantId,
@@ -97,7 +99,7 @@ impl Database {
         begin(self.0.app.clone(), tenant).await
     }
 
-    /// The same for reading alone, where all statements see one moment.
+    /// Begins a read-only transaction of this tenant in which all statements see the same snapshot.
     pub(crate) async fn snapshot(
         &self,
         tenant: TenantId,
@@ -110,7 +112,7 @@ impl Database {
         .await
     }
 
-    /// The same for storing an upload.
+    /// Begins a transaction of this tenant on the pool for uploads.
     pub(crate) async fn upload(
         &self,
         tenant: TenantId,
@@ -118,7 +120,7 @@ impl Database {
         begin(self.0.uploads.clone(), tenant).await
     }
 
-    /// The same for a hot task.
+    /// Begins a transaction of this tenant on the pool for tasks.
     pub(crate) async fn task(
         &self,
         tenant: TenantId,
@@ -126,18 +128,18 @@ impl Database {
         begin(self.0.tasks.clone(), tenant).await
     }
 
-    /// For calls of functions that name their tenant themselves.
+    /// The pool for calls of functions that set their tenant themselves.
     pub(crate) fn tasks(&self) -> &PgPool {
         &self.0.tasks
     }
 
-    /// For the look-up of keys, the claim of jobs and `/admin`.
+    /// The pool for looking up keys, claiming jobs, and `/admin`.
     pub(crate) fn system(&self) -> &PgPool {
         &self.0.system
     }
 
-    /// Asks the database whether it has the table that the service works with most. The start migrates before it serves,
-    /// so this is about a database that was replaced since.
+    /// Checks that the database has the assignments table. The service migrates before it serves, so this detects a
+    /// database that was replaced since the start.
     pub(crate) async fn is_migrated(&self) -> sqlx::Result<bool> {
         sqlx::query_scalar!(r#"select to_regclass('assignments') is not null as "is!""#)
             .fetch_one(&self.0.system)
@@ -156,14 +158,14 @@ async fn begin(pool: PgPool, tenant: TenantId) -> sqlx::Result<Transaction<'stat
     begin_as(pool, tenant, "begin").await
 }
 
-/// On a task of its own: a request that is dropped while it begins would leave its transaction open on a connection that
-/// goes back to the pool (launchbadge/sqlx issue 4393).
+/// Begins a transaction in a separate task. Otherwise a request that is cancelled meanwhile would return a connection
+/// with an open transaction to the pool (launchbadge/sqlx issue 4393).
 async fn begin_as(
     pool: PgPool,
     tenant: TenantId,
     begin: &str,
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
-    // A number cannot carry anything else into the statement.
+    // Safe from injection, because a tenant id is a number.
     let begin = format!("{begin}; set local couponry.tenant_id = '{tenant}'");
     tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
         .await

@@ -1,9 +1,9 @@
-// Both scripts are deferred and run in order, so SwaggerUIBundle is there. The URL is relative for the sake of a sub-path.
+// Deferred scripts run in order, so SwaggerUIBundle is defined. The URL is relative, so that it works under a sub-path.
 SwaggerUIBundle({
   url: "openapi.yaml",
   dom_id: "#reference",
   deepLinking: true,
   displayRequestDuration: true,
-  // By default a badge asks an outside service whether the document is valid.
+  // By default, a badge sends the URL of the document to an external validator.
   validatorUrl: null,
 });

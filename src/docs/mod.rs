@@ -1,8 +1,9 @@
 //! The API document at `/openapi.yaml` and the page that shows it, `/docs`.
 //!
-//! All of it is compiled into the binary and nothing is loaded from elsewhere, so the page works without the internet and its
-//! content security policy can forbid the rest. The page's URLs are relative (`docs/init.js`, seen from `/docs`): behind a proxy
-//! under a sub-path they still hold, while `/docs/`, from where they would not, does not exist.
+//! All files are compiled into the binary. Nothing is loaded from other sites, so the page works without internet access
+//! and its content security policy can forbid them. The URLs of the page are relative to `/docs`, such as `docs/init.js`,
+//! so that they also work behind a proxy under a sub-path. `/docs/` does not exist, because they would not work from
+//! there.
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -17,45 +18,45 @@ const INIT: &str = include_str!("init.js");
 const VIEWER: &str = include_str!("../../vendor/swagger-ui/swagger-ui-bundle.js");
 const STYLE: &str = include_str!("../../vendor/swagger-ui/swagger-ui.css");
 
-/// For what changes with the binary under the same URL.
-const ASK_AGAIN: &str = "no-cache";
-/// For the viewer's files: the page names them with their version.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// `Cache-Control` of files that change with the binary under the same URL.
+const REVALIDATE: &str = "no-cache";
+/// `Cache-Control` of the viewer's files, whose URLs contain their version.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Swagger UI draws icons from `data:` URLs; it works without inline scripts, inline styles and `eval`.
+/// Swagger UI uses icons from `data:` URLs. It works without inline scripts, inline styles and `eval`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The routes, which need no key and no state.
+/// Returns the routes, which need no authentication and no state.
 pub(crate) fn routes() -> Routes {
     let page = (
         [
             (CONTENT_SECURITY_POLICY, POLICY),
             (REFERRER_POLICY, "no-referrer"),
         ],
-        file("text/html; charset=utf-8", ASK_AGAIN, PAGE),
+        file("text/html; charset=utf-8", REVALIDATE, PAGE),
     );
     Routes::new()
         .get(
             "/openapi.yaml",
-            file("application/yaml", ASK_AGAIN, DOCUMENT),
+            file("application/yaml", REVALIDATE, DOCUMENT),
         )
         .get("/docs", page)
         .get(
             "/docs/init.js",
-            file("text/javascript; charset=utf-8", ASK_AGAIN, INIT),
+            file("text/javascript; charset=utf-8", REVALIDATE, INIT),
         )
         .get(
             "/docs/swagger-ui-bundle.js",
-            file("text/javascript; charset=utf-8", FOR_EVER, VIEWER),
+            file("text/javascript; charset=utf-8", IMMUTABLE, VIEWER),
         )
         .get(
             "/docs/swagger-ui.css",
-            file("text/css; charset=utf-8", FOR_EVER, STYLE),
+            file("text/css; charset=utf-8", IMMUTABLE, STYLE),
         )
 }
 
-/// A response that is the same for every request; axum takes it as the handler.
+/// Builds a constant response, which axum accepts as a handler.
 fn file(
     content_type: &'static str,
     cache: &'static str,

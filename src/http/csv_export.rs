@@ -1,4 +1,4 @@
-//! CSV as a response: streamed portion by portion, so that any number of rows takes constant memory.
+//! CSV exports. A response is streamed in chunks, so that it needs the same memory for any number of rows.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -13,14 +13,14 @@ use serde::Deserialize;
 use super::error::Error;
 use crate::telemetry::Chain;
 
-/// The format of an answer, for a plain link, which cannot send `Accept`.
+/// The format of a response as a query parameter, for plain links, which cannot send `Accept`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Format {
     Csv,
 }
 
-/// Whether the caller asks for CSV, or names it among the types that it accepts; all others get JSON.
+/// Returns true if the caller requests CSV by parameter, or lists it in `Accept`. All other callers get JSON.
 pub(crate) fn asks_for_csv(headers: &HeaderMap, format: Option<Format>) -> bool {
     let accepted = headers
         .get_all(header::ACCEPT)
@@ -32,14 +32,14 @@ pub(crate) fn asks_for_csv(headers: &HeaderMap, format: Option<Format>) -> bool 
     accepted || matches!(format, Some(Format::Csv))
 }
 
-/// Answers with a file of that name whose text comes in portions. `subject` says in the log whose rows they are.
+/// Responds with a file of this name whose text comes in chunks. `subject` describes the rows in the log.
 pub(crate) fn respond(
     file_name: &'static str,
     subject: impl Display + Send + 'static,
-    portions: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
+    chunks: impl Stream<Item = Result<Bytes, Error>> + Send + 'static,
 ) -> Response {
-    // The headers are sent before the first portion is read: a failure can only break the body off and be logged.
-    let portions = portions.inspect_err(move |error| {
+    // The headers are sent before the first chunk is read, so a failure can only end the body early and be logged.
+    let chunks = chunks.inspect_err(move |error| {
         tracing::warn!(file_name, %subject, error = %Chain(error), "an export was interrupted");
     });
     let headers = [
@@ -49,10 +49,10 @@ pub(crate) fn respond(
             format!("attachment; filename=\"{file_name}\""),
         ),
     ];
-    (headers, Body::from_stream(portions)).into_response()
+    (headers, Body::from_stream(chunks)).into_response()
 }
 
-/// Renders a portion. The first one of a file begins with the header, the names of the columns.
+/// Renders rows as a chunk, after the header with the column names if there is one.
 pub(crate) fn render<'a, R: 'a, const COLUMNS: usize>(
     header: Option<[&str; COLUMNS]>,
     rows: impl IntoIterator<Item = &'a R>,
@@ -78,7 +78,7 @@ pub(crate) fn render<'a, R: 'a, const COLUMNS: usize>(
     Ok(bytes.into())
 }
 
-/// A cell with text that somebody else wrote: no spreadsheet takes it for a formula.
+/// Returns a cell with text of a caller, escaped so that no spreadsheet treats it as a formula.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         Cow::Owned(format!("'{text}"))
@@ -87,7 +87,7 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A cell with a value of ours, empty if there is none.
+/// Returns a cell with a value that the service has made, empty if there is none.
 pub(crate) fn value(value: Option<impl Display>) -> Cow<'static, str> {
     value
         .map(|value| value.to_string())
@@ -95,7 +95,7 @@ pub(crate) fn value(value: Option<impl Display>) -> Cow<'static, str> {
         .into()
 }
 
-/// A cell with a time as in JSON, empty if there is none.
+/// Returns a cell with a time in the format of the JSON API, empty if there is none.
 pub(crate) fn time(time: Option<DateTime<Utc>>) -> Cow<'static, str> {
     value(time.map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)))
 }

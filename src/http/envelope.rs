@@ -1,4 +1,4 @@
-//! The layers around every request: its id, its log line, its time limit, and one shape for whatever fails.
+//! The layers around every request: request id, log line, time limit, and problem documents for all failures.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use super::error::{
 };
 use super::request_id::{REQUEST_ID, RequestId};
 
-/// Time limit of a request, uploads aside. What it waits for has shorter limits; this is the last of them.
+/// Time limit of a request other than an upload. The steps of a request have shorter limits; this one backs them up.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
-/// The answer where there is no route.
+/// The response for a path without a route.
 pub(crate) async fn unknown_path() -> Error {
     Error::refused(&UNKNOWN_PATH, "See /docs for the available paths.")
 }
 
-/// Ends a request that takes longer than it may.
+/// Cancels a request that exceeds the time limit.
 pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
         Ok(response) => response,
@@ -36,14 +36,14 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// The outermost layer: names the request, catches panics, logs, and renders whatever failed as a problem, also what axum
-/// refused on its own.
+/// The outermost layer: assigns the request id, catches panics, logs, and renders every failure as a problem document,
+/// including rejections by axum.
 pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
-    // Only the template is logged: paths and queries hold contact ids and codes.
+    // Only the template is logged, because paths and queries contain contact ids and codes.
     let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = AssertUnwindSafe(next.run(request))
@@ -77,13 +77,13 @@ pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     );
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0);
-    // A cookie says who calls, and a cache does not know that the answer is for them alone.
+    // A request may be authenticated by a cookie, and a shared cache could return its response to another caller.
     let cache = headers.entry(header::CACHE_CONTROL);
     cache.or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
-/// The error to render: a handler's, or the one that a bare status of axum's stands for.
+/// Returns the error to render: that of a handler, or one for a bare status of axum.
 fn failure(response: &Response) -> Option<Arc<Error>> {
     if let Some(error) = response.extensions().get::<Arc<Error>>() {
         return Some(Arc::clone(error));

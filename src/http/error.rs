@@ -1,7 +1,7 @@
-//! Failures of requests: each is answered as an RFC 9457 `application/problem+json`.
+//! Failures of requests. Each is returned as an RFC 9457 `application/problem+json`.
 //!
-//! `Error` carries the failure through the handlers; the outermost layer, `http::envelope`, renders it, because only there
-//! the request id is known. The kinds are compared with `openapi.yaml` by a test.
+//! Handlers return an `Error`. The outermost layer, `http::envelope`, renders it, because the request id is known only
+//! there. A test compares the kinds with `openapi.yaml`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::database::is_unavailable;
 use crate::telemetry::Chain;
 
-/// A stable code with its status and its title.
+/// A kind of problem: a stable code with its status and its title.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kind {
     pub status: StatusCode,
@@ -74,7 +74,7 @@ kinds! {
     STATISTICS_BEHIND = SERVICE_UNAVAILABLE, "statistics-behind", "Statistics not up to date";
 }
 
-/// A fault of one field, named by a JSON pointer into the body or by the name of a parameter.
+/// A fault of one field. The pointer is a JSON pointer into the body or the name of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     pub pointer: String,

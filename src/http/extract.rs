@@ -1,6 +1,6 @@
-//! Extractors with axum's names whose rejections are our problems, and the reading of JSON objects.
+//! Extractors that replace those of axum by the same names and reject with an `Error`, and the reading of JSON objects.
 //!
-//! A body is read field by field, so that one answer names all of its faults at once.
+//! A body is read field by field, so that one response contains all of its faults.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use super::error::{Error, Fault, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_T
 use crate::text_enum::{TextEnum, expectation};
 use crate::time_zone::Zone;
 
-/// The largest JSON body of an ordinary request, in bytes. Uploads have a limit of their own.
+/// Maximum size of a JSON body, in bytes. Uploads have a separate limit.
 pub(crate) const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long the body of an ordinary request may take to arrive.
+/// Time limit for receiving a JSON body.
 const BODY_LIMIT: Duration = Duration::from_secs(20);
 
 /// A JSON object as the body.
@@ -55,7 +55,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
     }
 }
 
-/// A request without a body and without a word of one.
+/// `None` for a request without a body and without a content type.
 impl<S: Send + Sync, T: FromFields> OptionalFromRequest<S> for Json<T> {
     type Rejection = Error;
 
@@ -92,7 +92,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
     )
 }
 
-/// Reads a value as an object with exactly the fields that `T` takes.
+/// Reads an object. A field that `T` does not take is a fault.
 pub(crate) fn read<T: FromFields>(value: Value) -> Result<T, Vec<Fault>> {
     let Value::Object(object) = value else {
         return Err(vec![Fault::new("", "The body must be a JSON object.")]);
@@ -117,17 +117,18 @@ fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Something that is read from the fields of an object; `None` if a fault was noted.
+/// A type that is read from the fields of an object.
 pub(crate) trait FromFields: Sized {
+    /// Returns `None` if it has recorded a fault.
     fn from_fields(fields: &mut Fields) -> Option<Self>;
 }
 
-/// A value of a field. The error says what the field must be.
+/// A type of field values. The error is a sentence that describes the valid values.
 pub(crate) trait FieldValue: Sized {
     fn from_value(value: Value) -> Result<Self, String>;
 }
 
-/// The fields of an object that were not taken yet, and the faults found so far.
+/// The fields of an object that are not read yet, and the faults found so far.
 pub(crate) struct Fields {
     object: Map<String, Value>,
     faults: Vec<Fault>,
@@ -164,12 +165,12 @@ impl Fields {
         }
     }
 
-    /// Whether the object has the field, null included.
+    /// Returns true if the object has the field, even if it is null.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.object.contains_key(name)
     }
 
-    /// Notes a fault if the object has the field, whatever its value.
+    /// Records a fault if the object has the field, with any value.
     pub(crate) fn refuse(&mut self, name: &str, detail: &str) {
         if self.object.remove(name).is_some() {
             self.fault(name, detail);
@@ -180,7 +181,7 @@ impl Fields {
         self.faults.push(Fault::new(pointer(name), detail));
     }
 
-    /// Notes a fault of an item of the array that the field is.
+    /// Records a fault of one item of a field that is an array.
     pub(crate) fn fault_of_item(&mut self, name: &str, index: usize, detail: impl Into<String>) {
         let pointer = format!("{}/{index}", pointer(name));
         self.faults.push(Fault::new(pointer, detail));
@@ -193,7 +194,7 @@ impl Fields {
     }
 }
 
-/// A field of a patch that cannot be null.
+/// Reads a field of a patch that can be absent but not null.
 pub(crate) fn present<T: FieldValue>(fields: &mut Fields, name: &str) -> Option<T> {
     fields.has(name).then(|| fields.required(name)).flatten()
 }
@@ -238,7 +239,7 @@ impl FieldValue for Zone {
     }
 }
 
-/// Text of at least one and at most `max` characters, trimmed, without control characters.
+/// Reads text of 1 to `max` characters without control characters. Surrounding white space is removed.
 pub(crate) fn text(value: Value, max: usize) -> Result<String, String> {
     let Value::String(text) = value else {
         return Err("This must be a string.".to_owned());
@@ -251,7 +252,7 @@ pub(crate) fn text(value: Value, max: usize) -> Result<String, String> {
     Ok(text)
 }
 
-/// The rule of `text` for a string that is kept as it is.
+/// Checks a string by the rules of `text` without removing white space.
 pub(crate) fn check_text(text: &str, max: usize) -> Result<(), String> {
     if text.is_empty() {
         Err("This must not be empty.".to_owned())
@@ -264,7 +265,7 @@ pub(crate) fn check_text(text: &str, max: usize) -> Result<(), String> {
     }
 }
 
-/// A whole number; JSON knows no difference between 5 and 5.0.
+/// Reads a whole number from `min` to `max`. JSON does not distinguish 5 from 5.0.
 pub(crate) fn integer(value: &Value, min: i64, max: i64) -> Result<i64, String> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -282,7 +283,7 @@ pub(crate) fn integer(value: &Value, min: i64, max: i64) -> Result<i64, String> 
     }
 }
 
-/// Parameters of the path.
+/// The parameters of the path.
 #[derive(Debug)]
 pub(crate) struct Path<T>(pub T);
 
@@ -301,7 +302,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
-/// Parameters of the query.
+/// The parameters of the query.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub T);
 
@@ -320,10 +321,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A JSON body as the answer.
+/// A JSON body as the response.
 impl<T: serde::Serialize> axum::response::IntoResponse for Json<T> {
     fn into_response(self) -> axum::response::Response {
-        let body = serde_json::to_vec(&self.0).expect("an answer is plain data");
+        let body = serde_json::to_vec(&self.0).expect("a response is plain data");
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
     }
 }

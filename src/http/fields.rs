@@ -1,4 +1,4 @@
-//! Values of fields that several features take.
+//! Field types that several features share.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Health: whether the process is alive, and whether work should be sent to it.
+//! Health checks: liveness at `/healthz`, readiness at `/readyz`.
 
 use axum::Router;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use super::error::{Error, UNAVAILABLE};
 use super::routes::Routes;
 use crate::database::Database;
 
-/// What readiness depends on.
+/// The state that readiness depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
     pub database: Database,
@@ -25,7 +25,7 @@ pub(crate) fn routes(state: Health) -> Routes {
         .with_state(state)
 }
 
-/// Answers before the database is ready: the process is alive, but no work should be sent to it.
+/// The router during the start: the process is alive, and all other requests are rejected as unavailable.
 pub(crate) fn starting_router() -> Router {
     Router::new()
         .route("/healthz", get(healthz))
@@ -37,7 +37,7 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether work should be sent here: the database answers and is migrated, and the service is not stopping.
+/// Succeeds if this replica can take requests: the database responds and is migrated, and the service is not stopping.
 async fn readyz(State(health): State<Health>) -> Result<&'static str, Error> {
     if health.shutdown.is_cancelled() {
         return Err(Error::refused(&UNAVAILABLE, "The service is stopping."));

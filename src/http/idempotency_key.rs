@@ -1,7 +1,8 @@
-//! Idempotency keys, and the 128 bits of them that the log keeps.
+//! Idempotency keys, and the 128-bit hash of a key that the ledger stores.
 //!
-//! The log and its index hold no key: a key may be long, and callers put contact ids into keys. A key that the service
-//! minted is kept as its UUID, which rises with time, so that its index entries stay close together.
+//! The ledger and its index do not store the key itself, because keys can be long and callers put contact ids into them.
+//! A key that the service generated is stored as its UUID. These increase with time, so that their index entries are
+//! adjacent.
 
 use axum::http::HeaderMap;
 use serde_json::Value;
@@ -11,7 +12,8 @@ use uuid::{Builder, Uuid};
 use super::error::Error;
 use super::extract::FieldValue;
 
-const MINTED: &str = "auto-";
+/// The prefix of a generated key.
+const GENERATED_PREFIX: &str = "auto-";
 const MAX_CHARS: usize = 200;
 
 /// A key: 1 to 200 printable ASCII characters.
@@ -31,7 +33,7 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key of the `Idempotency-Key` header, if there is one.
+    /// Reads the `Idempotency-Key` header, if there is one.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Error> {
         let Some(value) = headers.get("idempotency-key") else {
             return Ok(None);
@@ -41,12 +43,13 @@ impl IdempotencyKey {
             .map_err(|detail| Error::malformed(format!("`Idempotency-Key` is not valid: {detail}")))
     }
 
-    /// Without a key a lost answer could not be asked for again, so the service makes one.
-    pub(crate) fn mint() -> Self {
-        Self(format!("{MINTED}{}", Uuid::now_v7()))
+    /// Generates a key for a request that has none, so that its caller can retry after a lost response.
+    pub(crate) fn generate() -> Self {
+        Self(format!("{GENERATED_PREFIX}{}", Uuid::now_v7()))
     }
 
-    /// The key of an item of a batch that names none. It can be sent by itself, so the batch's key must leave room.
+    /// Derives the key of an item of a batch that has none of its own. A caller can send it as a key by itself, so it has
+    /// the same maximum length, and the key of the batch must be shorter.
     pub(crate) fn of_item(&self, index: usize) -> Result<Self, Error> {
         Self::parse(&format!("{}:{index}", self.0)).map_err(|_| {
             Error::malformed("The `Idempotency-Key` of a batch is too long: it must leave room for `:` and the position of an item.")
@@ -57,14 +60,14 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// What the log keeps. A minted key is its own UUIDv7; any other is its SHA-256, marked as version 8, so that the
-    /// two kinds cannot meet.
+    /// Returns the stored form of the key. For a generated key that is its UUIDv7. For any other key it is the beginning
+    /// of its SHA-256 as a UUID of version 8, so that the two cannot collide.
     pub(crate) fn hash(&self) -> Uuid {
-        let minted = self.0.strip_prefix(MINTED).and_then(|text| {
+        let generated = self.0.strip_prefix(GENERATED_PREFIX).and_then(|text| {
             let id = Uuid::try_parse(text).ok()?;
             (id.get_version_num() == 7 && id.to_string() == text).then_some(id)
         });
-        minted.unwrap_or_else(|| {
+        generated.unwrap_or_else(|| {
             let digest = Sha256::digest(&self.0);
             let mut bytes = [0; 16];
             bytes.copy_from_slice(&digest[..16]);
@@ -84,18 +87,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minted_key_is_found_again_when_its_caller_sends_it_back() {
-        let minted = IdempotencyKey::mint();
-        let sent_back = IdempotencyKey::parse(minted.as_str()).expect("a key");
-        assert_eq!(minted.hash(), sent_back.hash());
-        assert_eq!(minted.hash().get_version_num(), 7);
+    fn a_generated_key_is_found_again_when_its_caller_sends_it_back() {
+        let generated = IdempotencyKey::generate();
+        let sent_back = IdempotencyKey::parse(generated.as_str()).expect("a key");
+        assert_eq!(generated.hash(), sent_back.hash());
+        assert_eq!(generated.hash().get_version_num(), 7);
     }
 
     #[test]
     fn other_keys_are_kept_as_a_hash_of_their_own_kind() {
         let uuid = Uuid::now_v7().to_string();
-        let almost_minted = format!("auto-{}", uuid.to_uppercase());
-        for key in ["order-17", &uuid, &almost_minted] {
+        let almost_generated = format!("auto-{}", uuid.to_uppercase());
+        for key in ["order-17", &uuid, &almost_generated] {
             let hash = IdempotencyKey::parse(key).expect("a key").hash();
             assert_eq!(hash.get_version_num(), 8, "{key}");
         }

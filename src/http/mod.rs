@@ -1,4 +1,4 @@
-//! HTTP as all features share it: the layers around a request, extractors, failures, pages, and the routes.
+//! HTTP code that all features share: the layers around a request, extractors, failures, pages, and routes.
 
 pub(crate) mod csv_export;
 pub(crate) mod envelope;

@@ -1,7 +1,8 @@
-//! Lists by keyset: opaque cursors, and bodies of `results` and `links`.
+//! Keyset pagination: opaque cursors, and bodies of `results` and `links`.
 //!
-//! A cursor holds the key of the row where its page begins and the direction, so a page stays right while rows come
-//! and go. A query asks for one row more than the page holds: that row says whether there is more.
+//! A cursor holds a direction and the key of the row next to its page, so that rows that are inserted or deleted
+//! meanwhile do not shift pages. A query reads one row more than the page holds. That row shows that there is another
+//! page.
 
 use axum::http::Uri;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -29,21 +30,21 @@ impl<T> Page<T> {
     }
 }
 
-/// References to the pages before and after, with all parameters of the request.
+/// Links to the next and previous pages, with all parameters of the request.
 #[derive(Debug, Serialize)]
 struct Links {
     next: Option<String>,
     prev: Option<String>,
 }
 
-/// Where a page begins: after the row of this key, or before it if `back`.
+/// The start of a page: after the row of this key, or before it if `back`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Cursor<K> {
     pub key: K,
     pub back: bool,
 }
 
-/// What a request asks for: how many rows, and from where.
+/// The page that a request asks for: its size and its cursor.
 #[derive(Debug)]
 pub(crate) struct Paging<K> {
     limit: u16,
@@ -67,7 +68,7 @@ impl<K: Serialize + DeserializeOwned> Paging<K> {
         Ok(Self { limit, cursor })
     }
 
-    /// How many rows to ask for: one more than the page holds.
+    /// The number of rows to query: one more than the page holds.
     pub(crate) fn rows(&self) -> i64 {
         i64::from(self.limit) + 1
     }
@@ -80,24 +81,24 @@ impl<K: Serialize + DeserializeOwned> Paging<K> {
         self.cursor.as_ref().is_some_and(|cursor| cursor.back)
     }
 
-    /// Makes the page from rows that come in the order of reading: backwards if the cursor goes back.
+    /// Builds the page from rows in the order of the query, which is reversed if the cursor goes back.
     pub(crate) fn page<T>(&self, rows: Vec<T>, uri: &Uri, key: impl Fn(&T) -> K) -> Page<T> {
         self.sparse_page(rows, uri, key, None)
     }
 
-    /// The same where reading may have stopped before the page was full: `rest` is where it did.
+    /// Builds the page from a query that may have stopped before the page was full. `stopped_at` is the key where it did.
     pub(crate) fn sparse_page<T>(
         &self,
         mut rows: Vec<T>,
         uri: &Uri,
         key: impl Fn(&T) -> K,
-        rest: Option<K>,
+        stopped_at: Option<K>,
     ) -> Page<T> {
         let back = self.back();
         let link = |key: &K, back: bool| link(uri, &Cursor { key, back });
         let more = rows.len() > usize::from(self.limit);
         rows.truncate(usize::from(self.limit));
-        let onward = rows.last().filter(|_| more).map(&key).or(rest);
+        let onward = rows.last().filter(|_| more).map(&key).or(stopped_at);
         let onward = onward.map(|key| link(&key, back));
         let returning = self.cursor.as_ref().map(|cursor| match rows.first() {
             Some(row) => link(&key(row), !back),
@@ -139,7 +140,7 @@ fn link<K: Serialize>(uri: &Uri, cursor: &Cursor<K>) -> String {
 mod tests {
     use super::*;
 
-    /// Pages through 0..n by the links alone.
+    /// Reads one page of 0..n and returns it with the next link.
     fn walk(n: i32, limit: u16, uri: &str) -> (Vec<Vec<i32>>, Option<String>) {
         let uri: Uri = uri.parse().expect("a URI");
         let cursor = uri

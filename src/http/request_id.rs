@@ -1,4 +1,4 @@
-//! The id of a request, which answers and logs name.
+//! The id of a request, in its response and in the log.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) struct RequestId(pub(super) HeaderValue);
 
 impl RequestId {
-    /// The caller's, if it is short and printable, else a new one.
+    /// Returns the caller's id if it has 1 to 128 printable ASCII characters, else a new one.
     pub(super) fn of(request: &Request) -> Self {
         let given = request.headers().get(REQUEST_ID).filter(|value| {
             (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)

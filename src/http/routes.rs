@@ -1,4 +1,4 @@
-//! A router that remembers the methods and paths that it was built from.
+//! A router builder that records the methods and paths of its routes.
 
 use axum::Router;
 use axum::handler::Handler;
@@ -12,7 +12,7 @@ pub struct Route {
     pub path: String,
 }
 
-/// Routes on their way to a router. Without `S` they have all the state that they need.
+/// A router and the list of its routes. `S` is the state that is still missing; without it the routes are complete.
 pub(crate) struct Routes<S = ()> {
     router: Router<S>,
     routes: Vec<Route>,
@@ -56,7 +56,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Puts layers around the routes so far.
+    /// Applies layers to the routes added so far.
     pub(crate) fn wrap(self, wrap: impl FnOnce(Router<S>) -> Router<S>) -> Self {
         Self {
             router: wrap(self.router),
@@ -73,7 +73,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 }
 
 impl Routes {
-    /// The finished router, and what it was built from.
+    /// Returns the router and the list of its routes.
     pub(crate) fn finish(self) -> (Router, Vec<Route>) {
         (self.router, self.routes)
     }

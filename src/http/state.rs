@@ -1,7 +1,7 @@
 //! The state of a feature.
 
-/// Defines the state of a feature: its parts behind one reference, which is all that a request clones. A handler takes the
-/// part that it needs (`State<Database>`), or the state as a whole.
+/// Defines the state of a feature, with its parts behind one `Arc`, so that a request clones one reference. A handler
+/// extracts the part that it needs, such as `State<Database>`, or the whole state.
 macro_rules! feature_state {
     ($(#[$doc:meta])* $name:ident { $($part:ident: $type:ty,)* }) => {
         $(#[$doc])*

@@ -8,18 +8,18 @@ use uuid::Uuid;
 use super::Alert;
 use crate::ids::{SetKey, TenantId};
 
-/// Those of tenants that somebody listens to.
-pub(super) async fn heard(
+/// Removes the sets of tenants without an enabled endpoint.
+pub(super) async fn with_subscribers(
     pool: &PgPool,
     mut sets: HashSet<SetKey>,
 ) -> sqlx::Result<HashSet<SetKey>> {
-    let hearing: HashSet<TenantId> = hearing(pool).await?.into_iter().collect();
-    sets.retain(|set| hearing.contains(&set.tenant));
+    let subscribed: HashSet<TenantId> = subscribed_tenants(pool).await?.into_iter().collect();
+    sets.retain(|set| subscribed.contains(&set.tenant));
     Ok(sets)
 }
 
-/// Tenants with an endpoint that is told something.
-pub(super) async fn hearing(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+/// Lists the tenants with an enabled endpoint.
+pub(super) async fn subscribed_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
     sqlx::query_scalar!(
         r#"select distinct tenant_id as "tenant: TenantId"
              from webhooks
@@ -29,8 +29,8 @@ pub(super) async fn hearing(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
     .await
 }
 
-/// Sets to which something happened beside their ledger that somebody listens to.
-pub(super) async fn waiting(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
+/// Lists the sets with events beside their ledgers, of tenants with an enabled endpoint.
+pub(super) async fn sets_with_events(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
     sqlx::query_as!(
         SetKey,
         r#"select distinct e.tenant_id as "tenant: TenantId", e.set_no
@@ -44,9 +44,9 @@ pub(super) async fn waiting(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
     .await
 }
 
-/// Sets of a tenant that were not told to their end, or whose stock may have reached another step since it was judged. A
-/// change is seen as long as it is committed within a minute.
-pub(super) async fn behind(
+/// Lists the sets of a tenant whose ledgers were not published to their ends, or whose alert level may have changed since
+/// it was last evaluated. A change of a set is found if its transaction takes less than a minute to commit.
+pub(super) async fn lagging_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
 ) -> sqlx::Result<Vec<i32>> {
@@ -79,10 +79,10 @@ pub(super) async fn behind(
     .await
 }
 
-/// What came of a portion.
-pub(super) struct Told {
+/// The result of publishing a batch of a set's ledger.
+pub(super) struct OutboxBatch {
     pub more: bool,
-    /// The endpoints that got something.
+    /// The endpoints that got deliveries.
     pub webhook_nos: Vec<i32>,
     alert_level: Option<i16>,
     number: Option<i64>,
@@ -91,8 +91,8 @@ pub(super) struct Told {
     threshold: Option<i32>,
 }
 
-impl Told {
-    /// The step of the stock that is to be told.
+impl OutboxBatch {
+    /// The alert to publish, if the stock has reached another alert level.
     pub(super) fn alert(&self) -> Option<Alert> {
         Some(Alert {
             step: match self.alert_level? {
@@ -111,13 +111,15 @@ impl Told {
     }
 }
 
+/// Publishes up to `rows` ledger numbers of a set as deliveries. Two replicas at once never publish the same set: one
+/// skips it.
 pub(super) async fn publish_ledger(
     connection: &mut PgConnection,
     set: SetKey,
     rows: i32,
-) -> sqlx::Result<Told> {
+) -> sqlx::Result<OutboxBatch> {
     sqlx::query_as!(
-        Told,
+        OutboxBatch,
         r#"select more as "more!", webhook_nos as "webhook_nos!", alert_level, number, set_id, available, threshold
              from publish_ledger($1, $2, $3)"#,
         set.tenant as TenantId,
@@ -128,8 +130,8 @@ pub(super) async fn publish_ledger(
     .await
 }
 
-/// Tells an alert to the endpoints that want it, and answers which they are.
-pub(super) async fn tell_alert(
+/// Writes the deliveries of an alert to the endpoints that subscribe to its type. Returns their numbers.
+pub(super) async fn publish_alert(
     connection: &mut PgConnection,
     set: SetKey,
     alert: &Alert,
@@ -153,8 +155,8 @@ pub(super) async fn tell_alert(
     .await
 }
 
-/// Makes the endpoints due: the last statement of the transaction.
-pub(super) async fn wake(
+/// Makes the endpoints due. It must be the last statement of its transaction, since it locks rows that senders wait for.
+pub(super) async fn mark_due(
     connection: &mut PgConnection,
     tenant: TenantId,
     webhook_nos: &[i32],

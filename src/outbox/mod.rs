@@ -1,8 +1,8 @@
 //! The outbox turns ledger entries into webhook deliveries: exactly one per event and endpoint.
 //!
-//! The log of assignments is the outbox, so a request for a code pays nothing. A reader follows the ledger of each set; its
-//! cursor and the deliveries move in one transaction. It reads the sets that this replica has marked within a moment, and
-//! those that a replica wrote to which has gone since within seconds.
+//! The ledger of a coupon set is its outbox, so a request for a code writes nothing more. A reader follows each ledger,
+//! and stores its cursor and the deliveries in one transaction. Sets that this replica has marked are read within a
+//! fraction of a second. A sweep every 15 seconds finds the others, such as those written by a replica that crashed.
 
 mod db;
 
@@ -19,38 +19,39 @@ use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
 use crate::statistics::{Forecast, forecasts};
 
-/// Numbers of a ledger that one transaction reads.
+/// Ledger numbers that one transaction publishes.
 const BATCH_SIZE: i32 = 1000;
-/// Sets that one replica reads at a time.
+/// Sets that one replica publishes in parallel.
 const READERS: usize = 2;
-/// Time between two looks for events beside the ledgers.
+/// Time between two searches for events beside the ledgers.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between two looks for sets that nobody has marked.
+/// Time between two searches for lagging sets that are not marked.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
-/// Time that an alert waits for its forecast.
+/// Time limit of the forecast in an alert.
 const FORECAST_LIMIT: Duration = Duration::from_secs(2);
 
-/// The subject of its log lines.
+/// Log message of a failure.
 const FAILURE: &str = "reading events failed";
 
 pub(crate) fn spawn(database: &Database, dirty_sets: &DirtySets, tasks: &Tasks) {
-    tasks.spawn(read(database.clone(), dirty_sets.clone(), tasks.clone()));
-    tasks.spawn(look(database.clone(), dirty_sets.clone(), tasks.clone()));
+    tasks.spawn(publish(database.clone(), dirty_sets.clone(), tasks.clone()));
+    tasks.spawn(poll(database.clone(), dirty_sets.clone(), tasks.clone()));
 }
 
-async fn read(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
+/// Publishes the marked sets.
+async fn publish(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
     loop {
         let sets = tokio::select! {
             sets = dirty_sets.gather() => sets,
             () = tasks.shutdown.cancelled() => return,
         };
         // Failures other than lock contention are retried by the next sweep.
-        match db::heard(database.system(), sets).await {
+        match db::with_subscribers(database.system(), sets).await {
             Ok(sets) => {
                 stream::iter(sets)
                     .for_each_concurrent(READERS, async |set| {
                         // One batch, so that a set with many events does not delay the others.
-                        match tell(&database, set).await {
+                        match publish_batch(&database, set).await {
                             Ok(true) => dirty_sets.mark(set),
                             Ok(false) => {}
                             Err(error) => {
@@ -68,7 +69,8 @@ async fn read(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
     }
 }
 
-async fn look(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
+/// Marks the sets that have something to publish, in regular rounds.
+async fn poll(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
     let mut swept: Option<Instant> = None;
     tasks
         .every(POLL_INTERVAL, || {
@@ -81,9 +83,9 @@ async fn look(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
         .await;
 }
 
-/// Marks the sets with events beside their ledgers and, if a sweep is due, those that nobody has marked.
+/// Marks the sets with events beside their ledgers and, if a sweep is due, the lagging ones.
 async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bool) -> StepOutcome {
-    match db::waiting(database.system()).await {
+    match db::sets_with_events(database.system()).await {
         Ok(sets) => sets.into_iter().for_each(|set| dirty_sets.mark(set)),
         Err(error) => log_failure(FAILURE, &error),
     }
@@ -93,12 +95,12 @@ async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bo
     StepOutcome::Done
 }
 
-/// Marks the sets with events that were not read: those that a replica left which has gone, and those whose stock fell
-/// without an entry in the ledger, as when codes expire.
+/// Marks the lagging sets: those that a crashed replica has written to, and those whose stock fell without a ledger
+/// entry, such as by codes that expired.
 async fn sweep(database: &Database, dirty_sets: &DirtySets) -> sqlx::Result<()> {
-    for tenant in db::hearing(database.system()).await? {
+    for tenant in db::subscribed_tenants(database.system()).await? {
         // A tenant that cannot be read now must not delay the others.
-        match behind(database, tenant).await {
+        match lagging_sets(database, tenant).await {
             Ok(set_nos) => {
                 for set_no in set_nos {
                     dirty_sets.mark(SetKey { tenant, set_no });
@@ -110,10 +112,10 @@ async fn sweep(database: &Database, dirty_sets: &DirtySets) -> sqlx::Result<()> 
     Ok(())
 }
 
-async fn behind(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
+async fn lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
     database
         .with_tenant(tenant, async |connection| {
-            db::behind(connection, tenant).await
+            db::lagging_sets(connection, tenant).await
         })
         .await
 }
@@ -123,23 +125,24 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref().is_some_and(is_one))
 }
 
-/// Tells a portion of a set's ledger, and how low its stock is. Answers whether there may be more.
-async fn tell(database: &Database, set: SetKey) -> sqlx::Result<bool> {
+/// Publishes a batch of a set's ledger, and an alert if its stock has become low. Returns true if there may be more.
+async fn publish_batch(database: &Database, set: SetKey) -> sqlx::Result<bool> {
     let mut transaction = database.task(set.tenant).await?;
-    let mut told = db::publish_ledger(&mut transaction, set, BATCH_SIZE).await?;
-    if let Some(mut alert) = told.alert() {
+    let mut batch = db::publish_ledger(&mut transaction, set, BATCH_SIZE).await?;
+    if let Some(mut alert) = batch.alert() {
         alert.forecast = forecast(database, set).await;
-        let webhook_nos = db::tell_alert(&mut transaction, set, &alert).await?;
-        told.webhook_nos.extend(webhook_nos);
+        let webhook_nos = db::publish_alert(&mut transaction, set, &alert).await?;
+        batch.webhook_nos.extend(webhook_nos);
     }
-    if !told.webhook_nos.is_empty() {
-        db::wake(&mut transaction, set.tenant, &told.webhook_nos).await?;
+    if !batch.webhook_nos.is_empty() {
+        db::mark_due(&mut transaction, set.tenant, &batch.webhook_nos).await?;
     }
     transaction.commit().await?;
-    Ok(told.more)
+    Ok(batch.more)
 }
 
-/// On a connection of its own: an alert without a forecast is better than none, and better than one that comes late.
+/// Forecasts a set's end on a separate connection, within `FORECAST_LIMIT`. A failure must not prevent or delay the
+/// alert.
 async fn forecast(database: &Database, set: SetKey) -> Option<Forecast> {
     let find = async {
         let mut transaction = database.tenant(set.tenant).await?;
@@ -157,14 +160,14 @@ async fn forecast(database: &Database, set: SetKey) -> Option<Forecast> {
     }
 }
 
-/// A step of the stock that was passed on its way down.
+/// The payload of a low-stock or exhausted event.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Alert {
     #[serde(skip)]
     number: i64,
     coupon_set_id: Uuid,
-    /// None when nothing is left.
+    /// The part of the threshold that the stock has fallen to; `None` if nothing is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'static str>,
     available: i64,

@@ -1,7 +1,7 @@
 //! API keys and their scopes.
 //!
-//! A key reads `cpk_<id>_<secret>`: the id says which key it is, the secret proves it. Only the SHA-256 of the secret is
-//! stored; 32 random bytes need no slow hash.
+//! The format of a key is `cpk_<id>_<secret>`: the id identifies it, the secret authenticates it. Only the SHA-256 of the
+//! secret is stored; 32 random bytes need no slow hash.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::Name;
 use crate::http::extract::{FieldValue, Fields, FromFields};
 
-/// Every scope a key may have, besides `*` for all.
+/// Every scope that a key can have, besides `*` for all.
 pub(crate) const SCOPES: [&str; 15] = [
     "api-keys:read",
     "api-keys:write",
@@ -35,7 +35,7 @@ pub(crate) const SCOPES: [&str; 15] = [
     "workflows:write",
 ];
 
-/// A key as it is listed: never with its secret.
+/// A key as the API returns it, without its secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ApiKey {
@@ -43,12 +43,12 @@ pub(crate) struct ApiKey {
     pub name: String,
     pub scopes: Vec<String>,
     pub created_at: DateTime<Utc>,
-    /// At most a minute old.
+    /// Updated at most once a minute.
     pub last_used_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// A key that was just made; the only time that `key` is shown.
+/// A new key with its secret, which no later response contains.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IssuedApiKey {
@@ -57,8 +57,8 @@ pub(crate) struct IssuedApiKey {
     pub key: String,
 }
 
-/// What of a new key is stored.
-pub(crate) struct StoredApiKey {
+/// The columns of a new key, with the hash of its secret.
+pub(crate) struct ApiKeyRow {
     pub id: Uuid,
     pub name: String,
     pub scopes: Vec<String>,
@@ -79,14 +79,14 @@ impl NewApiKey {
         }
     }
 
-    /// Makes the secret. Answers what to store, and the whole key to show once.
-    pub(crate) fn issue(self) -> (StoredApiKey, String) {
+    /// Generates the id and the secret. Returns the row to store and the complete key.
+    pub(crate) fn issue(self) -> (ApiKeyRow, String) {
         let id = Uuid::now_v7();
         let secret = random_secret();
         let key = format!("cpk_{}_{secret}", id.simple());
         let secret_hash = Sha256::digest(&secret).into();
         (
-            StoredApiKey {
+            ApiKeyRow {
                 id,
                 name: self.name.0,
                 scopes: self.scopes,
@@ -97,7 +97,7 @@ impl NewApiKey {
     }
 }
 
-/// 32 random bytes in hexadecimal.
+/// Returns 32 random bytes in hexadecimal.
 pub(crate) fn random_secret() -> String {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");
@@ -144,14 +144,14 @@ impl FieldValue for ScopeList {
     }
 }
 
-/// The key of a request, taken apart.
+/// The parts of a key that a caller sent, not verified yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Presented<'a> {
+pub(crate) struct Credentials<'a> {
     pub id: Uuid,
     secret: &'a str,
 }
 
-impl<'a> Presented<'a> {
+impl<'a> Credentials<'a> {
     /// Reads `Bearer cpk_<id>_<secret>` or `apiKey <id>:<secret>`.
     pub(crate) fn parse(authorization: &'a str) -> Option<Self> {
         let (scheme, credentials) = authorization.split_once(' ')?;
@@ -159,31 +159,31 @@ impl<'a> Presented<'a> {
         if scheme.eq_ignore_ascii_case("bearer") {
             Self::parse_key(credentials)
         } else if scheme.eq_ignore_ascii_case("apikey") {
-            Self::of_parts(credentials.split_once(':')?)
+            Self::from_parts(credentials.split_once(':')?)
         } else {
             None
         }
     }
 
-    /// Reads a key as it was shown: `cpk_<id>_<secret>`.
+    /// Reads `cpk_<id>_<secret>`.
     pub(crate) fn parse_key(key: &'a str) -> Option<Self> {
-        Self::of_parts(key.strip_prefix("cpk_")?.split_once('_')?)
+        Self::from_parts(key.strip_prefix("cpk_")?.split_once('_')?)
     }
 
-    fn of_parts((id, secret): (&str, &'a str)) -> Option<Self> {
+    fn from_parts((id, secret): (&str, &'a str)) -> Option<Self> {
         Some(Self {
             id: Uuid::try_parse(id).ok()?,
             secret,
         })
     }
 
-    /// Compares in constant time.
-    pub(crate) fn proves(&self, secret_hash: &[u8]) -> bool {
+    /// Compares the secret with a stored hash, in constant time.
+    pub(crate) fn match_hash(&self, secret_hash: &[u8]) -> bool {
         Sha256::digest(self.secret).ct_eq(secret_hash).into()
     }
 }
 
-/// What a key may do; each request has a copy.
+/// The scopes of a key. A clone counts one reference.
 #[derive(Debug, Clone)]
 pub(crate) struct Scopes(Arc<[String]>);
 
@@ -196,8 +196,8 @@ impl Scopes {
         self.0.iter().any(|own| own == "*" || own == scope)
     }
 
-    /// The first of `wanted` that this key has not and so cannot grant.
-    pub(crate) fn lacking<'a>(&self, wanted: &'a [String]) -> Option<&'a str> {
+    /// Returns the first of `wanted` that these scopes do not allow, so that the key cannot grant it.
+    pub(crate) fn first_missing<'a>(&self, wanted: &'a [String]) -> Option<&'a str> {
         wanted
             .iter()
             .map(String::as_str)
@@ -216,9 +216,9 @@ mod tests {
         let secret = key.rsplit('_').next().expect("a secret");
         let api_key = format!("apiKey {}:{secret}", stored.id);
         for header in [bearer, api_key] {
-            let presented = Presented::parse(&header).expect("a key");
-            assert_eq!(presented.id, stored.id);
-            assert!(presented.proves(&stored.secret_hash));
+            let credentials = Credentials::parse(&header).expect("a key");
+            assert_eq!(credentials.id, stored.id);
+            assert!(credentials.match_hash(&stored.secret_hash));
         }
     }
 
@@ -227,9 +227,9 @@ mod tests {
         let (stored, key) = NewApiKey::demo().issue();
         let header = format!("Bearer {key}0");
         assert!(
-            !Presented::parse(&header)
+            !Credentials::parse(&header)
                 .expect("a key")
-                .proves(&stored.secret_hash)
+                .match_hash(&stored.secret_hash)
         );
     }
 
@@ -243,7 +243,7 @@ mod tests {
             "Bearer cpk_1_2",
             "apiKey 1:2",
         ] {
-            assert_eq!(Presented::parse(header), None, "{header}");
+            assert_eq!(Credentials::parse(header), None, "{header}");
         }
     }
 
@@ -251,11 +251,11 @@ mod tests {
     fn a_key_grants_no_more_than_it_has() {
         let some = Scopes::new(vec!["imports:read".to_owned()]);
         assert_eq!(
-            some.lacking(&["imports:read".to_owned(), "*".to_owned()]),
+            some.first_missing(&["imports:read".to_owned(), "*".to_owned()]),
             Some("*")
         );
         assert_eq!(
-            Scopes::new(vec!["*".to_owned()]).lacking(&["*".to_owned()]),
+            Scopes::new(vec!["*".to_owned()]).first_missing(&["*".to_owned()]),
             None
         );
     }

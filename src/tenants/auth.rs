@@ -1,6 +1,4 @@
-//! Authentication: `Caller<Scope>` and `Operator`, the extractors that every handler names in its signature.
-//!
-//! They work in every feature whose state holds `Auth`.
+//! Authentication: the extractors `Caller<Scope>` and `Operator`, for handlers of every feature whose state holds `Auth`.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,17 +11,17 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use super::api_key::{Presented, Scopes};
+use super::api_key::{Credentials, Scopes};
 use super::db;
-use super::known::Known;
 use super::link::OneTimeLink;
-use super::session::{self, Session, Sessions};
+use super::session::{self, Session, SessionCache};
+use super::ttl_cache::TtlCache;
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE, TENANT_SUSPENDED, UNAUTHORIZED, UNKNOWN_PATH};
 use crate::ids::TenantId;
 use crate::text_enum::text_enum;
 
-/// A permission that a handler asks for in its signature.
+/// A permission that a handler requires by the type of its `Caller`.
 pub(crate) trait Scope: Send {
     const NAME: &'static str;
 }
@@ -54,35 +52,35 @@ scopes! {
 }
 
 text_enum! {
-    /// How a caller presents its key.
+    /// The way in which a caller authenticates.
     pub(crate) enum Origin {
-        /// Itself, as programs do.
+        /// By an API key in the request.
         Api = "api",
         /// By a session of the dashboard.
         App = "app",
     }
 }
 
-/// What authentication works with: the keys and sessions that were seen lately, and where the others are. A clone counts one
-/// reference. It has no `Debug`, so that no log can show the token.
+/// The state of authentication: caches of keys and sessions, and the database that they are loaded from. A clone counts
+/// one reference. Has no `Debug`, so that no log can contain the operator token.
 #[derive(Clone)]
 pub(crate) struct Auth(Arc<Parts>);
 
 struct Parts {
     database: Database,
-    keys: Keys,
-    sessions: Sessions,
+    keys: KeyCache,
+    sessions: SessionCache,
     link: OneTimeLink,
     operator_token: Option<String>,
 }
 
 impl Auth {
-    /// Without a token there is no operator.
+    /// Without a token, `/admin` is disabled.
     pub(crate) fn new(database: &Database, operator_token: Option<String>) -> Self {
         Self(Arc::new(Parts {
             database: database.clone(),
-            keys: Keys::default(),
-            sessions: Sessions::default(),
+            keys: KeyCache::default(),
+            sessions: SessionCache::default(),
             link: OneTimeLink::default(),
             operator_token,
         }))
@@ -92,41 +90,45 @@ impl Auth {
         &self.0.database
     }
 
-    pub(super) fn sessions(&self) -> &Sessions {
+    pub(super) fn sessions(&self) -> &SessionCache {
         &self.0.sessions
     }
 
-    /// Makes this replica look up keys anew; to be called when a change of keys is committed.
+    /// Clears the key cache of this replica. Call it after a change of keys or of a tenant's state is committed.
     pub(super) fn forget_keys(&self) {
-        self.0.keys.forget();
+        self.0.keys.clear();
     }
 
-    /// Makes the link that signs in to the demo tenant once, and returns its token. There is none if the demo's key was
-    /// revoked.
+    /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key
+    /// was revoked.
     pub(crate) async fn make_demo_link(&self) -> sqlx::Result<Option<String>> {
         let key_id = db::find_demo_key(self.0.database.system()).await?;
-        Ok(key_id.map(|key_id| self.0.link.make(key_id, Instant::now())))
+        Ok(key_id.map(|key_id| self.0.link.issue(key_id, Instant::now())))
     }
 
-    /// The key of the one-time link, once.
+    /// Takes the one-time link, and returns its key if the token is valid.
     pub(super) fn take_link(&self, token: &str) -> Option<Uuid> {
         self.0.link.take(token, Instant::now())
     }
 
-    /// The key that is presented, if its secret is right and its tenant may use it.
-    pub(super) async fn verify(&self, presented: Presented<'_>) -> Result<Arc<KnownKey>, Error> {
-        let key = self.find(presented.id).await?;
+    /// Returns the key of these credentials. Fails if the secret is wrong or the tenant is suspended.
+    pub(super) async fn verify(
+        &self,
+        credentials: Credentials<'_>,
+    ) -> Result<Arc<CachedKey>, Error> {
+        let key = self.find(credentials.id).await?;
         let key = key
-            .filter(|key| presented.proves(&key.secret_hash))
+            .filter(|key| credentials.match_hash(&key.secret_hash))
             .ok_or_else(|| {
                 Error::refused(&UNAUTHORIZED, "The API key is not valid or was revoked.")
             })?;
-        self.admit(presented.id, &key).await?;
+        self.admit(credentials.id, &key).await?;
         Ok(key)
     }
 
-    /// The key of this id, for a caller that proved it before.
-    pub(super) async fn find_proved(&self, id: Uuid) -> Result<Arc<KnownKey>, Error> {
+    /// Returns the key of this id, for a session or link whose creation verified it. Fails if the key was revoked or the
+    /// tenant is suspended.
+    pub(super) async fn find_verified(&self, id: Uuid) -> Result<Arc<CachedKey>, Error> {
         let key = self.find(id).await?.ok_or_else(|| {
             let detail = "The API key of the session was revoked. Sign in with another key.";
             Error::refused(&UNAUTHORIZED, detail)
@@ -135,16 +137,16 @@ impl Auth {
         Ok(key)
     }
 
-    async fn find(&self, id: Uuid) -> Result<Option<Arc<KnownKey>>, Error> {
+    async fn find(&self, id: Uuid) -> Result<Option<Arc<CachedKey>>, Error> {
         let load = db::find_api_key(self.0.database.system(), id);
         self.0.keys.find(id, load).await
     }
 
-    /// Stores that the key is used, and refuses it while its tenant is suspended.
-    async fn admit(&self, id: Uuid, key: &KnownKey) -> Result<(), Error> {
-        // Once a minute at most, and only for a caller that has proved the key.
-        if key.unnoted.swap(false, Ordering::Relaxed) {
-            db::note_use(self.0.database.system(), key.tenant, id).await?;
+    /// Stores the time of use, and rejects the key while its tenant is suspended.
+    async fn admit(&self, id: Uuid, key: &CachedKey) -> Result<(), Error> {
+        // At most once a minute, and only for verified keys.
+        if key.last_used_is_stale.swap(false, Ordering::Relaxed) {
+            db::store_key_use(self.0.database.system(), key.tenant, id).await?;
         }
         if key.suspended {
             return Err(Error::refused(
@@ -160,7 +162,7 @@ impl Auth {
 #[derive(Debug)]
 pub(crate) struct Caller<P> {
     pub tenant: TenantId,
-    /// The id of the key that was presented.
+    /// The id of the verified key.
     pub key: Uuid,
     pub scopes: Scopes,
     pub origin: Origin,
@@ -181,14 +183,14 @@ where
             let session = Session::of(parts, &auth).await?;
             (session.key_id(), session.key(&auth).await?, Origin::App)
         } else {
-            let presented = parts
+            let credentials = parts
                 .headers
                 .get(header::AUTHORIZATION)
-                .and_then(|value| Presented::parse(value.to_str().ok()?))
+                .and_then(|value| Credentials::parse(value.to_str().ok()?))
                 .ok_or_else(|| {
                     Error::refused(&UNAUTHORIZED, "Send an API key as `Authorization: Bearer cpk_…` or `Authorization: apiKey <id>:<secret>`.")
                 })?;
-            (presented.id, auth.verify(presented).await?, Origin::Api)
+            (credentials.id, auth.verify(credentials).await?, Origin::Api)
         };
         if !key.scopes.allow(P::NAME) {
             return Err(Error::refused(
@@ -207,7 +209,7 @@ where
     }
 }
 
-/// The operator of the service. Without a configured token there is none, and `/admin` does not exist.
+/// The operator of the service. Without a configured token every request is rejected as an unknown path.
 #[derive(Debug)]
 pub(crate) struct Operator;
 
@@ -225,7 +227,7 @@ where
                 "`/admin` is disabled because COUPONRY_OPERATOR_TOKEN is not set.",
             ));
         };
-        let presented = parts
+        let sent = parts
             .headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -238,8 +240,8 @@ where
                     "Send the operator token as `Authorization: Bearer …`.",
                 )
             })?;
-        // Hashes have one length, so the comparison reveals nothing about the token's.
-        if bool::from(Sha256::digest(presented).ct_eq(&Sha256::digest(token))) {
+        // Hashes have equal lengths, so the comparison does not reveal the length of the token.
+        if bool::from(Sha256::digest(sent).ct_eq(&Sha256::digest(token))) {
             Ok(Self)
         } else {
             Err(Error::refused(
@@ -250,16 +252,16 @@ where
     }
 }
 
-/// The keys that were seen lately.
-pub(crate) type Keys = Known<Uuid, KnownKey>;
+/// The recently used keys.
+pub(crate) type KeyCache = TtlCache<Uuid, CachedKey>;
 
-/// A key as it was found in the database.
+/// A key as it was loaded from the database.
 #[derive(Debug)]
-pub(crate) struct KnownKey {
+pub(crate) struct CachedKey {
     pub tenant: TenantId,
     pub secret_hash: Vec<u8>,
     pub scopes: Scopes,
     pub suspended: bool,
-    /// The use that is noted is a minute old or older.
-    pub unnoted: AtomicBool,
+    /// The stored time of use is at least a minute old.
+    pub last_used_is_stale: AtomicBool,
 }

@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicBool;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::api_key::{ApiKey, Scopes, StoredApiKey};
-use super::auth::KnownKey;
-use super::session::{KnownSession, SessionOfKey, TokenHash};
+use super::api_key::{ApiKey, ApiKeyRow, Scopes};
+use super::auth::CachedKey;
+use super::session::{CachedSession, SessionDetails, TokenHash};
 use super::{Tenant, TenantState};
 use crate::ids::TenantId;
 
+/// Locks the table and returns true if there is any tenant.
 pub(super) async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    // Two first starts at once must not both find nothing.
+    // Without the lock, two first starts at once could both find no tenant.
     sqlx::query!("lock table tenants in exclusive mode")
         .execute(&mut *connection)
         .await?;
@@ -52,7 +53,7 @@ pub(super) async fn find(
     .await
 }
 
-/// `after` is the id where the page begins; ids rise with the time of creation.
+/// Lists tenants from the row after `after`. Ids increase with the time of creation.
 pub(super) async fn list(
     connection: &mut PgConnection,
     after: Option<Uuid>,
@@ -98,11 +99,11 @@ pub(super) async fn set_state(
     .await
 }
 
-/// Finds the key that a request presents, whosever it is.
-pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<KnownKey>> {
+/// Finds a key of any tenant by its id, unless it was revoked.
+pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<CachedKey>> {
     let found = sqlx::query!(
         r#"select k.tenant_id as "tenant: TenantId", k.secret_hash, k.scopes, t.state as "state: TenantState",
-                  coalesce(k.last_used_at < now() - interval '1 minute', true) as "unnoted!"
+                  coalesce(k.last_used_at < now() - interval '1 minute', true) as "last_used_is_stale!"
              from api_keys k
              join tenants t on t.tenant_id = k.tenant_id
             where k.id = $1 and k.revoked_at is null"#,
@@ -110,16 +111,16 @@ pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option
     )
     .fetch_optional(pool)
     .await?;
-    Ok(found.map(|found| KnownKey {
+    Ok(found.map(|found| CachedKey {
         tenant: found.tenant,
         secret_hash: found.secret_hash,
         scopes: Scopes::new(found.scopes),
         suspended: found.state == TenantState::Suspended,
-        unnoted: AtomicBool::new(found.unnoted),
+        last_used_is_stale: AtomicBool::new(found.last_used_is_stale),
     }))
 }
 
-pub(super) async fn note_use(pool: &PgPool, tenant: TenantId, id: Uuid) -> sqlx::Result<()> {
+pub(super) async fn store_key_use(pool: &PgPool, tenant: TenantId, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "update api_keys
             set last_used_at = now()
@@ -135,7 +136,7 @@ pub(super) async fn note_use(pool: &PgPool, tenant: TenantId, id: Uuid) -> sqlx:
 pub(super) async fn create_api_key(
     connection: &mut PgConnection,
     tenant: TenantId,
-    key: &StoredApiKey,
+    key: &ApiKeyRow,
 ) -> sqlx::Result<ApiKey> {
     sqlx::query_as!(
         ApiKey,
@@ -182,7 +183,7 @@ pub(super) async fn list_api_keys(
     .await
 }
 
-/// A key that was revoked before keeps its time.
+/// Revokes a key. Returns false if there is no such key. A key that is already revoked keeps its time of revocation.
 pub(super) async fn revoke_api_key(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -200,7 +201,7 @@ pub(super) async fn revoke_api_key(
     Ok(done.rows_affected() > 0)
 }
 
-/// The key that the first start has shown, unless it was revoked. The demo tenant is the first one that there was.
+/// Finds the demo key that the first start created, unless it was revoked. The demo tenant has the lowest tenant number.
 pub(super) async fn find_demo_key(pool: &PgPool) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar!(
         "select k.id
@@ -215,35 +216,35 @@ pub(super) async fn find_demo_key(pool: &PgPool) -> sqlx::Result<Option<Uuid>> {
     .await
 }
 
-/// Finds the session that a request presents, whosever it is, unless it has expired.
+/// Finds a session of any tenant by the hash of its token, unless it has expired.
 pub(super) async fn find_session(
     pool: &PgPool,
     token_hash: &TokenHash,
-) -> sqlx::Result<Option<KnownSession>> {
+) -> sqlx::Result<Option<CachedSession>> {
     let found = sqlx::query!(
         r#"select tenant_id as "tenant: TenantId", key_id,
-                  (last_used_at < now() - interval '1 minute') as "unnoted!"
+                  (last_used_at < now() - interval '1 minute') as "last_used_is_stale!"
              from sessions
             where token_hash = $1 and expires_at > now()"#,
         token_hash
     )
     .fetch_optional(pool)
     .await?;
-    Ok(found.map(|found| KnownSession {
+    Ok(found.map(|found| CachedSession {
         tenant: found.tenant,
         key_id: found.key_id,
-        unnoted: AtomicBool::new(found.unnoted),
+        last_used_is_stale: AtomicBool::new(found.last_used_is_stale),
     }))
 }
 
-/// A session with the names that a person knows its key and its tenant by.
-pub(super) async fn find_session_of_key(
+/// Finds a session with the names of its key and its tenant.
+pub(super) async fn find_session_details(
     pool: &PgPool,
     tenant: TenantId,
     token_hash: &TokenHash,
-) -> sqlx::Result<Option<SessionOfKey>> {
+) -> sqlx::Result<Option<SessionDetails>> {
     sqlx::query_as!(
-        SessionOfKey,
+        SessionDetails,
         "select s.key_id, k.name as key_name, t.name as tenant_name, k.scopes, s.expires_at
            from sessions s
            join api_keys k on k.tenant_id = s.tenant_id and k.id = s.key_id
@@ -274,8 +275,8 @@ pub(super) async fn create_session(
     Ok(())
 }
 
-/// Lets a session live for 12 hours from now on, and for 30 days from its beginning at most.
-pub(super) async fn note_use_of_session(
+/// Stores the time of use and extends a session to 12 hours from now, but to at most 30 days after its creation.
+pub(super) async fn store_session_use(
     connection: &mut PgConnection,
     tenant: TenantId,
     token_hash: &TokenHash,

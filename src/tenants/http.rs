@@ -47,14 +47,14 @@ impl ListQuery {
     }
 }
 
-type Answer<T> = Result<Json<T>, Error>;
-type Created<T> = Result<(StatusCode, Json<T>), Error>;
+type JsonResult<T> = Result<Json<T>, Error>;
+type CreatedResult<T> = Result<(StatusCode, Json<T>), Error>;
 
 async fn create_tenant(
     State(database): State<Database>,
     _: Operator,
     Json(new): Json<NewTenant>,
-) -> Created<Tenant> {
+) -> CreatedResult<Tenant> {
     let mut connection = database.system().acquire().await?;
     let tenant = db::create(&mut connection, Uuid::now_v7(), &new.name.0).await?;
     Ok((StatusCode::CREATED, Json(tenant)))
@@ -65,7 +65,7 @@ async fn list_tenants(
     _: Operator,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
-) -> Answer<Page<Tenant>> {
+) -> JsonResult<Page<Tenant>> {
     let paging = query.paging()?;
     let mut connection = database.system().acquire().await?;
     let rows = db::list(
@@ -82,7 +82,7 @@ async fn suspend_tenant(
     State(auth): State<Auth>,
     _: Operator,
     Path(id): Path<Uuid>,
-) -> Answer<Tenant> {
+) -> JsonResult<Tenant> {
     set_state(&auth, id, TenantState::Suspended).await
 }
 
@@ -90,11 +90,11 @@ async fn resume_tenant(
     State(auth): State<Auth>,
     _: Operator,
     Path(id): Path<Uuid>,
-) -> Answer<Tenant> {
+) -> JsonResult<Tenant> {
     set_state(&auth, id, TenantState::Active).await
 }
 
-async fn set_state(auth: &Auth, id: Uuid, state: TenantState) -> Answer<Tenant> {
+async fn set_state(auth: &Auth, id: Uuid, state: TenantState) -> JsonResult<Tenant> {
     let mut connection = auth.database().system().acquire().await?;
     let tenant = db::set_state(&mut connection, id, state)
         .await?
@@ -114,7 +114,7 @@ async fn create_tenant_key(
     _: Operator,
     Path(id): Path<Uuid>,
     Json(new): Json<NewApiKey>,
-) -> Created<IssuedApiKey> {
+) -> CreatedResult<IssuedApiKey> {
     let mut connection = database.system().acquire().await?;
     let tenant = find_tenant(&mut connection, id).await?;
     issue(&mut connection, tenant, new).await
@@ -126,7 +126,7 @@ async fn list_tenant_keys(
     OriginalUri(uri): OriginalUri,
     Path(id): Path<Uuid>,
     Query(query): Query<ListQuery>,
-) -> Answer<Page<ApiKey>> {
+) -> JsonResult<Page<ApiKey>> {
     let paging = query.paging()?;
     let mut connection = database.system().acquire().await?;
     let tenant = find_tenant(&mut connection, id).await?;
@@ -157,8 +157,8 @@ async fn create_key(
     State(database): State<Database>,
     caller: Caller<ApiKeysWrite>,
     Json(new): Json<NewApiKey>,
-) -> Created<IssuedApiKey> {
-    if let Some(scope) = caller.scopes.lacking(&new.scopes) {
+) -> CreatedResult<IssuedApiKey> {
+    if let Some(scope) = caller.scopes.first_missing(&new.scopes) {
         let detail = format!(
             "A key can grant only the scopes that it has. This key does not have `{scope}`."
         );
@@ -176,7 +176,7 @@ async fn list_keys(
     caller: Caller<ApiKeysRead>,
     OriginalUri(uri): OriginalUri,
     Query(query): Query<ListQuery>,
-) -> Answer<Page<ApiKey>> {
+) -> JsonResult<Page<ApiKey>> {
     let paging = query.paging()?;
     let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
     let rows = database
@@ -206,9 +206,9 @@ async fn issue(
     connection: &mut PgConnection,
     tenant: TenantId,
     new: NewApiKey,
-) -> Created<IssuedApiKey> {
-    let (stored, key) = new.issue();
-    let api_key = db::create_api_key(connection, tenant, &stored).await?;
+) -> CreatedResult<IssuedApiKey> {
+    let (row, key) = new.issue();
+    let api_key = db::create_api_key(connection, tenant, &row).await?;
     Ok((StatusCode::CREATED, Json(IssuedApiKey { api_key, key })))
 }
 

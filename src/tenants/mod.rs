@@ -1,12 +1,12 @@
-//! Tenants, their API keys, and the sessions that stand for a key: authentication, and the scopes of a caller.
+//! Tenants, their API keys, the sessions of the dashboard, and authentication.
 
 pub(crate) mod api_key;
 pub(crate) mod auth;
 mod db;
 mod http;
-mod known;
 mod link;
 mod session;
+mod ttl_cache;
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::text_enum::text_enum;
 use auth::Auth;
 
 feature_state! {
-    /// What the routes of tenants work with.
+    /// The state of the tenant routes.
     Tenants { auth: Auth, database: Database, }
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn routes(state: Tenants) -> Routes {
     http::routes().with_state(state)
 }
 
-/// One account. A suspended tenant's keys are refused; nothing of it is lost.
+/// An account. The keys of a suspended tenant are rejected; its data is kept.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tenant {
@@ -59,7 +59,7 @@ text_enum! {
     }
 }
 
-/// Name of a tenant or a key: 1 to 200 characters.
+/// The name of a tenant or a key: 1 to 200 characters.
 #[derive(Debug)]
 pub(crate) struct Name(pub String);
 
@@ -82,8 +82,7 @@ impl FromFields for NewTenant {
     }
 }
 
-/// Creates the tenant that a first start without configuration offers, unless there is a tenant already. Its key may
-/// do everything.
+/// Creates the demo tenant and returns its key, which has all scopes. Returns `None` if there is a tenant already.
 pub async fn create_demo(database: &Database) -> sqlx::Result<Option<String>> {
     let mut transaction = database.system().begin().await?;
     if db::any(&mut transaction).await? {
@@ -93,8 +92,8 @@ pub async fn create_demo(database: &Database) -> sqlx::Result<Option<String>> {
     let tenant_id = db::find(&mut transaction, tenant.id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
-    let (key, secret) = api_key::NewApiKey::demo().issue();
-    db::create_api_key(&mut transaction, tenant_id, &key).await?;
+    let (row, key) = api_key::NewApiKey::demo().issue();
+    db::create_api_key(&mut transaction, tenant_id, &row).await?;
     transaction.commit().await?;
-    Ok(Some(secret))
+    Ok(Some(key))
 }

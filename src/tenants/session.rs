@@ -1,7 +1,8 @@
-//! Sessions: how a browser presents a key that it does not have.
+//! Sessions, which authenticate a browser that does not store a key.
 //!
-//! Who signs in with a key, or with the link of the start, gets a random token in a cookie that no script can read and no
-//! other site can send. A session is asked for its key at each request, so it can do what the key can and ends with it.
+//! A sign-in with a key or a one-time link sets a cookie with a random token. No script can read the cookie, and no other
+//! site can send it. Each request looks up the key of its session, so a session has the scopes of its key and ends when
+//! the key is revoked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +16,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::api_key::{Presented, random_secret};
-use super::auth::{Auth, KnownKey};
-use super::known::Known;
+use super::api_key::{Credentials, random_secret};
+use super::auth::{Auth, CachedKey};
+use super::ttl_cache::TtlCache;
 use super::{Tenants, db};
 use crate::database::Database;
 use crate::http::error::{CROSS_SITE_REQUEST, Error, UNAUTHORIZED};
@@ -25,14 +26,14 @@ use crate::http::extract::{FieldValue, Fields, FromFields, Json, text};
 use crate::http::routes::Routes;
 use crate::ids::TenantId;
 
-/// The beginning of the cookie, up to its value.
-const COOKIE: &[u8] = b"couponry_session=";
-/// The header that shows that a request was made by the dashboard: a browser lets no other site send it.
+/// The cookie up to its value.
+const COOKIE_PREFIX: &[u8] = b"couponry_session=";
+/// The header that marks a request of the dashboard. Browsers do not let other sites send it.
 const HEADER: HeaderName = HeaderName::from_static("x-couponry-session");
-/// What the header says.
+/// The value of the header.
 const DASHBOARD: &str = "dashboard";
-/// The most that a session may last, in seconds: 30 days. Within them the service knows whether it has expired.
-const LONGEST: u32 = 30 * 24 * 60 * 60;
+/// Lifetime of the cookie in seconds: 30 days, the maximum of a session. The service itself checks for an earlier expiry.
+const MAX_AGE_SECONDS: u32 = 30 * 24 * 60 * 60;
 
 pub(super) fn routes() -> Routes<Tenants> {
     Routes::new()
@@ -41,25 +42,25 @@ pub(super) fn routes() -> Routes<Tenants> {
         .delete("/v1/session", sign_out)
 }
 
-/// The SHA-256 of the token of a session.
+/// The SHA-256 of a session's token.
 pub(crate) type TokenHash = [u8; 32];
 
-/// The sessions that were seen lately.
-pub(crate) type Sessions = Known<TokenHash, KnownSession>;
+/// The recently used sessions.
+pub(crate) type SessionCache = TtlCache<TokenHash, CachedSession>;
 
-/// A session as it was found in the database.
+/// A session as it was loaded from the database.
 #[derive(Debug)]
-pub(crate) struct KnownSession {
+pub(crate) struct CachedSession {
     pub tenant: TenantId,
     pub key_id: Uuid,
-    /// The use that is noted is a minute old or older.
-    pub unnoted: AtomicBool,
+    /// The stored time of use is at least a minute old.
+    pub last_used_is_stale: AtomicBool,
 }
 
-/// A session as it is told.
+/// A session as the API returns it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SessionOfKey {
+pub(super) struct SessionDetails {
     pub key_id: Uuid,
     pub key_name: String,
     pub tenant_name: String,
@@ -67,10 +68,10 @@ pub(super) struct SessionOfKey {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The session of a request, which has not expired.
+/// The session of a request. It has not expired; its key may be revoked.
 pub(super) struct Session {
     token_hash: TokenHash,
-    found: Arc<KnownSession>,
+    found: Arc<CachedSession>,
 }
 
 impl Session {
@@ -78,16 +79,17 @@ impl Session {
         self.found.key_id
     }
 
-    pub(super) async fn key(&self, auth: &Auth) -> Result<Arc<KnownKey>, Error> {
-        auth.find_proved(self.found.key_id).await
+    pub(super) async fn key(&self, auth: &Auth) -> Result<Arc<CachedKey>, Error> {
+        auth.find_verified(self.found.key_id).await
     }
 
-    /// Finds the session that a request presents.
+    /// Finds the session of a request and stores its use. Rejects a request that changes something without the
+    /// dashboard's header.
     pub(super) async fn of(parts: &Parts, auth: &Auth) -> Result<Self, Error> {
         let token = token(&parts.headers)
             .ok_or_else(|| Error::refused(&UNAUTHORIZED, "There is no session. Sign in first."))?;
-        let shown = parts.headers.get(HEADER);
-        if !parts.method.is_safe() && shown.is_none_or(|value| value != DASHBOARD) {
+        let header = parts.headers.get(HEADER);
+        if !parts.method.is_safe() && header.is_none_or(|value| value != DASHBOARD) {
             let detail = "With a session, requests other than GET and HEAD must have the header `X-Couponry-Session: dashboard`. Nothing was changed.";
             return Err(Error::refused(&CROSS_SITE_REQUEST, detail));
         }
@@ -95,9 +97,9 @@ impl Session {
         let load = db::find_session(auth.database().system(), &token_hash);
         let found = auth.sessions().find(token_hash, load).await?;
         let found = found.ok_or_else(ended)?;
-        if found.unnoted.swap(false, Ordering::Relaxed) {
+        if found.last_used_is_stale.swap(false, Ordering::Relaxed) {
             let mut transaction = auth.database().tenant(found.tenant).await?;
-            db::note_use_of_session(&mut transaction, found.tenant, &token_hash).await?;
+            db::store_session_use(&mut transaction, found.tenant, &token_hash).await?;
             transaction.commit().await?;
         }
         Ok(Self { token_hash, found })
@@ -119,57 +121,57 @@ fn ended() -> Error {
     Error::refused(&UNAUTHORIZED, "The session has ended. Sign in again.")
 }
 
-/// Whether a request comes with a session, valid or not.
+/// Returns true if a request has a session cookie, valid or not.
 pub(super) fn is_presented(parts: &Parts) -> bool {
     token(&parts.headers).is_some()
 }
 
-/// The cookie's value. What else is in the header may be of other services and of any bytes.
+/// Returns the value of the session cookie. Cookies of other services in the same header may contain any bytes.
 fn token(headers: &HeaderMap) -> Option<&[u8]> {
     let cookies = headers.get_all(header::COOKIE).iter();
     cookies
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .find_map(|cookie| cookie.trim_ascii().strip_prefix(COOKIE))
+        .find_map(|cookie| cookie.trim_ascii().strip_prefix(COOKIE_PREFIX))
 }
 
-/// The header that gives the cookie to the browser, for so many seconds. The service speaks no TLS itself: the proxy in
-/// front says whether the browser does.
+/// Builds the header that sets the cookie for `seconds` seconds. The service does not terminate TLS: `X-Forwarded-Proto`
+/// of the proxy decides if the cookie is `Secure`.
 fn set_cookie(headers: &HeaderMap, token: &str, seconds: u32) -> [(HeaderName, String); 1] {
     let proto = headers.get("x-forwarded-proto").map(HeaderValue::as_bytes);
-    let by_tls = proto.is_some_and(|proto| {
+    let is_https = proto.is_some_and(|proto| {
         let first = proto.split(|byte| *byte == b',').next();
         first.is_some_and(|first| first.trim_ascii().eq_ignore_ascii_case(b"https"))
     });
-    let name = String::from_utf8_lossy(COOKIE);
-    let secure = if by_tls { "; Secure" } else { "" };
+    let name = String::from_utf8_lossy(COOKIE_PREFIX);
+    let secure = if is_https { "; Secure" } else { "" };
     let cookie =
         format!("{name}{token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     [(header::SET_COOKIE, cookie)]
 }
 
-/// What somebody signs in with.
-enum Proof {
+/// The body of a sign-in.
+enum SignInRequest {
     Key(String),
-    /// The token of the link that the start has printed.
+    /// The token of the one-time link.
     Link(String),
 }
 
-impl FromFields for Proof {
+impl FromFields for SignInRequest {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         if fields.has("link") {
             fields.refuse("key", "Send `key` or `link`, not both.");
             fields
                 .required("link")
-                .map(|Secret(token)| Self::Link(token))
+                .map(|SecretText(token)| Self::Link(token))
         } else {
-            fields.required("key").map(|Secret(key)| Self::Key(key))
+            fields.required("key").map(|SecretText(key)| Self::Key(key))
         }
     }
 }
 
-struct Secret(String);
+struct SecretText(String);
 
-impl FieldValue for Secret {
+impl FieldValue for SecretText {
     fn from_value(value: Value) -> Result<Self, String> {
         text(value, 255).map(Self)
     }
@@ -178,23 +180,23 @@ impl FieldValue for Secret {
 async fn sign_in(
     State(auth): State<Auth>,
     headers: HeaderMap,
-    Json(proof): Json<Proof>,
+    Json(request): Json<SignInRequest>,
 ) -> Result<impl IntoResponse, Error> {
-    let (key_id, key) = match proof {
-        Proof::Key(key) => {
-            let presented = Presented::parse_key(&key).ok_or_else(|| {
+    let (key_id, key) = match request {
+        SignInRequest::Key(key) => {
+            let credentials = Credentials::parse_key(&key).ok_or_else(|| {
                 let detail =
                     "This is not an API key. A key begins with `cpk_`; copy the complete key.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
-            (presented.id, auth.verify(presented).await?)
+            (credentials.id, auth.verify(credentials).await?)
         }
-        Proof::Link(token) => {
+        SignInRequest::Link(token) => {
             let key_id = auth.take_link(&token).ok_or_else(|| {
                 let detail = "The link was already used or is older than 15 minutes. Sign in with an API key, or restart the service to print a new link.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
-            (key_id, auth.find_proved(key_id).await?)
+            (key_id, auth.find_verified(key_id).await?)
         }
     };
     let token = random_secret();
@@ -204,11 +206,11 @@ async fn sign_in(
     db::create_session(&mut transaction, key.tenant, &token_hash, key_id).await?;
     transaction.commit().await?;
     let session = describe(auth.database(), key.tenant, &token_hash).await?;
-    let cookie = set_cookie(&headers, &token, LONGEST);
+    let cookie = set_cookie(&headers, &token, MAX_AGE_SECONDS);
     Ok((StatusCode::CREATED, cookie, session))
 }
 
-async fn find(State(auth): State<Auth>, session: Session) -> Result<Json<SessionOfKey>, Error> {
+async fn find(State(auth): State<Auth>, session: Session) -> Result<Json<SessionDetails>, Error> {
     session.key(&auth).await?;
     describe(auth.database(), session.found.tenant, &session.token_hash).await
 }
@@ -217,12 +219,12 @@ async fn describe(
     database: &Database,
     tenant: TenantId,
     token_hash: &TokenHash,
-) -> Result<Json<SessionOfKey>, Error> {
-    let session = db::find_session_of_key(database.system(), tenant, token_hash).await?;
+) -> Result<Json<SessionDetails>, Error> {
+    let session = db::find_session_details(database.system(), tenant, token_hash).await?;
     session.map(Json).ok_or_else(ended)
 }
 
-/// Also for a session whose key was revoked: all that it ends is itself.
+/// Ends the session. Its key may be revoked.
 async fn sign_out(
     State(auth): State<Auth>,
     session: Session,
@@ -232,6 +234,6 @@ async fn sign_out(
     let mut transaction = auth.database().tenant(tenant).await?;
     db::delete_session(&mut transaction, tenant, &session.token_hash).await?;
     transaction.commit().await?;
-    auth.sessions().forget();
+    auth.sessions().clear();
     Ok((StatusCode::NO_CONTENT, set_cookie(&headers, "", 0)))
 }

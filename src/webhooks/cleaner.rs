@@ -1,21 +1,21 @@
-//! The cleaner: deliveries are deleted some time after they ended, and what deleted webhooks left at once.
+//! The cleaner deletes deliveries 30 days after they ended, and the deliveries of deleted webhooks at once.
 //!
-//! Each replica does it by itself. What two do at the same time they share portion by portion.
+//! Every replica runs one. Two that clean the same webhook at the same time delete different batches of it.
 
 use std::time::Duration;
 
-use super::queue::{self, Kept};
+use super::queue::{self, RetentionRow};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 
-/// Time between two looks.
+/// Time between two rounds.
 const POLL_INTERVAL: Duration = Duration::from_hours(1);
-/// Days that deliveries are kept after they ended.
-const DAYS: i32 = 30;
-/// Deliveries that are deleted at a time.
+/// Days for which a delivery is kept after it ended.
+const RETENTION_DAYS: i32 = 30;
+/// Deliveries that one statement deletes.
 const BATCH_SIZE: i32 = 1_000;
 
-/// The subject of its log lines.
+/// Log message of a failure.
 const FAILURE: &str = "deleting old webhook deliveries failed";
 
 pub(super) async fn work(database: Database, tasks: Tasks) {
@@ -27,9 +27,9 @@ pub(super) async fn work(database: Database, tasks: Tasks) {
 async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
     match queue::list_all(database.system()).await {
         Ok(webhooks) => {
-            for kept in webhooks {
+            for webhook in webhooks {
                 // A webhook that cannot be cleaned now must not delay the others.
-                if let Err(error) = clean(database, &kept, tasks).await {
+                if let Err(error) = clean(database, &webhook, tasks).await {
                     log_failure(FAILURE, &error);
                 }
             }
@@ -39,9 +39,9 @@ async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
     StepOutcome::Done
 }
 
-async fn clean(database: &Database, kept: &Kept, tasks: &Tasks) -> sqlx::Result<()> {
-    while !tasks.is_stopping() && queue::clean(database.tasks(), kept, DAYS, BATCH_SIZE).await? > 0
-    {
-    }
+async fn clean(database: &Database, webhook: &RetentionRow, tasks: &Tasks) -> sqlx::Result<()> {
+    while !tasks.is_stopping()
+        && queue::clean(database.tasks(), webhook, RETENTION_DAYS, BATCH_SIZE).await? > 0
+    {}
     Ok(())
 }

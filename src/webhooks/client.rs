@@ -1,4 +1,4 @@
-//! One attempt to hand a message to an endpoint.
+//! The client of endpoints: makes one attempt to deliver a message.
 
 use std::time::{Duration, Instant};
 
@@ -13,39 +13,39 @@ use super::sign::signatures;
 use crate::outbound::{Outbound, UrlRules};
 use crate::telemetry::Chain;
 
-/// Time that an endpoint has to answer.
+/// Time within which an endpoint must respond.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
-/// What is read of an answer, in bytes and in time, so that its connection can be used again.
-const MAX_ANSWER: usize = 64 * 1024;
+/// Limits, in bytes and in time, of reading a response body to its end. A connection can be reused only after that.
+const MAX_DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-/// Characters of an error that are kept.
-const MAX_ERROR: usize = 300;
+/// Maximum number of characters of a stored error.
+const MAX_ERROR_CHARS: usize = 300;
 
 /// Sends messages to endpoints. A clone counts one reference.
 #[derive(Debug, Clone)]
 pub(super) struct WebhookClient {
     outbound: Outbound,
-    /// Endpoints may be in this network and do without TLS, as those of a developer.
+    /// Endpoints may have private addresses and use plain HTTP. For development.
     private_allowed: bool,
 }
 
-/// Where messages go, and what signs them: the latest secret first.
+/// The URL of an endpoint and the secrets that sign its messages, latest first.
 pub(super) struct Endpoint {
     url: String,
     secrets: Vec<Secret>,
 }
 
 impl Endpoint {
-    pub(super) fn stored(url: String, secret: Vec<u8>, previous: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(url: String, secret: Vec<u8>, previous: Option<Vec<u8>>) -> Self {
         let secrets = [Some(secret), previous].into_iter().flatten();
         Self {
             url,
-            secrets: secrets.map(Secret::stored).collect(),
+            secrets: secrets.map(Secret::from_bytes).collect(),
         }
     }
 }
 
-/// What came of an attempt: a status, or why there is none. So it is stored, and so it is told.
+/// The result of an attempt: a status, or the reason why there is none. Stored and returned by the API in this form.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attempt {
@@ -56,7 +56,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// What it would tell is not there.
+    /// An attempt that failed because the subject of its event no longer exists.
     pub(super) fn without_message() -> Self {
         Self {
             started_at: Utc::now(),
@@ -80,7 +80,7 @@ impl WebhookClient {
         }
     }
 
-    /// Whether messages may go to a URL, as far as it can be told by its looks. The error says why not.
+    /// Checks the form of a URL, without resolving its host. The error is a sentence for the caller.
     pub(super) fn check(&self, text: &str) -> Result<Url, String> {
         let rules = UrlRules {
             http_allowed: self.private_allowed,
@@ -96,11 +96,11 @@ impl WebhookClient {
 
     pub(super) async fn attempt(&self, endpoint: &Endpoint, id: Uuid, body: Vec<u8>) -> Attempt {
         let (started_at, started) = (Utc::now(), Instant::now());
-        let sent = timeout(TIMEOUT, self.send(endpoint, id, started_at, body)).await;
-        let (status, error) = match sent {
+        let result = timeout(TIMEOUT, self.send(endpoint, id, started_at, body)).await;
+        let (status, error) = match result {
             Ok(Ok(response)) => {
                 let status = response.status();
-                // What it says is of no interest, nor whether all of it comes.
+                // The body is discarded, and its failure does not matter: the status is known.
                 let _ = timeout(DRAIN_LIMIT, drain(response)).await;
                 (Some(status), None)
             }
@@ -125,7 +125,7 @@ impl WebhookClient {
         at: DateTime<Utc>,
         body: Vec<u8>,
     ) -> Result<Response, String> {
-        // What was allowed when the endpoint was created may not be any more.
+        // The rules may have become stricter since the endpoint was created.
         let url = self.check(&endpoint.url)?;
         let client = self
             .outbound
@@ -146,18 +146,19 @@ impl WebhookClient {
     }
 }
 
-/// An error may quote what the endpoint presented, as the names of its certificate; the database takes no NUL.
+/// Removes control characters. An error may quote the endpoint, such as the names in its certificate, and PostgreSQL
+/// stores no NUL in text.
 fn printable(error: &str) -> String {
     error
         .chars()
         .filter(|char| !char.is_control())
-        .take(MAX_ERROR)
+        .take(MAX_ERROR_CHARS)
         .collect()
 }
 
-/// Reads an answer to its end, if that is near.
+/// Reads a response body to its end, up to `MAX_DRAIN_BYTES`.
 async fn drain(mut response: Response) {
-    let mut left = MAX_ANSWER;
+    let mut left = MAX_DRAIN_BYTES;
     while let Ok(Some(chunk)) = response.chunk().await {
         let Some(rest) = left.checked_sub(chunk.len()) else {
             return;

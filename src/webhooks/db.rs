@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::client::Endpoint;
 use super::secret::Secret;
-use super::{Change, NewState, State, Webhook};
+use super::{NewState, Webhook, WebhookPatch, WebhookState};
 use crate::ids::TenantId;
 
 pub(super) async fn count(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<i64> {
@@ -24,7 +24,7 @@ pub(super) async fn create(
     connection: &mut PgConnection,
     tenant: TenantId,
     id: Uuid,
-    change: &Change,
+    patch: &WebhookPatch,
     secret: &Secret,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -34,9 +34,9 @@ pub(super) async fn create(
           where tenant_id = $1",
         tenant as TenantId,
         id,
-        change.url,
-        change.event_types.as_deref(),
-        change.description.as_ref().and_then(Option::as_deref),
+        patch.url,
+        patch.event_types.as_deref(),
+        patch.description.as_ref().and_then(Option::as_deref),
         secret.bytes()
     )
     .execute(connection)
@@ -50,7 +50,7 @@ struct Row {
     url: String,
     event_types: Vec<String>,
     description: Option<String>,
-    state: State,
+    state: WebhookState,
     failing_since: Option<DateTime<Utc>>,
     previous_secret_until: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -81,7 +81,7 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Webhook>> {
     let row = sqlx::query_as!(
         Row,
-        r#"select webhook_no, id, url, event_types, description, state as "state: State", failing_since,
+        r#"select webhook_no, id, url, event_types, description, state as "state: WebhookState", failing_since,
                   case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
                   created_at, updated_at
              from webhooks
@@ -104,7 +104,7 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<Webhook>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select webhook_no, id, url, event_types, description, state as "state: State", failing_since,
+        r#"select webhook_no, id, url, event_types, description, state as "state: WebhookState", failing_since,
                   case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
                   created_at, updated_at
              from webhooks
@@ -122,7 +122,7 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(Webhook::from).collect())
 }
 
-/// Finds the number of a webhook and keeps its sender from ending a turn until this transaction is over.
+/// Finds the number of a webhook and locks its row. Until this transaction ends, a sender cannot store its results.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -140,12 +140,12 @@ pub(super) async fn lock(
     .await
 }
 
-/// Changes what is told. One that is enabled begins anew: what waits is due, and it has not failed yet.
-pub(super) async fn change(
+/// Updates the fields that are present. A webhook that is being enabled becomes due at once and counts as not failing.
+pub(super) async fn patch(
     connection: &mut PgConnection,
     tenant: TenantId,
     webhook_no: i32,
-    change: &Change,
+    patch: &WebhookPatch,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "update webhooks
@@ -159,18 +159,18 @@ pub(super) async fn change(
           where tenant_id = $1 and webhook_no = $2",
         tenant as TenantId,
         webhook_no,
-        change.url,
-        change.event_types.as_deref(),
-        change.description.is_some(),
-        change.description.as_ref().and_then(Option::as_deref),
-        change.state as Option<NewState>
+        patch.url,
+        patch.event_types.as_deref(),
+        patch.description.is_some(),
+        patch.description.as_ref().and_then(Option::as_deref),
+        patch.state as Option<NewState>
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Its deliveries are cleaned up later.
+/// Marks a webhook as deleted. The cleaner deletes its deliveries later.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -188,7 +188,7 @@ pub(super) async fn delete(
     Ok(done.rows_affected() > 0)
 }
 
-/// The secret so far signs for some more hours.
+/// Replaces the secret. The previous one also signs for `hours` more hours.
 pub(super) async fn rotate(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -213,7 +213,7 @@ pub(super) async fn rotate(
     Ok(())
 }
 
-/// Where messages of a webhook go, whatever its state.
+/// Finds the endpoint of a webhook that is enabled, disabled or failed.
 pub(super) async fn find_endpoint(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -228,5 +228,5 @@ pub(super) async fn find_endpoint(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(found.map(|found| Endpoint::stored(found.url, found.secret, found.previous)))
+    Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous)))
 }

@@ -1,4 +1,4 @@
-//! What was and is to be sent to an endpoint: the list, and sending it again.
+//! SQL of deliveries: the list of an endpoint's deliveries, and replays.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use uuid::Uuid;
 use crate::ids::TenantId;
 use crate::text_enum::text_enum;
 
-/// An event on its way to an endpoint.
+/// An event for one endpoint, with the state of its delivery.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Delivery {
-    /// That of the event, and the `webhook-id` of each attempt.
+    /// The id of the event, sent as `webhook-id` in each attempt.
     pub id: Uuid,
     pub event_type: String,
     pub occurred_at: DateTime<Utc>,
     pub coupon_set_id: Option<Uuid>,
     pub ledger_number: Option<i64>,
-    pub state: State,
+    pub state: DeliveryState,
     pub attempt_count: i32,
-    /// The last of them.
+    /// The latest attempts, at most 20.
     pub attempts: Value,
     pub next_attempt_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
@@ -38,7 +38,7 @@ impl Delivery {
     }
 }
 
-/// Where a delivery stands in the list: by time, and within a moment in the order of sending.
+/// A position in the list: ordered by time, and by delivery number among equal times.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct DeliveryCursor {
     pub occurred_at: DateTime<Utc>,
@@ -46,32 +46,32 @@ pub(super) struct DeliveryCursor {
 }
 
 text_enum! {
-    /// Whether a delivery is to be attempted again, or how it ended.
-    pub(super) enum State {
+    /// The state of a delivery. A waiting one has an attempt to come.
+    pub(super) enum DeliveryState {
         Waiting = "waiting",
         Delivered = "delivered",
         Failed = "failed",
     }
 }
 
-/// Which deliveries; all that is given must hold.
+/// Selects deliveries that meet all conditions that are present.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Filter<'a> {
-    pub state: Option<State>,
+pub(super) struct DeliveryFilter<'a> {
+    pub state: Option<DeliveryState>,
     pub event_type: Option<&'a str>,
-    /// From this moment on.
+    /// Inclusive.
     pub from: Option<DateTime<Utc>>,
-    /// Before this moment.
+    /// Exclusive.
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Newest first; `back` reads the page before `after` in the other direction. The branches that do not apply are never
-/// executed.
+/// Lists deliveries, newest first; `back` reads the page before `after` in the opposite direction. PostgreSQL never
+/// executes the branch that does not apply.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
     webhook_no: i32,
-    filter: Filter<'_>,
+    filter: DeliveryFilter<'_>,
     after: Option<DeliveryCursor>,
     back: bool,
     rows: i64,
@@ -79,7 +79,7 @@ pub(super) async fn list(
     sqlx::query_as!(
         Delivery,
         r#"select d.id as "id!", d.event_type as "event_type!", d.occurred_at as "occurred_at!", s.id as "coupon_set_id?",
-                  d.ledger_number, d.state as "state!: State", d.attempts as "attempt_count!", d.attempt_log as "attempts!",
+                  d.ledger_number, d.state as "state!: DeliveryState", d.attempts as "attempt_count!", d.attempt_log as "attempts!",
                   d.next_attempt_at, d.ended_at, d.delivery_no as "number!"
              from (
                (select *
@@ -109,7 +109,7 @@ pub(super) async fn list(
                      d.occurred_at desc, d.delivery_no desc"#,
         tenant as TenantId,
         webhook_no,
-        filter.state as Option<State>,
+        filter.state as Option<DeliveryState>,
         filter.event_type,
         filter.from,
         filter.to,
@@ -130,7 +130,7 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Delivery>> {
     sqlx::query_as!(
         Delivery,
-        r#"select d.id, d.event_type, d.occurred_at, s.id as "coupon_set_id?", d.ledger_number, d.state as "state: State",
+        r#"select d.id, d.event_type, d.occurred_at, s.id as "coupon_set_id?", d.ledger_number, d.state as "state: DeliveryState",
                   d.attempts as attempt_count, d.attempt_log as attempts, d.next_attempt_at, d.ended_at,
                   d.delivery_no as number
              from webhook_deliveries d
@@ -144,7 +144,7 @@ pub(super) async fn find(
     .await
 }
 
-/// Lets a delivery be attempted again, and the gaps between attempts begin anew. False if there is no such delivery.
+/// Makes a delivery due again, with a fresh sequence of retry delays. Returns false if there is no such delivery.
 pub(super) async fn replay(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -164,12 +164,13 @@ pub(super) async fn replay(
     Ok(done.rows_affected() > 0)
 }
 
-/// How many were attempted of those that the filter leaves, counted up to a limit. Others are on their way anyway.
+/// Counts the deliveries that match the filter and were attempted, up to `limit`. Those without an attempt are due
+/// anyway.
 pub(super) async fn count(
     connection: &mut PgConnection,
     tenant: TenantId,
     webhook_no: i32,
-    filter: Filter<'_>,
+    filter: DeliveryFilter<'_>,
     limit: i64,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
@@ -186,7 +187,7 @@ pub(super) async fn count(
              ) d"#,
         tenant as TenantId,
         webhook_no,
-        filter.state as Option<State>,
+        filter.state as Option<DeliveryState>,
         filter.event_type,
         filter.from,
         filter.to,
@@ -196,12 +197,12 @@ pub(super) async fn count(
     .await
 }
 
-/// The same as `replay` for all that the filter leaves.
+/// Replays all deliveries that match the filter and were attempted. Returns their number.
 pub(super) async fn replay_all(
     connection: &mut PgConnection,
     tenant: TenantId,
     webhook_no: i32,
-    filter: Filter<'_>,
+    filter: DeliveryFilter<'_>,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "update webhook_deliveries
@@ -213,7 +214,7 @@ pub(super) async fn replay_all(
             and occurred_at < coalesce($6, 'infinity'::timestamptz)",
         tenant as TenantId,
         webhook_no,
-        filter.state as Option<State>,
+        filter.state as Option<DeliveryState>,
         filter.event_type,
         filter.from,
         filter.to
@@ -223,7 +224,7 @@ pub(super) async fn replay_all(
     Ok(done.rows_affected())
 }
 
-/// Has the endpoint's sender look at once.
+/// Makes the endpoint due now, so that a sender claims it.
 pub(super) async fn make_due(
     connection: &mut PgConnection,
     tenant: TenantId,

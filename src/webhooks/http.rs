@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::deliveries::{self, Delivery, DeliveryCursor, Filter};
+use super::deliveries::{self, Delivery, DeliveryCursor, DeliveryFilter};
 use super::{
-    Change, EVENT_TYPES, IssuedWebhook, NewWebhook, Replayed, TestResult, Webhook, Webhooks, db,
+    EVENT_TYPES, IssuedWebhook, NewWebhook, ReplayResult, TestResult, Webhook, WebhookPatch,
+    Webhooks, db,
 };
 use crate::database::Database;
 use crate::http::error::Error;
@@ -84,9 +85,9 @@ async fn patch(
     State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
-    Json(change): Json<Change>,
+    Json(patch): Json<WebhookPatch>,
 ) -> Result<Json<Webhook>, Error> {
-    super::patch(&webhooks, caller.tenant, id, change)
+    super::patch(&webhooks, caller.tenant, id, patch)
         .await
         .map(Json)
 }
@@ -129,7 +130,7 @@ async fn test(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct DeliveriesQuery {
-    state: Option<deliveries::State>,
+    state: Option<deliveries::DeliveryState>,
     event_type: Option<String>,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
@@ -173,11 +174,11 @@ async fn list_deliveries(
     Ok(Json(paging.page(rows, &uri, Delivery::cursor)))
 }
 
-/// The period must be said: nobody replays everything by mistake.
+/// Requires a period, so that a caller does not replay everything by mistake.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ReplayQuery {
-    state: Option<deliveries::State>,
+    state: Option<deliveries::DeliveryState>,
     event_type: Option<String>,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
@@ -188,7 +189,7 @@ async fn replay_all(
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
     Query(query): Query<ReplayQuery>,
-) -> Result<Json<Replayed>, Error> {
+) -> Result<Json<ReplayResult>, Error> {
     let filter = filter(
         query.state,
         query.event_type.as_deref(),
@@ -211,11 +212,11 @@ async fn replay(
 }
 
 fn filter(
-    state: Option<deliveries::State>,
+    state: Option<deliveries::DeliveryState>,
     event_type: Option<&str>,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
-) -> Result<Filter<'_>, Error> {
+) -> Result<DeliveryFilter<'_>, Error> {
     if event_type.is_some_and(|kind| !EVENT_TYPES.contains(&kind)) {
         return Err(Error::malformed(format!(
             "`eventType` must be one of: {}.",
@@ -229,7 +230,7 @@ fn filter(
             )));
         }
     }
-    Ok(Filter {
+    Ok(DeliveryFilter {
         state,
         event_type,
         from,

@@ -1,4 +1,4 @@
-//! What is told: the bodies of messages.
+//! The bodies of messages.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::queue::Due;
+use super::queue::DueDelivery;
 use crate::assignments::{self, Assignment, id};
 use crate::ids::{AssignmentKey, TenantId};
 
@@ -23,10 +23,10 @@ struct Body<'a, T> {
     data: T,
 }
 
-/// What of an assignment never changes, so that each attempt tells the same.
+/// The fields of an assignment that never change, so that each attempt sends the same body.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Facts<'a> {
+struct AssignmentData<'a> {
     assignment_id: Uuid,
     coupon_code: &'a str,
     coupon_set_id: Uuid,
@@ -40,7 +40,7 @@ struct Facts<'a> {
     ledger_number: i64,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> AssignmentData<'a> {
     fn new(assignment: &'a Assignment, ledger_number: i64) -> Self {
         Self {
             assignment_id: assignment.id,
@@ -58,28 +58,34 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The messages of deliveries, in their order; `None` if what one tells of is not there.
+/// Renders the messages of deliveries, in their order; `None` if the subject of the event no longer exists.
 pub(super) async fn render(
     connection: &mut PgConnection,
     tenant: TenantId,
-    deliveries: &[Due],
+    deliveries: &[DueDelivery],
 ) -> sqlx::Result<Vec<Option<Vec<u8>>>> {
-    let places: Vec<AssignmentKey> = deliveries.iter().filter_map(Due::assignment).collect();
-    let found = assignments::find(connection, tenant, &places).await?;
+    let keys: Vec<AssignmentKey> = deliveries
+        .iter()
+        .filter_map(DueDelivery::assignment)
+        .collect();
+    let found = assignments::find(connection, tenant, &keys).await?;
     let found: HashMap<AssignmentKey, Assignment> = found
         .into_iter()
         .filter_map(|assignment| Some((id::decode(assignment.id)?, assignment)))
         .collect();
     Ok(deliveries
         .iter()
-        .map(|due| of_delivery(due, &found))
+        .map(|due| render_delivery(due, &found))
         .collect())
 }
 
-fn of_delivery(due: &Due, assignments: &HashMap<AssignmentKey, Assignment>) -> Option<Vec<u8>> {
+fn render_delivery(
+    due: &DueDelivery,
+    assignments: &HashMap<AssignmentKey, Assignment>,
+) -> Option<Vec<u8>> {
     let Some(mut data) = due.payload.clone() else {
         let assignment = assignments.get(&due.assignment()?)?;
-        let data = Facts::new(assignment, due.ledger_number?);
+        let data = AssignmentData::new(assignment, due.ledger_number?);
         return Some(render_body(&due.event_type, due.occurred_at, data));
     };
     if let (Some(number), Some(members)) = (due.ledger_number, data.as_object_mut()) {

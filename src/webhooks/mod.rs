@@ -1,9 +1,9 @@
-//! Webhooks: endpoints of a tenant that are told what happens, each event at least once.
+//! Webhooks send the events of a tenant to its endpoints, each event at least once.
 //!
-//! Events wait in `webhook_deliveries`. Who writes them there moves the webhook's `next_due_at` forward in the same
-//! transaction, without a condition, so that the row is locked; `sender` claims the endpoints that are due and makes the
-//! first attempts of each set in the order of `delivery_no`. `client` makes one attempt, `sign` signs it, and `message`
-//! renders what is told.
+//! Events wait in `webhook_deliveries`. A transaction that inserts deliveries also sets the webhook's `next_due_at`. It
+//! does so without a condition, so that the row of the webhook is locked. `sender` claims the endpoints that are due and
+//! makes the first attempts of each coupon set in the order of `delivery_no`. `client` makes one attempt, `message`
+//! renders its body, and `sign` signs it. `cleaner` deletes deliveries that ended long ago.
 
 mod cleaner;
 mod client;
@@ -36,11 +36,11 @@ use crate::outbound::Outbound;
 use crate::tenants::auth::Auth;
 use crate::text_enum::text_enum;
 use client::{Attempt, WebhookClient};
-use deliveries::{Delivery, Filter};
+use deliveries::{Delivery, DeliveryFilter};
 use secret::Secret;
 
 feature_state! {
-    /// What the routes and the sender of webhooks work with.
+    /// The state of the webhook routes and of the sender.
     Webhooks { auth: Auth, database: Database, client: WebhookClient, }
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn spawn(state: &Webhooks, tasks: &Tasks) {
     tasks.spawn(cleaner::work(state.database.clone(), tasks.clone()));
 }
 
-/// Every type of event that can be told.
+/// Every type of event that an endpoint can subscribe to.
 const EVENT_TYPES: [&str; 5] = [
     "coupon-set.exhausted",
     "coupon-set.low-stock",
@@ -75,14 +75,14 @@ const EVENT_TYPES: [&str; 5] = [
     "import.finished",
 ];
 
-/// Webhooks that a tenant may have.
+/// Maximum number of webhooks of a tenant.
 const MAX_WEBHOOKS: i64 = 20;
-/// How long a secret that was replaced goes on signing.
+/// Hours during which a replaced secret also signs.
 const OVERLAP_HOURS: i32 = 24;
-/// Deliveries that are replayed at once.
+/// Maximum number of deliveries that one request replays.
 const MAX_REPLAYED: i64 = 100_000;
 
-/// An endpoint, as it is told: never with its secret.
+/// An endpoint as the API returns it, without its secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Webhook {
@@ -90,10 +90,10 @@ struct Webhook {
     url: String,
     event_types: Vec<String>,
     description: Option<String>,
-    state: State,
-    /// The first failure that no success has followed.
+    state: WebhookState,
+    /// Time of the first failure since the last success.
     failing_since: Option<DateTime<Utc>>,
-    /// How long the secret before this one signs too.
+    /// End of the time during which the previous secret also signs.
     previous_secret_until: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -101,7 +101,7 @@ struct Webhook {
     number: i32,
 }
 
-/// A webhook whose secret was just made; the only time that it is shown.
+/// A webhook with its new secret, which no later response contains.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct IssuedWebhook {
@@ -110,7 +110,7 @@ struct IssuedWebhook {
     secret: String,
 }
 
-/// What came of a test call.
+/// The result of a test call.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TestResult {
@@ -121,13 +121,13 @@ struct TestResult {
     attempt: Attempt,
 }
 
-/// How many deliveries are attempted again.
+/// The result of a replay of many deliveries.
 #[derive(Debug, Serialize)]
-struct Replayed {
+struct ReplayResult {
     replayed: u64,
 }
 
-/// Text that may be a URL; whether messages may go there is the client's to say.
+/// A string that `WebhookClient::check` has yet to accept as a URL.
 struct UrlText(String);
 
 impl FieldValue for UrlText {
@@ -174,7 +174,7 @@ impl FieldValue for Description {
 
 text_enum! {
     /// The state of a webhook that is not deleted.
-    enum State {
+    enum WebhookState {
         Enabled = "enabled",
         Disabled = "disabled",
         /// Disabled because it failed for too long.
@@ -190,29 +190,29 @@ text_enum! {
     }
 }
 
-/// What a caller says of a webhook; only what is present is changed.
+/// The fields of a webhook that a request sets. Absent ones stay as they are.
 #[derive(Debug)]
 #[expect(
     clippy::option_option,
     reason = "absent, null and a value are three things in a patch"
 )]
-struct Change {
+struct WebhookPatch {
     url: Option<String>,
     event_types: Option<Vec<String>>,
     description: Option<Option<String>>,
     state: Option<NewState>,
 }
 
-/// A webhook that is to be created, so with all that it needs.
+/// The fields of a new webhook, with all required ones present.
 #[derive(Debug)]
-struct NewWebhook(Change);
+struct NewWebhook(WebhookPatch);
 
 impl FromFields for NewWebhook {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let url: Option<UrlText> = fields.required("url");
         let event_types: Option<EventTypes> = fields.required("eventTypes");
         let description: Option<Description> = fields.optional("description");
-        Some(Self(Change {
+        Some(Self(WebhookPatch {
             url: Some(url?.0),
             event_types: Some(event_types?.0),
             description: description.map(|description| Some(description.0)),
@@ -221,7 +221,7 @@ impl FromFields for NewWebhook {
     }
 }
 
-impl FromFields for Change {
+impl FromFields for WebhookPatch {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let url: Option<UrlText> = present(fields, "url");
         let event_types: Option<EventTypes> = present(fields, "eventTypes");
@@ -236,7 +236,7 @@ impl FromFields for Change {
     }
 }
 
-impl Change {
+impl WebhookPatch {
     fn check(&self, client: &WebhookClient) -> Result<(), Error> {
         match self.url.as_deref().map(|url| client.check(url)) {
             Some(Err(detail)) => Err(Error::invalid("/url", detail)),
@@ -281,19 +281,19 @@ async fn create(
     })
 }
 
-/// What waits while a webhook is disabled goes on when it is enabled again.
+/// Changes a webhook. Deliveries that wait while it is disabled are sent when it is enabled again.
 async fn patch(
     webhooks: &Webhooks,
     tenant: TenantId,
     id: Uuid,
-    change: Change,
+    patch: WebhookPatch,
 ) -> Result<Webhook, Error> {
-    change.check(&webhooks.client)?;
+    patch.check(&webhooks.client)?;
     let mut transaction = webhooks.database.tenant(tenant).await?;
     let webhook_no = db::lock(&mut transaction, tenant, id)
         .await?
         .ok_or_else(not_found)?;
-    db::change(&mut transaction, tenant, webhook_no, &change).await?;
+    db::patch(&mut transaction, tenant, webhook_no, &patch).await?;
     let webhook = read(&mut transaction, tenant, id).await?;
     transaction.commit().await?;
     Ok(webhook)
@@ -315,7 +315,7 @@ async fn rotate_secret(
     })
 }
 
-/// Sends a message of its own, whatever the state of the webhook, and tells at once what came of it.
+/// Sends a test message, also to a disabled or failed webhook, and returns the result of the attempt.
 async fn test(webhooks: &Webhooks, tenant: TenantId, id: Uuid) -> Result<TestResult, Error> {
     let mut transaction = webhooks.database.tenant(tenant).await?;
     let endpoint = db::find_endpoint(&mut transaction, tenant, id).await?;
@@ -356,10 +356,10 @@ async fn replay_all(
     webhooks: &Webhooks,
     tenant: TenantId,
     webhook: Uuid,
-    filter: Filter<'_>,
-) -> Result<Replayed, Error> {
+    filter: DeliveryFilter<'_>,
+) -> Result<ReplayResult, Error> {
     let mut transaction = webhooks.database.tenant(tenant).await?;
-    // Nothing is attempted from here to the commit that was not before.
+    // Under this lock no sender stores results, so the count below holds until the commit.
     let webhook_no = db::lock(&mut transaction, tenant, webhook)
         .await?
         .ok_or_else(not_found)?;
@@ -373,5 +373,5 @@ async fn replay_all(
     let replayed = deliveries::replay_all(&mut transaction, tenant, webhook_no, filter).await?;
     deliveries::make_due(&mut transaction, tenant, webhook_no).await?;
     transaction.commit().await?;
-    Ok(Replayed { replayed })
+    Ok(ReplayResult { replayed })
 }

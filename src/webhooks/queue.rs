@@ -1,4 +1,4 @@
-//! SQL of the senders: who serves which endpoint, what is to be sent, and what came of it.
+//! SQL of the senders and the cleaner: leases of endpoints, due deliveries, results of attempts, and retention.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -6,22 +6,22 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::client::Endpoint;
-use super::deliveries::State;
+use super::deliveries::DeliveryState;
 use crate::ids::{AssignmentKey, TenantId};
 
-/// An endpoint that this sender has claimed for a while. The epoch is its fencing token: it is void as soon as another
-/// sender claims the endpoint.
+/// A claim of this sender to an endpoint, for a limited time. The epoch is its fencing token: it becomes invalid as soon
+/// as another sender claims the endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lease {
     pub tenant: TenantId,
     pub webhook_no: i32,
     pub epoch: i32,
-    /// No success has followed its last failure.
+    /// No attempt has succeeded since the last failure.
     pub is_failing: bool,
 }
 
 /// A delivery that is due.
-pub(super) struct Due {
+pub(super) struct DueDelivery {
     pub delivery_no: i64,
     pub id: Uuid,
     pub event_type: String,
@@ -30,13 +30,13 @@ pub(super) struct Due {
     pub replayed_after: i32,
     pub set_no: Option<i32>,
     pub ledger_number: Option<i64>,
-    /// Whose number in the ledger it is, or that of what the entry is about.
+    /// The number of the assignment that is the ledger entry, or that the ledger entry is about.
     pub assignment_number: Option<i64>,
     pub payload: Option<Value>,
 }
 
-impl Due {
-    /// The assignment that it tells of, if it has no words of its own.
+impl DueDelivery {
+    /// The assignment that the message is about. `None` if the delivery has a payload of its own.
     pub(super) fn assignment(&self) -> Option<AssignmentKey> {
         match &self.payload {
             None => Some(AssignmentKey {
@@ -48,23 +48,24 @@ impl Due {
     }
 }
 
-/// What attempts came to, in columns.
+/// The results of attempts, in columns.
 #[derive(Default)]
-pub(super) struct Results {
+pub(super) struct AttemptResults {
     pub delivery_nos: Vec<i64>,
-    pub states: Vec<State>,
+    pub states: Vec<DeliveryState>,
     /// Seconds until the next attempt, if there is one.
     pub delays: Vec<Option<f64>>,
-    /// What happened, as it is told.
+    /// Each an `Attempt` as JSON.
     pub attempts: Vec<Value>,
 }
 
-/// Claims the endpoint that has been due for longest, of the tenants that are not `full`; with `only_sound` of those that
-/// do not fail. Two senders never get the same one: what one has locked the other skips. A suspended tenant is not served.
+/// Claims the endpoint that has been due for longest. Skips the tenants in `full` and, with `only_healthy`, failing
+/// endpoints. Two senders at once never claim the same endpoint: each skips rows that the other has locked. Endpoints of
+/// suspended tenants are never claimed.
 pub(super) async fn claim(
     pool: &PgPool,
     full: &[TenantId],
-    only_sound: bool,
+    only_healthy: bool,
     seconds: f64,
 ) -> sqlx::Result<Option<Lease>> {
     sqlx::query_as!(
@@ -89,13 +90,13 @@ pub(super) async fn claim(
                      w.failing_since is not null as "is_failing!""#,
         full as &[TenantId],
         seconds,
-        only_sound
+        only_healthy
     )
     .fetch_optional(pool)
     .await
 }
 
-/// Where the messages go; `None` if the endpoint was disabled or deleted since.
+/// Finds the endpoint of a lease; `None` if it was disabled or deleted since it was claimed.
 pub(super) async fn find_endpoint(
     connection: &mut PgConnection,
     lease: &Lease,
@@ -109,17 +110,18 @@ pub(super) async fn find_endpoint(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(found.map(|found| Endpoint::stored(found.url, found.secret, found.previous)))
+    Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous)))
 }
 
-/// What is to be sent to an endpoint: so many new ones in their order, and so many retries by their time.
+/// Finds the due deliveries of an endpoint: up to `rows` first attempts in their order, and up to `rows` retries by the
+/// time at which they are due.
 pub(super) async fn find_due(
     connection: &mut PgConnection,
     lease: &Lease,
     rows: i32,
-) -> sqlx::Result<Vec<Due>> {
+) -> sqlx::Result<Vec<DueDelivery>> {
     sqlx::query_as!(
-        Due,
+        DueDelivery,
         r#"select delivery_no as "delivery_no!", id as "id!", event_type as "event_type!", occurred_at as "occurred_at!",
                   attempts as "attempts!", replayed_after as "replayed_after!", set_no, ledger_number,
                   assignment_number, payload
@@ -132,57 +134,58 @@ pub(super) async fn find_due(
     .await
 }
 
-/// How a turn ended.
-pub(super) enum End {
-    Noted,
-    /// The endpoint has failed for so long that it is told nothing more.
+/// The outcome of ending a lease.
+pub(super) enum LeaseEnd {
+    Stored,
+    /// The results were stored, and the endpoint was disabled because it has failed for too long.
     GivenUp,
-    /// The turn is another sender's by now, and nothing was noted.
+    /// Another sender holds the lease by now, and nothing was stored.
     Lost,
 }
 
-/// Notes what came of attempts, and says when the endpoint is due next. `succeeded` is whether one of them did, if there
-/// were any.
-pub(super) async fn end(
+/// Stores the results of attempts, sets the time at which the endpoint is due next, and releases the lease. `succeeded`
+/// is true if any attempt succeeded, and `None` if there was none. An endpoint that has failed for `give_up_after`
+/// seconds is disabled.
+pub(super) async fn end_lease(
     pool: &PgPool,
     lease: &Lease,
-    results: &Results,
+    results: &AttemptResults,
     succeeded: Option<bool>,
-    patience: f64,
-) -> sqlx::Result<End> {
+    give_up_after: f64,
+) -> sqlx::Result<LeaseEnd> {
     let given_up = sqlx::query_scalar!(
         "select end_webhook_lease($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         lease.tenant as TenantId,
         lease.webhook_no,
         lease.epoch,
         &results.delivery_nos,
-        &results.states as &[State],
+        &results.states as &[DeliveryState],
         &results.delays as &[Option<f64>],
         &results.attempts,
         succeeded,
-        patience
+        give_up_after
     )
     .fetch_one(pool)
     .await?;
     Ok(match given_up {
-        Some(false) => End::Noted,
-        Some(true) => End::GivenUp,
-        None => End::Lost,
+        Some(false) => LeaseEnd::Stored,
+        Some(true) => LeaseEnd::GivenUp,
+        None => LeaseEnd::Lost,
     })
 }
 
-/// A webhook whose deliveries may have been kept for long enough.
-pub(super) struct Kept {
+/// A webhook whose ended deliveries may be due for deletion.
+pub(super) struct RetentionRow {
     pub tenant: TenantId,
     pub webhook_no: i32,
-    /// It was deleted itself, so nothing of it is kept.
+    /// The webhook itself was deleted, so all of its deliveries are.
     pub deleted: bool,
 }
 
 /// All webhooks of all tenants, deleted ones too.
-pub(super) async fn list_all(pool: &PgPool) -> sqlx::Result<Vec<Kept>> {
+pub(super) async fn list_all(pool: &PgPool) -> sqlx::Result<Vec<RetentionRow>> {
     sqlx::query_as!(
-        Kept,
+        RetentionRow,
         r#"select tenant_id as "tenant: TenantId", webhook_no, state = 'deleted' as "deleted!"
              from webhooks"#
     )
@@ -190,14 +193,19 @@ pub(super) async fn list_all(pool: &PgPool) -> sqlx::Result<Vec<Kept>> {
     .await
 }
 
-/// Deletes a portion of what ended so many days ago, or of all that a deleted webhook has left, and such a webhook itself
-/// when it has left nothing. Answers how many deliveries there were.
-pub(super) async fn clean(pool: &PgPool, kept: &Kept, days: i32, rows: i32) -> sqlx::Result<i32> {
+/// Deletes up to `rows` deliveries that ended more than `days` days ago, or any deliveries of a deleted webhook. A
+/// deleted webhook without deliveries is deleted itself. Returns the number of deleted deliveries.
+pub(super) async fn clean(
+    pool: &PgPool,
+    webhook: &RetentionRow,
+    days: i32,
+    rows: i32,
+) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
         r#"select clean_webhook($1, $2, $3, $4, $5) as "count!""#,
-        kept.tenant as TenantId,
-        kept.webhook_no,
-        kept.deleted,
+        webhook.tenant as TenantId,
+        webhook.webhook_no,
+        webhook.deleted,
         days,
         rows
     )

@@ -1,8 +1,8 @@
-//! What signs the messages to an endpoint.
+//! The secret that signs the messages to an endpoint.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-/// 32 random bytes. It has no `Debug`, so that no log can show it.
+/// 32 random bytes. Has no `Debug`, so that no log can contain it.
 pub(super) struct Secret(Vec<u8>);
 
 impl Secret {
@@ -12,7 +12,7 @@ impl Secret {
         Self(bytes)
     }
 
-    pub(super) fn stored(bytes: Vec<u8>) -> Self {
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
@@ -20,7 +20,7 @@ impl Secret {
         &self.0
     }
 
-    /// As its owner is shown it, and as the libraries of the receivers take it.
+    /// The secret in the format of Standard Webhooks, which libraries for receivers accept.
     pub(super) fn shown(&self) -> String {
         format!("whsec_{}", STANDARD.encode(&self.0))
     }

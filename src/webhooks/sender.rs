@@ -1,9 +1,9 @@
-//! The sender: each replica serves endpoints that are due, each by one sender at a time.
+//! The sender: every replica runs one, and each endpoint is served by one sender at a time.
 //!
-//! A turn serves one endpoint for some seconds: the first attempts of each set one after another in their order, those of
-//! some sets beside each other, and beside them the retries that are due. What came of them is noted at the end of the
-//! turn, all at once. A sender that dies in between has noted nothing, so what it sent is sent again: at least once, always
-//! with the same id.
+//! A sender claims an endpoint with a lease and makes attempts for up to `TIME_SLICE`. First attempts of one coupon set
+//! are made one after another in their order; up to `PARALLEL_SETS` sets and the due retries run in parallel. All results
+//! are stored together at the end of the lease. A sender that crashes before has stored nothing, so another one sends the
+//! same messages again: delivery is at least once, always with the same id.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,44 +14,45 @@ use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::client::{Attempt, Endpoint, TIMEOUT, WebhookClient};
-use super::deliveries::State;
-use super::queue::{self, Due, End, Lease, Results};
+use super::deliveries::DeliveryState;
+use super::queue::{self, AttemptResults, DueDelivery, Lease, LeaseEnd};
 use super::{Webhooks, message};
 use crate::background::{Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::TenantId;
 
-/// Endpoints that one replica serves at the same time, of all tenants and of one: slow ones of one tenant leave room to
-/// the others. Those that fail, and may take a turn to do so, leave it to those that do not.
+/// Endpoints that one replica serves at the same time.
 const SLOTS: usize = 64;
+/// Slots of one tenant, so that its slow endpoints do not delay those of others.
 const SLOTS_OF_TENANT: usize = 4;
+/// Slots of failing endpoints, which may take a whole time slice, so that they do not delay the healthy ones.
 const SLOTS_OF_FAILING: usize = SLOTS / 2;
-/// How often a sender looks for endpoints that have become due.
+/// Time between two searches for endpoints that have become due.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Deliveries of each kind that a turn takes.
+/// Maximum number of first attempts of a lease, and likewise of retries.
 const BATCH_SIZE: i32 = 100;
-/// Sets whose first attempts a turn makes at the same time: each promises an order of its own.
-const LINES: usize = 4;
-/// For how long a turn begins attempts.
+/// Coupon sets whose first attempts run in parallel. Order is promised only within a set.
+const PARALLEL_SETS: usize = 4;
+/// Time after which a lease begins no more attempts.
 const TIME_SLICE: Duration = Duration::from_secs(10);
-/// For how long an endpoint is this sender's: a turn with its last attempt, and some time to note what came of it.
+/// Duration of a lease: the time slice, its last attempt, and time to store the results.
 const LEASE: Duration = Duration::from_mins(1);
-/// Connections to the database that all turns together take from the requests.
+/// Database connections that all leases of a replica share, so that enough remain for requests.
 const CONNECTIONS: usize = 2;
-/// How long an attempt that has begun may go on when the service stops.
+/// Time that an attempt under way has to finish when the service stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// Pause before results are tried to be noted again.
-const NOTE_PAUSE: Duration = Duration::from_secs(1);
-/// After so long without a success an endpoint is told nothing more.
-const GIVE_UP: Duration = Duration::from_hours(5 * 24);
-/// Seconds from one attempt to the next, in the middle: about three days in all.
-const GAPS: [f64; 11] = [
+/// Pause before storing the results is retried.
+const STORE_BACKOFF: Duration = Duration::from_secs(1);
+/// Time without a success after which an endpoint is disabled.
+const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
+/// Mean delays from one attempt to the next, in seconds: about three days in total.
+const RETRY_DELAYS: [f64; 11] = [
     5.0, 30.0, 120.0, 600.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0,
 ];
-/// How far a gap may be from the middle, so that what failed together does not come again together.
+/// Maximum relative deviation from the mean, so that deliveries that failed together are not retried together.
 const JITTER: f64 = 0.2;
 
-/// The sender of this replica.
+/// Runs the sender of this replica.
 pub(super) fn work(state: &Webhooks, tasks: &Tasks) -> impl Future<Output = ()> + use<> {
     let sender = Sender {
         database: state.database.clone(),
@@ -72,39 +73,39 @@ struct Sender {
 
 impl Sender {
     async fn work(self) {
-        let mut turns = JoinSet::new();
-        let mut served: HashMap<Id, Lease> = HashMap::new();
+        let mut tasks = JoinSet::new();
+        let mut leases: HashMap<Id, Lease> = HashMap::new();
         while !self.tasks.is_stopping() {
-            if let Some(lease) = self.claim(&served).await {
-                let task = turns.spawn(self.clone().serve(lease));
-                served.insert(task.id(), lease);
+            if let Some(lease) = self.claim(&leases).await {
+                let task = tasks.spawn(self.clone().serve(lease));
+                leases.insert(task.id(), lease);
             } else {
                 tokio::select! {
-                    Some(ended) = turns.join_next_with_id() => free(&mut served, &ended),
+                    Some(ended) = tasks.join_next_with_id() => free(&mut leases, &ended),
                     () = tokio::time::sleep(POLL_INTERVAL) => {}
                     () = self.tasks.shutdown.cancelled() => {}
                 }
             }
-            while let Some(ended) = turns.try_join_next_with_id() {
-                free(&mut served, &ended);
+            while let Some(ended) = tasks.try_join_next_with_id() {
+                free(&mut leases, &ended);
             }
         }
-        while turns.join_next().await.is_some() {}
+        while tasks.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, served: &HashMap<Id, Lease>) -> Option<Lease> {
-        if served.len() >= SLOTS {
+    async fn claim(&self, leases: &HashMap<Id, Lease>) -> Option<Lease> {
+        if leases.len() >= SLOTS {
             return None;
         }
-        let turns = || served.values();
-        let count = |tenant| turns().filter(|lease| lease.tenant == tenant).count();
-        let full: Vec<TenantId> = turns()
+        let leases = || leases.values();
+        let count = |tenant| leases().filter(|lease| lease.tenant == tenant).count();
+        let full: Vec<TenantId> = leases()
             .map(|lease| lease.tenant)
             .filter(|tenant| count(*tenant) >= SLOTS_OF_TENANT)
             .collect();
-        let only_sound = turns().filter(|lease| lease.is_failing).count() >= SLOTS_OF_FAILING;
+        let only_healthy = leases().filter(|lease| lease.is_failing).count() >= SLOTS_OF_FAILING;
         let seconds = LEASE.as_secs_f64();
-        queue::claim(self.database.system(), &full, only_sound, seconds)
+        queue::claim(self.database.system(), &full, only_healthy, seconds)
             .await
             .unwrap_or_else(|error| {
                 log_failure("claiming a webhook failed", &error);
@@ -112,7 +113,7 @@ impl Sender {
             })
     }
 
-    /// A turn that cannot even be begun leaves the endpoint to whoever comes when the lease has run out.
+    /// Serves an endpoint for one lease. If its deliveries cannot be read, the endpoint waits until the lease expires.
     async fn serve(self, lease: Lease) {
         let until = Instant::now() + LEASE;
         let (endpoint, due) = match self.find(&lease).await {
@@ -123,40 +124,41 @@ impl Sender {
             }
         };
         if Instant::now() + TIME_SLICE + TIMEOUT >= until {
-            // What was read took so long that another sender may be at it before the last attempt is over.
+            // Reading took so long that the lease could expire before the last attempt ends.
             return;
         }
-        let mut results = Results::default();
+        let mut results = AttemptResults::default();
         let mut succeeded = None;
         if let Some(endpoint) = endpoint {
-            let (mut new, mut again) = (Vec::new(), Vec::new());
+            let (mut first, mut retries) = (Vec::new(), Vec::new());
             for (due, message) in due {
                 match message {
-                    Some(message) if due.attempts == 0 => new.push((due, message)),
-                    Some(message) => again.push((due, message)),
-                    // That is our failure and not the endpoint's.
+                    Some(message) if due.attempts == 0 => first.push((due, message)),
+                    Some(message) => retries.push((due, message)),
+                    // Not counted in `succeeded`: this is not a failure of the endpoint.
                     None => results.push(&due, &Attempt::without_message()),
                 }
             }
             let begun = Instant::now();
-            let first = stream::iter(by_set(new))
-                .map(|line| self.attempt_all(&endpoint, line, begun))
-                .buffer_unordered(LINES)
+            let first = stream::iter(group_by_set(first))
+                .map(|of_set| self.attempt_all(&endpoint, of_set, begun))
+                .buffer_unordered(PARALLEL_SETS)
                 .concat();
-            let made = tokio::join!(first, self.attempt_all(&endpoint, again, begun));
-            for (due, attempt) in made.0.into_iter().chain(made.1) {
+            let retries = self.attempt_all(&endpoint, retries, begun);
+            let (first, retries) = tokio::join!(first, retries);
+            for (due, attempt) in first.into_iter().chain(retries) {
                 succeeded = Some(succeeded == Some(true) || attempt.is_success());
                 results.push(&due, &attempt);
             }
         }
-        self.note(&lease, &results, succeeded, until).await;
+        self.store(&lease, &results, succeeded, until).await;
     }
 
-    /// The endpoint, if it is still enabled, and what is due with its messages.
+    /// Finds the endpoint, if it is still enabled, and its due deliveries with their messages.
     async fn find(
         &self,
         lease: &Lease,
-    ) -> sqlx::Result<(Option<Endpoint>, Vec<(Due, Option<Vec<u8>>)>)> {
+    ) -> sqlx::Result<(Option<Endpoint>, Vec<(DueDelivery, Option<Vec<u8>>)>)> {
         let _permit = self.connections.acquire().await;
         let mut transaction = self.database.tenant(lease.tenant).await?;
         let endpoint = queue::find_endpoint(&mut transaction, lease).await?;
@@ -166,69 +168,72 @@ impl Sender {
         Ok((endpoint, due.into_iter().zip(messages).collect()))
     }
 
-    /// One after another, as far as the time goes that the turn has since it began. One that fails holds up none.
+    /// Makes attempts one after another until the time slice that started at `begun` is over. A failed attempt does not
+    /// stop the ones after it.
     async fn attempt_all(
         &self,
         endpoint: &Endpoint,
-        due: Vec<(Due, Vec<u8>)>,
+        due: Vec<(DueDelivery, Vec<u8>)>,
         begun: Instant,
-    ) -> Vec<(Due, Attempt)> {
-        let mut made = Vec::new();
+    ) -> Vec<(DueDelivery, Attempt)> {
+        let mut attempts = Vec::new();
         for (due, message) in due {
             if begun.elapsed() >= TIME_SLICE || self.tasks.is_stopping() {
                 break;
             }
             let attempt = self.client.attempt(endpoint, due.id, message);
             tokio::select! {
-                attempt = attempt => made.push((due, attempt)),
-                // Not noted, so it is made again.
+                attempt = attempt => attempts.push((due, attempt)),
+                // Its result is not stored, so another sender makes it again.
                 () = self.stopped() => break,
             }
         }
-        made
+        attempts
     }
 
+    /// Completes `STOP_LIMIT` after the service has begun to stop.
     async fn stopped(&self) {
         self.tasks.shutdown.cancelled().await;
         tokio::time::sleep(STOP_LIMIT).await;
     }
 
-    /// Tries for as long as the endpoint is ours: what is not noted is sent again.
-    async fn note(
+    /// Stores the results, retrying until the lease expires: deliveries without a stored result are sent again.
+    async fn store(
         &self,
         lease: &Lease,
-        results: &Results,
+        results: &AttemptResults,
         succeeded: Option<bool>,
         until: Instant,
     ) {
         loop {
-            match self.try_note(lease, results, succeeded).await {
+            match self.try_store(lease, results, succeeded).await {
                 Ok(()) => return,
                 Err(error) => log_failure("storing the results of deliveries failed", &error),
             }
-            if Instant::now() + NOTE_PAUSE >= until || self.tasks.is_stopping() {
+            if Instant::now() + STORE_BACKOFF >= until || self.tasks.is_stopping() {
                 return;
             }
-            tokio::time::sleep(NOTE_PAUSE).await;
+            tokio::time::sleep(STORE_BACKOFF).await;
         }
     }
 
-    async fn try_note(
+    async fn try_store(
         &self,
         lease: &Lease,
-        results: &Results,
+        results: &AttemptResults,
         succeeded: Option<bool>,
     ) -> sqlx::Result<()> {
         let _permit = self.connections.acquire().await;
-        let give_up = GIVE_UP.as_secs_f64();
-        match queue::end(self.database.tasks(), lease, results, succeeded, give_up).await? {
-            End::Noted => {}
-            End::GivenUp => tracing::warn!(
+        let give_up_after = GIVE_UP_AFTER.as_secs_f64();
+        let pool = self.database.tasks();
+        match queue::end_lease(pool, lease, results, succeeded, give_up_after).await? {
+            LeaseEnd::Stored => {}
+            LeaseEnd::GivenUp => tracing::warn!(
                 tenant = %lease.tenant,
                 webhook = lease.webhook_no,
                 "a webhook without a success for five days was disabled"
             ),
-            End::Lost => tracing::warn!(
+            LeaseEnd::Lost => tracing::warn!(
                 "the lease of a webhook expired; another sender takes over its deliveries"
             ),
         }
@@ -236,41 +241,41 @@ impl Sender {
     }
 }
 
-/// The deliveries of each set in their order; of those that are of none, too.
-fn by_set(due: Vec<(Due, Vec<u8>)>) -> Vec<Vec<(Due, Vec<u8>)>> {
-    let mut lines: Vec<Vec<(Due, Vec<u8>)>> = Vec::new();
-    let mut places: HashMap<Option<i32>, usize> = HashMap::new();
+/// Groups deliveries by coupon set and keeps their order. Deliveries without a set are a group of their own.
+fn group_by_set(due: Vec<(DueDelivery, Vec<u8>)>) -> Vec<Vec<(DueDelivery, Vec<u8>)>> {
+    let mut groups: Vec<Vec<(DueDelivery, Vec<u8>)>> = Vec::new();
+    let mut indexes: HashMap<Option<i32>, usize> = HashMap::new();
     for delivery in due {
-        let place = *places.entry(delivery.0.set_no).or_insert(lines.len());
-        if place == lines.len() {
-            lines.push(Vec::new());
+        let index = *indexes.entry(delivery.0.set_no).or_insert(groups.len());
+        if index == groups.len() {
+            groups.push(Vec::new());
         }
-        lines[place].push(delivery);
+        groups[index].push(delivery);
     }
-    lines
+    groups
 }
 
-/// The slot of a turn that has ended, or panicked, is another's.
-fn free(served: &mut HashMap<Id, Lease>, ended: &Result<(Id, ()), JoinError>) {
+/// Frees the slot of a task that has ended or panicked.
+fn free(leases: &mut HashMap<Id, Lease>, ended: &Result<(Id, ()), JoinError>) {
     let id = match ended {
         Ok((id, ())) => *id,
         Err(panicked) => panicked.id(),
     };
-    served.remove(&id);
+    leases.remove(&id);
 }
 
-impl Results {
-    fn push(&mut self, due: &Due, attempt: &Attempt) {
+impl AttemptResults {
+    fn push(&mut self, due: &DueDelivery, attempt: &Attempt) {
         let delay = if attempt.is_success() {
             None
         } else {
-            gap(due.attempts - due.replayed_after)
+            retry_delay(due.attempts - due.replayed_after)
         };
         self.delivery_nos.push(due.delivery_no);
         self.states.push(match delay {
-            Some(_) => State::Waiting,
-            None if attempt.is_success() => State::Delivered,
-            None => State::Failed,
+            Some(_) => DeliveryState::Waiting,
+            None if attempt.is_success() => DeliveryState::Delivered,
+            None => DeliveryState::Failed,
         });
         self.delays.push(delay);
         let attempt = serde_json::to_value(attempt).expect("an attempt is plain data");
@@ -278,16 +283,16 @@ impl Results {
     }
 }
 
-/// Seconds to wait after an attempt failed that so many others came before; `None` if it was the last.
-fn gap(before: i32) -> Option<f64> {
-    let middle = GAPS.get(usize::try_from(before).ok()?)?;
+/// Seconds to wait after a failed attempt that `earlier` others preceded; `None` if it was the last.
+fn retry_delay(earlier: i32) -> Option<f64> {
+    let mean = RETRY_DELAYS.get(usize::try_from(earlier).ok()?)?;
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");
     let random = f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX);
-    Some(middle * (1.0 + JITTER * (2.0 * random - 1.0)))
+    Some(mean * (1.0 + JITTER * (2.0 * random - 1.0)))
 }
 
-// An endpoint stays this sender's until the last attempt of a turn is over and noted.
+// A lease must outlast its last attempt and the storing of the results.
 const _: () = assert!(TIME_SLICE.as_secs() + TIMEOUT.as_secs() + 20 < LEASE.as_secs());
 
 #[cfg(test)]
@@ -295,17 +300,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gaps_grow_over_three_days_and_end() {
+    fn the_retry_delays_grow_over_three_days_and_end() {
         let mut total = 0.0;
-        for before in 0..11 {
-            let gaps: Vec<f64> = (0..100).map(|_| gap(before).unwrap()).collect();
-            let middle = GAPS[usize::try_from(before).unwrap()];
-            assert!(gaps.iter().all(|gap| (gap / middle - 1.0).abs() <= 0.2001));
-            assert!(gaps.iter().any(|gap| (gap / middle - 1.0).abs() > 0.05));
-            total += middle;
+        for earlier in 0..11 {
+            let delays: Vec<f64> = (0..100).map(|_| retry_delay(earlier).unwrap()).collect();
+            let mean = RETRY_DELAYS[usize::try_from(earlier).unwrap()];
+            assert!(
+                delays
+                    .iter()
+                    .all(|delay| (delay / mean - 1.0).abs() <= 0.2001)
+            );
+            assert!(delays.iter().any(|delay| (delay / mean - 1.0).abs() > 0.05));
+            total += mean;
         }
-        assert!(GAPS.is_sorted());
+        assert!(RETRY_DELAYS.is_sorted());
         assert!((3.0..3.5).contains(&(total / 86_400.0)));
-        assert_eq!(gap(11), None);
+        assert_eq!(retry_delay(11), None);
     }
 }

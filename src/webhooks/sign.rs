@@ -1,4 +1,4 @@
-//! Signatures by the scheme of Standard Webhooks, version 1: HMAC-SHA256 of the id, the time and the body.
+//! Signatures by the scheme of Standard Webhooks, version 1: HMAC-SHA256 of the id, the timestamp and the body.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -6,10 +6,11 @@ use sha2::Sha256;
 
 use super::secret::Secret;
 
-/// The value of `webhook-signature`: a signature by each secret, so that a receiver may know either.
+/// Returns the value of `webhook-signature`: a signature by each secret, so that a receiver with either one can verify
+/// it.
 pub(super) fn signatures(secrets: &[Secret], id: &str, timestamp: i64, body: &[u8]) -> String {
-    let of = |secret: &Secret| signature(secret, id, timestamp, body);
-    secrets.iter().map(of).collect::<Vec<_>>().join(" ")
+    let sign = |secret: &Secret| signature(secret, id, timestamp, body);
+    secrets.iter().map(sign).collect::<Vec<_>>().join(" ")
 }
 
 fn signature(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
@@ -30,14 +31,14 @@ mod tests {
     fn a_message_is_signed_as_the_test_vector_of_the_specification_says() {
         let key = STANDARD.decode("C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
         let id = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
-        let signature = signatures(&[Secret::stored(key)], id, 1_649_367_553, BODY);
+        let signature = signatures(&[Secret::from_bytes(key)], id, 1_649_367_553, BODY);
         assert_eq!(signature, "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
     }
 
     #[test]
     fn each_secret_signs_by_itself() {
-        let one = || Secret::stored(vec![1; 32]);
-        let two = || Secret::stored(vec![2; 32]);
+        let one = || Secret::from_bytes(vec![1; 32]);
+        let two = || Secret::from_bytes(vec![2; 32]);
         let sign = |secrets: &[Secret]| signatures(secrets, "a", 5, BODY);
         assert_eq!(
             sign(&[one(), two()]),

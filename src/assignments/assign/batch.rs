@@ -176,7 +176,7 @@ impl BatchItems {
             let key = match (item.key, batch_key) {
                 (Some(key), _) => key,
                 (None, Some(batch_key)) => batch_key.of_item(index)?,
-                (None, None) => IdempotencyKey::mint(),
+                (None, None) => IdempotencyKey::generate(),
             };
             let NewAssignment { child, dry_run, .. } = item.new;
             let request = AssignRequest::new(set, item.new, key);

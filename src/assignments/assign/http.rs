@@ -30,7 +30,7 @@ async fn assign(
     headers: HeaderMap,
     Json(new): Json<NewAssignment>,
 ) -> Result<AssignResponse, Error> {
-    let key = IdempotencyKey::of(&headers)?.unwrap_or_else(IdempotencyKey::mint);
+    let key = IdempotencyKey::of(&headers)?.unwrap_or_else(IdempotencyKey::generate);
     let target = Target {
         tenant: caller.tenant,
         set,
