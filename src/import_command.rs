@@ -1,6 +1,6 @@
 //! The command `couponry import`: sends a file of codes to a running service, shows the progress, and prints the result.
 //!
-//! It uses the public API. Sending the same file again is safe, so an interrupted import is simply started again.
+//! It uses the public API. Sending the same file again is safe, so the user can rerun an interrupted command.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -21,10 +21,10 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::outbound;
 
-/// Interval between two requests for the state of an import.
-const LOOK: Duration = Duration::from_millis(500);
-/// Number of failed requests in a row after which the service counts as gone.
-const MAX_LOOKS_IN_VAIN: u32 = 60;
+/// Interval at which the state of an import is requested.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Consecutive failed requests after which the command gives up.
+const MAX_FAILED_POLLS: u32 = 60;
 
 /// The file to import, and its destination.
 #[derive(Debug, Clone, Args)]
@@ -86,7 +86,7 @@ pub struct Arguments {
     pub errors: Option<PathBuf>,
 }
 
-/// Reason why a file was not imported.
+/// Errors of the command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{} cannot be read", .1.display())]
@@ -102,19 +102,19 @@ pub enum Error {
     #[error("the service is not reachable; it is safe to send the file again")]
     Unreachable(#[source] reqwest::Error),
     #[error("{0}")]
-    Refused(String),
+    Rejected(String),
     #[error("unexpected response; is {0} a Couponry server?")]
-    Strange(Url),
+    UnexpectedResponse(Url),
     #[error("the import ended as {status}: {failure}")]
-    Ended { status: String, failure: String },
+    NotFinished { status: String, failure: String },
     #[error("the terminal cannot be written to")]
     Terminal(#[source] io::Error),
 }
 
-/// The fields of an import that the command uses.
+/// An import as the API returns it, with the fields that the command uses.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Import {
+struct ImportResponse {
     id: Uuid,
     status: String,
     total: u64,
@@ -124,15 +124,15 @@ struct Import {
     #[serde(default)]
     errors_by_reason: std::collections::BTreeMap<String, u64>,
     failure: Option<String>,
-    progress: Progress,
+    progress: ProgressResponse,
 }
 
 #[derive(Debug, Deserialize)]
-struct Progress {
+struct ProgressResponse {
     processed: u64,
 }
 
-impl Import {
+impl ImportResponse {
     fn has_ended(&self) -> bool {
         !matches!(self.status.as_str(), "queued" | "inProgress")
     }
@@ -145,14 +145,14 @@ impl Import {
 /// Never: the settings of the client are constants.
 pub async fn run(arguments: &Arguments, config: &Config) -> Result<(), Error> {
     let authorities = config.ca_file.clone().unwrap_or_default();
-    let service = Service {
+    let service = ServiceClient {
         client: outbound::builder(&authorities)
             .build()
             .expect("the settings are right"),
         arguments,
     };
-    let (import, is_new) = service.send().await?;
-    let import = service.watch(import).await?;
+    let (import, is_new) = service.upload().await?;
+    let import = service.wait_for_end(import).await?;
     if let Some(path) = &arguments.errors
         && import.errors > 0
     {
@@ -164,7 +164,7 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<(), Error> {
     if import.status == "finished" {
         Ok(())
     } else {
-        Err(Error::Ended {
+        Err(Error::NotFinished {
             failure: import
                 .failure
                 .unwrap_or_else(|| "no reason given".to_owned()),
@@ -173,14 +173,14 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<(), Error> {
     }
 }
 
-struct Service<'a> {
+struct ServiceClient<'a> {
     client: Client,
     arguments: &'a Arguments,
 }
 
-impl Service<'_> {
-    /// Uploads the file. Says whether its import is new or was there before.
-    async fn send(&self) -> Result<(Import, bool), Error> {
+impl ServiceClient<'_> {
+    /// Uploads the file. Returns its import, and true if this upload created the import.
+    async fn upload(&self) -> Result<(ImportResponse, bool), Error> {
         let path = &self.arguments.file;
         let unreadable = |error| Error::Read(error, path.clone());
         let (input, length): (Box<dyn AsyncRead + Send + Unpin>, _) = if path == Path::new("-") {
@@ -213,7 +213,7 @@ impl Service<'_> {
         if let Some(length) = length {
             request = request.header(header::CONTENT_LENGTH, length);
         }
-        let (status, import) = self.ask(request).await?;
+        let (status, import) = self.fetch_import(request).await?;
         bar.finish_and_clear();
         Ok((import, status == StatusCode::CREATED))
     }
@@ -228,7 +228,7 @@ impl Service<'_> {
             sheet,
             ..
         } = self.arguments;
-        let told = [
+        let options = [
             ("codeColumn", code_column.clone()),
             ("expiresAtColumn", expires_at_column.clone()),
             ("attributeColumns", attribute_columns.clone()),
@@ -245,29 +245,30 @@ impl Service<'_> {
             ),
             ("force", self.arguments.force.then(|| "true".to_owned())),
         ];
-        told.into_iter()
+        options
+            .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
             .collect()
     }
 
-    /// Waits until the import has ended. An outage on the way is waited for, since the import outlives it.
-    async fn watch(&self, mut import: Import) -> Result<Import, Error> {
+    /// Waits until the import has ended. Tolerates an outage of the service, because the import is resumed after it.
+    async fn wait_for_end(&self, mut import: ImportResponse) -> Result<ImportResponse, Error> {
         let bar = bar(
             Some(import.total),
             "{msg} {wide_bar} {human_pos}/{human_len} rows {per_sec} {eta}",
         );
         bar.set_message("Importing");
         let url = self.url(&["v1", "imports", &import.id.to_string()])?;
-        let mut in_vain = 0;
+        let mut failed_polls = 0;
         while !import.has_ended() {
             bar.set_position(import.progress.processed);
-            tokio::time::sleep(LOOK).await;
-            match self.ask(self.client.get(url.clone())).await {
-                Ok((_, seen)) => {
-                    import = seen;
-                    in_vain = 0;
+            tokio::time::sleep(POLL_INTERVAL).await;
+            match self.fetch_import(self.client.get(url.clone())).await {
+                Ok((_, current)) => {
+                    import = current;
+                    failed_polls = 0;
                 }
-                Err(Error::Unreachable(_)) if in_vain < MAX_LOOKS_IN_VAIN => in_vain += 1,
+                Err(Error::Unreachable(_)) if failed_polls < MAX_FAILED_POLLS => failed_polls += 1,
                 Err(error) => return Err(error),
             }
         }
@@ -275,9 +276,9 @@ impl Service<'_> {
         Ok(import)
     }
 
-    async fn save_errors(&self, import: &Import, path: &Path) -> Result<(), Error> {
+    async fn save_errors(&self, import: &ImportResponse, path: &Path) -> Result<(), Error> {
         let url = self.url(&["v1", "imports", &import.id.to_string(), "errors.csv"])?;
-        let mut report = self.answer(self.client.get(url)).await?;
+        let mut report = self.send_request(self.client.get(url)).await?;
         let unwritable = |error| Error::Write(error, path.to_owned());
         let mut file = File::create(path).await.map_err(unwritable)?;
         while let Some(block) = report.chunk().await.map_err(Error::Unreachable)? {
@@ -286,33 +287,36 @@ impl Service<'_> {
         file.flush().await.map_err(unwritable)
     }
 
-    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Import), Error> {
-        let answer = self.answer(request).await?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(Error::Unreachable)?;
+    async fn fetch_import(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, ImportResponse), Error> {
+        let response = self.send_request(request).await?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(Error::Unreachable)?;
         let import = serde_json::from_slice(&body)
-            .map_err(|_| Error::Strange(self.arguments.url.clone()))?;
+            .map_err(|_| Error::UnexpectedResponse(self.arguments.url.clone()))?;
         Ok((status, import))
     }
 
-    /// The answer, unless it is a refusal.
-    async fn answer(&self, request: RequestBuilder) -> Result<reqwest::Response, Error> {
+    /// Sends a request with the API key. Returns the response if its status is a success, else the problem as an error.
+    async fn send_request(&self, request: RequestBuilder) -> Result<reqwest::Response, Error> {
         let mut key = header::HeaderValue::from_str(&format!("Bearer {}", self.arguments.key))
             .map_err(|_| Error::Key)?;
         key.set_sensitive(true);
-        let answer = request
+        let response = request
             .header(header::AUTHORIZATION, key)
             .send()
             .await
             .map_err(Error::Unreachable)?;
-        if answer.status().is_success() {
-            return Ok(answer);
+        if response.status().is_success() {
+            return Ok(response);
         }
-        let body = answer.bytes().await.map_err(Error::Unreachable)?;
+        let body = response.bytes().await.map_err(Error::Unreachable)?;
         let problem = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-        Err(refusal(&problem).map_or_else(
-            || Error::Strange(self.arguments.url.clone()),
-            Error::Refused,
+        Err(problem_text(&problem).map_or_else(
+            || Error::UnexpectedResponse(self.arguments.url.clone()),
+            Error::Rejected,
         ))
     }
 
@@ -326,8 +330,8 @@ impl Service<'_> {
     }
 }
 
-/// The text of a problem: its detail, and each field that is not valid.
-fn refusal(problem: &Value) -> Option<String> {
+/// Formats a problem: its detail, each invalid field, and the request id.
+fn problem_text(problem: &Value) -> Option<String> {
     let mut text = problem["detail"]
         .as_str()
         .or_else(|| problem["title"].as_str())?
@@ -352,7 +356,7 @@ fn content_type(path: &Path) -> &'static str {
     }
 }
 
-/// A bar on standard error, or nothing where that is no terminal.
+/// Creates a progress bar on standard error; it is hidden if standard error is not a terminal.
 fn bar(length: Option<u64>, template: &str) -> ProgressBar {
     let target = if io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
@@ -364,9 +368,9 @@ fn bar(length: Option<u64>, template: &str) -> ProgressBar {
     bar
 }
 
-/// The result of an import as text.
-fn summary(import: &Import, is_new: bool, arguments: &Arguments) -> String {
-    let Import {
+/// Formats the result of an import.
+fn summary(import: &ImportResponse, is_new: bool, arguments: &Arguments) -> String {
+    let ImportResponse {
         id,
         status,
         total,

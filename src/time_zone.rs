@@ -1,13 +1,13 @@
-//! Time zones, and the moments that dates name in them.
+//! Time zones, and the conversion of dates and times to instants.
 //!
-//! A date without a time means the end of that day: the first instant of the next one, which on some days of clock
-//! changes is not midnight.
+//! A date without a time means the end of that day: the first instant of the next one. On some days of clock changes that
+//! is not midnight.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use delivery_reader::{first_instant, parse_timestamp};
 
-/// Whether PostgreSQL can store a moment: its calendar is shorter than chrono's.
+/// Returns true if PostgreSQL can store the moment: its calendar is shorter than chrono's.
 pub(crate) fn is_storable(moment: DateTime<Utc>) -> bool {
     (1..=9999).contains(&moment.year())
 }
@@ -31,20 +31,20 @@ impl Zone {
         self.0
     }
 
-    /// Reads an RFC 3339 time; or a time without an offset, which is by the clocks of this zone; or a date, which means
-    /// its end. The error says what it should be.
+    /// Parses an RFC 3339 time, a time without an offset in this zone, or a date, which means its end. The error is a
+    /// sentence for the caller of the API.
     pub(crate) fn read_moment(self, text: &str) -> Result<DateTime<Utc>, String> {
         parse_timestamp(text, self.0).ok_or_else(|| {
             "This must be a date such as \"2026-12-31\" or a time such as \"2026-12-31T18:00:00Z\".".to_owned()
         })
     }
 
-    /// What the clocks of this zone show.
+    /// Returns the local time of this zone.
     pub(crate) fn clock(self, instant: DateTime<Utc>) -> NaiveDateTime {
         instant.with_timezone(&self.0).naive_local()
     }
 
-    /// The first instant of a day.
+    /// Returns the first instant of a day; `None` if it is outside of the calendar.
     pub(crate) fn start_of(self, day: NaiveDate) -> Option<DateTime<Utc>> {
         first_instant(day.and_time(NaiveTime::MIN), self.0)
     }

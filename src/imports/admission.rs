@@ -1,8 +1,8 @@
-//! Whether an upload becomes an import: not if it came before, and not if too many wait.
+//! Admission of uploads: an upload becomes an import unless it repeats an earlier one or the queue is full.
 //!
-//! The verdict counts under the lock of imports, which the tenant's uploads take one after the other when their rows are
-//! stored. So of two equal uploads at the same moment the first becomes an import and the other is answered with it, and
-//! no two take the last place of the queue.
+//! The decisive check runs under the tenant's lock of imports, which each upload takes after its rows are stored. Of two
+//! equal uploads at the same time, one becomes an import and the other returns that import. Two uploads never take the
+//! last place of the queue together.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -11,11 +11,11 @@ use super::{Import, Mode, db};
 use crate::http::error::{Error, IDEMPOTENCY_KEY_REUSED, TOO_MANY_IMPORTS};
 use crate::ids::TenantId;
 
-/// Imports of a tenant that may wait for a worker.
+/// Most queued imports of a tenant.
 const MAX_QUEUED: i64 = 10;
 
-/// What an upload is known by.
-pub(super) struct Upload<'a> {
+/// Properties by which an upload is recognised as a repetition.
+pub(super) struct UploadIdentity<'a> {
     pub set_no: i32,
     pub mode: Mode,
     pub force: bool,
@@ -23,11 +23,11 @@ pub(super) struct Upload<'a> {
     pub key: Option<Uuid>,
 }
 
-/// The import that an earlier upload became, if this one is the same.
-pub(super) async fn judge(
+/// Returns the import of an earlier equal upload, or `None` if this upload may become an import. Fails if the queue is full.
+pub(super) async fn check(
     connection: &mut PgConnection,
     tenant: TenantId,
-    upload: &Upload<'_>,
+    upload: &UploadIdentity<'_>,
 ) -> Result<Option<Import>, Error> {
     let mut earlier = None;
     if let Some(key) = upload.key {
@@ -48,12 +48,12 @@ pub(super) async fn judge(
     Ok(None)
 }
 
-/// The import that has this key, whatever became of it.
+/// Returns the import with this idempotency key, in any state.
 async fn find_by_key(
     connection: &mut PgConnection,
     tenant: TenantId,
     key: Uuid,
-    upload: &Upload<'_>,
+    upload: &UploadIdentity<'_>,
 ) -> Result<Option<Uuid>, Error> {
     let found = sqlx::query!(
         r#"select id, (set_no = $3 and fingerprint = $4) as "same!"
@@ -75,11 +75,11 @@ async fn find_by_key(
     }
 }
 
-/// The latest import of the same file into the same set that took codes in or is about to.
+/// Returns the latest import of the same file into the same set that imported codes or still may.
 async fn find_same_file(
     connection: &mut PgConnection,
     tenant: TenantId,
-    upload: &Upload<'_>,
+    upload: &UploadIdentity<'_>,
 ) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar!(
         "select id

@@ -1,5 +1,8 @@
-//! Applying the chunks of one import: placed two at a time and settled in their order, or judged one by one where some of
-//! the codes are there already. While codes are asked for here, one chunk at a time with pauses leaves them room.
+//! Applying the chunks of one import.
+//!
+//! Two chunks at a time are placed, that is, their cards are written; the chunks are settled and committed in order. From
+//! the first chunk with a code that may already exist, the rows are evaluated instead, one chunk at a time. While this
+//! replica serves requests for codes, it places one chunk at a time, with pauses.
 
 use std::time::{Duration, Instant};
 
@@ -10,71 +13,71 @@ use super::jobs::{self, Job};
 use super::{Imports, db};
 use crate::background::Tasks;
 
-/// While codes are asked for: how long placing pauses after each 500 cards, which take about half as long.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Pause after each 500 placed cards while codes are requested; writing the cards takes about half as long.
+const CARD_BATCH_PAUSE: Duration = Duration::from_millis(10);
 
-/// What became of a job.
-pub(super) enum Outcome {
+/// Outcome of applying an import.
+pub(super) enum ApplyOutcome {
     Finished,
-    /// There was nothing to publish: the job is another worker's, was ended, or the service is stopping.
-    Left,
-    /// Another tenant's turn has come.
+    /// Not published: another worker has claimed the import, the import was ended, or the service is stopping.
+    Aborted,
+    /// Paused for an import of another tenant.
     Yielded,
 }
 
-/// Brings an import from where it stands to its end.
-pub(super) async fn apply(state: &Imports, job: &Job, tasks: &Tasks) -> sqlx::Result<Outcome> {
+/// Applies the remaining chunks of an import and publishes it.
+pub(super) async fn apply(state: &Imports, job: &Job, tasks: &Tasks) -> sqlx::Result<ApplyOutcome> {
     let pool = state.database.tasks();
     if !jobs::begin(pool, job).await? {
-        return Ok(Outcome::Left);
+        return Ok(ApplyOutcome::Aborted);
     }
     if job.unsorted && !jobs::sort(pool, job).await? {
-        return Ok(Outcome::Left);
+        return Ok(ApplyOutcome::Aborted);
     }
-    let applying = Applying { state, job, tasks };
-    let outcome = match applying.place_all().await? {
-        Placing::Stopped(outcome) => Some(outcome),
-        Placing::Judge { from } => applying.judge_all(from).await?,
+    let applier = ChunkApplier { state, job, tasks };
+    let outcome = match applier.place_all().await? {
+        Placement::Stopped(outcome) => Some(outcome),
+        Placement::Evaluate { from } => applier.evaluate_all(from).await?,
     };
     if let Some(outcome) = outcome {
         return Ok(outcome);
     }
     if jobs::publish(pool, job).await? {
-        Ok(Outcome::Finished)
+        Ok(ApplyOutcome::Finished)
     } else {
-        Ok(Outcome::Left)
+        Ok(ApplyOutcome::Aborted)
     }
 }
 
-/// How far placing came.
-enum Placing {
-    Stopped(Outcome),
-    /// The chunks from this one on are to be judged; none may be left.
-    Judge {
+/// Outcome of placing the chunks.
+enum Placement {
+    Stopped(ApplyOutcome),
+    /// The rows of the chunks from this one on must be evaluated. It may be past the last chunk.
+    Evaluate {
         from: i32,
     },
 }
 
-/// A chunk whose cards are written but not committed; `None` if its rows have to be judged.
-type Placed = Option<(Transaction<'static, Postgres>, i32)>;
+/// A chunk whose cards are written but not committed; `None` if its rows must be evaluated.
+type PlacedChunk = Option<(Transaction<'static, Postgres>, i32)>;
 
-struct Applying<'a> {
+struct ChunkApplier<'a> {
     state: &'a Imports,
     job: &'a Job,
     tasks: &'a Tasks,
 }
 
-impl Applying<'_> {
-    async fn place_all(&self) -> sqlx::Result<Placing> {
+impl ChunkApplier<'_> {
+    async fn place_all(&self) -> sqlx::Result<Placement> {
         let job = self.job;
         let (mut base, sizes) = jobs::plan(self.state.database.tasks(), job).await?;
         let mut chunks = (job.next_chunk..job.chunks).zip(sizes).peekable();
         let mut ahead = None;
         while let Some((chunk, size)) = chunks.next() {
             if chunk > job.next_chunk
-                && let Some(outcome) = self.stop().await?
+                && let Some(outcome) = self.stop_reason().await?
             {
-                return Ok(Placing::Stopped(outcome));
+                return Ok(Placement::Stopped(outcome));
             }
             let begun = Instant::now();
             let placing = ahead.take().unwrap_or_else(|| self.place(chunk, base));
@@ -82,53 +85,53 @@ impl Applying<'_> {
                 .peek()
                 .filter(|_| !self.state.load.is_busy())
                 .map(|(next, _)| self.place(*next, base + size));
-            // One that nobody waits for any more is rolled back when it ends.
+            // If this function returns early, the task ahead is detached, and its transaction is rolled back when it ends.
             let placed = placing.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
             let Some((mut transaction, rows)) = placed? else {
-                return Ok(Placing::Judge { from: chunk });
+                return Ok(Placement::Evaluate { from: chunk });
             };
             if !jobs::settle(&mut transaction, job, chunk, base, rows).await? {
-                return Ok(Placing::Stopped(Outcome::Left));
+                return Ok(Placement::Stopped(ApplyOutcome::Aborted));
             }
             transaction.commit().await?;
             base += rows;
             self.state.load.yield_to_requests(begun.elapsed()).await;
         }
-        Ok(Placing::Judge { from: job.chunks })
+        Ok(Placement::Evaluate { from: job.chunks })
     }
 
-    /// Judges the rows of the chunks from this one on.
-    async fn judge_all(&self, from: i32) -> sqlx::Result<Option<Outcome>> {
+    /// Evaluates and applies the rows of the chunks from this one on. Returns `None` if all were applied.
+    async fn evaluate_all(&self, from: i32) -> sqlx::Result<Option<ApplyOutcome>> {
         for chunk in from..self.job.chunks {
             if chunk > self.job.next_chunk
-                && let Some(outcome) = self.stop().await?
+                && let Some(outcome) = self.stop_reason().await?
             {
                 return Ok(Some(outcome));
             }
             let begun = Instant::now();
             if !jobs::apply_chunk(self.state.database.tasks(), self.job, chunk).await? {
-                return Ok(Some(Outcome::Left));
+                return Ok(Some(ApplyOutcome::Aborted));
             }
             self.state.load.yield_to_requests(begun.elapsed()).await;
         }
         Ok(None)
     }
 
-    /// Whether there is a reason to stop between two chunks.
-    async fn stop(&self) -> sqlx::Result<Option<Outcome>> {
+    /// Returns the outcome if the worker must stop between two chunks.
+    async fn stop_reason(&self) -> sqlx::Result<Option<ApplyOutcome>> {
         if self.tasks.is_stopping() {
-            Ok(Some(Outcome::Left))
-        } else if jobs::others_wait(self.state.database.system(), self.job).await? {
-            Ok(Some(Outcome::Yielded))
+            Ok(Some(ApplyOutcome::Aborted))
+        } else if jobs::other_tenant_waits(self.state.database.system(), self.job).await? {
+            Ok(Some(ApplyOutcome::Yielded))
         } else {
             Ok(None)
         }
     }
 
-    fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<Placed>> {
+    fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<PlacedChunk>> {
         let (database, job) = (self.state.database.clone(), *self.job);
         let pause = if self.state.load.is_busy() {
-            PAUSE
+            CARD_BATCH_PAUSE
         } else {
             Duration::ZERO
         };

@@ -5,19 +5,19 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::admission::Upload;
-use super::spool::{Chunk, Refused, Totals};
-use super::{Import, Mode, Options, Progress, Status};
+use super::admission::UploadIdentity;
+use super::spool::{Chunk, RejectedRows, UploadTotals};
+use super::{Import, ImportOptions, ImportProgress, ImportStatus, Mode};
 use crate::ids::TenantId;
 use crate::tenants::auth::Origin;
 
 pub(super) struct NewImport<'a> {
     pub id: Uuid,
-    pub upload: &'a Upload<'a>,
+    pub upload: &'a UploadIdentity<'a>,
     pub origin: Origin,
     /// The id of the API key.
     pub caller: Uuid,
-    pub options: &'a Options,
+    pub options: &'a ImportOptions,
 }
 
 impl NewImport<'_> {
@@ -26,8 +26,8 @@ impl NewImport<'_> {
     }
 }
 
-/// What the reading of a file depends on: the name of the set's time zone, and whether the set ignores case.
-pub(super) async fn reading(
+/// Reads the name of the set's time zone, and whether the set ignores case: a file is read by both.
+pub(super) async fn find_reading_rules(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
@@ -48,10 +48,10 @@ pub(super) async fn create(
     connection: &mut PgConnection,
     tenant: TenantId,
     new: &NewImport<'_>,
-    totals: &Totals,
+    totals: &UploadTotals,
 ) -> sqlx::Result<()> {
     let upload = new.upload;
-    // Sorting finds duplicates within the file, which one that only validates has no cards for.
+    // Sorting finds duplicates within the file. An import that only validates has no cards to find them by.
     let unsorted = totals.unsorted || upload.mode == Mode::Validate && totals.chunks > 0;
     let reasons = serde_json::to_value(&totals.reasons).expect("counts are plain data");
     sqlx::query!(
@@ -69,7 +69,7 @@ pub(super) async fn create(
         upload.fingerprint,
         upload.key,
         totals.rows,
-        totals.refused,
+        totals.rejected,
         reasons,
         totals.chunks,
         unsorted
@@ -79,7 +79,7 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// An import that is over before it began: its file is broken at the end.
+/// Creates an import that has already failed, because its file ends inside a quoted cell.
 pub(super) async fn create_failed(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -108,8 +108,8 @@ pub(super) async fn create_failed(
     Ok(())
 }
 
-/// Hands what this transaction writes to the disk as it comes. What the system gathers and writes at once keeps every commit
-/// waiting, but is written faster: so only while codes are asked for.
+/// Makes PostgreSQL flush the writes of this transaction to disk in small steps. A large flush by the system is faster
+/// overall but delays every commit, so this is used only while codes are requested.
 pub(super) async fn write_evenly(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("select set_config('backend_flush_after', '256kB', true)")
         .fetch_one(connection)
@@ -143,11 +143,11 @@ pub(super) async fn store_chunk(
     Ok(())
 }
 
-pub(super) async fn store_refused(
+pub(super) async fn store_rejected(
     connection: &mut PgConnection,
     tenant: TenantId,
     import: Uuid,
-    refused: &Refused,
+    rejected: &RejectedRows,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "insert into import_errors (tenant_id, import_id, row_no, line, code, reason)
@@ -155,21 +155,21 @@ pub(super) async fn store_refused(
            from unnest($3::integer[], $4::integer[], $5::text[], $6::text[]) u",
         tenant as TenantId,
         import,
-        &refused.row_nos,
-        &refused.lines,
-        &refused.codes,
-        &refused.reasons as &[&str]
+        &rejected.row_nos,
+        &rejected.lines,
+        &rejected.codes,
+        &rejected.reasons as &[&str]
     )
     .execute(connection)
     .await?;
     Ok(())
 }
 
-struct Row {
+struct ImportRow {
     id: Uuid,
     coupon_set_id: Uuid,
     coupon_set_name: String,
-    status: Status,
+    status: ImportStatus,
     origin: Origin,
     api_key_id: Option<Uuid>,
     api_key_name: Option<String>,
@@ -190,18 +190,18 @@ struct Row {
     now: DateTime<Utc>,
 }
 
-impl From<Row> for Import {
-    fn from(row: Row) -> Self {
+impl From<ImportRow> for Import {
+    fn from(row: ImportRow) -> Self {
         let until = row.finished_at.or(row.cancelled_at).unwrap_or(row.now);
-        let progress = Progress::new(
+        let progress = ImportProgress::new(
             row.success + row.errors,
             row.total,
             row.status,
             row.started_at.map(|started_at| until - started_at),
         );
-        // Nothing came in of one that ended without being published, and nothing more is told of its rows.
+        // An import that ended unpublished imported nothing, and its remaining rows are not counted.
         let (total, success) = match row.status {
-            Status::Error | Status::Cancelled => (row.errors, 0),
+            ImportStatus::Error | ImportStatus::Cancelled => (row.errors, 0),
             _ => (row.total, row.success),
         };
         Self {
@@ -240,8 +240,8 @@ pub(super) async fn find(
     id: Uuid,
 ) -> sqlx::Result<Option<Import>> {
     let row = sqlx::query_as!(
-        Row,
-        r#"select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status as "status: Status", i.origin as "origin: Origin",
+        ImportRow,
+        r#"select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status as "status: ImportStatus", i.origin as "origin: Origin",
                   i.key_id as api_key_id,
                   k.name as "api_key_name?", i.mode as "mode: Mode", i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
                   i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
@@ -258,23 +258,23 @@ pub(super) async fn find(
     Ok(row.map(Import::from))
 }
 
-/// Which part of the list of imports.
+/// Filter and position of a page of imports.
 pub(super) struct ListFilter {
     pub set_no: Option<i32>,
-    pub status: Option<Status>,
+    pub status: Option<ImportStatus>,
     pub after: Option<Uuid>,
     pub back: bool,
     pub rows: i64,
 }
 
-/// Newest first; ids rise with the time of creation. The branches that do not apply are never executed.
+/// Lists imports, newest first; ids rise with the time of creation. Only one branch of the union is executed.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
     filter: &ListFilter,
 ) -> sqlx::Result<Vec<Import>> {
     let rows = sqlx::query_as!(
-        Row,
+        ImportRow,
         r#"with page as (
              (select id
                 from imports
@@ -290,7 +290,7 @@ pub(super) async fn list(
                order by id
                limit $5)
            )
-           select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status as "status: Status", i.origin as "origin: Origin",
+           select i.id, s.id as coupon_set_id, s.name as coupon_set_name, i.status as "status: ImportStatus", i.origin as "origin: Origin",
                   i.key_id as api_key_id,
                   k.name as "api_key_name?", i.mode as "mode: Mode", i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
                   i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
@@ -305,7 +305,7 @@ pub(super) async fn list(
         filter.after,
         filter.back,
         filter.rows,
-        filter.status as Option<Status>
+        filter.status as Option<ImportStatus>
     )
     .fetch_all(connection)
     .await?;
@@ -320,13 +320,13 @@ pub(super) struct RejectedRow {
     pub code: String,
     pub reason: String,
     pub first_line: Option<i32>,
-    /// When the import that brought the code of a duplicate was finished.
+    /// End of the import that first imported the code of a duplicate.
     pub came_in_at: Option<DateTime<Utc>>,
-    /// The name of the other set that has it.
+    /// Name of the other set that contains the code.
     pub other_set: Option<String>,
 }
 
-/// The rejected rows after this one, in the order of the file.
+/// Lists the rejected rows after the row `after`, in the order of the file.
 pub(super) async fn list_errors(
     connection: &mut PgConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! What the same file is recognised by: its bytes and how they are read, as a SHA-256.
+//! Fingerprint of a file: the SHA-256 of its bytes and of the options that affect how they are read.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,17 +7,17 @@ use delivery_reader::ContentTypeHint;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::Options;
+use super::ImportOptions;
 use crate::http::error::Error;
 
-/// What is read at a time.
-const BLOCK: usize = 1024 * 1024;
+/// Bytes that are read at a time.
+const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// Reads the file from its beginning, to which it goes back.
-pub(super) async fn take(
+/// Computes the fingerprint. The returned file is positioned at its start.
+pub(super) async fn compute(
     file: File,
     hint: ContentTypeHint,
-    options: Options,
+    options: ImportOptions,
 ) -> Result<(File, Vec<u8>), Error> {
     tokio::task::spawn_blocking(move || digest(file, hint, &options))
         .await
@@ -29,19 +29,24 @@ pub(super) async fn take(
         })
 }
 
-fn digest(mut file: File, hint: ContentTypeHint, options: &Options) -> io::Result<(File, Vec<u8>)> {
-    // Those without effect are no difference.
-    let told = Options {
+fn digest(
+    mut file: File,
+    hint: ContentTypeHint,
+    options: &ImportOptions,
+) -> io::Result<(File, Vec<u8>)> {
+    // Options without effect do not make two files different.
+    let effective = ImportOptions {
         override_existing: None,
         update_only_empty_fields: None,
         ..options.clone()
     };
     let mode = options.mode.unwrap_or_default();
-    let how = json!({"format": hint.format, "gzip": hint.gzip, "mode": mode, "options": told})
-        .to_string();
+    let settings =
+        json!({"format": hint.format, "gzip": hint.gzip, "mode": mode, "options": effective})
+            .to_string();
     let mut sha = Sha256::new();
-    sha.update(how);
-    let mut block = vec![0; BLOCK];
+    sha.update(settings);
+    let mut block = vec![0; BLOCK_BYTES];
     loop {
         let read = file.read(&mut block)?;
         if read == 0 {

@@ -1,4 +1,4 @@
-//! The form of the product we follow: fields in any order, so the file is kept until all of them are known.
+//! The multipart form. Fields may come in any order, so the file is stored until all of them are read.
 
 use std::collections::HashSet;
 use std::io;
@@ -12,40 +12,40 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Mode, Options, upload};
+use super::{ImportOptions, Mode, upload};
 use crate::http::error::{Error, Fault};
 use crate::text_enum::expectation;
 
-/// Fields of a form, the unknown ones too.
+/// Most fields of a form, unknown ones included.
 const MAX_PARTS: usize = 16;
-/// Bytes of a field of the form that is not the file.
+/// Most bytes of a field that is not the file.
 const MAX_FIELD_BYTES: usize = 1024;
 
-/// Bytes that may lie between the contents of two fields: what the first block of the next one brings with it is counted.
-const MAX_GAP: usize = 1024 * 1024;
-/// What stands in a `Gap` while the content of a field is read.
-const IN_FIELD: usize = usize::MAX;
+/// Most bytes between the contents of two fields. Bytes of the next content that arrive in the same frame count too.
+const MAX_PART_HEADER_BYTES: usize = 1024 * 1024;
+/// Value of a `PartHeaderLimit` while the content of a field is read.
+const IN_CONTENT: usize = usize::MAX;
 
-/// How much of a form was read since the content of its last field: its parser keeps all of that until it has found the
-/// next one, and knows no limit.
+/// Limit for the bytes between the contents of two fields, and the number read so far. The parser of the form buffers all
+/// of them until the next content starts, and has no limit of its own.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gap(Arc<AtomicUsize>);
+pub(super) struct PartHeaderLimit(Arc<AtomicUsize>);
 
-impl Gap {
-    /// Counts what is read of a request, and breaks it off where too much lies between two fields.
-    pub(super) fn watch(&self, request: Request) -> Request {
-        let gap = self.clone();
+impl PartHeaderLimit {
+    /// Counts the bytes of a request's body, and fails the body when the limit is exceeded.
+    pub(super) fn apply(&self, request: Request) -> Request {
+        let header_limit = self.clone();
         request.map(|body| {
-            // The parser takes in all that is ready before it hands anything on, so there is a break after each frame.
-            // (One at the start would make it take a short form for one that broke off.)
+            // The parser reads all frames that are ready before it returns anything, so the body yields after each
+            // frame. (If it yielded before the first, the parser would treat a short form as interrupted.)
             let frames = (body.into_data_stream(), false);
             Body::from_stream(stream::unfold(frames, move |(mut frames, has_more)| {
-                let gap = gap.clone();
+                let header_limit = header_limit.clone();
                 async move {
                     if has_more {
                         tokio::task::yield_now().await;
                     }
-                    let frame = gap.count(frames.next().await?);
+                    let frame = header_limit.count(frames.next().await?);
                     Some((frame, (frames, true)))
                 }
             }))
@@ -55,8 +55,8 @@ impl Gap {
     fn count(&self, frame: Result<Bytes, axum::Error>) -> io::Result<Bytes> {
         let frame = frame.map_err(io::Error::other)?;
         match self.0.load(Ordering::Relaxed) {
-            IN_FIELD => Ok(frame),
-            read if read > MAX_GAP => Err(io::ErrorKind::InvalidData.into()),
+            IN_CONTENT => Ok(frame),
+            read if read > MAX_PART_HEADER_BYTES => Err(io::ErrorKind::InvalidData.into()),
             read => {
                 self.0.store(read + frame.len(), Ordering::Relaxed);
                 Ok(frame)
@@ -64,17 +64,17 @@ impl Gap {
         }
     }
 
-    fn is_too_wide(&self) -> bool {
+    fn is_exceeded(&self) -> bool {
         let read = self.0.load(Ordering::Relaxed);
-        read != IN_FIELD && read > MAX_GAP
+        read != IN_CONTENT && read > MAX_PART_HEADER_BYTES
     }
 
-    fn begin(&self) {
+    fn begin_header(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    fn end(&self) {
-        self.0.store(IN_FIELD, Ordering::Relaxed);
+    fn begin_content(&self) {
+        self.0.store(IN_CONTENT, Ordering::Relaxed);
     }
 }
 
@@ -100,15 +100,15 @@ pub(super) struct Form {
 impl Form {
     pub(super) async fn receive(
         mut multipart: Multipart,
-        gap: &Gap,
+        header_limit: &PartHeaderLimit,
         limit: u64,
     ) -> Result<Self, Error> {
         let mut form = Self::default();
         let mut names = HashSet::new();
         loop {
-            gap.begin();
-            let field = match patiently(multipart.next_field()).await {
-                Err(_) if gap.is_too_wide() => {
+            header_limit.begin_header();
+            let field = match with_timeout(multipart.next_field()).await {
+                Err(_) if header_limit.is_exceeded() => {
                     return Err(Error::malformed(
                         "More than 1 MiB of the form is outside of its fields. Nothing was stored.",
                     ));
@@ -118,7 +118,7 @@ impl Form {
             let Some(field) = field else {
                 return Ok(form);
             };
-            gap.end();
+            header_limit.begin_content();
             let name = field.name().unwrap_or_default().to_owned();
             if names.len() == MAX_PARTS {
                 return Err(Error::malformed(format!(
@@ -132,11 +132,11 @@ impl Form {
                 ));
             }
             if name == "file" {
-                let frames = field.map(|frame| frame.map_err(|_| upload::broken_off()));
+                let frames = field.map(|frame| frame.map_err(|_| upload::interrupted()));
                 form.file = Some(upload::receive_stream(frames, limit).await?);
                 continue;
             }
-            let slot = match name.as_str() {
+            let target = match name.as_str() {
                 "type" => &mut form.kind,
                 "couponSetId" => &mut form.coupon_set_id,
                 "delimiter" => &mut form.delimiter,
@@ -156,11 +156,11 @@ impl Form {
                     &mut None
                 }
             };
-            *slot = Some(text(field).await?);
+            *target = Some(read_text(field).await?);
         }
     }
 
-    pub(super) fn check(mut self) -> Result<(Uuid, Options, std::fs::File), Error> {
+    pub(super) fn check(mut self) -> Result<(Uuid, ImportOptions, std::fs::File), Error> {
         if self.kind.as_deref() != Some("coupons") {
             self.fault("type", "This must be \"coupons\".");
         }
@@ -180,7 +180,7 @@ impl Form {
         let force = filled(self.force.take());
         let override_existing = self.override_existing.take();
         let update_only_empty_fields = self.update_only_empty_fields.take();
-        let options = Options {
+        let options = ImportOptions {
             delimiter: filled(self.delimiter.take()),
             header: self.boolean("header", filled(header)),
             code_column: filled(self.code_column.take()),
@@ -229,9 +229,9 @@ impl Form {
     }
 }
 
-async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, Error> {
+async fn read_text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = patiently(field.chunk()).await? {
+    while let Some(chunk) = with_timeout(field.chunk()).await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MAX_FIELD_BYTES {
             return Err(Error::malformed(format!(
@@ -241,14 +241,16 @@ async fn text(mut field: axum::extract::multipart::Field<'_>) -> Result<String, 
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| Error::malformed("The fields of the form must be encoded in UTF-8."))?;
-    // A tab is a delimiter, so only the line break that some clients add is taken away.
+    // Some clients append a line break. Other white space stays, because a tab is a valid delimiter.
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// What comes next of the form, if it comes in time.
-async fn patiently<T>(next: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
-    timeout(upload::TIMEOUT, next)
+/// Waits for the next part of the form, up to the timeout.
+async fn with_timeout<T>(
+    next: impl Future<Output = Result<T, MultipartError>>,
+) -> Result<T, Error> {
+    timeout(upload::STALL_TIMEOUT, next)
         .await
         .map_err(|_| upload::too_slow())?
-        .map_err(|_| upload::broken_off())
+        .map_err(|_| upload::interrupted())
 }

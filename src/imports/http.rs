@@ -1,4 +1,4 @@
-//! `…/imports`: the bodies of an upload, the imports and their reports.
+//! Routes of `/v1/imports` and `/v1/coupon-sets/{couponSetId}/imports`.
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Request, State};
@@ -8,10 +8,13 @@ use delivery_reader::{ContentTypeHint, TextFormat};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::form::{Form, Gap};
-use super::spool::{self, Stored, UploadDetails};
-use super::upload::Slot;
-use super::{Import, Imports, Options, Status, db, life, preview, pull, report, undo, upload};
+use super::form::{Form, PartHeaderLimit};
+use super::spool::{self, StoreResult, UploadDetails};
+use super::upload::UploadSlot;
+use super::{
+    Import, ImportOptions, ImportStatus, Imports, db, lifecycle, preview, pull, report, undo,
+    upload,
+};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::http::error::{E0401, Error, TOO_MANY_IMPORTS, UNSUPPORTED_MEDIA_TYPE};
@@ -34,7 +37,7 @@ pub(super) fn routes() -> Routes<Imports> {
         .post("/v1/imports/{importId}/cancel", cancel)
         .get("/v1/imports/{importId}/errors.csv", errors)
         .post("/v1/imports/{importId}/undo", undo::undo)
-        // `upload` has the limit of a file.
+        // `upload` enforces the limit of a file.
         .wrap(|router| router.layer(DefaultBodyLimit::disable()))
 }
 
@@ -42,7 +45,7 @@ async fn import_into_set(
     State(imports): State<Imports>,
     caller: Caller<ImportsWrite>,
     Path(set): Path<Uuid>,
-    Query(options): Query<Options>,
+    Query(options): Query<ImportOptions>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Import>), Error> {
@@ -51,13 +54,13 @@ async fn import_into_set(
     if hint.format != TextFormat::Json {
         options.check_for(hint.format)?;
     }
-    // Before the upload, so that no one sends 2 GiB to learn of a wrong id.
+    // Checked before the upload, so that a client need not send 2 GiB before a wrong id is rejected.
     check_set(&imports.database, caller.tenant, set).await?;
-    let slot = imports.uploads.take(caller.tenant).await?;
+    let slot = imports.upload_slots.take(caller.tenant).await?;
     let mut file = upload::receive(body, imports.limits.bytes).await?;
     if hint.format == TextFormat::Json {
-        if let Some(source) = pull::Source::read(&mut file)? {
-            (file, hint) = imports.fetcher.fetch(&source).await?;
+        if let Some(reference) = pull::FileReference::read(&mut file)? {
+            (file, hint) = imports.fetcher.fetch(&reference).await?;
         }
         options.check_for(hint.format)?;
     }
@@ -92,16 +95,16 @@ async fn queue(
     tenant: TenantId,
     details: UploadDetails,
     file: std::fs::File,
-    slot: Slot,
+    slot: UploadSlot,
 ) -> Result<(StatusCode, Json<Import>), Error> {
-    // On a task of its own, which keeps the slot also where the client has gone: what is read then is read to its end.
+    // A separate task holds the slot: if the client disconnects, the file is still read to its end.
     let state = imports.clone();
     let storing = tokio::spawn(async move {
         let stored = spool::store(&state, tenant, details, file).await;
         drop(slot);
         stored
     });
-    let Stored { import, created } = storing
+    let StoreResult { import, created } = storing
         .await
         .map_err(|error| Error::Internal(format!("an upload task failed: {error}")))??;
     if !created {
@@ -111,7 +114,6 @@ async fn queue(
     Ok((StatusCode::CREATED, Json(import)))
 }
 
-/// The form of the product we follow: fields in any order, so the file is kept until all of them are known.
 async fn import_multipart(
     State(imports): State<Imports>,
     caller: Caller<ImportsWrite>,
@@ -123,8 +125,8 @@ async fn import_multipart(
             "Send the form without `Content-Encoding`; only the file in it may be compressed.";
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let gap = Gap::default();
-    let multipart = Multipart::from_request(gap.watch(request), &())
+    let header_limit = PartHeaderLimit::default();
+    let multipart = Multipart::from_request(header_limit.apply(request), &())
         .await
         .map_err(|_| {
             Error::refused(
@@ -132,8 +134,8 @@ async fn import_multipart(
                 "Send the form as multipart/form-data.",
             )
         })?;
-    let slot = imports.uploads.take(caller.tenant).await?;
-    let (set, options, file) = Form::receive(multipart, &gap, imports.limits.bytes)
+    let slot = imports.upload_slots.take(caller.tenant).await?;
+    let (set, options, file) = Form::receive(multipart, &header_limit, imports.limits.bytes)
         .await?
         .check()?;
     queue(
@@ -154,11 +156,11 @@ async fn import_multipart(
         slot,
     )
     .await
-    .map_err(as_they_know_it)
+    .map_err(with_compatible_code)
 }
 
-/// Scripts for the product we follow know one refusal by its status and its code.
-fn as_they_know_it(error: Error) -> Error {
+/// Replaces the problem code of a full queue by the one that existing scripts for the form expect.
+fn with_compatible_code(error: Error) -> Error {
     match error {
         Error::Refused {
             kind: &TOO_MANY_IMPORTS,
@@ -174,7 +176,9 @@ async fn cancel(
     caller: Caller<ImportsWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Import>, Error> {
-    life::cancel(&database, caller.tenant, id).await.map(Json)
+    lifecycle::cancel(&database, caller.tenant, id)
+        .await
+        .map(Json)
 }
 
 async fn delete(
@@ -182,7 +186,7 @@ async fn delete(
     caller: Caller<ImportsWrite>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    life::delete(&database, caller.tenant, id).await?;
+    lifecycle::delete(&database, caller.tenant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -203,7 +207,7 @@ async fn find(
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ListQuery {
     coupon_set_id: Option<Uuid>,
-    status: Option<Status>,
+    status: Option<ImportStatus>,
     limit: Option<u16>,
     cursor: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! SQL of the workers: who applies which import, and its steps.
+//! SQL of the workers: claims and leases of imports, and the steps of applying one.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::ids::TenantId;
 
-/// A job that this worker has claimed. The epoch is its ticket: it is void as soon as another worker claims the job.
+/// An import that this worker has claimed. The epoch is a fencing token: the next claim makes it invalid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job {
     pub tenant: TenantId,
@@ -18,9 +18,9 @@ pub(super) struct Job {
     pub unsorted: bool,
 }
 
-/// Claims an import that waits, or whose worker has gone: of the tenant that has the least running, among those of the one
-/// that was not served for longest, its oldest. Two workers never get the same one: what one has locked the other skips.
-/// A worker in the middle of a chunk holds its row's lock, however long the chunk takes.
+/// Claims a queued import, or one whose lease has expired. Tenants with the fewest running imports come first, then the
+/// tenant that was served least recently, then its oldest import. Two workers never claim the same import, because each
+/// skips rows that are locked. A worker in the middle of a chunk holds the row's lock, however long the chunk takes.
 pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,
@@ -58,8 +58,8 @@ pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
     .await
 }
 
-/// Lets any worker have the job after this many seconds.
-pub(super) async fn give_up(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Result<()> {
+/// Shortens the lease, so that any worker can claim the import after `pause` seconds.
+pub(super) async fn release_lease(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Result<()> {
     sqlx::query!(
         "update imports
             set lease_until = clock_timestamp() + make_interval(secs => $4)
@@ -74,8 +74,8 @@ pub(super) async fn give_up(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Resul
     Ok(())
 }
 
-/// Whether another tenant has less running than this job's, and an import that waits.
-pub(super) async fn others_wait(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+/// Returns true if a tenant with fewer running imports than the job's tenant has an import waiting.
+pub(super) async fn other_tenant_waits(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
              select 1
@@ -98,22 +98,28 @@ pub(super) async fn others_wait(pool: &PgPool, job: &Job) -> sqlx::Result<bool> 
     .await
 }
 
-/// Notes that the job failed on our side, so that it rests for these seconds. Answers true if it was the last try.
-pub(super) async fn fail(pool: &PgPool, job: &Job, tries: i32, rest: f64) -> sqlx::Result<bool> {
+/// Records a failure on the side of the service; the next attempt starts after `backoff` seconds. Returns true if it was
+/// the last attempt.
+pub(super) async fn fail(
+    pool: &PgPool,
+    job: &Job,
+    max_attempts: i32,
+    backoff: f64,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select fail_import($1, $2, $3, $4, $5) as "ended!""#,
         job.tenant as TenantId,
         job.import,
         job.epoch,
-        tries,
-        rest
+        max_attempts,
+        backoff
     )
     .fetch_one(pool)
     .await
 }
 
-/// An import that has left something behind and that nobody works on.
-pub(super) async fn find_litter(pool: &PgPool) -> sqlx::Result<Option<(TenantId, Uuid)>> {
+/// Finds an ended import with rows to delete, and skips those that another worker has locked.
+pub(super) async fn find_needing_cleanup(pool: &PgPool) -> sqlx::Result<Option<(TenantId, Uuid)>> {
     let found = sqlx::query!(
         r#"select tenant_id as "tenant: TenantId", id
              from imports
@@ -133,7 +139,8 @@ pub(super) async fn clean(pool: &PgPool, tenant: TenantId, import: Uuid) -> sqlx
     Ok(())
 }
 
-/// The functions below answer false when the job is no longer this worker's.
+/// Prepares the import for its chunks. This and the functions below return false if the import has ended or another worker
+/// has claimed it.
 pub(super) async fn begin(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select begin_import($1, $2, $3) as "ours!""#,
@@ -168,7 +175,7 @@ pub(super) async fn apply_chunk(pool: &PgPool, job: &Job, chunk: i32) -> sqlx::R
     .await
 }
 
-/// The cards that the lot of a job has, and the rows of each chunk that is left.
+/// Reads the number of cards in the lot of the import, and the number of rows of each remaining chunk.
 pub(super) async fn plan(pool: &PgPool, job: &Job) -> sqlx::Result<(i32, Vec<i32>)> {
     let plan = sqlx::query!(
         r#"select coalesce(p.base, 0) as "base!", p.sizes as "sizes!"
@@ -181,7 +188,7 @@ pub(super) async fn plan(pool: &PgPool, job: &Job) -> sqlx::Result<(i32, Vec<i32
     Ok((plan.base, plan.sizes))
 }
 
-/// Writes the cards of a chunk, pausing after each 500; `None` if its rows have to be judged.
+/// Writes the cards of a chunk, with a pause after each 500. Returns their number, or `None` if the rows must be evaluated.
 pub(super) async fn place(
     connection: &mut PgConnection,
     job: &Job,

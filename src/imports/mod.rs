@@ -1,9 +1,9 @@
-//! Imports: deliveries of codes into `multiple` sets, by CSV, by workbook, by paste and as JSON.
+//! Imports: deliveries of codes into `multiple` sets, as CSV, workbook, pasted list or JSON.
 //!
-//! An upload is received into a temporary file, so that a slow client holds nothing of the database. Then it is read,
-//! and its rows are stored in chunks in the transaction that creates the import; the 201 comes after that commit. A
-//! worker applies the chunks and publishes the cards all at once. Cards are dealt soonest expiry first, so rows that come
-//! in another order are sorted before.
+//! An upload is received into a temporary file, so a slow client holds no database connection. Then the file is read, and
+//! its rows are stored in chunks in the transaction that creates the import. The 201 response follows the commit. A worker
+//! applies the chunks and publishes all cards at once. Cards are assigned soonest expiry first, so rows in another order
+//! are sorted before they are applied.
 
 mod admission;
 mod apply;
@@ -13,7 +13,7 @@ mod fingerprint;
 mod form;
 mod http;
 mod jobs;
-mod life;
+mod lifecycle;
 mod limits;
 mod preview;
 mod progress;
@@ -46,20 +46,20 @@ use crate::load::LoadSignal;
 use crate::tenants::auth::{Auth, Origin};
 use crate::text_enum::text_enum;
 use code_names::CODE_NAMES;
-use limits::Limits;
-use progress::Progress;
+use limits::UploadLimits;
+use progress::ImportProgress;
 use pull::Fetcher;
-use upload::Uploads;
+use upload::UploadSlots;
 
 feature_state! {
-    /// What the routes and the workers of imports work with.
+    /// State of the routes and workers of imports.
     Imports {
         auth: Auth,
         database: Database,
         dirty_sets: DirtySets,
         load: LoadSignal,
-        uploads: Uploads,
-        limits: Limits,
+        upload_slots: UploadSlots,
+        limits: UploadLimits,
         fetcher: Fetcher,
         queued: Arc<Notify>,
     }
@@ -78,8 +78,8 @@ impl Imports {
             database: database.clone(),
             dirty_sets: dirty_sets.clone(),
             load: load.clone(),
-            uploads: Uploads::default(),
-            limits: Limits::new(config),
+            upload_slots: UploadSlots::default(),
+            limits: UploadLimits::new(config),
             fetcher: Fetcher::new(config),
             queued: Arc::default(),
         }))
@@ -94,7 +94,7 @@ pub(crate) fn spawn(state: &Imports, tasks: &Tasks) {
     worker::spawn(state, tasks);
 }
 
-/// One delivery of codes, as it is told.
+/// One delivery of codes, as the API returns it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Import {
@@ -103,38 +103,38 @@ pub(crate) struct Import {
     pub kind: &'static str,
     pub coupon_set_id: Uuid,
     pub coupon_set_name: String,
-    pub status: Status,
+    pub status: ImportStatus,
     pub origin: Origin,
-    /// The key that made it; unknown of imports from before this was noted.
+    /// The API key that created the import; `None` for imports from before this was recorded.
     pub api_key_id: Option<Uuid>,
     pub api_key_name: Option<String>,
     pub mode: Mode,
-    /// Rows of the file that are not blank; once nothing more comes in of them, `success` + `errors`.
+    /// Rows of the file that are not blank. Once the import has ended, this is `success` + `errors`.
     pub total: i32,
     pub success: i32,
     pub errors: i32,
-    /// How many of the errors are duplicates.
+    /// Errors that are duplicates.
     pub duplicates: i32,
-    /// How many of the errors have which reason.
+    /// Number of errors by reason.
     pub errors_by_reason: serde_json::Value,
     pub error_report_file_url: Option<String>,
-    /// Why the job itself failed or was cancelled.
+    /// Reason why the job itself failed or was cancelled.
     pub failure: Option<String>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub cancelled_at: Option<DateTime<Utc>>,
     pub undone_at: Option<DateTime<Utc>>,
-    /// How many codes its undo withdrew.
+    /// Number of codes that its undo withdrew.
     pub withdrawn: Option<i32>,
     pub options: serde_json::Value,
-    pub progress: Progress,
+    pub progress: ImportProgress,
 }
 
-/// What the caller told about the file, kept with the import as it was understood.
+/// Options of an import. They are stored with it, completed by the detected layout.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Options {
+struct ImportOptions {
     delimiter: Option<String>,
     header: Option<bool>,
     code_column: Option<String>,
@@ -142,27 +142,27 @@ struct Options {
     expires_at_column: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attribute_columns: Option<String>,
-    /// Absent where it is UTF-8 without having been told.
+    /// Absent if the caller did not name an encoding and the text is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sheet: Option<String>,
-    /// Of the product we follow: taken, echoed, without effect, since codes are never overwritten.
+    /// Accepted and returned for compatibility with existing scripts. It has no effect: codes are never overwritten.
     #[serde(skip_serializing_if = "Option::is_none")]
     override_existing: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     update_only_empty_fields: Option<bool>,
-    /// How the file is taken rather than read; the import tells its mode itself.
+    /// Not part of the stored options: the import has a field for it.
     #[serde(skip_serializing)]
     mode: Option<Mode>,
-    /// Imports the file also if it came before.
+    /// Imports the file even if it was imported before.
     #[serde(skip_serializing)]
     force: Option<bool>,
 }
 
 text_enum! {
-    /// How far an import is.
-    pub(crate) enum Status {
+    /// State of an import.
+    pub(crate) enum ImportStatus {
         Queued = "queued",
         InProgress = "inProgress",
         Finished = "finished",
@@ -172,7 +172,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Whether the codes are taken in, or only judged.
+    /// Purpose of an import: to import the codes, or only to validate them.
     #[derive(Default)]
     pub(crate) enum Mode {
         #[default]
@@ -181,7 +181,7 @@ text_enum! {
     }
 }
 
-impl Options {
+impl ImportOptions {
     fn table(&self) -> Result<TableOptions, Error> {
         let mut faults = Vec::new();
         let delimiter = self.delimiter.as_deref().and_then(|text| text.parse().ok());
@@ -224,7 +224,7 @@ impl Options {
         }
     }
 
-    /// Fills in what was detected, so that the import tells how its file was read.
+    /// Fills in the detected layout, so that the import reports how its file was read.
     fn fill_in(&mut self, layout: DeliveryLayout) {
         if layout.encoding.is_some() {
             self.encoding = layout.encoding.map(str::to_owned);
@@ -243,7 +243,7 @@ impl Options {
         }
     }
 
-    /// A list and a JSON document have neither columns nor a header, and JSON is UTF-8.
+    /// Validates the options for a format: a list and a JSON document have no columns and no header, and JSON is UTF-8.
     fn check_for(&self, format: TextFormat) -> Result<(), Error> {
         let of_tables = [
             ("delimiter", self.delimiter.is_some()),
@@ -277,8 +277,8 @@ impl Options {
     }
 }
 
-/// Faults of a file that show before it is stored.
-fn refuse(error: ReadError<Error>) -> Error {
+/// Converts an error of reading a file into the error of the request.
+fn read_error(error: ReadError<Error>) -> Error {
     match error {
         ReadError::Fault(
             fault @ (DeliveryFault::UnpackedTooLarge { .. }

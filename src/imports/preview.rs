@@ -1,4 +1,4 @@
-//! What an import would make of a file, told from its first part. Nothing is stored.
+//! Preview of an import from the first part of a file. Nothing is stored.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -6,19 +6,19 @@ use axum::http::HeaderMap;
 use delivery_reader::{RowRules, Sample, TextFormat, sample};
 use serde::Deserialize;
 
-use super::limits::Limits;
-use super::{Imports, Options, refuse, upload};
+use super::limits::UploadLimits;
+use super::{ImportOptions, Imports, read_error, upload};
 use crate::http::error::{Error, UNSUPPORTED_MEDIA_TYPE};
 use crate::http::extract::{Json, Query};
 use crate::tenants::auth::{Caller, ImportsWrite};
 
-/// The bytes of the part that are taken.
+/// Most bytes of the part.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The most that a part is unpacked, in bytes.
-const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
+/// Most bytes to which the part may be unpacked.
+const MAX_UNPACKED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The options of an import that say how it is read, and whether the part is all of the file.
+/// The options for reading a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct PreviewQuery {
@@ -29,6 +29,7 @@ pub(super) struct PreviewQuery {
     attribute_columns: Option<String>,
     encoding: Option<String>,
     sheet: Option<String>,
+    /// The part is the whole file.
     whole: Option<bool>,
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn preview(
         return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
     }
     let whole = query.whole.unwrap_or(false);
-    let options = Options {
+    let options = ImportOptions {
         delimiter: query.delimiter,
         header: query.header,
         code_column: query.code_column,
@@ -53,27 +54,27 @@ pub(super) async fn preview(
         attribute_columns: query.attribute_columns,
         encoding: query.encoding,
         sheet: query.sheet,
-        ..Options::default()
+        ..ImportOptions::default()
     };
     options.check_for(hint.format)?;
     let options = options.table()?;
-    let limits = Limits {
-        unpacked: MAX_UNPACKED,
+    let limits = UploadLimits {
+        unpacked: MAX_UNPACKED_BYTES,
         ..imports.limits.clone()
     };
-    let slot = imports.uploads.take(caller.tenant).await?;
+    let slot = imports.upload_slots.take(caller.tenant).await?;
     let file = upload::receive(body, MAX_BYTES).await?;
     let rules = RowRules {
-        // The set is not known yet, and whether a date can be read does not depend on it.
+        // The set is not known yet. Its zone would not change which dates are valid.
         zone: chrono_tz::UTC,
         max_code_chars: limits.code_chars,
     };
-    // The slot is kept also where the client has gone.
+    // The slot moves into the task, so that it is held until the reading ends, even if the client disconnects.
     let sample = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         sample(file, hint, whole, &options, rules, &limits.of_reader())
     })
     .await
     .map_err(|error| Error::Internal(format!("a preview failed: {error}")))?;
-    sample.map(Json).map_err(refuse)
+    sample.map(Json).map_err(read_error)
 }

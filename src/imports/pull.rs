@@ -1,7 +1,7 @@
-//! Fetching a file that a caller names by its URL.
+//! Fetching a file from a URL that the caller names.
 //!
-//! The operator says which hosts it may come from. A redirect is a URL like the first and is checked like it. The file is
-//! received as an upload is, and only then read.
+//! The operator configures the allowed hosts. The target of a redirect is checked like the first URL. The file is received
+//! into a temporary file, like an upload, before it is read.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -20,7 +20,7 @@ use crate::http::error::{Error, FETCH_FAILED, TOO_LARGE};
 use crate::outbound::{Hosts, Outbound, UrlRules};
 use crate::telemetry::Chain;
 
-/// Redirects that are followed.
+/// Most redirects that are followed.
 const MAX_REDIRECTS: u32 = 5;
 
 const URL_RULES: UrlRules = UrlRules {
@@ -29,18 +29,18 @@ const URL_RULES: UrlRules = UrlRules {
     example: "https://files.example.com/codes.csv",
 };
 
-/// The longest body that names a file, in bytes.
-const MAX_BODY: u64 = 16 * 1024;
+/// Most bytes of a body that names a file.
+const MAX_BODY_BYTES: u64 = 16 * 1024;
 
-/// The body that names a file instead of holding one.
+/// A request body that names a file instead of containing it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Source {
+pub(super) struct FileReference {
     url: String,
 }
 
-impl Source {
-    /// Reads the body that names a file; `None` if it is another one, which is left as it was.
+impl FileReference {
+    /// Parses a body that names a file. Returns `None` for any other body, and rewinds the file in both cases.
     pub(super) fn read(body: &mut File) -> Result<Option<Self>, Error> {
         let mut text = Vec::new();
         let unreadable = |error| {
@@ -48,17 +48,17 @@ impl Source {
                 "the temporary file of an upload cannot be read: {error}"
             ))
         };
-        body.take(MAX_BODY)
+        body.take(MAX_BODY_BYTES)
             .read_to_end(&mut text)
             .map_err(unreadable)?;
         body.rewind().map_err(unreadable)?;
-        // An array of one text would pass for it too.
+        // Serde would also accept an array of one string.
         let is_object = text.trim_ascii_start().starts_with(b"{");
         Ok(serde_json::from_slice(&text).ok().filter(|_| is_object))
     }
 }
 
-/// Fetches files. A clone counts one reference.
+/// Fetches files. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(super) struct Fetcher(Arc<Settings>);
 
@@ -82,9 +82,12 @@ impl Fetcher {
     }
 
     /// Fetches a file, in constant memory.
-    pub(super) async fn fetch(&self, source: &Source) -> Result<(File, ContentTypeHint), Error> {
+    pub(super) async fn fetch(
+        &self,
+        reference: &FileReference,
+    ) -> Result<(File, ContentTypeHint), Error> {
         let limit = self.0.time_limit;
-        timeout(limit, self.receive(&source.url))
+        timeout(limit, self.receive(&reference.url))
             .await
             .map_err(|_| {
                 failed(format!(
@@ -115,16 +118,15 @@ impl Fetcher {
         Ok((file, hint))
     }
 
-    /// Asks for the file, and follows where its server points.
+    /// Requests the file, and follows redirects.
     async fn request(&self, url: &str) -> Result<Response, Error> {
         let mut url = self.check(url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let client = self
-                .0
-                .outbound
-                .client(&url)
-                .map_err(|error| refused(format!("The file cannot be fetched: {error}.")))?;
-            let response = timeout(upload::TIMEOUT, client.get(url.clone()).send())
+            let client =
+                self.0.outbound.client(&url).map_err(|error| {
+                    invalid_url(format!("The file cannot be fetched: {error}."))
+                })?;
+            let response = timeout(upload::STALL_TIMEOUT, client.get(url.clone()).send())
                 .await
                 .map_err(|_| failed("The server does not respond."))?
                 .map_err(|error| failed(format!("{}.", Chain(&error.without_url()))))?;
@@ -151,9 +153,9 @@ impl Fetcher {
         )))
     }
 
-    /// Whether a URL may be fetched, as far as it can be told by its looks.
+    /// Checks the text and the host of a URL. The resolver checks the address later.
     fn check(&self, url: &str) -> Result<Url, Error> {
-        let url = URL_RULES.check(url).map_err(refused)?;
+        let url = URL_RULES.check(url).map_err(invalid_url)?;
         let host = url.host_str().unwrap_or_default();
         let hosts = &self.0.hosts;
         if !hosts.allow(host) {
@@ -163,13 +165,13 @@ impl Fetcher {
             } else {
                 format!("The operator does not allow fetching from the host {host:?}.")
             };
-            return Err(refused(detail));
+            return Err(invalid_url(detail));
         }
         Ok(url)
     }
 }
 
-/// What a file is by the word of its server, else by its name. What is not a list or JSON is looked into.
+/// Determines the format by the content type, else by the file name. The reader detects workbooks and packing.
 fn content_type_hint(response: &Response) -> ContentTypeHint {
     let content_type = response
         .headers()
@@ -195,11 +197,11 @@ fn has_extension(url: &Url, extension: &str) -> bool {
         .is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
-fn refused(detail: impl Into<String>) -> Error {
+fn invalid_url(detail: impl Into<String>) -> Error {
     Error::invalid("/url", detail)
 }
 
-/// What happens on the way to the file. The URL is not in it: it may hold a secret.
+/// The error of a failed transfer. It does not contain the URL, which may hold a secret.
 fn failed(what: impl std::fmt::Display) -> Error {
     Error::refused(
         &FETCH_FAILED,

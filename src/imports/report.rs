@@ -1,4 +1,4 @@
-//! The rejected rows as CSV, streamed, so that any number of them takes constant memory.
+//! The rejected rows as CSV. They are streamed, so any number of them takes constant memory.
 
 use std::borrow::Cow;
 
@@ -22,33 +22,34 @@ const COLUMNS: [&str; 6] = [
     "couponSet",
 ];
 
-/// Rows that are read at a time.
-const PAGE: i64 = 5_000;
+/// Rows that are read in one transaction.
+const PAGE_ROWS: i64 = 5_000;
 
-/// Where the stream stands: after this row, or at its end.
-enum At {
+/// Position of the stream.
+enum StreamPosition {
     Start,
+    /// After the row with this number.
     After(i32),
     End,
 }
 
 pub(super) fn stream(database: Database, tenant: TenantId, import: Uuid) -> Response {
-    let pages = stream::try_unfold(At::Start, move |at| {
+    let pages = stream::try_unfold(StreamPosition::Start, move |at| {
         let database = database.clone();
         async move {
             let after = match at {
-                At::Start => 0,
-                At::After(row_no) => row_no,
-                At::End => return Ok::<_, Error>(None),
+                StreamPosition::Start => 0,
+                StreamPosition::After(row_no) => row_no,
+                StreamPosition::End => return Ok::<_, Error>(None),
             };
             let mut transaction = database.tenant(tenant).await?;
-            let rows = db::list_errors(&mut transaction, tenant, import, after, PAGE).await?;
+            let rows = db::list_errors(&mut transaction, tenant, import, after, PAGE_ROWS).await?;
             transaction.commit().await?;
             let next = match rows.last() {
-                Some(last) => At::After(last.row_no),
-                None => At::End,
+                Some(last) => StreamPosition::After(last.row_no),
+                None => StreamPosition::End,
             };
-            let header = matches!(at, At::Start).then_some(COLUMNS);
+            let header = matches!(at, StreamPosition::Start).then_some(COLUMNS);
             Ok(Some((csv_export::render(header, &rows, cells)?, next)))
         }
     });

@@ -12,8 +12,10 @@ use sqlx::{Postgres, Transaction};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::limits::Limits;
-use super::{Import, Imports, Options, admission, db, fingerprint, refuse, unclosed_quote};
+use super::limits::UploadLimits;
+use super::{
+    Import, ImportOptions, Imports, admission, db, fingerprint, read_error, unclosed_quote,
+};
 use crate::coupon_sets;
 use crate::database::locks;
 use crate::http::error::{Error, TOO_LARGE, UNAVAILABLE};
@@ -23,31 +25,31 @@ use crate::tenants::auth::Origin;
 use crate::text::fold;
 use crate::time_zone::Zone;
 
-/// Rows of a chunk: what is applied in one transaction.
+/// Rows of a chunk, which is applied in one transaction.
 const CHUNK_ROWS: usize = 50_000;
 /// Bytes of codes after which a chunk ends early.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Rows that wait to be applied, and rows that the reader refused.
+/// Rows to be applied, and rows that the reader rejected.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub row_nos: Vec<i32>,
     pub lines: Vec<i32>,
     pub codes: Vec<String>,
-    /// Shorter than the others where the last ones never expire.
+    /// Shorter than `codes` if the last codes never expire.
     pub expires_ats: Vec<Option<DateTime<Utc>>>,
-    /// What else the rows tell: JSON objects as text; shorter in the same way.
+    /// JSON objects as text; shorter than `codes` if the last codes have no attributes.
     pub attributes: Vec<Option<String>>,
-    /// The codes without regard to case; none if the set regards it.
+    /// The codes folded for comparison without case; empty if the set does not ignore case.
     pub folds: Vec<String>,
-    pub refused: Refused,
+    pub rejected: RejectedRows,
     bytes: usize,
-    /// A row expires sooner than the one before it, of this chunk or of an earlier one.
+    /// A row of this chunk expires sooner than the row before it, which may belong to an earlier chunk.
     unsorted: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Refused {
+pub(super) struct RejectedRows {
     pub row_nos: Vec<i32>,
     pub lines: Vec<i32>,
     pub codes: Vec<String>,
@@ -75,20 +77,20 @@ impl Chunk {
             }
             Err(rejection) => {
                 self.bytes += rejection.code.len();
-                self.refused.row_nos.push(row_no);
-                self.refused.lines.push(line);
-                self.refused.codes.push(rejection.code);
-                self.refused.reasons.push(rejection.reason.as_str());
+                self.rejected.row_nos.push(row_no);
+                self.rejected.lines.push(line);
+                self.rejected.codes.push(rejection.code);
+                self.rejected.reasons.push(rejection.reason.as_str());
             }
         }
     }
 
     fn is_full(&self) -> bool {
-        self.row_nos.len() + self.refused.row_nos.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES
+        self.row_nos.len() + self.rejected.row_nos.len() >= CHUNK_ROWS || self.bytes >= CHUNK_BYTES
     }
 
     fn is_empty(&self) -> bool {
-        self.row_nos.is_empty() && self.refused.row_nos.is_empty()
+        self.row_nos.is_empty() && self.rejected.row_nos.is_empty()
     }
 }
 
@@ -96,7 +98,7 @@ impl Chunk {
 pub(super) struct UploadDetails {
     pub set: Uuid,
     pub hint: ContentTypeHint,
-    pub options: Options,
+    pub options: ImportOptions,
     /// The hash of the `Idempotency-Key`, if there is one.
     pub key: Option<Uuid>,
     pub origin: Origin,
@@ -104,49 +106,50 @@ pub(super) struct UploadDetails {
     pub caller: Uuid,
 }
 
-/// An import, and whether this upload created it.
-pub(super) struct Stored {
+/// Result of storing an upload.
+pub(super) struct StoreResult {
     pub import: Import,
+    /// This upload created the import; otherwise an earlier equal upload did.
     pub created: bool,
 }
 
-/// Stores an upload and creates its import, or nothing at all.
+/// Stores an upload and creates its import, in one transaction.
 pub(super) async fn store(
     state: &Imports,
     tenant: TenantId,
     mut details: UploadDetails,
     file: File,
-) -> Result<Stored, Error> {
+) -> Result<StoreResult, Error> {
     let (database, limits) = (&state.database, &state.limits);
     let id = Uuid::now_v7();
     let options = details.options.table()?;
     let (file, fingerprint) =
-        fingerprint::take(file, details.hint, details.options.clone()).await?;
-    // Before the transaction: a text is read to its end for its encoding, and a workbook waits for its turn.
+        fingerprint::compute(file, details.hint, details.options.clone()).await?;
+    // Opened before the transaction: a text is read to its end to detect its encoding, and a workbook waits for a permit.
     let (opened, options) = open(file, details.hint, options, limits.clone()).await?;
     let mut transaction = database.upload(tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, tenant, details.set).await?;
     let mode = details.options.mode.unwrap_or_default();
     let force = details.options.force.unwrap_or_default();
-    let upload = admission::Upload {
+    let upload = admission::UploadIdentity {
         set_no,
         mode,
         force,
         fingerprint: &fingerprint,
         key: details.key,
     };
-    // Judged now, so that no file is stored in vain, and for good at the end.
-    let earlier = |import| Stored {
+    // Checked now, so that a repeated file is not stored in vain, and again under the lock.
+    let earlier = |import| StoreResult {
         import,
         created: false,
     };
-    if let Some(import) = admission::judge(&mut transaction, tenant, &upload).await? {
+    if let Some(import) = admission::check(&mut transaction, tenant, &upload).await? {
         return Ok(earlier(import));
     }
-    let (zone, ignore_case) = db::reading(&mut transaction, tenant, set_no).await?;
+    let (zone, ignore_case) = db::find_reading_rules(&mut transaction, tenant, set_no).await?;
     let zone = Zone::parse(&zone)
         .ok_or_else(|| Error::Internal(format!("{zone:?} is the time zone of a set")))?;
-    let how = How {
+    let settings = ReadSettings {
         options,
         rules: RowRules {
             zone: zone.tz(),
@@ -156,7 +159,7 @@ pub(super) async fn store(
         ignore_case,
     };
     let (sender, receiver) = mpsc::channel(2);
-    let reader = tokio::task::spawn_blocking(move || read(opened, &how, &sender));
+    let reader = tokio::task::spawn_blocking(move || read(opened, &settings, &sender));
     let stored = store_chunks(&mut transaction, &state.load, tenant, id, receiver).await;
     let outcome = reader
         .await
@@ -169,7 +172,7 @@ pub(super) async fn store(
         transaction = database.upload(tenant).await?;
     }
     locks::lock_imports(&mut transaction, tenant).await?;
-    if let Some(import) = admission::judge(&mut transaction, tenant, &upload).await? {
+    if let Some(import) = admission::check(&mut transaction, tenant, &upload).await? {
         return Ok(earlier(import));
     }
     let new = db::NewImport {
@@ -181,7 +184,7 @@ pub(super) async fn store(
     };
     match outcome {
         Ok(()) => {
-            let (_, still) = db::reading(&mut transaction, tenant, set_no).await?;
+            let (_, still) = db::find_reading_rules(&mut transaction, tenant, set_no).await?;
             if still != ignore_case {
                 let detail = "`ignoreCase` of the set was changed while the file was read. Nothing was stored. Send the file again.";
                 return Err(Error::refused(&UNAVAILABLE, detail));
@@ -191,25 +194,25 @@ pub(super) async fn store(
         Err(ReadError::UnclosedQuote { line }) => {
             db::create_failed(&mut transaction, tenant, &new, &unclosed_quote(line)).await?;
         }
-        Err(error) => return Err(refuse(error)),
+        Err(error) => return Err(read_error(error)),
     }
-    // Read before the commit: after it, nothing may turn the answer into a failure.
+    // Read before the commit: after it, no error may turn the response into a failure.
     let import = db::find(&mut transaction, tenant, id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
     transaction.commit().await?;
-    Ok(Stored {
+    Ok(StoreResult {
         import,
         created: true,
     })
 }
 
-/// Counts of what was stored.
+/// Counts of the rows and chunks of an upload.
 #[derive(Debug, Default)]
-pub(super) struct Totals {
+pub(super) struct UploadTotals {
     pub rows: i32,
-    pub refused: i32,
-    /// How many were refused for which reason.
+    pub rejected: i32,
+    /// Number of rejected rows by reason.
     pub reasons: BTreeMap<&'static str, i32>,
     pub chunks: i32,
     /// A row expires sooner than one before it.
@@ -222,25 +225,25 @@ async fn store_chunks(
     tenant: TenantId,
     import: Uuid,
     mut chunks: mpsc::Receiver<Chunk>,
-) -> Result<Totals, Error> {
-    let mut totals = Totals::default();
+) -> Result<UploadTotals, Error> {
+    let mut totals = UploadTotals::default();
     while let Some(chunk) = chunks.recv().await {
         let begun = Instant::now();
         if load.is_busy() {
             db::write_evenly(transaction).await?;
         }
-        let refused = i32::try_from(chunk.refused.row_nos.len()).unwrap_or(i32::MAX);
+        let rejected = i32::try_from(chunk.rejected.row_nos.len()).unwrap_or(i32::MAX);
         let accepted = i32::try_from(chunk.row_nos.len()).unwrap_or(i32::MAX);
-        if refused > 0 {
-            db::store_refused(transaction, tenant, import, &chunk.refused).await?;
+        if rejected > 0 {
+            db::store_rejected(transaction, tenant, import, &chunk.rejected).await?;
         }
         if accepted > 0 {
             db::store_chunk(transaction, tenant, import, totals.chunks, &chunk).await?;
             totals.chunks += 1;
         }
-        totals.rows += accepted + refused;
-        totals.refused += refused;
-        for reason in chunk.refused.reasons {
+        totals.rows += accepted + rejected;
+        totals.rejected += rejected;
+        for reason in chunk.rejected.reasons {
             *totals.reasons.entry(reason).or_default() += 1;
         }
         totals.unsorted |= chunk.unsorted;
@@ -249,8 +252,8 @@ async fn store_chunks(
     Ok(totals)
 }
 
-/// How a file is read.
-struct How {
+/// Settings by which a file is read.
+struct ReadSettings {
     options: TableOptions,
     rules: RowRules,
     max_rows: i32,
@@ -261,31 +264,31 @@ async fn open(
     file: File,
     hint: ContentTypeHint,
     options: TableOptions,
-    limits: Limits,
+    limits: UploadLimits,
 ) -> Result<(DeliveryReader, TableOptions), Error> {
     tokio::task::spawn_blocking(move || {
         let limits = limits.of_reader();
-        let opened = DeliveryReader::open(file, hint, &options, &limits).map_err(refuse)?;
+        let opened = DeliveryReader::open(file, hint, &options, &limits).map_err(read_error)?;
         Ok((opened, options))
     })
     .await
     .map_err(|error| Error::Internal(format!("a reader failed: {error}")))?
 }
 
-/// Runs on a thread of its own. Ends early when nobody takes the chunks any more.
+/// Reads the file and sends its chunks. Blocks its thread. Ends early if the receiver is closed.
 fn read(
     opened: DeliveryReader,
-    how: &How,
+    settings: &ReadSettings,
     chunks: &mpsc::Sender<Chunk>,
 ) -> Result<DeliveryLayout, ReadError<Error>> {
     let mut chunk = Chunk::default();
     let mut rows = 0;
     let mut last = DateTime::<Utc>::MIN_UTC;
     let mut sink = |row: Row| {
-        if rows == how.max_rows {
+        if rows == settings.max_rows {
             return Err(Error::refused(
                 &TOO_LARGE,
-                format!("A file can have at most {} rows.", how.max_rows),
+                format!("A file can have at most {} rows.", settings.max_rows),
             ));
         }
         rows += 1;
@@ -294,7 +297,7 @@ fn read(
             chunk.unsorted |= expires_at < last;
             last = expires_at;
         }
-        if how.ignore_case
+        if settings.ignore_case
             && let Ok(code) = &row.code
         {
             chunk.folds.push(fold(code));
@@ -306,7 +309,7 @@ fn read(
             Ok(())
         }
     };
-    let layout = opened.read(&how.options, how.rules, &mut sink)?;
+    let layout = opened.read(&settings.options, settings.rules, &mut sink)?;
     if !chunk.is_empty() {
         send(chunks, chunk).map_err(ReadError::Sink)?;
     }

@@ -1,4 +1,4 @@
-//! Undoing an import: all of its codes that nobody has are withdrawn at once, by the database function `undo_import`.
+//! Undoing an import: the database function `undo_import` withdraws all of its unassigned codes at once.
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Status;
+use super::ImportStatus;
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::http::error::{Error, WRONG_STATE};
@@ -35,16 +35,16 @@ impl FromFields for UndoBody {
     }
 }
 
-/// What an undo did, or would do now.
+/// Result of an undo, or of its dry run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Undo {
     import_id: Uuid,
     dry_run: bool,
     withdrawn: i32,
-    /// By name, before the undo.
+    /// Codes that were withdrawn one by one before the undo.
     withdrawn_before: i32,
-    /// What contacts have.
+    /// Codes that contacts have.
     kept: i32,
     undone_at: Option<DateTime<Utc>>,
 }
@@ -96,11 +96,11 @@ pub(super) async fn undo(
     }))
 }
 
-/// The numbers are there if the import is finished.
-struct Row {
+/// Row of `undo_import`. The numbers are present if the import is finished.
+struct UndoRow {
     set_no: i32,
-    /// None if the import only judged its rows.
-    status: Option<Status>,
+    /// `None` if the import only validated its rows.
+    status: Option<ImportStatus>,
     withdrawn: Option<i32>,
     withdrawn_before: Option<i32>,
     kept: Option<i32>,
@@ -114,10 +114,10 @@ async fn call(
     dry_run: bool,
     caller: Uuid,
     reason: Option<&str>,
-) -> sqlx::Result<Option<Row>> {
+) -> sqlx::Result<Option<UndoRow>> {
     sqlx::query_as!(
-        Row,
-        r#"select i.set_no, nullif(u.status, 'validate') as "status: Status", u.withdrawn, u.withdrawn_before, u.kept, u.undone_at
+        UndoRow,
+        r#"select i.set_no, nullif(u.status, 'validate') as "status: ImportStatus", u.withdrawn, u.withdrawn_before, u.kept, u.undone_at
              from undo_import($1, $2, $3, $4, $5) u
              join imports i on i.tenant_id = $1 and i.id = $2"#,
         tenant as TenantId,

@@ -1,6 +1,6 @@
 //! Receiving a body into a temporary file, in constant memory.
 //!
-//! The file has no name, so nothing is left of it when the client goes away or the service is killed.
+//! The file has no name, so the system removes it when the client disconnects or the service is killed.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -19,50 +19,50 @@ use crate::http::extract::content_type;
 use crate::ids::TenantId;
 use crate::load::TenantPermits;
 
-/// Time that a client may pause within an upload.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// How many bytes a second an upload brings at least, on average: one that drips would never free its slot.
+/// Longest pause of a client within an upload.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Least average rate of an upload, in bytes per second: a slower client would occupy its slot for hours.
 const MIN_RATE: u64 = 1024;
-/// When that is looked at for the first time.
-const SLOW_START: Duration = Duration::from_mins(1);
-/// What is gathered before it is written.
-const BLOCK: usize = 1024 * 1024;
+/// Time from the start of an upload after which its rate is checked.
+const RATE_GRACE_PERIOD: Duration = Duration::from_mins(1);
+/// Bytes that are buffered before they are written to the file.
+const BLOCK_BYTES: usize = 1024 * 1024;
 
-/// Uploads that one replica receives or stores at the same time.
+/// Most uploads that one replica receives or stores at the same time.
 const MAX_UPLOADS: usize = 16;
-/// How many of them may be one tenant's.
-const MAX_OF_TENANT: usize = 4;
+/// Most of these uploads that belong to one tenant.
+const MAX_TENANT_UPLOADS: usize = 4;
 
-/// Time that an upload waits for its slot.
+/// Longest wait of an upload for its slot.
 const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The uploads that are under way: each takes disk, memory and later a connection, so their number is limited.
+/// Slots for uploads. Each upload takes disk space, memory and later a database connection, so their number is limited.
 #[derive(Debug, Clone)]
-pub(super) struct Uploads {
+pub(super) struct UploadSlots {
     all: Arc<Semaphore>,
     of_tenants: TenantPermits,
 }
 
-/// The right to one upload, given back when it is dropped.
+/// Permit for one upload, released when it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct UploadSlot {
     _of_tenant: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Default for Uploads {
+impl Default for UploadSlots {
     fn default() -> Self {
         Self {
             all: Arc::new(Semaphore::new(MAX_UPLOADS)),
-            of_tenants: TenantPermits::new(MAX_OF_TENANT),
+            of_tenants: TenantPermits::new(MAX_TENANT_UPLOADS),
         }
     }
 }
 
-impl Uploads {
-    pub(super) async fn take(&self, tenant: TenantId) -> Result<Slot, Error> {
+impl UploadSlots {
+    pub(super) async fn take(&self, tenant: TenantId) -> Result<UploadSlot, Error> {
         let slot = async {
-            Some(Slot {
+            Some(UploadSlot {
                 _of_tenant: self.of_tenants.take(tenant).await?,
                 _of_all: Arc::clone(&self.all).acquire_owned().await.ok()?,
             })
@@ -101,7 +101,7 @@ pub(super) fn content_type_hint(headers: &HeaderMap) -> Result<ContentTypeHint, 
     Ok(ContentTypeHint { format, gzip })
 }
 
-/// Whether `Content-Encoding` says gzip.
+/// Returns true if `Content-Encoding` is gzip; rejects any other encoding.
 pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
     let encoding = headers
         .get(header::CONTENT_ENCODING)
@@ -116,15 +116,15 @@ pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Error> {
     }
 }
 
-/// Receives a body of at most so many bytes; the file that comes back stands at its beginning.
+/// Receives a body of at most `limit` bytes. The returned file is positioned at its start.
 pub(super) async fn receive(body: Body, limit: u64) -> Result<File, Error> {
-    // The announced length, so that nobody sends 2 GiB to learn that it is too much.
+    // The announced length is checked first, so that a client need not send 2 GiB before it is rejected.
     if HttpBody::size_hint(&body).lower() > limit {
         return Err(too_large(limit));
     }
     let frames = body
         .into_data_stream()
-        .map(|frame| frame.map_err(|_| broken_off()));
+        .map(|frame| frame.map_err(|_| interrupted()));
     receive_stream(frames, limit).await
 }
 
@@ -134,10 +134,10 @@ pub(super) async fn receive_stream(
 ) -> Result<File, Error> {
     let mut frames = std::pin::pin!(frames);
     let mut file = blocking(tempfile::tempfile).await?;
-    let mut block = Vec::with_capacity(BLOCK);
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
     let mut received = 0_u64;
     let started = Instant::now();
-    while let Some(frame) = timeout(TIMEOUT, frames.next())
+    while let Some(frame) = timeout(STALL_TIMEOUT, frames.next())
         .await
         .map_err(|_| too_slow())?
     {
@@ -146,11 +146,11 @@ pub(super) async fn receive_stream(
         if received > limit {
             return Err(too_large(limit));
         }
-        if drips(started.elapsed(), received) {
+        if is_below_min_rate(started.elapsed(), received) {
             return Err(too_slow());
         }
         block.extend_from_slice(&frame);
-        if block.len() >= BLOCK {
+        if block.len() >= BLOCK_BYTES {
             (file, block) = write(file, block).await?;
         }
     }
@@ -180,8 +180,8 @@ async fn blocking<T: Send + 'static>(
         })
 }
 
-fn drips(elapsed: Duration, received: u64) -> bool {
-    elapsed > SLOW_START && received < elapsed.as_secs().saturating_mul(MIN_RATE)
+fn is_below_min_rate(elapsed: Duration, received: u64) -> bool {
+    elapsed > RATE_GRACE_PERIOD && received < elapsed.as_secs().saturating_mul(MIN_RATE)
 }
 
 fn too_large(limit: u64) -> Error {
@@ -198,7 +198,7 @@ pub(super) fn too_slow() -> Error {
     )
 }
 
-pub(super) fn broken_off() -> Error {
+pub(super) fn interrupted() -> Error {
     Error::malformed("The upload was interrupted. Nothing was stored.")
 }
 
@@ -209,8 +209,8 @@ mod tests {
     #[test]
     fn an_upload_may_be_slow_but_not_drip() {
         let at = Duration::from_secs;
-        assert!(!drips(at(59), 1));
-        assert!(drips(at(120), 100 * 1024));
-        assert!(!drips(at(120), 121 * 1024));
+        assert!(!is_below_min_rate(at(59), 1));
+        assert!(is_below_min_rate(at(120), 100 * 1024));
+        assert!(!is_below_min_rate(at(120), 121 * 1024));
     }
 }

@@ -1,35 +1,36 @@
-//! Applying imports: claim one, sort its rows by expiry if need be, apply its chunks, publish.
+//! The workers: each claims an import, sorts its rows by expiry if necessary, applies its chunks, and publishes it.
 //!
-//! Every step is one transaction that may be repeated, so after any failure the worker gives the job up and the next claim
-//! resumes it. A worker that was thought dead is rejected by the epoch, the fencing token. Between two chunks a worker gives the job
-//! up where another tenant waits who has less running, so that a huge import holds up only its own tenant's.
+//! Every step is one transaction that may be repeated. After any failure the worker releases its lease, and the next claim
+//! resumes the import. A worker that lost its lease without noticing is rejected by the epoch, which is a fencing token.
+//! Between two chunks a worker yields if a tenant with fewer running imports has one waiting. So a huge import delays only
+//! the other imports of its own tenant.
 
 use std::time::Duration;
 
 use super::Imports;
-use super::apply::{Outcome, apply};
+use super::apply::{ApplyOutcome, apply};
 use super::jobs::{self, Job};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::{Database, is_unavailable};
 use crate::telemetry::Chain;
 
-/// Imports that one replica applies at the same time, each of another set.
+/// Imports that one replica applies at the same time, each into a different set.
 const WORKERS: usize = 2;
-/// Pause of an import that failed by its own fault and not by an outage: it keeps no worker from the others, and nothing of
-/// it is lost.
+/// Pause of an import after a failure that is not an outage. Meanwhile the workers apply other imports, and the stored
+/// chunks remain.
 const BACKOFF: Duration = Duration::from_mins(1);
-/// Failures on our side in a row after which an import ends as an error.
-const TRIES: i32 = 5;
-/// Time between two looks for jobs of other replicas.
+/// Consecutive failed attempts after which an import ends as an error.
+const MAX_ATTEMPTS: i32 = 5;
+/// Interval at which a worker polls for imports that another replica queued or released.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn spawn(state: &Imports, tasks: &Tasks) {
     for _ in 0..WORKERS {
-        tasks.spawn(work(state.clone(), tasks.clone()));
+        tasks.spawn(run_worker(state.clone(), tasks.clone()));
     }
 }
 
-async fn work(state: Imports, tasks: Tasks) {
+async fn run_worker(state: Imports, tasks: Tasks) {
     while !tasks.is_stopping() {
         if step(&state, &tasks).await == StepOutcome::Done {
             tokio::select! {
@@ -40,7 +41,7 @@ async fn work(state: Imports, tasks: Tasks) {
     }
 }
 
-/// Applies an import and cleans up a portion, so that cleaning goes on where there is always an import too.
+/// Applies an import and cleans up one batch, so that cleanup also advances while the queue is never empty.
 async fn step(state: &Imports, tasks: &Tasks) -> StepOutcome {
     let claimed = match claim(&state.database).await {
         Ok(Some(job)) => {
@@ -60,9 +61,9 @@ async fn step(state: &Imports, tasks: &Tasks) -> StepOutcome {
     StepOutcome::of(claimed || cleaned)
 }
 
-/// Cleans up a portion of what an import has left; false if there was none.
+/// Deletes one batch of leftover rows of an ended import. Returns false if there was none.
 async fn clean(database: &Database) -> sqlx::Result<bool> {
-    let Some((tenant, import)) = jobs::find_litter(database.system()).await? else {
+    let Some((tenant, import)) = jobs::find_needing_cleanup(database.system()).await? else {
         return Ok(false);
     };
     jobs::clean(database.tasks(), tenant, import).await?;
@@ -71,7 +72,7 @@ async fn clean(database: &Database) -> sqlx::Result<bool> {
 
 async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
     match jobs::claim(database.system()).await {
-        // Another worker has just begun another import of the same set: this one's turn will come.
+        // Another worker has just started another import into the same set. This one is claimed after it.
         Err(sqlx::Error::Database(error)) if error.constraint() == Some("imports_running_key") => {
             Ok(None)
         }
@@ -83,15 +84,15 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
     let database = &state.database;
     tracing::info!(import = %job.import, from_chunk = job.next_chunk, chunks = job.chunks, "applying an import");
     let pause = match apply(state, job, tasks).await {
-        Ok(Outcome::Finished) => {
+        Ok(ApplyOutcome::Finished) => {
             tracing::info!(import = %job.import, "import finished");
             return;
         }
-        Ok(Outcome::Left) => {
+        Ok(ApplyOutcome::Aborted) => {
             tracing::info!(import = %job.import, "import stopped: another worker has its lease, or it was ended");
             Duration::ZERO
         }
-        Ok(Outcome::Yielded) => {
+        Ok(ApplyOutcome::Yielded) => {
             tracing::debug!(import = %job.import, "import paused to serve another tenant");
             Duration::ZERO
         }
@@ -101,7 +102,7 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
         }
         Err(error) => {
             tracing::error!(import = %job.import, error = %Chain(&error), "an attempt to apply an import failed");
-            match jobs::fail(database.tasks(), job, TRIES, BACKOFF.as_secs_f64()).await {
+            match jobs::fail(database.tasks(), job, MAX_ATTEMPTS, BACKOFF.as_secs_f64()).await {
                 Ok(true) => tracing::error!(import = %job.import, "import failed permanently"),
                 Ok(false) => {}
                 Err(error) => log_failure(
@@ -112,8 +113,8 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
             return;
         }
     };
-    // Without effect unless the job is still ours and not ended.
-    if let Err(error) = jobs::give_up(database.system(), job, pause.as_secs_f64()).await {
+    // No effect if another worker holds the lease or the import has ended.
+    if let Err(error) = jobs::release_lease(database.system(), job, pause.as_secs_f64()).await {
         tracing::warn!(error = %Chain(&error), "the lease of an import could not be released; it will expire");
     }
 }

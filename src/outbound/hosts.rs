@@ -1,16 +1,16 @@
-//! The hosts that files may be fetched from, as the operator names them.
+//! Hosts that files may be fetched from, as configured by the operator.
 
 use reqwest::Url;
 
-/// The hosts that files may be fetched from.
+/// Hosts that files may be fetched from. An empty list allows none.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts(Vec<Host>);
 
 impl std::str::FromStr for Hosts {
-    type Err = NotHost;
+    type Err = InvalidHost;
 
-    /// Reads them from a list with commas.
-    fn from_str(text: &str) -> Result<Self, NotHost> {
+    /// Parses a comma-separated list.
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
         let hosts = text
             .split(',')
             .map(str::trim)
@@ -21,42 +21,42 @@ impl std::str::FromStr for Hosts {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host {
-    /// In lower case, as the URL has it.
+    /// In lower case, as in a parsed URL.
     name: String,
-    /// All names that end like this are meant.
-    below: bool,
+    /// `name` is the end of each matching host rather than the whole of it.
+    is_suffix: bool,
 }
 
-/// What is no host.
+/// Error for a text that is not a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a host must be a name such as files.example.com, *.example.com for all names below it, or * for all hosts"
 )]
-pub struct NotHost;
+pub struct InvalidHost;
 
 impl std::str::FromStr for Host {
-    type Err = NotHost;
+    type Err = InvalidHost;
 
-    fn from_str(text: &str) -> Result<Self, NotHost> {
+    fn from_str(text: &str) -> Result<Self, InvalidHost> {
         if text == "*" {
             return Ok(Self {
                 name: String::new(),
-                below: true,
+                is_suffix: true,
             });
         }
-        let (name, below) = match text.strip_prefix("*.") {
+        let (name, is_suffix) = match text.strip_prefix("*.") {
             Some(name) => (format!(".{name}"), true),
             None => (text.to_owned(), false),
         };
-        // Whatever a URL would not have as its host is a mistake here.
+        // A text that a URL would not keep as its host, such as a host with a port, is a mistake of the operator.
         let host = name.trim_start_matches('.');
-        let url = Url::parse(&format!("https://{host}/")).map_err(|_| NotHost)?;
+        let url = Url::parse(&format!("https://{host}/")).map_err(|_| InvalidHost)?;
         if host.contains('*') || url.host_str() != Some(host.to_lowercase().as_str()) {
-            return Err(NotHost);
+            return Err(InvalidHost);
         }
         Ok(Self {
             name: name.to_lowercase(),
-            below,
+            is_suffix,
         })
     }
 }
@@ -66,7 +66,7 @@ impl Hosts {
         self.0.is_empty()
     }
 
-    /// `host` is in lower case, as a URL has it.
+    /// Returns true if files may be fetched from `host`, which is in lower case, as in a parsed URL.
     pub(crate) fn allow(&self, host: &str) -> bool {
         self.0.iter().any(|allowed| allowed.matches(host))
     }
@@ -74,7 +74,7 @@ impl Hosts {
 
 impl Host {
     fn matches(&self, host: &str) -> bool {
-        if self.below {
+        if self.is_suffix {
             host.ends_with(&self.name)
         } else {
             host == self.name
@@ -111,7 +111,7 @@ mod tests {
             "a b",
             "*example.com",
         ] {
-            assert_eq!(text.parse::<Host>(), Err(NotHost), "{text}");
+            assert_eq!(text.parse::<Host>(), Err(InvalidHost), "{text}");
         }
     }
 }

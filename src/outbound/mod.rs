@@ -1,8 +1,8 @@
-//! Requests that the service itself makes: over TLS, by its own rules, and never to an address that is not public unless
-//! the operator allows that.
+//! Outgoing HTTP requests of the service. They use TLS, and never connect to an address that is not public unless the
+//! operator allows it.
 //!
-//! What is checked is the address that is connected to, after the name was looked up: a name that leads somewhere else
-//! the second time gains nothing by it. Redirects are not followed here, for each target has to be checked.
+//! The resolver checks the addresses that are then connected to. So DNS rebinding, a name that resolves differently the
+//! second time, cannot bypass the check. Redirects are not followed here: the caller must check each target first.
 
 mod hosts;
 
@@ -20,15 +20,15 @@ use rustls::{ClientConfig, RootCertStore};
 
 pub use hosts::Hosts;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The longest URL that a caller may name, in characters.
-const MAX_URL: usize = 2_000;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most characters of a URL that a caller may name.
+const MAX_URL_CHARS: usize = 2_000;
 
-/// Certificates of authorities that are trusted beside the usual ones.
+/// Certificate authorities that are trusted in addition to the public ones.
 #[derive(Debug, Clone, Default)]
 pub struct Authorities(Vec<TrustAnchor<'static>>);
 
-/// Why a file of certificates is not one.
+/// Errors of reading a file of certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
     #[error("the certificate file cannot be read: {0}")]
@@ -40,7 +40,7 @@ pub enum AuthoritiesError {
 }
 
 impl Authorities {
-    /// Reads a file of certificates in PEM.
+    /// Reads a file of certificates in PEM format.
     pub fn read(path: &Path) -> Result<Self, AuthoritiesError> {
         let text = std::fs::read(path)?;
         let mut roots = RootCertStore::empty();
@@ -55,27 +55,27 @@ impl Authorities {
     }
 }
 
-/// Makes requests to other servers. Cloning is cheap.
+/// Client for requests to other servers. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct Outbound {
     client: Client,
     private_allowed: bool,
 }
 
-/// The address is none of the public internet.
+/// Error for an address that is not part of the public internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its address is not public")]
 pub(crate) struct NotPublic;
 
 impl Outbound {
-    /// `private_allowed` lets requests go to addresses that are not public, `plain_allowed` lets them do without TLS.
+    /// `private_allowed` permits addresses that are not public; `plain_allowed` permits requests without TLS.
     pub(crate) fn new(
         authorities: &Authorities,
         private_allowed: bool,
         plain_allowed: bool,
     ) -> Self {
         let client = builder(authorities)
-            .dns_resolver(Arc::new(PublicNames { private_allowed }))
+            .dns_resolver(Arc::new(PublicResolver { private_allowed }))
             .redirect(redirect::Policy::none())
             .https_only(!plain_allowed)
             .build()
@@ -86,8 +86,8 @@ impl Outbound {
         }
     }
 
-    /// The client, for a URL whose host was written as a name. Names are checked when they are looked up; addresses are
-    /// not looked up, so they are checked here.
+    /// Returns the HTTP client for a request to the URL. A host that is an address is checked here, because the resolver
+    /// sees only names.
     pub(crate) fn client(&self, url: &Url) -> Result<&Client, NotPublic> {
         let address = url
             .host_str()
@@ -99,7 +99,7 @@ impl Outbound {
     }
 }
 
-/// A client with the TLS of this program: certificates of the public authorities and of those that are named.
+/// Prepares an HTTP client that trusts the public certificate authorities and the given ones. It uses no proxy.
 pub(crate) fn builder(authorities: &Authorities) -> reqwest::ClientBuilder {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -114,26 +114,28 @@ pub(crate) fn builder(authorities: &Authorities) -> reqwest::ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(tls)
         .no_proxy()
-        .connect_timeout(CONNECT_LIMIT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("couponry/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Rules for the URLs of one purpose, as far as their text shows.
+/// Rules for the text of URLs of one purpose.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UrlRules {
-    /// Allows http too.
+    /// Allows `http` as well as `https`.
     pub http_allowed: bool,
-    /// Rejects blanks and line breaks, which the parser would forgive: such a text cannot be stored as a URL.
+    /// Rejects blanks and line breaks, which the parser removes: the text itself is stored, and would not be a URL.
     pub verbatim: bool,
-    /// Shown to a caller whose text is not a URL.
+    /// A valid URL for the error message.
     pub example: &'static str,
 }
 
 impl UrlRules {
-    /// The URL, or the sentence for the caller who named it.
+    /// Parses and checks a URL. The error is a sentence for the caller of the API.
     pub(crate) fn check(self, text: &str) -> Result<Url, String> {
-        if text.len() > MAX_URL {
-            return Err(format!("A URL can have at most {MAX_URL} characters."));
+        if text.len() > MAX_URL_CHARS {
+            return Err(format!(
+                "A URL can have at most {MAX_URL_CHARS} characters."
+            ));
         }
         let url = Url::parse(text)
             .ok()
@@ -149,12 +151,12 @@ impl UrlRules {
     }
 }
 
-/// Looks names up by the system, and keeps the public addresses.
-struct PublicNames {
+/// Resolves names by the system's resolver, and drops addresses that are not allowed.
+struct PublicResolver {
     private_allowed: bool,
 }
 
-impl Resolve for PublicNames {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let private_allowed = self.private_allowed;
         Box::pin(async move {
@@ -170,8 +172,8 @@ impl Resolve for PublicNames {
     }
 }
 
-/// Whether an address is of the public internet: none of the blocks that IANA's registries of special-purpose addresses
-/// keep for something else, and no multicast.
+/// Returns true for an address of the public internet: not multicast, and in no block of IANA's registries of
+/// special-purpose addresses.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -185,7 +187,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         (a, b, c),
         // This network, private use, loopback, multicast, reserved, broadcast.
         (0 | 10 | 127 | 224.., _, _)
-            // Shared by carriers, benchmarks.
+            // Carrier-grade NAT, benchmarks.
             | (100, 64..=127, _)
             | (198, 18 | 19, _)
             // Link-local, private use.
@@ -201,7 +203,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    // An IPv4 address in IPv6's clothes is judged as what it is: mapped, NAT64 and 6to4.
+    // An embedded IPv4 address (mapped, NAT64 or 6to4) is checked as IPv4.
     let segments = address.segments();
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
@@ -213,7 +215,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         | [0x2002, high, low, ..] => v4(high, low),
         // Teredo, benchmarks and other protocols; documentation, twice.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // Only this block is given out to the public.
+        // 2000::/3 is the only block of global unicast addresses.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -289,7 +291,7 @@ mod tests {
         let no_https = "Only https URLs are supported.";
         let credentials = "A URL with a user or a password is not supported.";
         let check = |rules: UrlRules, text: &str| rules.check(text).map(String::from);
-        let too_long = format!("https://example.com/{}", "a".repeat(MAX_URL));
+        let too_long = format!("https://example.com/{}", "a".repeat(MAX_URL_CHARS));
         for (text, fault) in [
             ("example.com", no_url),
             ("http://example.com/", no_https),
@@ -329,7 +331,7 @@ mod tests {
         };
         for url in [
             "https://127.0.0.1/codes.csv",
-            // What browsers and curl take for the same.
+            // Browsers and curl read these as the same address.
             "https://2130706433/codes.csv",
             "https://0x7f.1/codes.csv",
             "https://[::1]/codes.csv",

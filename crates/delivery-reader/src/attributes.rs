@@ -1,6 +1,6 @@
 //! Attributes of a code: names and values, as the text of a JSON object.
 
-use crate::{Reason, Rejection, code::is_blank};
+use crate::{Rejection, RejectionReason, code::is_blank};
 
 /// Most attributes of a code.
 pub(crate) const MAX_ATTRIBUTES: usize = 50;
@@ -14,7 +14,7 @@ pub(crate) struct Attributes {
     /// The names of columns as JSON.
     names: Vec<String>,
     json: String,
-    fault: Option<Reason>,
+    fault: Option<RejectionReason>,
 }
 
 impl Attributes {
@@ -40,7 +40,7 @@ impl Attributes {
             Ok(value) => Self::put(&mut self.json, &mut self.fault, &self.names[place], value),
             Err(rejection) => {
                 self.fault = Some(match rejection.reason {
-                    Reason::TooLong => Reason::AttributeTooLong,
+                    RejectionReason::TooLong => RejectionReason::AttributeTooLong,
                     other => other,
                 });
             }
@@ -51,16 +51,16 @@ impl Attributes {
         Self::put(&mut self.json, &mut self.fault, &quoted(name), value);
     }
 
-    fn put(json: &mut String, fault: &mut Option<Reason>, name: &str, value: &str) {
+    fn put(json: &mut String, fault: &mut Option<RejectionReason>, name: &str, value: &str) {
         let value = value.trim_matches(is_blank);
         if value.is_empty() {
             return;
         }
         if value.len() > MAX_VALUE_CHARS && value.chars().nth(MAX_VALUE_CHARS).is_some() {
-            *fault = Some(Reason::AttributeTooLong);
+            *fault = Some(RejectionReason::AttributeTooLong);
         } else if value.contains('\0') {
             // Databases cannot store it in a text.
-            *fault = Some(Reason::ControlCharacter);
+            *fault = Some(RejectionReason::ControlCharacter);
         } else {
             json.push(if json.is_empty() { '{' } else { ',' });
             json.push_str(name);
@@ -70,7 +70,7 @@ impl Attributes {
     }
 
     /// Returns the object, or `None` if it is empty, and starts the next row.
-    pub(crate) fn take(&mut self) -> Result<Option<String>, Reason> {
+    pub(crate) fn take(&mut self) -> Result<Option<String>, RejectionReason> {
         let mut json = std::mem::take(&mut self.json);
         if let Some(reason) = self.fault.take() {
             return Err(reason);

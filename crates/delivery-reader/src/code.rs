@@ -1,10 +1,10 @@
 //! Validates codes. A code is a limited number of UTF-8 characters without control characters. It is stored as written
 //! except for surrounding blanks.
 //!
-//! A `Cell` collects the pieces of one. It holds 4 KiB at most, and notes whether the rest was blank, so that a cell of
+//! A `Cell` collects the pieces of one. It holds 4 KiB at most, and records whether the rest was blank, so that a cell of
 //! any length takes the same memory.
 
-use crate::{Reason, Rejection};
+use crate::{Rejection, RejectionReason};
 
 /// Most characters of a rejected code that a report repeats.
 const MAX_REPORTED_CHARS: usize = 255;
@@ -21,18 +21,18 @@ pub(crate) fn is_blank(c: char) -> bool {
 pub(crate) fn validate(text: &str, max_chars: usize) -> Result<String, Rejection> {
     let code = text.trim_matches(is_blank);
     let reason = if code.is_empty() {
-        Reason::Empty
+        RejectionReason::Empty
     } else if is_longer(code, max_chars) {
-        Reason::TooLong
+        RejectionReason::TooLong
     } else if code.chars().any(char::is_control) {
-        Reason::ControlCharacter
+        RejectionReason::ControlCharacter
     } else {
         return Ok(code.to_owned());
     };
     Err(reject(code, reason))
 }
 
-pub(crate) fn reject(text: &str, reason: Reason) -> Rejection {
+pub(crate) fn reject(text: &str, reason: RejectionReason) -> Rejection {
     Rejection {
         code: printable(text),
         reason,
@@ -118,8 +118,8 @@ impl Cell {
     /// The text, if it is complete and UTF-8.
     pub(crate) fn text(&self) -> Result<&str, Rejection> {
         let reason = match str::from_utf8(&self.bytes) {
-            _ if self.overflowed => Reason::TooLong,
-            Err(_) => Reason::InvalidEncoding,
+            _ if self.overflowed => RejectionReason::TooLong,
+            Err(_) => RejectionReason::InvalidEncoding,
             Ok(text) => return Ok(text),
         };
         Err(reject(&String::from_utf8_lossy(&self.bytes), reason))
@@ -143,7 +143,7 @@ mod tests {
         cell
     }
 
-    fn reason(text: &str) -> Option<Reason> {
+    fn reason(text: &str) -> Option<RejectionReason> {
         validate(text, 255).err().map(|rejection| rejection.reason)
     }
 
@@ -158,13 +158,17 @@ mod tests {
     #[test]
     fn a_code_has_at_most_255_characters_whatever_their_bytes() {
         assert_eq!(reason(&"🎁".repeat(255)), None);
-        assert_eq!(reason(&"🎁".repeat(256)), Some(Reason::TooLong));
+        assert_eq!(reason(&"🎁".repeat(256)), Some(RejectionReason::TooLong));
     }
 
     #[test]
     fn a_code_has_no_control_characters_inside() {
         for text in ["A\0B", "\0A", "A\tB", "A\nB", "A\u{85}B", "A\u{7f}"] {
-            assert_eq!(reason(text), Some(Reason::ControlCharacter), "{text:?}");
+            assert_eq!(
+                reason(text),
+                Some(RejectionReason::ControlCharacter),
+                "{text:?}"
+            );
         }
     }
 
@@ -178,7 +182,7 @@ mod tests {
             cell(&[b"caf\xe9"]).code(255),
             Err(Rejection {
                 code: "caf\u{fffd}".to_owned(),
-                reason: Reason::InvalidEncoding
+                reason: RejectionReason::InvalidEncoding
             })
         );
         assert_eq!(
@@ -196,7 +200,7 @@ mod tests {
             long.code(255),
             Err(Rejection {
                 code: format!("{}…", "x".repeat(255)),
-                reason: Reason::TooLong
+                reason: RejectionReason::TooLong
             })
         );
     }
@@ -217,7 +221,7 @@ mod tests {
             blank.code(255),
             Err(Rejection {
                 code: String::new(),
-                reason: Reason::Empty
+                reason: RejectionReason::Empty
             })
         );
     }

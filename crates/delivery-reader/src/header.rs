@@ -1,10 +1,10 @@
-//! Decides from the first row of a table if it is a header, and which columns hold codes, expiries and attributes.
+//! Decides from the first row of a table whether it is a header, and which columns hold codes, expiries and attributes.
 //!
 //! Known names are compared without case, accents and separators, so that `Código_de-CLIENTE` is equal to
 //! `codigodecliente`; a name in an option is compared without case only.
 
 use crate::{
-    DeliveryFault, Reason, attributes,
+    DeliveryFault, RejectionReason, attributes,
     code::{Cell, is_blank, printable},
 };
 
@@ -206,7 +206,8 @@ fn texts(first_row: &[Cell], header: Option<bool>) -> Result<Vec<String>, Delive
         .map(|cell| match cell.text() {
             Ok(text) => Ok(text.to_owned()),
             Err(rejection)
-                if rejection.reason == Reason::InvalidEncoding && header != Some(false) =>
+                if rejection.reason == RejectionReason::InvalidEncoding
+                    && header != Some(false) =>
             {
                 Err(DeliveryFault::UnreadableEncoding)
             }

@@ -4,7 +4,7 @@
 //!
 //! Readers are synchronous and push each row into a sink. They hold a few buffers of fixed size, never the file, whatever
 //! arrives: a quoted field of a gigabyte, a hundred thousand columns, a file that unpacks to a thousand times its size.
-//! The exception are the strings of a workbook, which are held within a limit. A fault of one row rejects that row. Only
+//! The exception is the strings of a workbook, which are held within a limit. A fault of one row rejects that row. Only
 //! a fault that makes the whole delivery unreadable ends the reading; the caller must then discard the rows that were
 //! already pushed.
 //!
@@ -85,7 +85,7 @@ impl Row {
         line: u32,
         code: Result<String, Rejection>,
         expiry: Result<&str, Rejection>,
-        attributes: Result<Option<String>, Reason>,
+        attributes: Result<Option<String>, RejectionReason>,
         zone: Tz,
     ) -> Self {
         let expires_at = match expiry.map(|text| text.trim_matches(code::is_blank)) {
@@ -95,7 +95,7 @@ impl Row {
         };
         let valid = code.and_then(|code| match (expires_at, attributes) {
             (Ok(expires_at), Ok(attributes)) => Ok((code, expires_at, attributes)),
-            (Err(()), _) => Err(code::reject(&code, Reason::BadDate)),
+            (Err(()), _) => Err(code::reject(&code, RejectionReason::BadDate)),
             (_, Err(reason)) => Err(code::reject(&code, reason)),
         });
         match valid {
@@ -121,12 +121,12 @@ pub struct Rejection {
     /// The text in place of a code, made printable and cut to 255 characters.
     pub code: String,
     /// The reason of the rejection.
-    pub reason: Reason,
+    pub reason: RejectionReason,
 }
 
 /// Reasons to reject a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum RejectionReason {
     /// The cell is blank, or the row has too few columns.
     Empty,
     /// The code has too many characters.
@@ -141,7 +141,7 @@ pub enum Reason {
     AttributeTooLong,
 }
 
-impl Reason {
+impl RejectionReason {
     /// The name of the reason in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -193,7 +193,7 @@ pub enum ReadError<E> {
     /// Fields of a JSON body have wrong types or names, or are missing.
     #[error("the body has {} fields that are not valid", .0.len())]
     Fields(Vec<FieldFault>),
-    /// The file of the file could not be read.
+    /// The file could not be read.
     #[error("the file could not be read")]
     Io(io::Error),
     /// The sink failed.

@@ -85,7 +85,7 @@ fn push_words<E>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Reason, tests::rules};
+    use crate::{RejectionReason, tests::rules};
 
     fn read(input: &[u8]) -> Result<Vec<(u32, String)>, ReadError<()>> {
         let mut rows = Vec::new();
@@ -169,9 +169,9 @@ mod tests {
         ]
         .concat();
         let (control, encoding, long) = (
-            Reason::ControlCharacter,
-            Reason::InvalidEncoding,
-            Reason::TooLong,
+            RejectionReason::ControlCharacter,
+            RejectionReason::InvalidEncoding,
+            RejectionReason::TooLong,
         );
         assert_eq!(
             read(&input).expect("a list"),

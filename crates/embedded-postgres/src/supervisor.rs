@@ -23,7 +23,7 @@ const MAX_QUOTED_BYTES: u64 = 2_000;
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest pause between two attempts to restart the server.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// Time that the server has to end after a signal before it is sent a stronger one.
+/// Time to wait after a signal before the server is sent a stronger one.
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings of every server, passed as arguments so that neither the environment nor an edited file can change them.

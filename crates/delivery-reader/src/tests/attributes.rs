@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{super::*, read_csv, read_json, rules};
 
 /// The attributes of a row as JSON, or the reason of its rejection.
-type RowAttributes = Result<Option<Value>, Reason>;
+type RowAttributes = Result<Option<Value>, RejectionReason>;
 
 fn attributes_of(row: Row) -> RowAttributes {
     let parse = |text: String| serde_json::from_str(&text).expect("JSON");
@@ -85,14 +85,23 @@ fn a_value_has_at_most_a_thousand_characters_and_no_nul() {
     };
     let long = "🎁".repeat(1000);
     assert_eq!(value(&long), Ok(Some(json!({"a": long}))));
-    assert_eq!(value(&format!("{long}x")), Err(Reason::AttributeTooLong));
-    assert_eq!(value(&"x".repeat(100_000)), Err(Reason::AttributeTooLong));
-    assert_eq!(value("a\0b"), Err(Reason::ControlCharacter));
+    assert_eq!(
+        value(&format!("{long}x")),
+        Err(RejectionReason::AttributeTooLong)
+    );
+    assert_eq!(
+        value(&"x".repeat(100_000)),
+        Err(RejectionReason::AttributeTooLong)
+    );
+    assert_eq!(value("a\0b"), Err(RejectionReason::ControlCharacter));
     // A fault of the code comes first, and no fault is carried over to the next row.
     let rows = of_csv(&format!("code;a\n;{long}x\nB;y\n"), "a")
         .expect("a table")
         .1;
-    assert_eq!(rows, [Err(Reason::Empty), Ok(Some(json!({"a": "y"})))]);
+    assert_eq!(
+        rows,
+        [Err(RejectionReason::Empty), Ok(Some(json!({"a": "y"})))]
+    );
 }
 
 #[test]
@@ -115,7 +124,7 @@ fn json_has_attributes_of_its_own() {
     let expected = [
         Ok(None),
         Ok(Some(json!({"k\"": "v"}))),
-        Err(Reason::AttributeTooLong),
+        Err(RejectionReason::AttributeTooLong),
         Ok(Some(json!({"z": "1", "a": "2"}))),
         Ok(None),
     ];

@@ -130,8 +130,8 @@ fn an_expiry_that_is_not_text_is_a_bad_date() {
     assert_eq!(
         rows,
         [
-            (2, Err(Reason::BadDate)),
-            (3, Err(Reason::BadDate)),
+            (2, Err(RejectionReason::BadDate)),
+            (3, Err(RejectionReason::BadDate)),
             row(4, "C")
         ]
     );
@@ -154,7 +154,7 @@ fn a_blank_line_is_not_a_row() {
 #[test]
 fn a_row_without_a_code_is_an_error_of_that_row() {
     let rows = rows("id,code,n\n1,,x\n2\n3, ,\n,,\n5,A5,\n");
-    let empty = |line| (line, Err(Reason::Empty));
+    let empty = |line| (line, Err(RejectionReason::Empty));
     assert_eq!(rows, [empty(2), empty(3), empty(4), empty(5), row(6, "A5")]);
 }
 
@@ -270,7 +270,7 @@ fn invalid_bytes_matter_only_in_the_code() {
         rows,
         [
             row(2, "A1"),
-            (3, Err(Reason::InvalidEncoding)),
+            (3, Err(RejectionReason::InvalidEncoding)),
             row(4, "A3")
         ]
     );
@@ -278,7 +278,7 @@ fn invalid_bytes_matter_only_in_the_code() {
 
 #[test]
 fn control_characters_are_errors_of_their_rows() {
-    let control = |line| (line, Err(Reason::ControlCharacter));
+    let control = |line| (line, Err(RejectionReason::ControlCharacter));
     assert_eq!(
         rows("A\0\n\0\nAB\n\"A\nB\"\nA\u{1f}B\n\u{1f}\nA6\n"),
         [
@@ -358,7 +358,7 @@ fn cells_and_rows_of_any_size_are_read() {
     let expected = [
         row(2, "A1"),
         row(4, "A2"),
-        (5, Err(Reason::TooLong)),
+        (5, Err(RejectionReason::TooLong)),
         row(6, "A4"),
     ];
     assert_eq!(rows(&input), expected);

@@ -179,10 +179,10 @@ fn a_malformed_sequence_rejects_only_its_row() {
     bytes.extend(utf_16("2\nC3\n", false, false));
     let (_, rows) = deliver(&bytes, &TableOptions::default()).expect("a table");
     assert_eq!(rows[0], (2, Ok("A1".to_owned())));
-    assert_eq!(rows[1], (3, Err(Reason::InvalidEncoding)));
+    assert_eq!(rows[1], (3, Err(RejectionReason::InvalidEncoding)));
     assert_eq!(rows[2], (4, Ok("C3".to_owned())));
     let (_, rows) = deliver(b"code\nA1\ncaf\xe9\n", &in_named("UTF-8")).expect("a table");
-    assert_eq!(rows[1], (3, Err(Reason::InvalidEncoding)));
+    assert_eq!(rows[1], (3, Err(RejectionReason::InvalidEncoding)));
 }
 
 #[test]

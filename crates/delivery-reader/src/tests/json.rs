@@ -45,8 +45,8 @@ fn each_element_is_a_row_with_its_place_from_1() {
         codes,
         [
             Ok("A".to_owned()),
-            Err(Reason::Empty),
-            Err(Reason::ControlCharacter),
+            Err(RejectionReason::Empty),
+            Err(RejectionReason::ControlCharacter),
             Ok("é".to_owned())
         ]
     );
@@ -75,8 +75,8 @@ fn an_element_may_be_an_object_with_an_expiry() {
             code("C", None),
             code("D", None),
             code("E", None),
-            (Err(("F".to_owned(), Reason::BadDate)), None),
-            (Err((String::new(), Reason::Empty)), None),
+            (Err(("F".to_owned(), RejectionReason::BadDate)), None),
+            (Err((String::new(), RejectionReason::Empty)), None),
             code("G", Some("2026-12-31 08:00")),
         ]
     );
@@ -204,7 +204,7 @@ fn a_string_of_more_than_1_mib_is_a_fault_at_its_place() {
     let rows = read(&fits).expect("a long string is a row");
     assert_eq!(
         rows[1].code.as_ref().map_err(|rejection| rejection.reason),
-        Err(Reason::TooLong)
+        Err(RejectionReason::TooLong)
     );
     body.extend(b"xx");
     match read(&body) {

@@ -27,7 +27,7 @@ pub(crate) fn rules() -> RowRules {
 }
 
 /// A row in short form: its line, and its code or the reason of the rejection.
-type Short = (u32, Result<String, Reason>);
+type Short = (u32, Result<String, RejectionReason>);
 
 /// Reads a CSV file.
 fn read(

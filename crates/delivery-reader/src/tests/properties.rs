@@ -25,7 +25,7 @@ impl Read for Dribble<'_> {
     }
 }
 
-/// Blank lines before a file, so many that its bytes lie across the end of the readers' buffer.
+/// Blank lines before a file, enough that its bytes cross the end of the readers' buffer.
 fn padding() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![Just(0), 65_236..=65_536_usize].prop_map(|length| vec![b'\n'; length])
 }
@@ -76,7 +76,7 @@ fn written(
         writer.write_record(cells).expect("a row");
         file.extend(writer.into_inner().expect("a row"));
         let code = validate(&cells[column], 255).map_err(|rejection| rejection.reason);
-        if cells.len() > 1 || code != Err(Reason::Empty) {
+        if cells.len() > 1 || code != Err(RejectionReason::Empty) {
             rows.push((line, code));
         }
     }

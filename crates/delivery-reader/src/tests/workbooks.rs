@@ -103,9 +103,9 @@ fn a_sheet_has_a_header_and_rows_with_their_own_numbers() {
         rows,
         [
             (5, Ok("A1".to_owned()), Some("2027-01-01".to_owned())),
-            (7, Err(Reason::Empty), None),
-            (8, Err(Reason::Empty), None),
-            (9, Err(Reason::BadDate), None),
+            (7, Err(RejectionReason::Empty), None),
+            (8, Err(RejectionReason::Empty), None),
+            (9, Err(RejectionReason::BadDate), None),
         ]
     );
 }

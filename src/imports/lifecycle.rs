@@ -1,13 +1,13 @@
-//! How an import ends by request: it is cancelled, or it has ended and its report is deleted.
+//! Cancelling an import, and deleting the report of one that has ended.
 
 use uuid::Uuid;
 
-use super::{Import, Status, db};
+use super::{Import, ImportStatus, db};
 use crate::database::Database;
 use crate::http::error::{Error, WRONG_STATE};
 use crate::ids::TenantId;
 
-/// Cancels an import that has not ended; one that was cancelled stays so.
+/// Cancels an import that has not ended. Cancelling it again changes nothing.
 pub(super) async fn cancel(
     database: &Database,
     tenant: TenantId,
@@ -15,7 +15,7 @@ pub(super) async fn cancel(
 ) -> Result<Import, Error> {
     let mut transaction = database.tenant(tenant).await?;
     let status = sqlx::query_scalar!(
-        r#"select cancel_import($1, $2) as "status: Status""#,
+        r#"select cancel_import($1, $2) as "status: ImportStatus""#,
         tenant as TenantId,
         id
     )
@@ -23,7 +23,7 @@ pub(super) async fn cancel(
     .await?;
     match status {
         None => return Err(Error::not_found("import")),
-        Some(Status::Cancelled) => {}
+        Some(ImportStatus::Cancelled) => {}
         Some(status) => {
             let detail = "The import has already ended and cannot be cancelled.";
             return Err(Error::refused(&WRONG_STATE, detail).with("state", status.as_str()));
@@ -36,8 +36,8 @@ pub(super) async fn cancel(
     Ok(import)
 }
 
-/// Deletes the report of an import that has ended. The workers take its rows away; nobody sees them any more. Its key is
-/// free again.
+/// Deletes the report of an import that has ended. The import is hidden at once, and a worker deletes its rows later. Its
+/// idempotency key can be used again.
 pub(super) async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), Error> {
     let mut transaction = database.tenant(tenant).await?;
     let deleted = sqlx::query!(
