@@ -1,4 +1,4 @@
-//! SQL of contacts. The functions it calls are in the migrations, with what two who call at once see.
+//! SQL of contacts. The database functions that it calls document their behaviour under concurrent calls.
 
 use sqlx::{PgConnection, PgPool};
 
@@ -6,7 +6,7 @@ use super::{Erasure, ErasureState, Merge, MergeOutcome};
 use crate::http::error::Error;
 use crate::ids::TenantId;
 
-/// The contact that this one was merged into.
+/// Finds the contact that this one was merged into.
 pub(super) async fn find_root(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -24,7 +24,7 @@ pub(super) async fn find_root(
     .await
 }
 
-/// Makes one contact of two. What is refused must not be committed.
+/// Merges a contact into another. On an error the caller must roll the transaction back.
 pub(super) async fn merge(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -40,10 +40,10 @@ pub(super) async fn merge(
     )
     .fetch_one(connection)
     .await?;
-    Merge::of(contact, row.outcome, row.root)
+    Merge::from_outcome(contact, row.outcome, row.root)
 }
 
-/// Replaces the id of a contact by a pseudonym, unless it was done before.
+/// Replaces the id of a contact by a pseudonym. Repeating it returns the existing erasure.
 pub(super) async fn erase(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -68,8 +68,8 @@ pub(super) async fn erase(
     })
 }
 
-/// Tenants of which contacts are being erased.
-pub(super) async fn erasing_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+/// Lists the tenants with unfinished erasures.
+pub(super) async fn list_erasing_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
     sqlx::query_scalar!(
         r#"select distinct e.tenant_id as "tenant: TenantId"
              from erasures e
@@ -79,8 +79,9 @@ pub(super) async fn erasing_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>
     .await
 }
 
-/// Does a portion for all that are erased of a tenant. Answers whether there may be more that nobody else is at.
-pub(super) async fn erase_portion(
+/// Processes one batch of a tenant's erasures. Returns true if there may be more to do, and false also while another
+/// replica works on this tenant.
+pub(super) async fn erase_batch(
     connection: &mut PgConnection,
     tenant: TenantId,
 ) -> sqlx::Result<bool> {

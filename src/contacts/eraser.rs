@@ -1,7 +1,7 @@
-//! The eraser: replaces the ids of erased contacts in the texts of their tenant, in portions. Those of a tenant that are
-//! erased at about the same time share one search of its texts.
+//! The eraser: replaces the ids of erased contacts in the texts of their tenant, in batches. Contacts of a tenant that
+//! are erased at about the same time share one search of its texts.
 //!
-//! How far it is stands in the database, so a replica that stops leaves nothing undone.
+//! The database stores the progress, so another replica continues where a stopped one ended.
 
 use std::time::{Duration, Instant};
 
@@ -9,23 +9,23 @@ use super::{Contacts, db};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::ids::TenantId;
 
-/// Time between two looks for something to do.
+/// Interval between two checks for unfinished erasures.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause between portions while the replica is busy.
+/// Pause between batches while the replica is busy.
 const BACKOFF: Duration = Duration::from_millis(100);
-/// Time that it stays with a tenant before it turns to the next.
+/// Time spent on one tenant before the next.
 const TIME_SLICE: Duration = Duration::from_secs(1);
 
-/// The subject of its log lines.
+/// Message of its log lines.
 const FAILURE: &str = "erasing contacts failed";
 
 pub(super) async fn work(state: Contacts, tasks: Tasks) {
     tasks.every(POLL_INTERVAL, || round(&state, &tasks)).await;
 }
 
-/// Erases for each tenant in turn.
+/// Processes each tenant in turn.
 async fn round(state: &Contacts, tasks: &Tasks) -> StepOutcome {
-    let tenants = match db::erasing_tenants(state.database.system()).await {
+    let tenants = match db::list_erasing_tenants(state.database.system()).await {
         Ok(tenants) => tenants,
         Err(error) => {
             log_failure(FAILURE, &error);
@@ -43,12 +43,12 @@ async fn round(state: &Contacts, tasks: &Tasks) -> StepOutcome {
     StepOutcome::of(more)
 }
 
-/// Returns whether there is more to do for the tenant.
+/// Processes batches of a tenant for one time slice. Returns true if it may have more to do.
 async fn erase(state: &Contacts, tenant: TenantId, tasks: &Tasks) -> sqlx::Result<bool> {
-    let begun = Instant::now();
-    while begun.elapsed() < TIME_SLICE && !tasks.is_stopping() {
+    let started = Instant::now();
+    while started.elapsed() < TIME_SLICE && !tasks.is_stopping() {
         let mut connection = state.database.tasks().acquire().await?;
-        if !db::erase_portion(&mut connection, tenant).await? {
+        if !db::erase_batch(&mut connection, tenant).await? {
             return Ok(false);
         }
         drop(connection);

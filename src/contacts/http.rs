@@ -24,14 +24,14 @@ pub(super) fn routes() -> Routes<Contacts> {
         .post("/v1/contacts/{contactId}/merge", merge)
 }
 
-/// Axum has decoded it: what is between the slashes may be any text.
+/// Checks a decoded path segment, which may be any text.
 fn check(contact: &str) -> Result<(), Error> {
     check_text(contact, 255).map_err(|detail| {
         Error::malformed(format!("The contact id in the path is not valid: {detail}"))
     })
 }
 
-/// There is one type now; a caller who names it keeps what it gets when there are more.
+/// There is one type so far. A caller that names it gets the same activities after more are added.
 #[derive(Debug, Deserialize)]
 enum ActivityType {
     #[serde(rename = "coupon-assigned")]
@@ -41,11 +41,11 @@ enum ActivityType {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ActivityQuery {
-    #[expect(dead_code, reason = "the one type is all there is")]
+    #[expect(dead_code, reason = "the only type selects every activity")]
     r#type: Option<ActivityType>,
-    /// From this moment on.
+    /// Start of the period, inclusive.
     from: Option<DateTime<Utc>>,
-    /// Before this moment.
+    /// End of the period, exclusive.
     to: Option<DateTime<Utc>>,
     limit: Option<u16>,
     cursor: Option<String>,
@@ -99,8 +99,8 @@ async fn list_coupons(
     }))
 }
 
-/// What a contact was given, and where the contact went.
-struct Found {
+/// Assignments of a contact, and the contact that it was merged into.
+struct ContactAssignments {
     rows: Vec<(AssignmentCursor, Assignment)>,
     merged_into: Option<String>,
 }
@@ -112,14 +112,14 @@ async fn find(
     range: TimeRange,
     usable: bool,
     paging: &Paging<AssignmentCursor>,
-) -> Result<Found, Error> {
+) -> Result<ContactAssignments, Error> {
     let mut transaction = database.tenant(tenant).await?;
     let merged_into = db::find_root(&mut transaction, tenant, contact).await?;
     let rows =
         assignments::list_of_contact(&mut transaction, tenant, contact, range, usable, paging)
             .await?;
     transaction.commit().await?;
-    Ok(Found { rows, merged_into })
+    Ok(ContactAssignments { rows, merged_into })
 }
 
 async fn merge(

@@ -1,7 +1,7 @@
-//! Contacts: what each was given, two that turn out to be one, and one that is to be forgotten.
+//! Contacts: their assignments, merging two contacts into one, and erasing a contact.
 //!
-//! A contact is a row that names a number, and the log of assignments holds the number. So merging and erasing change that
-//! row and leave the log as it is; what callers wrote into texts is replaced by the `eraser`.
+//! A contact is a row that maps an id to a number, and the log of assignments stores the number. Merging and erasing
+//! therefore change that row and leave the log unchanged. The `eraser` replaces ids that callers wrote into texts.
 
 mod db;
 mod eraser;
@@ -25,7 +25,7 @@ use crate::tenants::auth::Auth;
 use crate::text_enum::text_enum;
 
 feature_state! {
-    /// What the routes and the eraser of contacts work with.
+    /// State of the routes and the eraser of contacts.
     Contacts { auth: Auth, database: Database, load: LoadSignal, }
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn spawn(state: &Contacts, tasks: &Tasks) {
     tasks.spawn(eraser::work(state.clone(), tasks.clone()));
 }
 
-/// What happened to a contact.
+/// An event of a contact.
 #[derive(Debug, Serialize)]
 struct Activity {
     r#type: &'static str,
@@ -68,15 +68,15 @@ impl Activity {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ContactPage<T> {
-    /// As it was asked for.
+    /// Contact id of the request.
     contact_id: String,
-    /// Whose page this is, if the contact was merged away.
+    /// Contact that the page is of, if the requested one was merged into it.
     merged_into: Option<String>,
     #[serde(flatten)]
     page: Page<T>,
 }
 
-/// Which contact stands for both.
+/// Body of a merge: the contact that represents both afterwards.
 struct NewMerge {
     into: ContactId,
 }
@@ -89,7 +89,7 @@ impl FromFields for NewMerge {
     }
 }
 
-/// A contact that was merged, and the one that stands for it.
+/// A merged contact, and the contact that represents it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Merge {
@@ -107,8 +107,8 @@ text_enum! {
 }
 
 impl Merge {
-    /// `root` is the contact that stands for this one.
-    fn of(contact: String, outcome: MergeOutcome, root: String) -> Result<Self, Error> {
+    /// `root` is the contact that represents this one.
+    fn from_outcome(contact: String, outcome: MergeOutcome, root: String) -> Result<Self, Error> {
         match outcome {
             MergeOutcome::Merged => Ok(Self {
                 contact_id: contact,
@@ -130,11 +130,11 @@ impl Merge {
     }
 }
 
-/// Where the erasing of a contact is.
+/// Progress of the erasure of a contact.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Erasure {
-    /// What the contact is called from now on.
+    /// Pseudonym that replaces the contact id.
     contact_id: String,
     state: ErasureState,
     requested_at: DateTime<Utc>,
@@ -144,7 +144,7 @@ struct Erasure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum ErasureState {
-    /// The contact has its pseudonym; texts are still being looked through.
+    /// The contact has its pseudonym. Texts are still being searched.
     Erasing,
     Erased,
 }

@@ -4,17 +4,17 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::availability::Link;
+use super::availability::ChainMember;
 use super::http::Column;
 use super::policies::{OnRepeat, SameCodeUntil};
 use super::stock::Stock;
 use super::{ChainFault, CouponSet, SetState, Type};
 use crate::ids::TenantId;
 use crate::time_zone::Zone;
-use crate::workflows::User;
+use crate::workflows::WorkflowSummary;
 
-/// Whether the set has no codes, and none are on their way to it.
-pub(super) async fn is_blank(
+/// Returns true if the set has no codes and no queued or running import.
+pub(super) async fn is_empty(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
@@ -35,7 +35,7 @@ pub(super) async fn is_blank(
     .await
 }
 
-/// Locks the set against dealing, publishing and changing, and answers its number.
+/// Locks a set against assignment, publication of lots and changes, and returns its number.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -86,7 +86,7 @@ pub(super) async fn find_no_and_kind(
     Ok(found.map(|found| (found.set_no, found.kind)))
 }
 
-/// Finds deleted sets too.
+/// Finds the number of a set, including deleted ones.
 pub(crate) async fn find_no_of_any(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -103,7 +103,7 @@ pub(crate) async fn find_no_of_any(
     .await
 }
 
-/// The numbers that are those of sets, deleted ones too.
+/// Filters numbers to those of sets, including deleted ones.
 pub(crate) async fn find_nos(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -120,7 +120,7 @@ pub(crate) async fn find_nos(
     .await
 }
 
-pub(super) struct NewRow<'a> {
+pub(super) struct NewSetRow<'a> {
     pub id: Uuid,
     pub name: &'a str,
     pub name_key: &'a str,
@@ -130,11 +130,11 @@ pub(super) struct NewRow<'a> {
     pub child_no: Option<i32>,
 }
 
-/// The caller holds the lock of the shape, so no two take one number.
+/// Inserts a set and returns its number. The caller holds the set-shape lock, so set numbers are unique.
 pub(super) async fn create(
     connection: &mut PgConnection,
     tenant: TenantId,
-    new: &NewRow<'_>,
+    new: &NewSetRow<'_>,
 ) -> sqlx::Result<i32> {
     sqlx::query_scalar!(
         "insert into coupon_sets (tenant_id, set_no, id, name, name_key, type, code, quantity, child_set_no)
@@ -167,7 +167,7 @@ pub(super) async fn find(
                   c.used as "used!", c.released as "released!", c.void as "void!", c.expired as "expired!", c.withdrawn as "withdrawn!",
                   coupon_set_state(s.expires_at, c.available) as "state!: SetState",
                   coupon_set_stock(c.available, s.low_stock_threshold, false) as "stock!: Stock", s.low_stock_threshold,
-                  w.users as "used_in_workflows!: Json<Vec<User>>",
+                  w.users as "used_in_workflows!: Json<Vec<WorkflowSummary>>",
                   s.same_code_until as "same_code_until: SameCodeUntil", s.assignments_per_contact, s.expires_at, s.timezone, s.valid_for_days,
                   s.unique_in_tenant, s.ignore_case,
                   child.id as "child_coupon_set_id?", '' as "sort_key!"
@@ -183,13 +183,13 @@ pub(super) async fn find(
     .await
 }
 
-pub(super) struct ListFilter<'a> {
-    /// Part of the folded name.
+pub(super) struct SetListFilter<'a> {
+    /// Substring of the case-folded name.
     pub name_part: Option<String>,
     pub kind: Option<Type>,
     pub state: Option<SetState>,
     pub stock: Option<Stock>,
-    /// Sets that run out soon.
+    /// Numbers of the sets that run out soon.
     pub run_out: &'a [i32],
     pub sort: Column,
     pub descending: bool,
@@ -197,13 +197,14 @@ pub(super) struct ListFilter<'a> {
     pub rows: i64,
 }
 
-/// A tenant has thousands of sets at most, so a page reads all of them and sorts. The counters are computed for the
-/// rows of the page alone, unless it is narrowed or sorted by them. Ids rise with the time of creation, and sets without
-/// a limit have the most available.
+/// Lists a page of sets. A tenant has thousands of sets at most, so each page reads and sorts all of them.
+///
+/// Counters are computed only for the rows of the page, unless the list is filtered or sorted by them. Ids rise with the
+/// time of creation. Unlimited sets sort as the most available.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &ListFilter<'_>,
+    filter: &SetListFilter<'_>,
 ) -> sqlx::Result<Vec<CouponSet>> {
     sqlx::query_as!(
         CouponSet,
@@ -249,7 +250,7 @@ pub(super) async fn list(
                   coupon_set_state(s.expires_at, c.available) as "state!: SetState",
                   coupon_set_stock(c.available, s.low_stock_threshold, s.set_no = any ($11)) as "stock!: Stock",
                   s.low_stock_threshold,
-                  w.users as "used_in_workflows!: Json<Vec<User>>",
+                  w.users as "used_in_workflows!: Json<Vec<WorkflowSummary>>",
                   s.same_code_until as "same_code_until!: SameCodeUntil", s.assignments_per_contact, s.expires_at,
                   s.timezone as "timezone!", s.valid_for_days,
                   s.unique_in_tenant as "unique_in_tenant!", s.ignore_case as "ignore_case!",
@@ -335,7 +336,7 @@ pub(super) async fn set_name(
     Ok(())
 }
 
-/// Writes the policies that this set has in memory.
+/// Stores the policies of `set`.
 pub(super) async fn set_policies(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -365,20 +366,21 @@ pub(super) async fn set_policies(
     Ok(())
 }
 
-/// Whether the database has this time zone too. If not, the transaction cannot go on.
-pub(super) async fn knows_zone(connection: &mut PgConnection, zone: Zone) -> sqlx::Result<bool> {
-    let asked = sqlx::query!("select now() at time zone $1 as local", zone.name())
+/// Returns true if the database supports the time zone. If it does not, the transaction is aborted.
+pub(super) async fn supports_zone(connection: &mut PgConnection, zone: Zone) -> sqlx::Result<bool> {
+    let result = sqlx::query!("select now() at time zone $1 as local", zone.name())
         .fetch_one(connection)
         .await;
-    match asked {
-        // The code of an invalid parameter value.
+    match result {
+        // invalid_parameter_value
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => Ok(false),
-        asked => asked.map(|_| true),
+        result => result.map(|_| true),
     }
 }
 
-/// What is wrong with the chains that lead through this set: from each set that falls back to it, at any remove.
-pub(super) async fn chain_fault(
+/// Finds a fault of the chains that contain this set. They start at the set and at each of its direct and indirect
+/// parents.
+pub(super) async fn find_chain_fault(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
@@ -405,16 +407,16 @@ pub(super) async fn chain_fault(
     .await
 }
 
-/// The set and its children in the order in which they serve, up to what is wrong with the chain; nothing if there is no
-/// such set.
+/// Lists the set and its child sets in the order in which they assign codes, up to the first fault of the chain. The list
+/// is empty if the set does not exist.
 pub(super) async fn list_chain(
     connection: &mut PgConnection,
     tenant: TenantId,
     set: Uuid,
     child: Option<Uuid>,
-) -> sqlx::Result<Vec<Link>> {
+) -> sqlx::Result<Vec<ChainMember>> {
     sqlx::query_as!(
-        Link,
+        ChainMember,
         r#"select s.id as coupon_set_id, n.available, c.fault as "fault: ChainFault"
              from coupon_sets asked
             cross join lateral coupon_set_chain($1, asked.set_no, $3) c
@@ -431,8 +433,8 @@ pub(super) async fn list_chain(
     .await
 }
 
-/// Names of the sets that fall back to this one.
-pub(super) async fn parents(
+/// Lists the names of up to 100 sets that fall back to this one.
+pub(super) async fn list_parents(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
@@ -450,7 +452,8 @@ pub(super) async fn parents(
     .await
 }
 
-/// Its own child is let go, so that the child can be deleted too.
+/// Marks a set as deleted and cancels its imports. The reference to its child set is removed, so that the child can be
+/// deleted too.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     tenant: TenantId,

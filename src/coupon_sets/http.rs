@@ -82,7 +82,7 @@ async fn delete(
 }
 
 text_enum! {
-    /// A column that a list can be sorted by.
+    /// A column by which a list of sets can be sorted.
     pub(super) enum Column {
         Name = "name",
         Type = "type",
@@ -94,7 +94,7 @@ text_enum! {
     }
 }
 
-/// The order of a list: by a column, and the other way round where a minus stands before its name.
+/// Order of a list: a column name, with a leading minus for descending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Sort {
@@ -156,17 +156,17 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
-/// The position of a set in a list of this order.
-type Position = (Sort, String, Uuid);
+/// Position of a set in a list of this order.
+type SetCursor = (Sort, String, Uuid);
 
 impl ListQuery {
-    /// Checks the parameters and reads where the page begins.
-    fn paging(&self) -> Result<Paging<Position>, Error> {
-        let paging: Paging<Position> = Paging::new(self.limit, self.cursor.as_deref())?;
+    /// Validates the parameters and decodes the cursor.
+    fn paging(&self) -> Result<Paging<SetCursor>, Error> {
+        let paging: Paging<SetCursor> = Paging::new(self.limit, self.cursor.as_deref())?;
         if paging.key().is_some_and(|(sort, ..)| *sort != self.sort) {
             return Err(Error::malformed("`cursor` belongs to another `sort`."));
         }
-        // PostgreSQL takes no text with a NUL.
+        // PostgreSQL rejects text with a NUL.
         let texts = [
             self.q.as_deref(),
             paging.key().map(|(_, key, _)| key.as_str()),
@@ -178,22 +178,22 @@ impl ListQuery {
     }
 }
 
-/// A set of a list.
+/// A set in a list.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum ListItem {
-    Alone(CouponSet),
+    Plain(CouponSet),
     WithForecast {
         #[serde(flatten)]
         set: CouponSet,
-        /// Null if there is too little to say.
+        /// Null if there is too little history for a forecast.
         forecast: Option<Forecast>,
     },
 }
 
 impl ListItem {
-    fn position(&self, sort: Sort) -> Position {
-        let (Self::Alone(set) | Self::WithForecast { set, .. }) = self;
+    fn position(&self, sort: Sort) -> SetCursor {
+        let (Self::Plain(set) | Self::WithForecast { set, .. }) = self;
         (sort, set.sort_key.clone(), set.id)
     }
 }
@@ -219,10 +219,10 @@ async fn list_items(
     connection: &mut PgConnection,
     tenant: TenantId,
     query: &ListQuery,
-    paging: &Paging<Position>,
+    paging: &Paging<SetCursor>,
 ) -> sqlx::Result<Vec<ListItem>> {
-    let run_out = stock::run_out_for(connection, tenant, query.stock).await?;
-    let filter = db::ListFilter {
+    let run_out = stock::list_run_out_for_filter(connection, tenant, query.stock).await?;
+    let filter = db::SetListFilter {
         name_part: query.q.as_deref().map(fold),
         kind: query.kind,
         state: query.state,
@@ -235,10 +235,10 @@ async fn list_items(
     };
     let mut sets = db::list(connection, tenant, &filter).await?;
     if query.stock.is_none() {
-        stock::mark(connection, tenant, &mut sets).await?;
+        stock::mark_low(connection, tenant, &mut sets).await?;
     }
     let Some(Include::Forecast) = query.include else {
-        return Ok(sets.into_iter().map(ListItem::Alone).collect());
+        return Ok(sets.into_iter().map(ListItem::Plain).collect());
     };
     let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
     let forecasts = forecasts(connection, tenant, &set_nos).await?;

@@ -1,7 +1,8 @@
-//! Coupon sets: named sources of codes, of which a set may fall back to a child set.
+//! Coupon sets: named sources of codes. A set may fall back to a child set.
 //!
-//! What changes the shape of a tenant's sets (creating, changing a child, deleting, naming them in a workflow) runs one at
-//! a time per tenant; otherwise two changes at once, each right by itself, could close a cycle or use a set that is gone.
+//! Changes of the shape of a tenant's sets run one at a time per tenant, under the set-shape lock. They are: creating a
+//! set, changing its child, deleting it, and referring to it from a workflow. Without the lock two concurrent changes,
+//! each valid by itself, could close a cycle or refer to a deleted set.
 
 mod availability;
 mod db;
@@ -34,12 +35,12 @@ use crate::ids::TenantId;
 use crate::tenants::auth::Auth;
 use crate::text::{MAX_CODE_CHARS, fold};
 use crate::text_enum::text_enum;
-use crate::workflows::{self, User};
+use crate::workflows::{self, WorkflowSummary};
 use policies::{Policies, SameCodeUntil};
 use stock::Stock;
 
 feature_state! {
-    /// What the routes of coupon sets work with.
+    /// State of the routes of coupon sets.
     CouponSets { auth: Auth, database: Database, dirty_sets: DirtySets, }
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn routes(state: CouponSets) -> Routes {
     http::routes().with_state(state)
 }
 
-/// A coupon set with its counters, which are exact.
+/// A coupon set with exact counters.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CouponSet {
@@ -67,40 +68,40 @@ pub(crate) struct CouponSet {
     pub name: String,
     #[serde(rename = "type")]
     pub kind: Type,
-    /// Only of a `single` set.
+    /// Only for a `single` set.
     pub code: Option<String>,
-    /// Codes that the set has or had to give, withdrawn ones aside; null if unlimited.
+    /// Codes that the set has or had, except withdrawn ones. Null if unlimited.
     pub quantity: Option<i64>,
-    /// Null if unlimited; none once the set has expired.
+    /// Null if unlimited, 0 once the set has expired.
     pub available: Option<i64>,
     pub reserved: i64,
-    /// What contacts hold and is not reserved, used ones included.
+    /// Codes that contacts hold, including used ones and excluding reserved ones.
     pub assigned: i64,
     pub sent: i64,
     pub used: i64,
-    /// How often a code was given back, by reservations that ran out too.
+    /// Number of releases of codes, including those by expired reservations.
     pub released: i64,
     pub void: i64,
-    /// Codes that expired before anybody got them.
+    /// Codes that expired unassigned.
     pub expired: i64,
-    /// How many codes were withdrawn; they are no part of the quantity.
+    /// Withdrawn codes, which are not part of `quantity`.
     pub withdrawn: i64,
     pub child_coupon_set_id: Option<Uuid>,
     pub state: SetState,
     pub stock: Stock,
-    /// From this many available codes on downwards the set is low.
+    /// The set is low at this number of available codes or fewer.
     pub low_stock_threshold: Option<i32>,
-    /// Those that are not finished.
-    pub used_in_workflows: Json<Vec<User>>,
+    /// Unfinished workflows.
+    pub used_in_workflows: Json<Vec<WorkflowSummary>>,
     pub on_repeat: OnRepeat,
     pub same_code_until: SameCodeUntil,
     pub assignments_per_contact: Option<i32>,
     pub expires_at: Option<DateTime<Utc>>,
     pub timezone: String,
     pub valid_for_days: Option<i32>,
-    /// Imports take no code that another set of the tenant has.
+    /// Imports reject codes that another set of the tenant has.
     pub unique_in_tenant: bool,
-    /// A code is a duplicate of one that differs in case alone.
+    /// Codes that differ only in case are duplicates.
     pub ignore_case: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -108,25 +109,25 @@ pub(crate) struct CouponSet {
     pub sort_key: String,
 }
 
-/// Name of a set: 1 to 200 characters, unique in the tenant without regard to case.
+/// Name of a set: 1 to 200 characters, unique in the tenant ignoring case.
 #[derive(Debug)]
-pub(crate) struct Name(String);
+pub(crate) struct SetName(String);
 
-impl Name {
-    /// What is compared: the name without regard to case.
+impl SetName {
+    /// Returns the case-folded name, which is compared.
     fn key(&self) -> String {
         fold(&self.0)
     }
 }
 
-impl FieldValue for Name {
+impl FieldValue for SetName {
     fn from_value(value: Value) -> Result<Self, String> {
         text(value, 200).map(Self)
     }
 }
 
 text_enum! {
-    /// `single`: one code for many uses. `multiple`: many codes for one use each.
+    /// Type of a set. `single`: one code for many uses. `multiple`: many codes for one use each.
     pub(crate) enum Type {
         Single = "single",
         Multiple = "multiple",
@@ -134,7 +135,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Whether a set itself has something to give; each is in exactly one of these states.
+    /// Availability of codes in a set, without its child sets. A set is in exactly one of these states.
     pub(crate) enum SetState {
         Active = "active",
         Expired = "expired",
@@ -153,9 +154,9 @@ text_enum! {
 
 /// The code of a `single` set.
 #[derive(Debug)]
-pub(crate) struct Code(String);
+pub(crate) struct SingleCode(String);
 
-impl FieldValue for Code {
+impl FieldValue for SingleCode {
     fn from_value(value: Value) -> Result<Self, String> {
         text(value, MAX_CODE_CHARS).map(Self)
     }
@@ -177,9 +178,9 @@ type Quantity = Count<{ i32::MAX }>;
 
 #[derive(Debug)]
 pub(crate) struct NewCouponSet {
-    name: Name,
+    name: SetName,
     kind: Type,
-    code: Option<Code>,
+    code: Option<SingleCode>,
     quantity: Option<Quantity>,
     child: Option<Uuid>,
     policies: Policies,
@@ -221,14 +222,14 @@ impl FromFields for NewCouponSet {
     }
 }
 
-/// Only what is present is changed.
+/// Changes of a set. Absent fields keep their values.
 #[derive(Debug)]
 #[expect(
     clippy::option_option,
-    reason = "absent, null and a value are three things in a patch"
+    reason = "a patch distinguishes absent, null and a value"
 )]
 pub(crate) struct CouponSetPatch {
-    name: Option<Name>,
+    name: Option<SetName>,
     quantity: Option<Option<Quantity>>,
     child: Option<Option<Uuid>>,
     policies: Policies,
@@ -259,7 +260,7 @@ async fn create(
         Some(child) => Some(find_child(&mut transaction, tenant, child).await?),
         None => None,
     };
-    let row = db::NewRow {
+    let row = db::NewSetRow {
         id: Uuid::now_v7(),
         name: &new.name.0,
         name_key: &new.name.key(),
@@ -285,18 +286,18 @@ async fn create(
     Ok(set)
 }
 
-/// Finds a set as it is shown.
+/// Finds a set, with its stock by the forecast.
 async fn find(
     connection: &mut PgConnection,
     tenant: TenantId,
     id: Uuid,
 ) -> sqlx::Result<Option<CouponSet>> {
     let mut set = db::find(connection, tenant, id).await?;
-    stock::mark(connection, tenant, set.as_mut_slice()).await?;
+    stock::mark_low(connection, tenant, set.as_mut_slice()).await?;
     Ok(set)
 }
 
-/// Finds a set that imports fill, so one that has coupons: of type `multiple`.
+/// Finds the number of a set into which codes can be imported. Sets of type `single` are rejected.
 pub(crate) async fn find_fillable(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -323,7 +324,7 @@ async fn find_child(
 }
 
 impl ChainFault {
-    /// `pointer` is where the request names the child.
+    /// Converts the fault into a response. `pointer` refers to the field of the request that names the child.
     pub(crate) fn into_error(self, pointer: &str) -> Error {
         match self {
             Self::ChildNotFound => child_not_found(pointer),
@@ -351,19 +352,19 @@ fn chain_too_long() -> Error {
     )
 }
 
-/// Refuses the chains that lead through this set if one of them is a cycle or too long.
+/// Rejects a change after which a chain that contains this set forms a cycle or is too long.
 async fn check_chain(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
 ) -> Result<(), Error> {
-    match db::chain_fault(connection, tenant, set_no).await? {
+    match db::find_chain_fault(connection, tenant, set_no).await? {
         None => Ok(()),
         Some(fault) => Err(fault.into_error("/childCouponSetId")),
     }
 }
 
-fn name_taken(name: &Name) -> Error {
+fn name_taken(name: &SetName) -> Error {
     Error::refused(
         &NAME_TAKEN,
         format!("A coupon set named \"{}\" already exists.", name.0),
@@ -381,10 +382,10 @@ async fn patch(
     if patch.child.is_some() {
         locks::lock_set_shape(&mut transaction, tenant).await?;
     }
-    if patch.policies.tell_case() {
+    if patch.policies.changes_ignore_case() {
         locks::lock_imports(&mut transaction, tenant).await?;
     }
-    // Nothing can be assigned from here to the commit.
+    // The lock excludes assignments until the commit.
     let set_no = db::lock(&mut transaction, tenant, id)
         .await?
         .ok_or_else(not_found)?;
@@ -442,14 +443,14 @@ async fn patch(
     Ok(after)
 }
 
-/// The set can no longer be asked; what it gave stays readable. Its queued and running imports are cancelled.
+/// Deletes a set and cancels its queued and running imports. Its assignments remain readable.
 async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), Error> {
     let mut transaction = database.tenant(tenant).await?;
     locks::lock_set_shape(&mut transaction, tenant).await?;
     let set_no = db::lock(&mut transaction, tenant, id)
         .await?
         .ok_or_else(|| Error::not_found("coupon set"))?;
-    let parents = db::parents(&mut transaction, tenant, set_no).await?;
+    let parents = db::list_parents(&mut transaction, tenant, set_no).await?;
     if !parents.is_empty() {
         let detail = format!(
             "The coupon set is the child set of: {}. Change or delete these sets first.",
@@ -457,23 +458,29 @@ async fn delete(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), E
         );
         return Err(Error::refused(&COUPON_SET_REFERENCED, detail).with("couponSets", parents));
     }
-    let users = workflows::list_users(&mut transaction, tenant, set_no).await?;
-    let hold: Vec<&User> = users.iter().filter(|user| user.holds_its_sets()).collect();
-    if !hold.is_empty() {
-        return Err(in_use(&hold));
+    let workflows = workflows::list_of_set(&mut transaction, tenant, set_no).await?;
+    let blocking: Vec<&WorkflowSummary> = workflows
+        .iter()
+        .filter(|workflow| workflow.blocks_set_deletion())
+        .collect();
+    if !blocking.is_empty() {
+        return Err(in_use(&blocking));
     }
-    workflows::forget_set(&mut transaction, tenant, set_no).await?;
+    workflows::remove_set(&mut transaction, tenant, set_no).await?;
     db::delete(&mut transaction, tenant, set_no).await?;
     transaction.commit().await?;
     Ok(())
 }
 
-fn in_use(users: &[&User]) -> Error {
-    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+fn in_use(workflows: &[&WorkflowSummary]) -> Error {
+    let names: Vec<&str> = workflows
+        .iter()
+        .map(|workflow| workflow.name.as_str())
+        .collect();
     let detail = format!(
         "The coupon set is used by these workflows: {}. Finish them or change their sets first.",
         names.join(", ")
     );
-    let users = serde_json::to_value(users).expect("a workflow is plain data");
-    Error::refused(&COUPON_SET_IN_USE, detail).with("workflows", users)
+    let workflows = serde_json::to_value(workflows).expect("a workflow is plain data");
+    Error::refused(&COUPON_SET_IN_USE, detail).with("workflows", workflows)
 }

@@ -1,5 +1,5 @@
-//! Policies of a coupon set: what a contact gets who holds a code already, how long codes are valid, which codes are
-//! duplicates, and when the set is low.
+//! Policies of a coupon set: repeated assignment to a contact, validity of codes, duplicate codes, and the threshold of
+//! low stock.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::time_zone::Zone;
 pub(super) const ONLY_MULTIPLE: &str = "This field is only allowed for a set of type \"multiple\".";
 
 text_enum! {
-    /// What a contact gets who holds a code of the set already.
+    /// Result of an assignment to a contact that already holds a code of the set.
     pub(crate) enum OnRepeat {
         NewCode = "newCode",
         SameCode = "sameCode",
@@ -24,7 +24,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// How long `sameCode` gives the same code again.
+    /// Event until which `sameCode` returns the same code.
     pub(crate) enum SameCodeUntil {
         Used = "used",
         Expired = "expired",
@@ -32,19 +32,19 @@ text_enum! {
     }
 }
 
-/// A moment as it was written. Which one it is depends on the set's zone, so its form is checked before that is known:
-/// the fault is told together with the others.
+/// A time as text. Its value depends on the time zone of the set. Its form is checked earlier, so that the fault is
+/// reported together with the others.
 #[derive(Debug, PartialEq, Eq)]
-struct Moment(String);
+struct LocalTime(String);
 
-impl Moment {
+impl LocalTime {
     fn in_zone(&self, zone: Zone) -> Result<DateTime<Utc>, Error> {
         zone.read_moment(&self.0)
             .map_err(|detail| Error::invalid("/expiresAt", detail))
     }
 }
 
-impl FieldValue for Moment {
+impl FieldValue for LocalTime {
     fn from_value(value: Value) -> Result<Self, String> {
         let text = value.as_str().unwrap_or_default();
         Zone::UTC.read_moment(text)?;
@@ -52,7 +52,7 @@ impl FieldValue for Moment {
     }
 }
 
-/// From how many available codes on a set is low.
+/// Number of available codes at or below which a set is low.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Threshold(i32);
 
@@ -63,11 +63,11 @@ impl FieldValue for Threshold {
     }
 }
 
-/// What a request says about policies: only what is present is changed, in a new set from the defaults.
+/// Policies in a request. Absent ones keep their values, or the defaults in a new set.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[expect(
     clippy::option_option,
-    reason = "absent, null and a value are three things in a patch"
+    reason = "a patch distinguishes absent, null and a value"
 )]
 pub(super) struct Policies {
     on_repeat: Option<OnRepeat>,
@@ -76,7 +76,7 @@ pub(super) struct Policies {
     unique_in_tenant: Option<bool>,
     ignore_case: Option<bool>,
     assignments_per_contact: Option<Option<Count<1_000_000>>>,
-    expires_at: Option<Option<Moment>>,
+    expires_at: Option<Option<LocalTime>>,
     valid_for_days: Option<Option<Count<3650>>>,
     low_stock_threshold: Option<Option<Threshold>>,
 }
@@ -114,12 +114,12 @@ impl Policies {
         }
     }
 
-    /// Whether they say if codes that differ in case alone are duplicates. Then the caller holds the lock of imports too.
-    pub(super) fn tell_case(&self) -> bool {
+    /// Returns true if the request has `ignoreCase`. The caller of `write` must then hold the lock of imports too.
+    pub(super) fn changes_ignore_case(&self) -> bool {
         self.ignore_case.is_some()
     }
 
-    /// Changes a set whose lock the caller holds, from what it is now.
+    /// Changes the policies of a set whose lock the caller holds. `set` is its current state.
     pub(super) async fn write(
         self,
         connection: &mut PgConnection,
@@ -131,7 +131,7 @@ impl Policies {
             return Ok(());
         }
         if let Some(zone) = self.timezone
-            && !db::knows_zone(connection, zone).await?
+            && !db::supports_zone(connection, zone).await?
         {
             let detail = "The database does not support this time zone.";
             return Err(Error::invalid("/timezone", detail));
@@ -146,11 +146,11 @@ impl Policies {
                 }
             }
         }
-        // What came in before was compared in the other way.
+        // Existing codes were compared by the other rule.
         if self
             .ignore_case
             .is_some_and(|ignore| ignore != set.ignore_case)
-            && !db::is_blank(connection, tenant, set_no).await?
+            && !db::is_empty(connection, tenant, set_no).await?
         {
             let detail = "`ignoreCase` can be changed only while the set has no codes and no import into it is in progress.";
             return Err(Error::refused(&WRONG_STATE, detail));
@@ -185,15 +185,15 @@ impl Policies {
         if let Some(threshold) = self.low_stock_threshold {
             set.low_stock_threshold = threshold.map(|threshold| threshold.0);
         }
-        // A date is by the clocks of the zone that the same request sets.
+        // A date is in the time zone that the same request sets.
         match self.expires_at {
             None => {}
             Some(None) => set.expires_at = None,
-            Some(Some(moment)) => {
+            Some(Some(time)) => {
                 let zone = Zone::parse(&set.timezone).ok_or_else(|| {
                     Error::Internal(format!("the time zone {} no longer exists", set.timezone))
                 })?;
-                set.expires_at = Some(moment.in_zone(zone)?);
+                set.expires_at = Some(time.in_zone(zone)?);
             }
         }
         Ok(())

@@ -1,15 +1,15 @@
-//! How much is left of a set, and whether that lasts: a set that an active workflow uses and that runs out within a week
-//! is low, whatever its threshold says.
+//! Stock levels of sets. A set that an active workflow uses and that runs out within a week is low, regardless of its
+//! threshold.
 
 use sqlx::PgConnection;
 
 use super::CouponSet;
 use crate::ids::TenantId;
 use crate::text_enum::text_enum;
-use crate::workflows::{self, User};
+use crate::workflows::{self, WorkflowSummary};
 
 text_enum! {
-    /// How much is left of a set; each is in exactly one of these states.
+    /// Stock level of a set. A set has exactly one of these levels.
     pub(crate) enum Stock {
         Ok = "ok",
         Low = "low",
@@ -17,8 +17,8 @@ text_enum! {
     }
 }
 
-/// Makes those sets low that run out soon. Their other states are known from their counters.
-pub(super) async fn mark(
+/// Marks sets that run out soon as low. The database derives the other levels from the counters.
+pub(super) async fn mark_low(
     connection: &mut PgConnection,
     tenant: TenantId,
     sets: &mut [CouponSet],
@@ -26,18 +26,18 @@ pub(super) async fn mark(
     let watched: Vec<i32> = sets
         .iter()
         .filter(|set| set.stock == Stock::Ok && set.available.is_some())
-        .filter(|set| set.used_in_workflows.iter().any(User::is_active))
+        .filter(|set| set.used_in_workflows.iter().any(WorkflowSummary::is_active))
         .map(|set| set.set_no)
         .collect();
-    let run_out = run_out(connection, tenant, watched).await?;
+    let run_out = list_run_out(connection, tenant, watched).await?;
     for set in sets.iter_mut().filter(|set| run_out.contains(&set.set_no)) {
         set.stock = Stock::Low;
     }
     Ok(())
 }
 
-/// What a list must know beforehand that is narrowed by this: which sets of the tenant run out soon.
-pub(super) async fn run_out_for(
+/// Lists the sets of the tenant that run out soon, if a list filtered by this level depends on them.
+pub(super) async fn list_run_out_for_filter(
     connection: &mut PgConnection,
     tenant: TenantId,
     stock: Option<Stock>,
@@ -45,15 +45,15 @@ pub(super) async fn run_out_for(
     match stock {
         Some(Stock::Ok | Stock::Low) => {
             let watched = workflows::list_active_sets(connection, tenant).await?;
-            run_out(connection, tenant, watched).await
+            list_run_out(connection, tenant, watched).await
         }
-        // Neither depends on what is to come.
+        // Neither depends on the forecast.
         Some(Stock::Exhausted) | None => Ok(Vec::new()),
     }
 }
 
-/// Those of these sets that run out within a week, by the calendar of each.
-async fn run_out(
+/// Filters sets to those that run out within a week, in the time zone of each.
+async fn list_run_out(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: Vec<i32>,

@@ -1,17 +1,17 @@
-//! SQL of coupons. The functions it calls are in the migrations, with what keeps their plans to look-ups.
+//! SQL of coupons. The database functions that it calls force plans of index lookups.
 
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::lookup::SetName;
-use super::{Coupon, CouponCursor, Filter, Status};
+use super::lookup::SetSummary;
+use super::{Coupon, CouponCursor, CouponFilter, CouponStatus};
 use crate::assignments::{AssignmentState, id};
 use crate::coupon_sets::{SetState, Type};
 use crate::ids::{AssignmentKey, TenantId};
 use crate::text_enum::text_enum;
 
-/// Where a card is.
+/// Position of a card in the deck, and its cursor in a list.
 pub(super) struct Card {
     pub set_no: i32,
     pub lot_no: i32,
@@ -19,25 +19,25 @@ pub(super) struct Card {
     pub cursor: CouponCursor,
 }
 
-/// The next cards in the order of the deck that may have the filter's status.
-pub(super) async fn list_by_place(
+/// Lists the next cards in the order of the deck that may have the status of the filter.
+pub(super) async fn list_in_deck_order(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &Filter,
+    filter: &CouponFilter,
     (lot_no, ordinal): (i32, i32),
     back: bool,
-    most: i32,
+    limit: i32,
 ) -> sqlx::Result<Vec<Card>> {
     let rows = sqlx::query!(
         r#"select lot_no as "lot_no!", ordinal as "ordinal!"
              from coupon_places($1, $2, $3, $4, $5, $6, $7)"#,
         tenant as TenantId,
         filter.set_no,
-        filter.status as Option<Status>,
+        filter.status as Option<CouponStatus>,
         lot_no,
         ordinal,
         back,
-        most
+        limit
     )
     .fetch_all(connection)
     .await?;
@@ -53,21 +53,21 @@ pub(super) async fn list_by_place(
         .collect())
 }
 
-/// Where a card stands in the order of codes.
+/// Position of a card in the order of codes.
 pub(super) struct CodeCursor<'a> {
     pub code: &'a str,
     pub set_no: i32,
     pub occurrence: i32,
 }
 
-/// The next cards of the tenant, of whatever set, in the order of codes that begin with the prefix.
-pub(super) async fn list_by_code(
+/// Lists the next cards of all sets of the tenant whose codes begin with the prefix, in the order of codes.
+pub(super) async fn list_in_code_order(
     connection: &mut PgConnection,
     tenant: TenantId,
     prefix: &str,
     after: &CodeCursor<'_>,
     back: bool,
-    most: i32,
+    limit: i32,
 ) -> sqlx::Result<Vec<Card>> {
     let rows = sqlx::query!(
         r#"select code as "code!", set_no as "set_no!", occurrence as "occurrence!", lot_no as "lot_no!", ordinal as "ordinal!"
@@ -78,7 +78,7 @@ pub(super) async fn list_by_code(
         after.set_no,
         after.occurrence,
         back,
-        most
+        limit
     )
     .fetch_all(connection)
     .await?;
@@ -93,25 +93,25 @@ pub(super) async fn list_by_code(
         .collect())
 }
 
-/// The coupons at these cards that the filter lets through, each with the position of its card.
+/// Finds the coupons of these cards that match the filter, each with the index of its card.
 pub(super) async fn find(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &Filter,
+    filter: &CouponFilter,
     cards: &[Card],
     rows: i32,
 ) -> sqlx::Result<Vec<(usize, Coupon)>> {
     let lots: Vec<i32> = cards.iter().map(|card| card.lot_no).collect();
     let ordinals: Vec<i32> = cards.iter().map(|card| card.ordinal).collect();
     let rows = sqlx::query!(
-        r#"select place as "place!", code as "code!", status as "status!: Status", contact_id, number, assigned_at, import_id,
+        r#"select place as "place!", code as "code!", status as "status!: CouponStatus", contact_id, number, assigned_at, import_id,
                   imported_at, expires_at, attributes
              from coupons_at($1, $2, $3, $4, $5, $6)"#,
         tenant as TenantId,
         filter.set_no,
         &lots,
         &ordinals,
-        filter.status as Option<Status>,
+        filter.status as Option<CouponStatus>,
         rows
     )
     .fetch_all(connection)
@@ -140,7 +140,7 @@ pub(super) async fn find(
 }
 
 text_enum! {
-    /// What became of a code that was to be withdrawn.
+    /// Result of the withdrawal of one code.
     pub(super) enum WithdrawalOutcome {
         Withdrawn = "withdrawn",
         AlreadyWithdrawn = "alreadyWithdrawn",
@@ -152,11 +152,11 @@ text_enum! {
 #[derive(Debug, Serialize)]
 pub(super) struct Withdrawal {
     pub outcome: WithdrawalOutcome,
-    /// Of the assignment, if it was handed out.
+    /// State of the assignment, if the code was assigned.
     pub state: Option<AssignmentState>,
 }
 
-/// Withdraws codes and answers in their order; nothing if the set is deleted.
+/// Withdraws codes and returns the results in their order. There are none if the set is deleted.
 pub(super) async fn withdraw(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -180,35 +180,35 @@ pub(super) async fn withdraw(
     .await
 }
 
-/// Which part of the sets that have a code: after a set, in the order from the newest to the oldest.
+/// A page of the sets that have a code, from the newest to the oldest, after a set number or before it if `back`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PageRequest {
+pub(super) struct SetPageRequest {
     pub after: Option<i32>,
     pub back: bool,
     pub rows: i32,
 }
 
-/// A set that has a code.
-pub(super) struct Holding {
+/// A set that has the requested code.
+pub(super) struct MatchingSet {
     pub set_no: i32,
-    pub coupon_set: SetName,
-    /// Where the code came in last; none in a `single` set.
+    pub coupon_set: SetSummary,
+    /// The most recently added coupon with the code. `None` for a `single` set.
     pub coupon: Option<Coupon>,
-    /// The ledger numbers of its assignments, the newest first.
+    /// Ledger numbers of the assignments of the code, newest first.
     pub numbers: Vec<i64>,
 }
 
-/// Finds the sets that have a code, with up to so many of its assignments each. `folded` is the code without regard to
-/// case, by which sets have it that ignore it.
-pub(super) async fn find_holdings(
+/// Finds the sets that have a code, with up to `max_assignments` of its assignments each. `folded` is the case-folded
+/// code, for which sets that ignore case are searched.
+pub(super) async fn find_sets_with_code(
     connection: &mut PgConnection,
     tenant: TenantId,
     code: &str,
     folded: &str,
-    page: PageRequest,
-    most: i32,
-) -> sqlx::Result<Vec<Holding>> {
-    // Backwards all sets are found that come before, for they are found in the one order only.
+    page: SetPageRequest,
+    max_assignments: i32,
+) -> sqlx::Result<Vec<MatchingSet>> {
+    // The search yields the newest sets first. So a page backwards finds all newer sets and takes the nearest ones.
     let (above, below, found) = match (page.after, page.back) {
         (Some(after), true) => (after, i32::MAX, i32::MAX),
         (after, _) => (0, after.unwrap_or(i32::MAX), page.rows),
@@ -222,7 +222,7 @@ pub(super) async fn find_holdings(
            )
            select p.set_no as "set_no!", s.id, s.name, s.type as "kind: Type", s.timezone, s.deleted_at,
                   coupon_set_state(s.expires_at, n.available) as "state!: SetState",
-                  c.code as "code?", c.status as "status?: Status", c.contact_id, c.number, c.assigned_at, c.import_id,
+                  c.code as "code?", c.status as "status?: CouponStatus", c.contact_id, c.number, c.assigned_at, c.import_id,
                   c.imported_at, c.expires_at, c.attributes,
                   code_assignments($1, p.set_no, $2, $3, $9) as "numbers!"
              from page p
@@ -238,17 +238,17 @@ pub(super) async fn find_holdings(
         found,
         page.back,
         i64::from(page.rows),
-        most
+        max_assignments
     )
     .fetch_all(connection)
     .await?;
-    let holdings = rows.into_iter().map(|row| {
+    let sets = rows.into_iter().map(|row| {
         let set_no = row.set_no;
         let assignment_id = row
             .number
             .zip(row.assigned_at)
             .map(|(number, at)| id::encode(AssignmentKey { set_no, number }, at));
-        Holding {
+        MatchingSet {
             set_no,
             coupon: row.code.zip(row.status).map(|(code, status)| Coupon {
                 code,
@@ -260,7 +260,7 @@ pub(super) async fn find_holdings(
                 expires_at: row.expires_at,
                 attributes: row.attributes,
             }),
-            coupon_set: SetName {
+            coupon_set: SetSummary {
                 id: row.id,
                 name: row.name,
                 kind: row.kind,
@@ -271,5 +271,5 @@ pub(super) async fn find_holdings(
             numbers: row.numbers,
         }
     });
-    Ok(holdings.collect())
+    Ok(sets.collect())
 }

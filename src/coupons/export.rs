@@ -1,6 +1,6 @@
-//! The coupons of a set as CSV, streamed portion by portion, so that any number of them takes constant memory.
+//! The CSV export of the coupons of a set, streamed in batches so that it takes constant memory.
 //!
-//! Each portion is read by itself: it shows its moment, and nothing waits for a slow reader.
+//! Each batch is read in its own transaction. It shows the state at that time, and a slow reader blocks nothing.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use axum::response::Response;
 use futures_util::stream;
 use uuid::Uuid;
 
-use super::{Coupon, CouponCursor, Filter, PORTION};
+use super::{BATCH_SIZE, Coupon, CouponCursor, CouponFilter};
 use crate::database::Database;
 use crate::http::csv_export::{self, text, time, value};
 use crate::http::error::Error;
@@ -25,27 +25,32 @@ const COLUMNS: [&str; 8] = [
     "attributes",
 ];
 
-pub(super) fn stream(database: Database, tenant: TenantId, set: Uuid, filter: Filter) -> Response {
+pub(super) fn stream(
+    database: Database,
+    tenant: TenantId,
+    set: Uuid,
+    filter: CouponFilter,
+) -> Response {
     let start = Some((filter.start(), true));
-    let portions = stream::try_unfold(start, move |at| {
+    let batches = stream::try_unfold(start, move |at| {
         let (database, filter) = (database.clone(), filter.clone());
         async move {
             let Some((after, is_first)) = at else {
                 return Ok::<_, Error>(None);
             };
             let mut transaction = database.tenant(tenant).await?;
-            let portion =
-                super::read(&mut transaction, tenant, &filter, &after, false, PORTION).await?;
+            let batch =
+                super::read(&mut transaction, tenant, &filter, &after, false, BATCH_SIZE).await?;
             transaction.commit().await?;
-            let coupons = portion.found.iter().map(|(_, coupon)| coupon);
+            let coupons = batch.coupons.iter().map(|(_, coupon)| coupon);
             let rendered = csv_export::render(is_first.then_some(COLUMNS), coupons, cells)?;
             Ok(Some((
                 rendered,
-                portion.rest.map(|rest: CouponCursor| (rest, false)),
+                batch.next.map(|next: CouponCursor| (next, false)),
             )))
         }
     });
-    csv_export::respond("coupons.csv", set, portions)
+    csv_export::respond("coupons.csv", set, batches)
 }
 
 fn cells(coupon: &Coupon) -> [Cow<'_, str>; COLUMNS.len()] {

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::db::{self, Withdrawal};
-use super::{CouponCursor, Coupons, Filter, Portion, Status, export, lookup};
+use super::{CouponBatch, CouponCursor, CouponFilter, CouponStatus, Coupons, export, lookup};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
@@ -23,7 +23,7 @@ use crate::ids::{SetKey, TenantId};
 use crate::tenants::auth::{Caller, CouponSetsRead, CouponSetsWrite};
 use crate::text::MAX_CODE_CHARS;
 
-/// Most codes of one request.
+/// Maximum number of codes in a withdrawal.
 const MAX_CODES: usize = 10_000;
 
 pub(super) fn routes() -> Routes<Coupons> {
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Routes<Coupons> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    status: Option<Status>,
+    status: Option<CouponStatus>,
     prefix: Option<String>,
     format: Option<Format>,
     limit: Option<u16>,
@@ -44,7 +44,7 @@ struct ListQuery {
 }
 
 impl ListQuery {
-    /// Checks the parameters and reads where the page begins.
+    /// Validates the parameters and decodes the cursor.
     fn paging(&self) -> Result<Paging<CouponCursor>, Error> {
         let prefix = self.prefix.as_deref();
         if let Some(detail) = prefix.and_then(|prefix| check_text(prefix, MAX_CODE_CHARS).err()) {
@@ -53,8 +53,8 @@ impl ListQuery {
         Paging::new(self.limit, self.cursor.as_deref())
     }
 
-    fn filter(&self, set_no: i32) -> Filter {
-        Filter {
+    fn filter(&self, set_no: i32) -> CouponFilter {
+        CouponFilter {
             set_no,
             status: self.status,
             prefix: self.prefix.clone(),
@@ -62,7 +62,7 @@ impl ListQuery {
     }
 }
 
-/// As JSON by pages, or all of it as CSV.
+/// Returns a page as JSON, or the whole list as CSV.
 async fn list(
     State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
@@ -84,21 +84,21 @@ async fn list(
         }
         return Ok(export::stream(database, caller.tenant, set, filter));
     }
-    let portion = read_page(&mut transaction, caller.tenant, &filter, &paging).await?;
+    let batch = read_page(&mut transaction, caller.tenant, &filter, &paging).await?;
     transaction.commit().await?;
     let cursor = |(cursor, _): &(CouponCursor, _)| cursor.clone();
-    let page = paging.sparse_page(portion.found, &uri, cursor, portion.rest);
+    let page = paging.sparse_page(batch.coupons, &uri, cursor, batch.next);
     Ok(Json(page.map(|(_, coupon)| coupon)).into_response())
 }
 
 async fn read_page(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &Filter,
+    filter: &CouponFilter,
     paging: &Paging<CouponCursor>,
-) -> Result<Portion, Error> {
+) -> Result<CouponBatch, Error> {
     let after = match paging.key() {
-        Some(cursor) if !filter.fits(cursor) => {
+        Some(cursor) if !filter.accepts(cursor) => {
             return Err(Error::malformed("`cursor` was not returned by this list."));
         }
         Some(cursor) => cursor.clone(),
@@ -108,7 +108,7 @@ async fn read_page(
     Ok(super::read(connection, tenant, filter, &after, paging.back(), rows).await?)
 }
 
-/// Codes that nobody is to get any more.
+/// Body of a withdrawal: codes that must not be assigned any more.
 #[derive(Debug)]
 struct NewWithdrawal {
     codes: Vec<String>,
@@ -144,7 +144,7 @@ impl FromFields for NewWithdrawal {
     }
 }
 
-/// What became of one of them.
+/// A code, and the result of its withdrawal.
 #[derive(Debug, Serialize)]
 struct WithdrawalResult {
     code: String,

@@ -1,4 +1,4 @@
-//! Where a code is, in whatever set, and all that happened to it.
+//! Lookup of a code: the sets of the tenant that have it, and its history in each.
 
 use axum::extract::{OriginalUri, State};
 use chrono::{DateTime, Utc};
@@ -18,15 +18,15 @@ use crate::ids::AssignmentKey;
 use crate::tenants::auth::{Caller, CouponSetsRead};
 use crate::text::{MAX_CODE_CHARS, fold};
 
-/// Most assignments that are shown of one set.
-const MOST_ASSIGNMENTS: usize = 20;
+/// Maximum number of assignments returned for one set.
+const MAX_ASSIGNMENTS: usize = 20;
 
-/// A code as it is written.
+/// The code to look up.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Code(String);
+struct LookupCode(String);
 
-impl TryFrom<String> for Code {
+impl TryFrom<String> for LookupCode {
     type Error = String;
 
     fn try_from(code: String) -> Result<Self, String> {
@@ -38,8 +38,8 @@ impl TryFrom<String> for Code {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
-    code: Code,
+pub(super) struct LookupQuery {
+    code: LookupCode,
     limit: Option<u16>,
     cursor: Option<String>,
 }
@@ -47,20 +47,20 @@ pub(super) struct Question {
 /// A set that has the code.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Found {
-    coupon_set: SetName,
-    /// Null for a `single` set, whose code many have.
+pub(super) struct CodeMatch {
+    coupon_set: SetSummary,
+    /// Null for a `single` set, which assigns its code many times.
     coupon: Option<Coupon>,
-    /// The newest first.
+    /// Newest first.
     assignments: Vec<History>,
-    /// The list of all of them, if there are more than are shown.
+    /// List of all assignments, if there are more than `assignments` has.
     assignments_url: Option<String>,
 }
 
-/// What of a set is shown beside one of its codes.
+/// Summary of a set that has the code.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SetName {
+pub(super) struct SetSummary {
     pub id: Uuid,
     pub name: String,
     #[serde(rename = "type")]
@@ -74,58 +74,58 @@ pub(super) async fn find(
     State(database): State<Database>,
     caller: Caller<CouponSetsRead>,
     OriginalUri(uri): OriginalUri,
-    Query(question): Query<Question>,
-) -> Result<Json<Page<Found>>, Error> {
-    let Code(code) = question.code;
-    let paging: Paging<i32> = Paging::new(question.limit, question.cursor.as_deref())?;
-    let page = db::PageRequest {
+    Query(query): Query<LookupQuery>,
+) -> Result<Json<Page<CodeMatch>>, Error> {
+    let LookupCode(code) = query.code;
+    let paging: Paging<i32> = Paging::new(query.limit, query.cursor.as_deref())?;
+    let page = db::SetPageRequest {
         after: paging.key().copied(),
         back: paging.back(),
         rows: i32::try_from(paging.rows()).expect("a page is short"),
     };
-    let most = i32::try_from(MOST_ASSIGNMENTS + 1).expect("it is small");
+    let max_assignments = i32::try_from(MAX_ASSIGNMENTS + 1).expect("it is small");
     let mut transaction = database.snapshot(caller.tenant).await?;
-    let holdings = db::find_holdings(
+    let sets = db::find_sets_with_code(
         &mut transaction,
         caller.tenant,
         &code,
         &fold(&code),
         page,
-        most,
+        max_assignments,
     )
     .await?;
-    let shown = |holding: &db::Holding| holding.numbers.len().min(MOST_ASSIGNMENTS);
-    let places: Vec<AssignmentKey> = holdings
+    let shown = |set: &db::MatchingSet| set.numbers.len().min(MAX_ASSIGNMENTS);
+    let keys: Vec<AssignmentKey> = sets
         .iter()
-        .flat_map(|holding| {
-            let place = |number: &i64| AssignmentKey {
-                set_no: holding.set_no,
+        .flat_map(|set| {
+            let key = |number: &i64| AssignmentKey {
+                set_no: set.set_no,
                 number: *number,
             };
-            holding.numbers[..shown(holding)].iter().map(place)
+            set.numbers[..shown(set)].iter().map(key)
         })
         .collect();
-    let histories = find_histories(&mut transaction, caller.tenant, &places).await?;
+    let histories = find_histories(&mut transaction, caller.tenant, &keys).await?;
     transaction.commit().await?;
 
     let mut histories = histories.into_iter();
-    let found = holdings
+    let matches = sets
         .into_iter()
-        .map(|holding| {
-            let shown = shown(&holding);
-            let written = holding.coupon.as_ref().map_or(&code, |coupon| &coupon.code);
-            let url = assignments_url(holding.coupon_set.id, written);
-            let found = Found {
+        .map(|set| {
+            let shown = shown(&set);
+            let written = set.coupon.as_ref().map_or(&code, |coupon| &coupon.code);
+            let url = assignments_url(set.coupon_set.id, written);
+            let code_match = CodeMatch {
                 assignments: histories.by_ref().take(shown).collect(),
-                assignments_url: (holding.numbers.len() > shown).then_some(url),
-                coupon_set: holding.coupon_set,
-                coupon: holding.coupon,
+                assignments_url: (set.numbers.len() > shown).then_some(url),
+                coupon_set: set.coupon_set,
+                coupon: set.coupon,
             };
-            (holding.set_no, found)
+            (set.set_no, code_match)
         })
         .collect();
-    let page = paging.page(found, &uri, |(set_no, _)| *set_no);
-    Ok(Json(page.map(|(_, found)| found)))
+    let page = paging.page(matches, &uri, |(set_no, _)| *set_no);
+    Ok(Json(page.map(|(_, code_match)| code_match)))
 }
 
 fn assignments_url(set: Uuid, code: &str) -> String {

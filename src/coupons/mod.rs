@@ -1,9 +1,9 @@
-//! Coupons: the codes of a `multiple` set one by one. Where each of them is, and which go to nobody any more.
+//! Coupons: the individual codes of a `multiple` set, their status, and their withdrawal.
 //!
-//! `lookup` answers the other question: which sets have a code.
+//! `lookup` finds the sets that have a given code.
 //!
-//! A list reads a bounded part of the deck for each page, however little of it a filter lets through: so a page may have
-//! fewer results than there are, and a link to where it goes on.
+//! A page of a list reads a bounded number of cards, however few of them match the filter. So it may have fewer results
+//! than its limit and still link to the next page.
 
 mod db;
 mod export;
@@ -27,7 +27,7 @@ use crate::tenants::auth::Auth;
 use crate::text_enum::text_enum;
 
 feature_state! {
-    /// What the routes of coupons work with.
+    /// State of the routes of coupons.
     Coupons { auth: Auth, database: Database, dirty_sets: DirtySets, }
 }
 
@@ -45,14 +45,15 @@ pub(crate) fn routes(state: Coupons) -> Routes {
     http::routes().with_state(state)
 }
 
-/// Cards that are looked at for a page, or for a portion of an export.
-const PORTION: i32 = 2_000;
-/// So many at least: the same codes may have come in several times, and those of other sets may lie between.
-const LEAST: i32 = 100;
+/// Maximum number of cards read for a page, or for a batch of an export.
+const BATCH_SIZE: i32 = 2_000;
+/// Minimum number of cards read for a page. Some of them may be skipped: a code may have been imported several times, and
+/// in the order of codes those of other sets lie between.
+const MIN_BATCH_SIZE: i32 = 100;
 
 text_enum! {
-    /// What has become of a code.
-    enum Status {
+    /// Status of a coupon.
+    enum CouponStatus {
         Available = "available",
         Reserved = "reserved",
         Assigned = "assigned",
@@ -64,24 +65,24 @@ text_enum! {
     }
 }
 
-/// A code of a set.
+/// A code of a `multiple` set.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Coupon {
     code: String,
-    status: Status,
-    /// Who was given it; null if it is with nobody.
+    status: CouponStatus,
+    /// Contact that holds the code. Null if none does.
     contact_id: Option<String>,
     assignment_id: Option<Uuid>,
-    /// Null if the code came back before it was noted whose it was.
+    /// Null if the code was released before releases recorded the import.
     import_id: Option<Uuid>,
     imported_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
-    /// What the import kept with it: names and values, all text.
+    /// Attributes from the import: names and text values.
     attributes: Option<Value>,
 }
 
-/// Where a coupon stands: in the deck by lot and ordinal, or in the order of codes by code, set and turn.
+/// Position of a coupon in a list: in the deck by lot and ordinal, or in the order of codes by code, set and occurrence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum CouponCursor {
@@ -89,17 +90,17 @@ enum CouponCursor {
     Code(String, i32, i32),
 }
 
-/// What a list is of.
+/// Filter of a list of coupons.
 #[derive(Debug, Clone)]
-struct Filter {
+struct CouponFilter {
     set_no: i32,
-    status: Option<Status>,
-    /// With it the list is in the order of codes.
+    status: Option<CouponStatus>,
+    /// With a prefix, the list is in the order of codes.
     prefix: Option<String>,
 }
 
-impl Filter {
-    /// Before the first coupon.
+impl CouponFilter {
+    /// Returns the cursor before the first coupon.
     fn start(&self) -> CouponCursor {
         match &self.prefix {
             Some(prefix) => CouponCursor::Code(prefix.clone(), 0, 0),
@@ -107,10 +108,10 @@ impl Filter {
         }
     }
 
-    /// Whether a cursor is of a list like this.
-    fn fits(&self, cursor: &CouponCursor) -> bool {
+    /// Returns true if the cursor is of a list of this kind.
+    fn accepts(&self, cursor: &CouponCursor) -> bool {
         match cursor {
-            // PostgreSQL cannot even be asked for text with a NUL.
+            // PostgreSQL rejects text with a NUL.
             CouponCursor::Code(code, ..) => self.prefix.is_some() && !code.contains('\0'),
             CouponCursor::Deck(_, ordinal) => {
                 self.prefix.is_none() && (0..i32::MAX).contains(ordinal)
@@ -119,26 +120,26 @@ impl Filter {
     }
 }
 
-/// A part of a list.
-struct Portion {
-    found: Vec<(CouponCursor, Coupon)>,
-    /// Where reading stopped, unless it was at the end.
-    rest: Option<CouponCursor>,
+/// A batch of a list.
+struct CouponBatch {
+    coupons: Vec<(CouponCursor, Coupon)>,
+    /// Cursor of the last card read. `None` at the end of the list.
+    next: Option<CouponCursor>,
 }
 
-/// Reads up to so many coupons of the next portion after a cursor, or before it if `back`.
+/// Reads the batch of cards after a cursor, or before it if `back`, and up to `rows` matching coupons in it.
 async fn read(
     connection: &mut PgConnection,
     tenant: TenantId,
-    filter: &Filter,
+    filter: &CouponFilter,
     after: &CouponCursor,
     back: bool,
     rows: i32,
-) -> sqlx::Result<Portion> {
-    let most = match filter.status {
-        // Almost all of them are shown.
-        None => rows.saturating_mul(2).clamp(LEAST, PORTION),
-        Some(_) => PORTION,
+) -> sqlx::Result<CouponBatch> {
+    let limit = match filter.status {
+        // Almost every card matches.
+        None => rows.saturating_mul(2).clamp(MIN_BATCH_SIZE, BATCH_SIZE),
+        Some(_) => BATCH_SIZE,
     };
     let mut cards = match (after, &filter.prefix) {
         (CouponCursor::Code(code, set_no, occurrence), Some(prefix)) => {
@@ -147,25 +148,25 @@ async fn read(
                 set_no: *set_no,
                 occurrence: *occurrence,
             };
-            db::list_by_code(connection, tenant, prefix, &after, back, most).await?
+            db::list_in_code_order(connection, tenant, prefix, &after, back, limit).await?
         }
         (CouponCursor::Deck(lot_no, ordinal), _) => {
             let after = (*lot_no, *ordinal);
-            db::list_by_place(connection, tenant, filter, after, back, most).await?
+            db::list_in_deck_order(connection, tenant, filter, after, back, limit).await?
         }
         (CouponCursor::Code(..), None) => Vec::new(),
     };
-    let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == most);
-    let rest = cards
+    let is_full = i32::try_from(cards.len()).is_ok_and(|count| count == limit);
+    let next = cards
         .last()
         .filter(|_| is_full)
         .map(|card| card.cursor.clone());
-    // By code those of other sets lie between.
+    // The order of codes includes cards of other sets.
     cards.retain(|card| card.set_no == filter.set_no);
     let coupons = db::find(connection, tenant, filter, &cards, rows).await?;
-    let found = coupons
+    let coupons = coupons
         .into_iter()
         .map(|(index, coupon)| (cards[index].cursor.clone(), coupon))
         .collect();
-    Ok(Portion { found, rest })
+    Ok(CouponBatch { coupons, next })
 }

@@ -1,4 +1,4 @@
-//! Who took part in what happened in a period: workflows, nodes, imports and sets.
+//! Breakdowns of the counts of a period by workflow, node, import and set.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,17 +8,17 @@ use uuid::Uuid;
 use super::counts::Counts;
 use super::db::{LotRow, SetRow, ShareRow, TailRow};
 
-/// Most entries of a list; what the others had is told together.
+/// Maximum number of entries of a breakdown. The others are summed up in one more entry.
 const MAX_SHARES: usize = 1_000;
 
-/// What several had a share in, the largest first.
+/// A breakdown, with the largest share first.
 pub(super) type Shares = Vec<Share>;
 
-/// What one had a share in.
+/// Counts of one workflow, node, import or set.
 #[derive(Debug, Serialize)]
 pub(super) struct Share {
     #[serde(flatten)]
-    whose: Whose,
+    key: ShareKey,
     assigned: i64,
     sent: i64,
     used: i64,
@@ -28,8 +28,8 @@ pub(super) struct Share {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-enum Whose {
-    /// Null if there was none.
+enum ShareKey {
+    /// Null for assignments without a workflow.
     Workflow {
         workflow_id: Option<String>,
     },
@@ -37,32 +37,32 @@ enum Whose {
         workflow_id: Option<String>,
         node_id: Option<String>,
     },
-    /// Null if the codes came back before it was noted whose they are.
+    /// Null for codes that were released before releases recorded their import.
     Import {
         import_id: Option<Uuid>,
     },
     CouponSet {
         coupon_set_id: Uuid,
     },
-    /// All that are not in the list.
+    /// Sum of the shares that are not in the list.
     Others {
         others: bool,
     },
 }
 
-/// What is added up: by set, lot, workflow and node, with the empty text for none.
+/// Counts of a period by set, lot, workflow and node. An empty text stands for no workflow or node.
 #[derive(Debug, Default)]
 pub(super) struct Breakdown {
     sums: HashMap<(i32, i32, String, String), Counts>,
     sets: HashMap<i32, Uuid>,
-    /// They have no imports.
+    /// `single` sets, which have no imports.
     singles: HashSet<i32>,
     imports: HashMap<(i32, i32), Uuid>,
 }
 
 impl Breakdown {
-    /// Learns the public ids.
-    pub(super) fn name(&mut self, sets: &[SetRow], lots: &[LotRow]) {
+    /// Adds the public ids of sets and imports.
+    pub(super) fn add_ids(&mut self, sets: &[SetRow], lots: &[LotRow]) {
         self.sets
             .extend(sets.iter().map(|set| (set.set_no, set.id)));
         let imports = lots
@@ -85,7 +85,7 @@ impl Breakdown {
         };
     }
 
-    /// Adds what an assignment did; withdrawals are nobody's share.
+    /// Adds counts of the ledger tail. Withdrawals have no workflow, so they belong to no share.
     pub(super) fn add_tail(&mut self, row: &TailRow) {
         if let (Some(workflow_id), Some(node_id)) = (&row.workflow_id, &row.node_id) {
             let key = (row.set_no, row.lot_no, workflow_id.clone(), node_id.clone());
@@ -95,7 +95,7 @@ impl Breakdown {
 
     pub(super) fn by_workflow(&self) -> Shares {
         self.shares(|(_, _, workflow, _)| {
-            Some(Whose::Workflow {
+            Some(ShareKey::Workflow {
                 workflow_id: id(workflow),
             })
         })
@@ -103,17 +103,17 @@ impl Breakdown {
 
     pub(super) fn by_node(&self) -> Shares {
         self.shares(|(_, _, workflow, node)| {
-            Some(Whose::Node {
+            Some(ShareKey::Node {
                 workflow_id: id(workflow),
                 node_id: id(node),
             })
         })
     }
 
-    /// Of `multiple` sets.
+    /// Returns the shares of the imports of `multiple` sets.
     pub(super) fn by_import(&self) -> Shares {
         self.shares(|(set_no, lot_no, _, _)| {
-            (!self.singles.contains(set_no)).then(|| Whose::Import {
+            (!self.singles.contains(set_no)).then(|| ShareKey::Import {
                 import_id: self.imports.get(&(*set_no, *lot_no)).copied(),
             })
         })
@@ -122,21 +122,24 @@ impl Breakdown {
     pub(super) fn by_coupon_set(&self) -> Shares {
         self.shares(|(set_no, _, _, _)| {
             let coupon_set_id = *self.sets.get(set_no)?;
-            Some(Whose::CouponSet { coupon_set_id })
+            Some(ShareKey::CouponSet { coupon_set_id })
         })
     }
 
-    fn shares(&self, whose: impl Fn(&(i32, i32, String, String)) -> Option<Whose>) -> Shares {
-        let mut sums: BTreeMap<Whose, Counts> = BTreeMap::new();
-        for (key, counts) in &self.sums {
-            if let Some(whose) = whose(key) {
-                *sums.entry(whose).or_default() += *counts;
+    fn shares(
+        &self,
+        share_key: impl Fn(&(i32, i32, String, String)) -> Option<ShareKey>,
+    ) -> Shares {
+        let mut sums: BTreeMap<ShareKey, Counts> = BTreeMap::new();
+        for (source, counts) in &self.sums {
+            if let Some(share_key) = share_key(source) {
+                *sums.entry(share_key).or_default() += *counts;
             }
         }
-        let mut shares: Vec<(Whose, Counts)> = sums
+        let mut shares: Vec<(ShareKey, Counts)> = sums
             .into_iter()
             .filter(|(_, counts)| {
-                // Reservations that were made and not kept yet are no share.
+                // Reservations that are not confirmed yet do not make a share.
                 Counts {
                     reserved: 0,
                     for_others: 0,
@@ -151,10 +154,10 @@ impl Breakdown {
         }
         if shares.len() > MAX_SHARES {
             shares.truncate(MAX_SHARES);
-            shares.push((Whose::Others { others: true }, others));
+            shares.push((ShareKey::Others { others: true }, others));
         }
-        let share = |(whose, counts): (Whose, Counts)| Share {
-            whose,
+        let share = |(key, counts): (ShareKey, Counts)| Share {
+            key,
             assigned: counts.assigned,
             sent: counts.sent,
             used: counts.used,

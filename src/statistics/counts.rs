@@ -1,8 +1,8 @@
-//! What the ledger of a set counts.
+//! Counters of the ledger of a set.
 
 use std::ops::{AddAssign, Sub};
 
-/// How the counters stand, or by how much they moved.
+/// Values of the counters, or their changes in a period.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub assigned: i64,
@@ -16,7 +16,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// What is neither available nor expired nor withdrawn.
+    /// Returns the number of codes that are assigned, reserved or void.
     pub(super) fn taken(&self) -> i64 {
         self.assigned + self.reserved + self.void
     }

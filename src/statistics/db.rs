@@ -1,4 +1,4 @@
-//! SQL of statistics. All of it is read in one snapshot, so that its parts agree.
+//! SQL of statistics. The caller reads everything in one snapshot, so that the parts are consistent.
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::counts::Counts;
 use crate::ids::TenantId;
 
-/// A set with how it stands now.
+/// A set with its current counters.
 pub(super) struct SetRow {
     pub set_no: i32,
     pub id: Uuid,
@@ -22,8 +22,8 @@ pub(super) struct SetRow {
     pub counts: Counts,
 }
 
-/// One set, unless it is deleted, or all of the tenant with the deleted ones.
-pub(super) async fn sets(
+/// Lists one set, unless it is deleted, or all sets of the tenant, including deleted ones.
+pub(super) async fn list_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
     set: Option<Uuid>,
@@ -61,19 +61,19 @@ pub(super) async fn sets(
             sent: row.sent,
             used: row.used,
             withdrawn: row.withdrawn,
-            // The counters do not tell it.
+            // Not part of `coupon_set_counters`.
             for_others: 0,
         },
     });
     Ok(rows.collect())
 }
 
-/// What was counted until these moments, set by set and in their order, as far as it is rolled up.
-pub(super) async fn marks(
+/// Lists the rolled-up counts before each of these times. The rows are in the order of `set_nos`, then of `times`.
+pub(super) async fn list_checkpoints(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
-    ats: &[DateTime<Utc>],
+    times: &[DateTime<Utc>],
 ) -> sqlx::Result<Vec<Counts>> {
     sqlx::query_as!(
         Counts,
@@ -93,17 +93,17 @@ pub(super) async fn marks(
             order by s.place, q.place"#,
         tenant as TenantId,
         set_nos,
-        ats
+        times
     )
     .fetch_all(connection)
     .await
 }
 
-/// What the ledgers say that is not rolled up yet, in quarters of an hour.
+/// Counts of ledger entries that are not rolled up yet, by quarter of an hour.
 pub(super) struct TailRow {
     pub set_no: i32,
     pub bucket: DateTime<Utc>,
-    /// `None` for entries that are of no assignment.
+    /// `None` for entries that belong to no assignment.
     pub workflow_id: Option<String>,
     pub node_id: Option<String>,
     pub lot_no: i32,
@@ -112,7 +112,7 @@ pub(super) struct TailRow {
     pub expired_from: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn tails(
+pub(super) async fn list_ledger_tails(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
@@ -157,7 +157,7 @@ pub(super) async fn tails(
     Ok(rows.collect())
 }
 
-/// What a source had added up by two moments, as the difference.
+/// Counts of a source between two times.
 pub(super) struct ShareRow {
     pub set_no: i32,
     pub lot_no: i32,
@@ -170,7 +170,7 @@ pub(super) struct ShareRow {
     pub used: i64,
 }
 
-pub(super) async fn shares(
+pub(super) async fn list_shares(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
@@ -221,7 +221,7 @@ pub(super) struct LotRow {
     pub undone_at: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn lots(
+pub(super) async fn list_lots(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
@@ -241,7 +241,7 @@ pub(super) async fn lots(
     .await
 }
 
-/// What a set promised since then.
+/// Terms of a set since a time.
 pub(super) struct TermsRow {
     pub set_no: i32,
     pub since: DateTime<Utc>,
@@ -249,7 +249,7 @@ pub(super) struct TermsRow {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn terms(
+pub(super) async fn list_terms(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
@@ -267,7 +267,8 @@ pub(super) async fn terms(
     .await
 }
 
-/// Codes of an import that lie expired with nobody from a moment on, or no longer do.
+/// Change, at a time, of the number of unassigned expired codes of an import. It is negative for codes that are no longer
+/// counted.
 pub(super) struct ExpiryRow {
     pub set_no: i32,
     pub lot_no: i32,
@@ -275,12 +276,12 @@ pub(super) struct ExpiryRow {
     pub codes: i64,
 }
 
-/// What the cards and the roll-up say of that. `ats` rise; the buckets of cards are such that they end at one of them.
-pub(super) async fn expiries(
+/// Lists expiries from the cards and from the roll-up. `times` are ascending. The buckets of cards end at one of them.
+pub(super) async fn list_expiries(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
-    ats: &[DateTime<Utc>],
+    times: &[DateTime<Utc>],
 ) -> sqlx::Result<Vec<ExpiryRow>> {
     sqlx::query_as!(
         ExpiryRow,
@@ -307,20 +308,20 @@ pub(super) async fn expiries(
             where w.tenant_id = $1 and w.set_no = any ($2) and w.number is null and c.expires_at is not null"#,
         tenant as TenantId,
         set_nos,
-        ats
+        times
     )
     .fetch_all(connection)
     .await
 }
 
-/// A set whose assignments are exported.
+/// A set to export.
 pub(super) struct ExportSet {
     pub set_no: i32,
     pub timezone: String,
 }
 
-/// One set, unless it is deleted, or all of the tenant with the deleted ones.
-pub(super) async fn export_sets(
+/// Lists one set, unless it is deleted, or all sets of the tenant, including deleted ones.
+pub(super) async fn list_export_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
     set: Option<Uuid>,
@@ -338,15 +339,15 @@ pub(super) async fn export_sets(
     .await
 }
 
-/// All tenants, for a task that looks at each.
-pub(super) async fn tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+/// Lists all tenants.
+pub(super) async fn list_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
     sqlx::query_scalar!(r#"select tenant_id as "tenant: TenantId" from tenants"#)
         .fetch_all(pool)
         .await
 }
 
-/// Sets whose ledger goes on after what is rolled up.
-pub(super) async fn sets_behind(
+/// Lists the sets with ledger entries that are not rolled up.
+pub(super) async fn list_lagging_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
 ) -> sqlx::Result<Vec<i32>> {
@@ -360,8 +361,8 @@ pub(super) async fn sets_behind(
     .await
 }
 
-/// How many numbers the ledgers of these sets go on after what is rolled up.
-pub(super) async fn behind(
+/// Returns how many ledger numbers of these sets are not rolled up.
+pub(super) async fn sum_lag(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
@@ -377,12 +378,12 @@ pub(super) async fn behind(
     .await
 }
 
-/// Those of these sets whose ledgers are rolled up but for so many numbers in all: the ones that are least behind.
-pub(super) async fn least_behind(
+/// Lists the sets that lag least, up to a sum of `max_lag` ledger numbers that are not rolled up.
+pub(super) async fn list_least_lagging_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
-    most: i64,
+    max_lag: i64,
 ) -> sqlx::Result<Vec<i32>> {
     sqlx::query_scalar!(
         r#"select b.set_no as "set_no!"
@@ -395,24 +396,24 @@ pub(super) async fn least_behind(
             where b.so_far::bigint <= $3"#,
         tenant as TenantId,
         set_nos,
-        most
+        max_lag
     )
     .fetch_all(connection)
     .await
 }
 
-/// Rolls up a set by at most so many numbers, and answers by how many.
+/// Rolls up at most `limit` ledger numbers of a set and returns how many it did.
 pub(super) async fn roll_up(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
-    most: i32,
+    limit: i32,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         r#"select roll_up_statistics($1, $2, $3) as "done!""#,
         tenant as TenantId,
         set_no,
-        most
+        limit
     )
     .fetch_one(connection)
     .await

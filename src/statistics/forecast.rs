@@ -1,12 +1,12 @@
-//! The day on which a set runs out, from what was taken of late.
+//! Forecast of the day on which a set runs out, from its recent consumption.
 //!
-//! What counts is net: what was handed out less what came back. The last 28 whole days in the set's time zone are its
-//! history, from the day after its first assignment on. From two weeks of history each day of the week has its own mean,
-//! so that quiet weekends stay quiet; before that all days have one. The days to come take these means one after the
-//! other until nothing is left.
+//! Consumption is net: assigned codes less released ones. The history is the last 28 whole days in the set's time zone,
+//! starting on the day after its first assignment. With at least two weeks of history each day of the week has its own
+//! mean, so that quiet weekends stay quiet. With less, all days share one mean. The forecast subtracts the means day by
+//! day until nothing is left.
 //!
-//! The range is where that day lies four times out of five if the days to come vary around their means as the past ones
-//! did. It allows for the error of the means too, so it widens the farther ahead the day is.
+//! The range contains that day with a probability of four fifths, if future days vary around their means as past days
+//! did. It includes the error of the means, so it widens with the distance of the day.
 
 use std::collections::HashMap;
 
@@ -14,39 +14,39 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, Timelike, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{MOST_BEHIND, db};
+use super::{MAX_LAG, db};
 use crate::ids::TenantId;
 use crate::time_zone::Zone;
 
-/// Days of history that are looked at: four of each day of the week.
+/// Days of history: four of each day of the week.
 const HISTORY_DAYS: u16 = 28;
-/// With fewer there is nothing to say.
-const FEWEST_DAYS: usize = 3;
-/// With so many each day of the week has a mean of its own.
-const RHYTHM_DAYS: usize = 14;
-/// What lies farther ahead is no forecast.
+/// Minimum number of days of history for a forecast.
+const MIN_HISTORY_DAYS: usize = 3;
+/// Minimum number of days of history for one mean per day of the week.
+const MIN_DAYS_FOR_WEEKDAY_MEANS: usize = 14;
+/// Maximum distance of a forecast day: ten years.
 const HORIZON_DAYS: u32 = 3653;
-/// Standard deviations on either side that hold four fifths of a normal distribution.
+/// Standard deviations around the mean of a normal distribution that contain four fifths of it.
 const DEVIATIONS: f64 = 1.281_6;
 
-/// When a set runs out.
+/// Forecast of the day on which a set runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Forecast {
     pub runs_out_on: NaiveDate,
     pub earliest: NaiveDate,
-    /// Null if it may last for more than ten years.
+    /// Null if the set may last for more than ten years.
     pub latest: Option<NaiveDate>,
 }
 
-/// `taken` is what was taken on each of the last whole days, the last of them yesterday; `now` is by the clocks of the
-/// set's zone. `None` if there is too little to say, or nothing left, or if what is left lasts for more than ten years.
+/// Computes a forecast. `taken` is the consumption of each of the last whole days up to yesterday. `now` is the local time
+/// of the set. `None` if there is too little history, if nothing is left, or if the rest lasts for more than ten years.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "no set has so many codes that an estimate would miss them"
+    reason = "an estimate does not need the exact number of codes"
 )]
 fn forecast(available: i64, taken: &[i64], now: NaiveDateTime) -> Option<Forecast> {
-    if available <= 0 || taken.len() < FEWEST_DAYS {
+    if available <= 0 || taken.len() < MIN_HISTORY_DAYS {
         return None;
     }
     let today = now.date();
@@ -59,7 +59,11 @@ fn forecast(available: i64, taken: &[i64], now: NaiveDateTime) -> Option<Forecas
         return None;
     }
 
-    let groups = if taken.len() < RHYTHM_DAYS { 1 } else { 7 };
+    let groups = if taken.len() < MIN_DAYS_FOR_WEEKDAY_MEANS {
+        1
+    } else {
+        7
+    };
     let mut squares = 0.0;
     for (place, count) in taken.iter().enumerate() {
         squares += (*count as f64 - means[weekday(taken.len() - place)?]).powi(2);
@@ -99,10 +103,10 @@ fn forecast(available: i64, taken: &[i64], now: NaiveDateTime) -> Option<Forecas
     })
 }
 
-/// What is taken on each day of the week, from Monday.
+/// Computes the mean consumption of each day of the week, from Monday.
 #[expect(clippy::cast_precision_loss, reason = "as for the forecast as a whole")]
 fn means(taken: &[i64], weekday: impl Fn(usize) -> Option<usize>) -> Option<[f64; 7]> {
-    if taken.len() < RHYTHM_DAYS {
+    if taken.len() < MIN_DAYS_FOR_WEEKDAY_MEANS {
         return Some([taken.iter().sum::<i64>() as f64 / taken.len() as f64; 7]);
     }
     let mut sums = [0.0; 7];
@@ -115,13 +119,14 @@ fn means(taken: &[i64], weekday: impl Fn(usize) -> Option<usize>) -> Option<[f64
     Some(std::array::from_fn(|day| sums[day] / counts[day]))
 }
 
-/// The forecasts of those of these sets that have one. What is not rolled up by far has none, so that nothing waits for it.
+/// Computes the forecasts of these sets. Sets whose roll-up lags far behind have none, so that a request does not wait for
+/// their ledgers.
 pub(crate) async fn forecasts(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
 ) -> sqlx::Result<HashMap<i32, Forecast>> {
-    let set_nos = &db::least_behind(connection, tenant, set_nos, MOST_BEHIND).await?;
+    let set_nos = &db::list_least_lagging_sets(connection, tenant, set_nos, MAX_LAG).await?;
     let sets = sqlx::query!(
         r#"select s.set_no, s.timezone, c.available as "available!", first.assigned_at as "first!", now() as "now!"
              from coupon_sets s
@@ -140,17 +145,17 @@ pub(crate) async fn forecasts(
     .fetch_all(&mut *connection)
     .await?;
 
-    let mut asked = Vec::new();
-    let (mut nos, mut ats) = (Vec::new(), Vec::new());
+    let mut histories = Vec::new();
+    let (mut nos, mut times) = (Vec::new(), Vec::new());
     for set in sets {
-        // The name was checked when it came in.
+        // The name was validated when it was stored.
         let zone = Zone::parse(&set.timezone).unwrap_or(Zone::UTC);
         let days = whole_days(zone, set.first, set.now);
         nos.extend(days.iter().map(|_| set.set_no));
-        asked.push((set.set_no, set.available, zone.clock(set.now), days.len()));
-        ats.extend(days);
+        histories.push((set.set_no, set.available, zone.clock(set.now), days.len()));
+        times.extend(days);
     }
-    // One statement, so that what is rolled up at this moment is in one of its halves.
+    // A single statement sees each ledger entry exactly once, rolled up or not, while a roll-up runs.
     let rows = sqlx::query!(
         r#"select q.place as "place?", q.set_no as "set_no!", q.at as "at!",
                   coalesce(m.assigned + m.reserved + m.void, 0) as "taken!"
@@ -170,16 +175,16 @@ pub(crate) async fn forecasts(
             group by t.set_no, statistics_bucket(f.at)"#,
         tenant as TenantId,
         &nos,
-        &ats
+        &times
     )
     .fetch_all(connection)
     .await?;
-    let mut marks = vec![0; ats.len()];
-    let mut tails: HashMap<i32, Vec<(DateTime<Utc>, i64)>> = HashMap::new();
+    let mut checkpoints = vec![0; times.len()];
+    let mut ledger_tails: HashMap<i32, Vec<(DateTime<Utc>, i64)>> = HashMap::new();
     for row in rows {
         match row.place.and_then(|place| usize::try_from(place - 1).ok()) {
-            Some(place) => marks[place] = row.taken,
-            None => tails
+            Some(place) => checkpoints[place] = row.taken,
+            None => ledger_tails
                 .entry(row.set_no)
                 .or_default()
                 .push((row.at, row.taken)),
@@ -188,12 +193,14 @@ pub(crate) async fn forecasts(
 
     let mut forecasts = HashMap::new();
     let mut done = 0;
-    for (set_no, available, now, days) in asked {
-        let tail = tails.get(&set_no).map_or(&[][..], Vec::as_slice);
+    for (set_no, available, now, days) in histories {
+        let ledger_tail = ledger_tails.get(&set_no).map_or(&[][..], Vec::as_slice);
         let totals: Vec<i64> = (done..done + days)
             .map(|place| {
-                let tail = tail.iter().filter(|(bucket, _)| *bucket < ats[place]);
-                marks[place] + tail.map(|(_, taken)| taken).sum::<i64>()
+                let before = ledger_tail
+                    .iter()
+                    .filter(|(bucket, _)| *bucket < times[place]);
+                checkpoints[place] + before.map(|(_, taken)| taken).sum::<i64>()
             })
             .collect();
         done += days;
@@ -205,8 +212,8 @@ pub(crate) async fn forecasts(
     Ok(forecasts)
 }
 
-/// Where the whole days before today begin that a forecast looks at, and where today does: they come after the day of the
-/// first assignment.
+/// Returns the starts of the days of history and of today, in ascending order. They are after the day of the first
+/// assignment.
 fn whole_days(zone: Zone, first: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let today = zone.clock(now).date();
     let first = zone.clock(first).date();
@@ -228,7 +235,7 @@ mod tests {
         text.parse().expect("a date")
     }
 
-    /// On the 5th of October 2026, a Monday, as it begins.
+    /// Computes a forecast at the start of Monday, 5 October 2026.
     fn on_monday(available: i64, taken: &[i64]) -> Option<Forecast> {
         forecast(
             available,
@@ -241,7 +248,7 @@ mod tests {
     fn a_steady_rate_tells_the_day() {
         let forecast = on_monday(50, &[10; 5]).expect("a forecast");
         assert_eq!(forecast.runs_out_on, date("2026-10-09"));
-        // Days that are all alike leave no doubt.
+        // Equal days have no variance.
         assert_eq!(forecast.earliest, forecast.runs_out_on);
         assert_eq!(forecast.latest, Some(forecast.runs_out_on));
     }
@@ -259,13 +266,13 @@ mod tests {
 
     #[test]
     fn weekends_stay_quiet_once_two_weeks_are_known() {
-        // From a Monday on.
+        // Starts on a Monday.
         let week = [20, 20, 20, 20, 20, 0, 0];
-        // On working days 20 a day, so that 120 last until the Monday after the weekend.
+        // At 20 per working day, 120 last until the Monday after the weekend.
         let rhythm = on_monday(120, &week.repeat(2)).expect("a forecast");
         assert_eq!(rhythm.runs_out_on, date("2026-10-12"));
         assert_eq!(rhythm.latest, Some(date("2026-10-12")));
-        // From one week the mean is all there is: 100 in 7 days.
+        // One week has a single mean: 100 in 7 days.
         let mean = on_monday(120, &week).expect("a forecast");
         assert_eq!(mean.runs_out_on, date("2026-10-13"));
     }
@@ -292,7 +299,7 @@ mod tests {
         assert_eq!(on_monday(10, &[0; 28]), None);
         assert_eq!(on_monday(10, &[5, -9, 1, 1]), None);
         assert_eq!(on_monday(0, &[5; 28]), None);
-        // One a day, and enough for thirty years.
+        // Enough for thirty years at one per day.
         assert_eq!(on_monday(11_000, &[1; 28]), None);
     }
 
@@ -306,7 +313,7 @@ mod tests {
     fn history_is_of_whole_days_by_the_clocks_of_the_zone() {
         let zone = Zone::parse("Europe/Madrid").expect("a zone");
         let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
-        // The clocks went back on the 25th of October. By them the first assignment was on the 23rd.
+        // Summer time ended on 25 October. The first assignment was on the 23rd in local time.
         assert_eq!(
             whole_days(zone, at("2026-10-22T22:30:00Z"), at("2026-10-26T23:30:00Z")),
             [

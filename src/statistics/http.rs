@@ -1,4 +1,4 @@
-//! `…/statistics`: as JSON, or the assignments that they count as CSV.
+//! `…/statistics`: statistics as JSON, or the counted assignments as CSV.
 
 use axum::extract::State;
 use axum::http::HeaderMap;

@@ -1,11 +1,11 @@
-//! Statistics: how the counters of a set and of a tenant stand and stood, whose workflows took the codes, from which
-//! imports they came, and when a set runs out.
+//! Statistics: current and past counters of a set and of a tenant, breakdowns by workflow and import, and forecasts.
 //!
-//! Everything follows from the ledger. `roll_up` writes down beforehand how a set stood at each quarter of an hour; what the
-//! ledger says since then is added at the time of the answer. So every answer is exact, however far the roll-up is: in one
-//! snapshot the series add up to the totals. Where it is so far behind that this would take long, there is no answer yet.
+//! Everything follows from the ledger. `roll_up` stores the counters of a set at each quarter of an hour in advance. A
+//! request adds the ledger entries since then. So every response is exact regardless of the progress of the roll-up: in
+//! one snapshot the series add up to the totals. If the roll-up lags too far behind, the request is rejected.
 //!
-//! `period` says which hours, days or weeks are asked for, `series` how a set stood between them, `breakdown` who took part.
+//! `period` computes the requested hours, days or weeks, `series` the balances of a set at their boundaries, and
+//! `breakdown` the shares of workflows, nodes, imports and sets.
 
 mod breakdown;
 mod counts;
@@ -42,13 +42,14 @@ use breakdown::{Breakdown, Shares};
 use counts::Counts;
 use db::SetRow;
 use period::{Interval, Period, PeriodQuery};
-use series::{Facts, Standing};
+use series::{Balance, SetLedger};
 
-/// Streams the assignments of a scope as CSV. Assignments are above statistics, so whoever builds the state names the function.
+/// Streams the assignments of a scope as CSV. Statistics must not depend on assignments, so the application state passes
+/// this function.
 pub(crate) type Export = fn(Database, TenantId, ExportScope) -> Response;
 
 feature_state! {
-    /// What the routes and the roll-up of statistics work with.
+    /// State of the routes and the roll-up of statistics.
     Statistics { auth: Auth, database: Database, export: Export, }
 }
 
@@ -70,12 +71,12 @@ pub(crate) fn spawn(state: &Statistics, tasks: &Tasks) {
     tasks.spawn(roll_up::work(state.database.clone(), tasks.clone()));
 }
 
-/// Points of all sets together that are read at a time.
-const CHUNK: usize = 100_000;
-/// Entries of ledgers that an answer reads because they are not rolled up: some seconds' worth.
-const MOST_BEHIND: i64 = 500_000;
-/// Sets that are told of those that run out next.
-const NEXT: usize = 10;
+/// Maximum number of points of all sets together that are read at a time.
+const MAX_POINTS_PER_READ: usize = 100_000;
+/// Maximum number of ledger entries that are not rolled up for which a request is served. Reading them takes seconds.
+const MAX_LAG: i64 = 500_000;
+/// Maximum number of sets in `runsOutNext`.
+const MAX_FORECASTS: usize = 10;
 
 /// Statistics of one set.
 #[derive(Debug, Serialize)]
@@ -84,7 +85,7 @@ pub(crate) struct SetStatistics {
     coupon_set_id: Uuid,
     #[serde(flatten)]
     statistics: Figures,
-    /// Null if there is too little to say.
+    /// Null if there is too little history for a forecast.
     forecast: Option<Forecast>,
 }
 
@@ -92,18 +93,18 @@ pub(crate) struct SetStatistics {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TenantStatistics {
-    /// Sets that exist now.
+    /// Number of existing sets.
     coupon_sets: usize,
     #[serde(flatten)]
     statistics: Figures,
     by_coupon_set: Shares,
-    /// Sets with a forecast, the one that runs out first before the others.
-    runs_out_next: Vec<RunsOut>,
+    /// Sets with a forecast, in the order in which they run out.
+    runs_out_next: Vec<SetForecast>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RunsOut {
+struct SetForecast {
     coupon_set_id: Uuid,
     name: String,
     available: i64,
@@ -121,8 +122,8 @@ struct Figures {
     by_import: Shares,
 }
 
-/// How the counters stand at this moment. Of a tenant `quantity` and `available` are of the sets that exist and have a
-/// limit, all else of all sets, also the unlimited and the deleted ones.
+/// Current counters. For a tenant, `quantity` and `available` are sums over the existing sets with a limit. All other
+/// counters are sums over all sets, including unlimited and deleted ones.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Totals {
@@ -132,7 +133,7 @@ struct Totals {
     flows: Flows,
 }
 
-/// The period, and by how much the counters moved in it.
+/// The period, and the changes of the counters in it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary {
@@ -144,7 +145,7 @@ struct Summary {
     flows: Flows,
 }
 
-/// An hour, a day or a week: how the counters stood as it ended, and by how much they moved.
+/// An hour, a day or a week: the levels at its end, and the changes of the counters in it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Point {
@@ -164,17 +165,17 @@ struct Levels {
     /// Null if unlimited.
     available: Option<i64>,
     reserved: i64,
-    /// Codes that expired before anybody got them.
+    /// Codes that expired unassigned.
     expired: i64,
 }
 
-impl From<Standing> for Levels {
-    fn from(standing: Standing) -> Self {
+impl From<Balance> for Levels {
+    fn from(balance: Balance) -> Self {
         Self {
-            quantity: standing.quantity,
-            available: standing.available,
-            reserved: standing.counts.reserved,
-            expired: standing.expired,
+            quantity: balance.quantity,
+            available: balance.available,
+            reserved: balance.counts.reserved,
+            expired: balance.expired,
         }
     }
 }
@@ -182,15 +183,15 @@ impl From<Standing> for Levels {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Flows {
-    /// What contacts hold and is not reserved, sent and used ones included. What they give back is less again.
+    /// Codes that contacts hold, including sent and used ones and excluding reserved ones. Releases decrease it.
     assigned: i64,
     sent: i64,
     used: i64,
-    /// How often a code was given back, by reservations that ran out too.
+    /// Number of releases of codes, including those by expired reservations.
     released: i64,
     void: i64,
     withdrawn: i64,
-    /// Assignments that were served as the child of another set, also those that were given back.
+    /// Assignments made as the child of another set, including released ones.
     served_for_others: i64,
 }
 
@@ -208,20 +209,20 @@ impl From<Counts> for Flows {
     }
 }
 
-/// Reads the statistics of a set. All is seen at one moment if the connection is in a snapshot.
+/// Reads the statistics of a set. They are consistent if the connection is in a snapshot.
 async fn of_set(
     connection: &mut PgConnection,
     tenant: TenantId,
     set: Uuid,
     query: &PeriodQuery,
 ) -> Result<SetStatistics, Error> {
-    let sets = db::sets(connection, tenant, Some(set)).await?;
+    let sets = db::list_sets(connection, tenant, Some(set)).await?;
     let of_set = sets.first().ok_or_else(|| Error::not_found("coupon set"))?;
-    // The name was checked when it came in.
+    // The name was validated when it was stored.
     let zone = Zone::parse(&of_set.timezone).unwrap_or(Zone::UTC);
     let period = query.period(zone, of_set.now)?;
     check_progress(connection, tenant, &sets).await?;
-    let (statistics, _) = read(connection, tenant, &sets, &period, Of::Set).await?;
+    let (statistics, _) = read(connection, tenant, &sets, &period, Aggregation::Set).await?;
     let forecasts = forecasts(connection, tenant, &[of_set.set_no]).await?;
     Ok(SetStatistics {
         coupon_set_id: set,
@@ -230,25 +231,26 @@ async fn of_set(
     })
 }
 
-/// The same of a tenant.
+/// Reads the statistics of a tenant. They are consistent if the connection is in a snapshot.
 async fn of_tenant(
     connection: &mut PgConnection,
     tenant: TenantId,
     query: &PeriodQuery,
 ) -> Result<TenantStatistics, Error> {
-    let sets = db::sets(connection, tenant, None).await?;
+    let sets = db::list_sets(connection, tenant, None).await?;
     let now = sets.first().map_or_else(Utc::now, |set| set.now);
     let period = query.period(Zone::UTC, now)?;
     check_progress(connection, tenant, &sets).await?;
-    let (statistics, by_coupon_set) = read(connection, tenant, &sets, &period, Of::Tenant).await?;
+    let (statistics, by_coupon_set) =
+        read(connection, tenant, &sets, &period, Aggregation::Tenant).await?;
 
-    let there: Vec<&SetRow> = sets.iter().filter(|set| set.deleted_at.is_none()).collect();
-    let set_nos: Vec<i32> = there.iter().map(|set| set.set_no).collect();
+    let existing: Vec<&SetRow> = sets.iter().filter(|set| set.deleted_at.is_none()).collect();
+    let set_nos: Vec<i32> = existing.iter().map(|set| set.set_no).collect();
     let forecasts = forecasts(connection, tenant, &set_nos).await?;
-    let mut runs_out_next: Vec<RunsOut> = there
+    let mut runs_out_next: Vec<SetForecast> = existing
         .iter()
         .filter_map(|set| {
-            Some(RunsOut {
+            Some(SetForecast {
                 coupon_set_id: set.id,
                 name: set.name.clone(),
                 available: set.available?,
@@ -257,99 +259,101 @@ async fn of_tenant(
         })
         .collect();
     runs_out_next.sort_by_key(|set| (set.forecast.runs_out_on, set.forecast.earliest));
-    runs_out_next.truncate(NEXT);
+    runs_out_next.truncate(MAX_FORECASTS);
     Ok(TenantStatistics {
-        coupon_sets: there.len(),
+        coupon_sets: existing.len(),
         statistics,
         by_coupon_set,
         runs_out_next,
     })
 }
 
-/// Whose statistics are read: those of the one set as it is, or the sums over all sets.
+/// Aggregation of balances: of a single set, or summed over the sets of a tenant.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum Aggregation {
     Set,
     Tenant,
 }
 
-/// Refuses what would read so much of ledgers that it could not end in time.
+/// Rejects a request that would read more than `MAX_LAG` ledger entries, because it could not finish in time.
 async fn check_progress(
     connection: &mut PgConnection,
     tenant: TenantId,
     sets: &[SetRow],
 ) -> Result<(), Error> {
     let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
-    let behind = db::behind(connection, tenant, &set_nos).await?;
-    if behind > MOST_BEHIND {
+    let lag = db::sum_lag(connection, tenant, &set_nos).await?;
+    if lag > MAX_LAG {
         let detail = format!(
-            "{behind} ledger entries are not aggregated yet. Aggregation continues in the background; try again later."
+            "{lag} ledger entries are not aggregated yet. Aggregation continues in the background; try again later."
         );
         return Err(Error::refused(&STATISTICS_BEHIND, detail));
     }
     Ok(())
 }
 
-/// Reads the statistics of these sets together, and their shares in it.
+/// Reads the statistics of these sets together, and the share of each set.
 async fn read(
     connection: &mut PgConnection,
     tenant: TenantId,
     sets: &[SetRow],
     period: &Period,
-    of: Of,
+    aggregation: Aggregation,
 ) -> Result<(Figures, Shares), Error> {
     let points = period.boundaries.len() - 1;
-    // The end of a point that is under way is the present: whatever the snapshot shows has come by then.
-    let mut ats = period.boundaries.clone();
-    if ats[points] > period.now {
-        ats.pop();
+    // The last time is after the present, so that it includes everything that the snapshot shows.
+    let mut times = period.boundaries.clone();
+    if times[points] > period.now {
+        times.pop();
     }
-    ats.push(period.now + TimeDelta::days(1));
+    times.push(period.now + TimeDelta::days(1));
 
     let mut sums = vec![
-        Standing {
+        Balance {
             quantity: Some(0),
             available: Some(0),
-            ..Standing::default()
+            ..Balance::default()
         };
-        ats.len()
+        times.len()
     ];
     let mut breakdown = Breakdown::default();
-    for sets in sets.chunks((CHUNK / ats.len()).max(1)) {
+    for sets in sets.chunks((MAX_POINTS_PER_READ / times.len()).max(1)) {
         let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
-        let marks = db::marks(connection, tenant, &set_nos, &ats).await?;
-        let tails = db::tails(connection, tenant, &set_nos).await?;
-        let lots = db::lots(connection, tenant, &set_nos).await?;
-        let terms = db::terms(connection, tenant, &set_nos).await?;
-        let expiries = db::expiries(connection, tenant, &set_nos, &ats).await?;
-        let (from, to) = (ats[0], ats[points]);
-        let shares = db::shares(connection, tenant, &set_nos, from, to).await?;
+        let checkpoints = db::list_checkpoints(connection, tenant, &set_nos, &times).await?;
+        let ledger_tails = db::list_ledger_tails(connection, tenant, &set_nos).await?;
+        let lots = db::list_lots(connection, tenant, &set_nos).await?;
+        let terms = db::list_terms(connection, tenant, &set_nos).await?;
+        let expiries = db::list_expiries(connection, tenant, &set_nos, &times).await?;
+        let (from, to) = (times[0], times[points]);
+        let shares = db::list_shares(connection, tenant, &set_nos, from, to).await?;
 
-        breakdown.name(sets, &lots);
+        breakdown.add_ids(sets, &lots);
         for share in shares {
             breakdown.add_share(share);
         }
-        let in_period = tails.iter().filter(|row| (from..to).contains(&row.bucket));
+        let in_period = ledger_tails
+            .iter()
+            .filter(|row| (from..to).contains(&row.bucket));
         for row in in_period {
             breakdown.add_tail(row);
         }
 
-        let mut tails = by_set(&tails, |row| row.set_no);
+        let mut ledger_tails = by_set(&ledger_tails, |row| row.set_no);
         let mut lots = by_set(&lots, |row| row.set_no);
         let mut terms = by_set(&terms, |row| row.set_no);
         let mut expiries = by_set(&expiries, |row| row.set_no);
-        for (set, marks) in sets.iter().zip(marks.chunks(ats.len())) {
-            let facts = Facts {
-                marks,
-                tail: tails.remove(&set.set_no).unwrap_or_default(),
+        for (set, checkpoints) in sets.iter().zip(checkpoints.chunks(times.len())) {
+            let ledger = SetLedger {
+                checkpoints,
+                ledger_tail: ledger_tails.remove(&set.set_no).unwrap_or_default(),
                 lots: lots.remove(&set.set_no).unwrap_or_default(),
                 terms: terms.remove(&set.set_no).unwrap_or_default(),
                 expiries: expiries.remove(&set.set_no).unwrap_or_default(),
             };
-            let standings = facts.standings(set, &ats);
-            match of {
-                Of::Set => sums = standings,
-                Of::Tenant => add(&mut sums, &standings, set, &ats),
+            let balances = ledger.balances(set, &times);
+            match aggregation {
+                Aggregation::Set => sums = balances,
+                Aggregation::Tenant => add(&mut sums, &balances, set, &times),
             }
         }
     }
@@ -382,17 +386,17 @@ async fn read(
     Ok((statistics, breakdown.by_coupon_set()))
 }
 
-/// Adds a set to the sums of a tenant. What a deleted set gave stays given; what it had left is gone.
-fn add(sums: &mut [Standing], standings: &[Standing], set: &SetRow, ats: &[DateTime<Utc>]) {
-    for ((sum, standing), at) in sums.iter_mut().zip(standings).zip(ats) {
-        sum.counts += standing.counts;
-        sum.expired += standing.expired;
+/// Adds a set to the sums of a tenant. A deleted set still counts its assignments, but no quantity and no available codes.
+fn add(sums: &mut [Balance], balances: &[Balance], set: &SetRow, times: &[DateTime<Utc>]) {
+    for ((sum, balance), at) in sums.iter_mut().zip(balances).zip(times) {
+        sum.counts += balance.counts;
+        sum.expired += balance.expired;
         if set.deleted_at.is_some_and(|deleted| deleted < *at) {
             continue;
         }
         for (sum, level) in [
-            (&mut sum.quantity, standing.quantity),
-            (&mut sum.available, standing.available),
+            (&mut sum.quantity, balance.quantity),
+            (&mut sum.available, balance.available),
         ] {
             *sum = sum.map(|sum| sum + level.unwrap_or(0));
         }

@@ -1,4 +1,4 @@
-//! Which part of the past is asked for, and where its hours, days or weeks begin.
+//! The period of a request, and the boundaries of its hours, days or weeks.
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use crate::http::csv_export::Format;
 use crate::http::error::{Error, Fault};
 use crate::time_zone::Zone;
 
-/// Most points of a series.
+/// Maximum number of points of a series.
 const MAX_POINTS: usize = 10_000;
-/// Days of a series if nothing is said.
+/// Days of a series without `from`.
 const DEFAULT_DAYS: u64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,25 +27,25 @@ pub(super) struct PeriodQuery {
 pub(super) enum Interval {
     Hour,
     Day,
-    /// From Monday on.
+    /// Weeks begin on Monday.
     Week,
 }
 
-/// An end of a period, which may be open.
-type End = Option<DateTime<Utc>>;
+/// An end of a period. `None` if it is open.
+type PeriodEnd = Option<DateTime<Utc>>;
 
-/// Whole hours, days or weeks by the clocks of a zone.
+/// A period of whole hours, days or weeks in a time zone.
 #[derive(Debug)]
 pub(super) struct Period {
     pub zone: Zone,
     pub interval: Interval,
-    /// Where each begins, and where the last one ends. They rise, and there are at least two. All but the last have come.
+    /// Start of each interval, and the end of the last one: at least two, ascending. Only the last may be in the future.
     pub boundaries: Vec<DateTime<Utc>>,
     pub now: DateTime<Utc>,
 }
 
 impl PeriodQuery {
-    /// The zone that is asked for, else this one.
+    /// Returns the requested time zone, or the default.
     pub(super) fn zone(&self, default: Zone) -> Result<Zone, Error> {
         self.timezone.as_deref().map_or(Ok(default), |name| {
             Zone::parse(name).ok_or_else(|| {
@@ -57,8 +57,8 @@ impl PeriodQuery {
         })
     }
 
-    /// The moments that are asked for. A date means its beginning as `from` and its end as `to`.
-    pub(super) fn ends(&self, zone: Zone) -> Result<(End, End), Error> {
+    /// Returns the requested ends. A date means its start as `from` and its end as `to`.
+    pub(super) fn ends(&self, zone: Zone) -> Result<(PeriodEnd, PeriodEnd), Error> {
         let mut faults = Vec::new();
         let mut read = |name: &str, text: Option<&str>| {
             text.and_then(|text| {
@@ -85,8 +85,8 @@ impl PeriodQuery {
         }
     }
 
-    /// The whole hours, days or weeks that the period touches. Without its ends it is the last 30 days. It ends with the
-    /// one that `now` lies in, for nothing is known of those to come.
+    /// Returns the period of the whole hours, days or weeks that the request touches. Without ends it is the last 30 days.
+    /// It ends at the latest with the interval that contains `now`.
     pub(super) fn period(&self, default: Zone, now: DateTime<Utc>) -> Result<Period, Error> {
         let zone = self.zone(default)?;
         let interval = self.interval.unwrap_or(Interval::Day);
@@ -106,7 +106,7 @@ impl PeriodQuery {
         let mut boundaries = vec![interval.begin(zone, from).ok_or_else(out_of_range)?];
         loop {
             let last = boundaries[boundaries.len() - 1];
-            // Of the one that is under way the beginning may be the present moment.
+            // The current interval may begin at `now` itself, so there is at least one interval.
             if last >= to && boundaries.len() > 1 {
                 break;
             }
@@ -128,11 +128,11 @@ impl PeriodQuery {
 }
 
 impl Interval {
-    /// Where the one begins that a moment lies in.
+    /// Returns the start of the interval that contains a time.
     fn begin(self, zone: Zone, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let day = zone.clock(at).date();
         match self {
-            // Clocks are put forward and back by whole quarters of an hour, so each hour begins at one.
+            // Time zones change by whole quarters of an hour, so each hour begins at one.
             Self::Hour => {
                 let quarter = TimeDelta::seconds(at.timestamp().rem_euclid(900));
                 let at = at.with_nanosecond(0)?.checked_sub_signed(quarter)?;
@@ -146,7 +146,7 @@ impl Interval {
         }
     }
 
-    /// Where the next one begins after one that begins here.
+    /// Returns the start of the interval after the one that starts at `begin`.
     fn next(self, zone: Zone, begin: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let days = match self {
             Self::Hour => {
@@ -157,7 +157,7 @@ impl Interval {
             Self::Day => 1,
             Self::Week => 7,
         };
-        // A day that a zone has skipped has no beginning of its own.
+        // A day that a time zone skipped has no start.
         let day = zone.clock(begin).date();
         (1..=2)
             .filter_map(|times| zone.start_of(day.checked_add_days(Days::new(days * times))?))
@@ -165,7 +165,7 @@ impl Interval {
     }
 }
 
-/// This moment and the quarters of an hour after it, or before it, for some hours.
+/// Returns a time and the quarters of an hour after it, or before it if `direction` is negative, for four hours.
 fn quarters(at: DateTime<Utc>, direction: i64) -> impl Iterator<Item = DateTime<Utc>> {
     (0..=16)
         .filter_map(move |count| at.checked_add_signed(TimeDelta::minutes(15 * count * direction)))
@@ -203,7 +203,7 @@ mod tests {
             days("2026-10-24", "2026-10-26"),
             ["10-23T22:00", "10-24T22:00", "10-25T23:00", "10-26T23:00"]
         );
-        // Touched days count as a whole.
+        // A day that is touched counts as a whole.
         assert_eq!(
             days("2026-10-24T12:00:00", "2026-10-25T00:00:01"),
             ["10-23T22:00", "10-24T22:00", "10-25T23:00"]
@@ -242,7 +242,7 @@ mod tests {
             ),
             ["06-01T10:15", "06-01T11:15", "06-01T12:15", "06-01T13:15"]
         );
-        // Clocks that are put back by half an hour make one hour of 90 minutes.
+        // A change of half an hour makes one hour of 90 minutes.
         assert_eq!(
             hours(
                 "2026-04-04T14:00:00Z",

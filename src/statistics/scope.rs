@@ -26,7 +26,7 @@ impl ExportScope {
         set: Uuid,
         query: &PeriodQuery,
     ) -> Result<Self, Error> {
-        let sets = db::export_sets(connection, tenant, Some(set)).await?;
+        let sets = db::list_export_sets(connection, tenant, Some(set)).await?;
         let zone = sets
             .first()
             .and_then(|set| Zone::parse(&set.timezone))
@@ -39,7 +39,7 @@ impl ExportScope {
         tenant: TenantId,
         query: &PeriodQuery,
     ) -> Result<Self, Error> {
-        let sets = db::export_sets(connection, tenant, None).await?;
+        let sets = db::list_export_sets(connection, tenant, None).await?;
         Self::new(&sets, query, Zone::UTC)
     }
 

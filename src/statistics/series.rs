@@ -1,7 +1,8 @@
-//! How a set stood at any moment of its past.
+//! Balances of a set at past times.
 //!
-//! What is with contacts the ledger tells. `quantity` is what was published by then, or promised, less what was withdrawn.
-//! `expired` is what lay with nobody although its code had expired by then; `available` is the rest.
+//! The ledger yields the codes that contacts held. `quantity` is the number of codes published by that time, less the
+//! withdrawn ones, or the limit of a `single` set. `expired` counts unassigned codes that had expired by then, and
+//! `available` is the rest.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,9 @@ use chrono::{DateTime, Utc};
 use super::counts::Counts;
 use super::db::{ExpiryRow, LotRow, SetRow, TailRow, TermsRow};
 
-/// How a set stood just before a moment. What is at the moment itself belongs to what comes after it.
+/// Balance of a set just before a time. Entries at the time itself belong to the period after it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Standing {
+pub(super) struct Balance {
     pub counts: Counts,
     /// Null if unlimited.
     pub quantity: Option<i64>,
@@ -21,35 +22,36 @@ pub(super) struct Standing {
     pub expired: i64,
 }
 
-/// What is known of one set.
+/// Records of one set from which its balances follow.
 #[derive(Default)]
-pub(super) struct Facts<'a> {
-    /// At each moment, as far as it is rolled up.
-    pub marks: &'a [Counts],
-    pub tail: Vec<&'a TailRow>,
+pub(super) struct SetLedger<'a> {
+    /// Rolled-up counts before each time.
+    pub checkpoints: &'a [Counts],
+    pub ledger_tail: Vec<&'a TailRow>,
     pub lots: Vec<&'a LotRow>,
     pub terms: Vec<&'a TermsRow>,
     pub expiries: Vec<&'a ExpiryRow>,
 }
 
-impl Facts<'_> {
-    /// How the set stood before each of these moments, which rise; the last one is the present and beyond.
-    pub(super) fn standings(&self, set: &SetRow, ats: &[DateTime<Utc>]) -> Vec<Standing> {
-        let counts = self.counts(ats);
-        let published = self.published(ats);
-        let expired = self.expired(ats);
-        let mut standings: Vec<Standing> = (0..ats.len())
+impl SetLedger<'_> {
+    /// Returns the balance before each of these ascending times. The last time is after the present, so the last balance
+    /// is the current one.
+    pub(super) fn balances(&self, set: &SetRow, times: &[DateTime<Utc>]) -> Vec<Balance> {
+        let counts = self.counts(times);
+        let published = self.published(times);
+        let expired = self.expired(times);
+        let mut balances: Vec<Balance> = (0..times.len())
             .map(|place| {
                 let quantity = if set.is_single {
                     None
                 } else {
                     Some(published[place] - counts[place].withdrawn)
                 };
-                self.standing(ats[place], counts[place], quantity, expired[place])
+                self.balance(times[place], counts[place], quantity, expired[place])
             })
             .collect();
-        if let (Some(last), Some(counts)) = (standings.last_mut(), counts.last()) {
-            *last = Standing {
+        if let (Some(last), Some(counts)) = (balances.last_mut(), counts.last()) {
+            *last = Balance {
                 counts: Counts {
                     for_others: counts.for_others,
                     ..set.counts
@@ -59,35 +61,35 @@ impl Facts<'_> {
                 expired: set.expired,
             };
         }
-        standings
+        balances
     }
 
-    fn standing(
+    fn balance(
         &self,
         at: DateTime<Utc>,
         counts: Counts,
         published: Option<i64>,
         expired: i64,
-    ) -> Standing {
+    ) -> Balance {
         let Some(terms) = self.terms.iter().rev().find(|terms| terms.since < at) else {
-            // Before there was the set.
-            return Standing {
+            // The set did not exist yet.
+            return Balance {
                 quantity: Some(0),
                 available: Some(0),
-                ..Standing::default()
+                ..Balance::default()
             };
         };
         let quantity = published.or(terms.quantity.map(i64::from));
         let rest = quantity.map(|quantity| quantity - counts.taken());
         if terms.expires_at.is_some_and(|end| end < at) {
-            return Standing {
+            return Balance {
                 counts,
                 quantity,
                 available: Some(0),
                 expired: rest.unwrap_or(0),
             };
         }
-        Standing {
+        Balance {
             counts,
             quantity,
             available: rest.map(|rest| rest - expired),
@@ -95,11 +97,11 @@ impl Facts<'_> {
         }
     }
 
-    fn counts(&self, ats: &[DateTime<Utc>]) -> Vec<Counts> {
-        let mut counts = self.marks.to_vec();
-        let mut moved = vec![Counts::default(); ats.len()];
-        for row in &self.tail {
-            if let Some(moved) = moved.get_mut(first_after(ats, row.bucket)) {
+    fn counts(&self, times: &[DateTime<Utc>]) -> Vec<Counts> {
+        let mut counts = self.checkpoints.to_vec();
+        let mut moved = vec![Counts::default(); times.len()];
+        for row in &self.ledger_tail {
+            if let Some(moved) = moved.get_mut(first_index_after(times, row.bucket)) {
                 *moved += row.counts;
             }
         }
@@ -111,35 +113,35 @@ impl Facts<'_> {
         counts
     }
 
-    fn published(&self, ats: &[DateTime<Utc>]) -> Vec<i64> {
+    fn published(&self, times: &[DateTime<Utc>]) -> Vec<i64> {
         let published = self
             .lots
             .iter()
             .map(|lot| (lot.published_at, i64::from(lot.size)));
-        running(ats, published)
+        running_sums(times, published)
     }
 
-    /// Import by import, since none is left of one that was undone.
-    fn expired(&self, ats: &[DateTime<Utc>]) -> Vec<i64> {
+    /// Returns the expired codes before each time. They are summed by import, because an undone import has none left.
+    fn expired(&self, times: &[DateTime<Utc>]) -> Vec<i64> {
         let mut changes: BTreeMap<i32, Vec<(DateTime<Utc>, i64)>> = BTreeMap::new();
         for row in &self.expiries {
             let of_lot = changes.entry(row.lot_no).or_default();
             of_lot.push((row.bucket, row.codes));
         }
-        for row in &self.tail {
+        for row in &self.ledger_tail {
             if let Some(from) = row.expired_from {
                 let of_lot = changes.entry(row.lot_no).or_default();
                 of_lot.push((from, row.expired));
             }
         }
-        let mut expired = vec![0; ats.len()];
+        let mut expired = vec![0; times.len()];
         for (lot_no, changes) in changes {
             let mut lots = self.lots.iter();
             let undone_at = lots
                 .find(|lot| lot.lot_no == lot_no)
                 .and_then(|lot| lot.undone_at);
-            let end = undone_at.map_or(ats.len(), |undone| first_after(ats, undone));
-            let of_lot = running(ats, changes.into_iter());
+            let end = undone_at.map_or(times.len(), |undone| first_index_after(times, undone));
+            let of_lot = running_sums(times, changes.into_iter());
             for (expired, of_lot) in expired.iter_mut().zip(of_lot).take(end) {
                 *expired += of_lot;
             }
@@ -148,16 +150,19 @@ impl Facts<'_> {
     }
 }
 
-/// The first of these moments that is later; their number if none is.
-fn first_after(ats: &[DateTime<Utc>], moment: DateTime<Utc>) -> usize {
-    ats.partition_point(|at| *at <= moment)
+/// Returns the index of the first time after `at`, or the number of times if there is none.
+fn first_index_after(times: &[DateTime<Utc>], at: DateTime<Utc>) -> usize {
+    times.partition_point(|time| *time <= at)
 }
 
-/// What changes have added up to before each moment.
-fn running(ats: &[DateTime<Utc>], changes: impl Iterator<Item = (DateTime<Utc>, i64)>) -> Vec<i64> {
-    let mut sums = vec![0; ats.len()];
+/// Returns the sums of the changes before each time.
+fn running_sums(
+    times: &[DateTime<Utc>],
+    changes: impl Iterator<Item = (DateTime<Utc>, i64)>,
+) -> Vec<i64> {
+    let mut sums = vec![0; times.len()];
     for (at, change) in changes {
-        if let Some(sum) = sums.get_mut(first_after(ats, at)) {
+        if let Some(sum) = sums.get_mut(first_index_after(times, at)) {
             *sum += change;
         }
     }

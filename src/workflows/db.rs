@@ -6,10 +6,10 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{NewWorkflow, State, User, Workflow, WorkflowId};
+use super::{NewWorkflow, Workflow, WorkflowId, WorkflowState, WorkflowSummary};
 use crate::ids::TenantId;
 
-/// Writes all but the sets, and answers whether the workflow is new. The caller holds the lock of the shape.
+/// Inserts or updates a workflow without its sets. Returns true if it is new. The caller holds the set-shape lock.
 pub(super) async fn put(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -23,7 +23,7 @@ pub(super) async fn put(
         tenant as TenantId,
         id.0,
         new.name,
-        new.state as State
+        new.state as WorkflowState
     )
     .execute(&mut *connection)
     .await?;
@@ -36,15 +36,15 @@ pub(super) async fn put(
         tenant as TenantId,
         id.0,
         new.name,
-        new.state as State
+        new.state as WorkflowState
     )
     .execute(connection)
     .await?;
     Ok(true)
 }
 
-/// Makes these the sets that the workflow uses, and no others.
-pub(super) async fn name_sets(
+/// Replaces the sets that a workflow uses, in this order.
+pub(super) async fn replace_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
     id: &WorkflowId,
@@ -71,7 +71,7 @@ pub(super) async fn name_sets(
     Ok(())
 }
 
-/// The numbers of those of these sets that exist.
+/// Maps the ids of sets to their numbers. Ids of sets that do not exist are absent.
 pub(super) async fn find_set_nos(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -96,7 +96,7 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Workflow>> {
     sqlx::query_as!(
         Workflow,
-        r#"select w.workflow_id as id, w.name, w.state as "state: State", w.created_at, w.updated_at,
+        r#"select w.workflow_id as id, w.name, w.state as "state: WorkflowState", w.created_at, w.updated_at,
                   array(
                     select s.id
                       from workflow_sets u
@@ -112,7 +112,7 @@ pub(super) async fn find(
     .await
 }
 
-/// In the order of ids, from after one of them, or from before it and in the other direction.
+/// Lists workflows in ascending order of ids after `after`, or in descending order before it if `back`.
 pub(super) async fn list(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -135,7 +135,7 @@ pub(super) async fn list(
                order by w.workflow_id desc
                limit $4)
            )
-           select w.workflow_id as "id!", w.name as "name!", w.state as "state!: State", w.created_at as "created_at!",
+           select w.workflow_id as "id!", w.name as "name!", w.state as "state!: WorkflowState", w.created_at as "created_at!",
                   w.updated_at as "updated_at!",
                   array(
                     select s.id
@@ -154,7 +154,7 @@ pub(super) async fn list(
     .await
 }
 
-/// Answers whether there was one.
+/// Deletes a workflow. Returns false if it does not exist.
 pub(super) async fn delete(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -171,24 +171,24 @@ pub(super) async fn delete(
     Ok(deleted.rows_affected() > 0)
 }
 
-/// The workflows that use a set and are not finished: up to 100, the active ones first, then the paused ones.
-pub(crate) async fn list_users(
+/// Lists the unfinished workflows that use a set: up to 100, active ones first, then paused ones.
+pub(crate) async fn list_of_set(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,
-) -> sqlx::Result<Vec<User>> {
-    let users = sqlx::query_scalar!(
-        r#"select users as "users!: Json<Vec<User>>"
+) -> sqlx::Result<Vec<WorkflowSummary>> {
+    let workflows = sqlx::query_scalar!(
+        r#"select users as "users!: Json<Vec<WorkflowSummary>>"
              from workflows_of_set($1, $2)"#,
         tenant as TenantId,
         set_no
     )
     .fetch_one(connection)
     .await?;
-    Ok(users.0)
+    Ok(workflows.0)
 }
 
-/// The numbers of the sets that active workflows use.
+/// Lists the numbers of the sets that active workflows use.
 pub(crate) async fn list_active_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -204,8 +204,8 @@ pub(crate) async fn list_active_sets(
     .await
 }
 
-/// Takes a set that is being deleted out of all workflows.
-pub(crate) async fn forget_set(
+/// Removes a set that is being deleted from all workflows.
+pub(crate) async fn remove_set(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_no: i32,

@@ -1,11 +1,14 @@
-//! Workflows: who uses a set, as the engine that runs them tells it.
+//! Workflows: users of coupon sets, as reported by the engine that runs the workflows.
 //!
-//! What two clients at once see: a workflow is written and a set is deleted under one lock of the tenant, so one of them
-//! comes first. If a set is deleted while a workflow begins to use it, either the workflow is there, and the deletion is
-//! refused where it is active or paused; or the set is gone, and the workflow is told that there is no such set. A draft
-//! or a finished workflow lets go of a set that is deleted, so none ever names a set that does not exist. Of two who
-//! write one workflow, the later one replaces all that the earlier one said, and only the earlier one is told that it is
-//! new.
+//! Concurrency: writing a workflow and deleting a set take the same lock of the tenant, so one of them comes first.
+//! If a set is deleted while a workflow begins to use it, there are two outcomes:
+//!
+//! * The workflow comes first. The deletion is rejected if the workflow is active or paused.
+//! * The deletion comes first. The write of the workflow fails because the set does not exist.
+//!
+//! Deleting a set removes it from draft and finished workflows, so no workflow refers to a set that does not exist.
+//! Of two concurrent writes of one new workflow, the later one replaces the whole workflow. Only the earlier one
+//! reports it as created.
 
 mod db;
 mod http;
@@ -19,7 +22,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-pub(crate) use db::{forget_set, list_active_sets, list_users};
+pub(crate) use db::{list_active_sets, list_of_set, remove_set};
 
 use crate::database::{Database, locks};
 use crate::http::error::{Error, Fault};
@@ -31,7 +34,7 @@ use crate::tenants::auth::Auth;
 use crate::text_enum::text_enum;
 
 feature_state! {
-    /// What the routes of workflows work with.
+    /// State of the routes of workflows.
     Workflows { auth: Auth, database: Database, }
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn routes(state: Workflows) -> Routes {
     http::routes().with_state(state)
 }
 
-/// Most sets that a workflow may name.
+/// Maximum number of sets of a workflow.
 const MAX_SETS: usize = 100;
 
 #[derive(Debug, Serialize)]
@@ -56,33 +59,33 @@ const MAX_SETS: usize = 100;
 struct Workflow {
     id: String,
     name: String,
-    state: State,
-    /// As they were named, each once.
+    state: WorkflowState,
+    /// In the order of the request, without duplicates.
     coupon_set_ids: Vec<Uuid>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-/// A workflow as the user of a set.
+/// A workflow that uses a set.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct User {
+pub(crate) struct WorkflowSummary {
     id: String,
     pub name: String,
-    state: State,
+    state: WorkflowState,
 }
 
-impl User {
+impl WorkflowSummary {
     pub(crate) fn is_active(&self) -> bool {
-        self.state == State::Active
+        self.state == WorkflowState::Active
     }
 
-    /// Whether its sets cannot be deleted.
-    pub(crate) fn holds_its_sets(&self) -> bool {
-        matches!(self.state, State::Active | State::Paused)
+    /// Returns true if the sets of the workflow cannot be deleted.
+    pub(crate) fn blocks_set_deletion(&self) -> bool {
+        matches!(self.state, WorkflowState::Active | WorkflowState::Paused)
     }
 }
 
-/// The engine's id of a workflow, the one that its requests for codes bring.
+/// The engine's id of a workflow, as sent in its requests for codes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 struct WorkflowId(String);
@@ -96,7 +99,7 @@ impl TryFrom<String> for WorkflowId {
 }
 
 text_enum! {
-    enum State {
+    enum WorkflowState {
         Draft = "draft",
         Active = "active",
         Paused = "paused",
@@ -104,25 +107,25 @@ text_enum! {
     }
 }
 
-struct Name(String);
+struct WorkflowName(String);
 
-impl FieldValue for Name {
+impl FieldValue for WorkflowName {
     fn from_value(value: Value) -> Result<Self, String> {
         text(value, 200).map(Self)
     }
 }
 
-/// What the engine says of a workflow: always all of it.
+/// Body of a `PUT`: the complete workflow.
 #[derive(Debug)]
 struct NewWorkflow {
     name: String,
-    state: State,
+    state: WorkflowState,
     coupon_sets: Vec<Uuid>,
 }
 
 impl FromFields for NewWorkflow {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let name = fields.required("name").map(|Name(name)| name);
+        let name = fields.required("name").map(|WorkflowName(name)| name);
         let state = fields.required("state");
         let values: Option<Vec<Value>> = fields.required("couponSetIds");
         let values = values.filter(|values| {
@@ -148,7 +151,7 @@ impl FromFields for NewWorkflow {
     }
 }
 
-/// Makes the workflow or replaces what was said of it, and answers whether it is new.
+/// Creates or replaces a workflow. The flag is true if it is new.
 async fn put(
     database: &Database,
     tenant: TenantId,
@@ -159,7 +162,7 @@ async fn put(
     locks::lock_set_shape(&mut transaction, tenant).await?;
     let set_nos = find_sets(&mut transaction, tenant, &new.coupon_sets).await?;
     let is_new = db::put(&mut transaction, tenant, id, new).await?;
-    db::name_sets(&mut transaction, tenant, id, &set_nos).await?;
+    db::replace_sets(&mut transaction, tenant, id, &set_nos).await?;
     let workflow = db::find(&mut transaction, tenant, id)
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
@@ -167,17 +170,17 @@ async fn put(
     Ok((is_new, workflow))
 }
 
-/// The numbers of these sets, each once; all that do not exist are told.
+/// Returns the numbers of these sets without duplicates. The error lists every set that does not exist.
 async fn find_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
     sets: &[Uuid],
 ) -> Result<Vec<i32>, Error> {
-    let known: HashMap<Uuid, i32> = db::find_set_nos(connection, tenant, sets).await?;
+    let set_nos_by_id: HashMap<Uuid, i32> = db::find_set_nos(connection, tenant, sets).await?;
     let mut set_nos = Vec::with_capacity(sets.len());
     let mut faults = Vec::new();
     for (index, set) in sets.iter().enumerate() {
-        match known.get(set) {
+        match set_nos_by_id.get(set) {
             Some(set_no) if set_nos.contains(set_no) => {}
             Some(set_no) => set_nos.push(*set_no),
             None => faults.push(Fault::new(
@@ -193,7 +196,7 @@ async fn find_sets(
     }
 }
 
-/// Forgets the workflow. What it was given codes for stays readable by its id.
+/// Deletes a workflow. Its assignments remain readable by its id.
 async fn delete(database: &Database, tenant: TenantId, id: &WorkflowId) -> Result<(), Error> {
     let mut transaction = database.tenant(tenant).await?;
     locks::lock_set_shape(&mut transaction, tenant).await?;
