@@ -1,4 +1,4 @@
-//! What an import keeps with its codes comes back with each code, wherever it is shown.
+//! Attributes imported with a code are returned with it wherever it is shown.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::TestApp;
 use crate::support::shop::CouponSet;
 
-/// A set into which these codes came, each with what is kept with it.
+/// A set with these imported codes, each with its attributes.
 async fn set_of(app: &TestApp, policies: Value, codes: Value) -> CouponSet {
     let mut set = json!({"name": "set", "type": "multiple"});
     let policies = policies.as_object().expect("policies").clone();

@@ -1,4 +1,4 @@
-//! `couponry import`: files that are sent from a terminal.
+//! `couponry import`: uploading files from a terminal.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -32,7 +32,7 @@ impl Terminal {
         }
     }
 
-    /// Writes a file and answers its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();

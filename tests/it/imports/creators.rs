@@ -1,4 +1,4 @@
-//! Imports tell who made them and what their set is called.
+//! The creator of an import, and the name of its set.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,13 +9,13 @@ use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;
 
-/// The id of the key that a shop was opened with.
+/// Id of the key with which a shop was opened.
 fn id_of(shop: &Shop) -> String {
     let (id, _) = shop.key["cpk_".len()..].split_once('_').unwrap();
     Uuid::try_parse(id).unwrap().to_string()
 }
 
-/// The id and the name of the key that made an import.
+/// Id and name of the key that made an import.
 fn creator(import: &Value) -> [&str; 2] {
     ["apiKeyId", "apiKeyName"].map(|name| import[name].as_str().expect("a key"))
 }
@@ -47,7 +47,7 @@ async fn imports_tell_which_key_made_them() {
         (&signed_in, "C", "app", all),
     ] {
         let set = set.at(who);
-        // What is told at once, and what is told later and to whoever sends the file again.
+        // The first response, the later ones, and the response to a repeated upload.
         let queued = set.upload(LIST, "", text).await.expect(201);
         assert_eq!(creator(&queued.body), key);
         assert_eq!(queued.body["origin"], origin);
@@ -55,7 +55,7 @@ async fn imports_tell_which_key_made_them() {
         assert_eq!(creator(&import), key);
         let again = set.at(&nightly).upload(LIST, "", text).await.expect(200);
         assert_eq!(again.body, import);
-        // An import that fails from the start, and one that only judges.
+        // An import that fails at the start, and a dry run.
         let broken = format!("code,note\n{text},\"never closed\n");
         let broken = set.upload(CSV, "", broken).await.expect(201);
         assert_eq!(

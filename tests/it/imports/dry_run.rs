@@ -1,11 +1,11 @@
-//! A rehearsal tells what an import would, and takes nothing in.
+//! Dry runs of imports: the result of an import, without importing.
 
 use serde_json::{Value, json};
 
 use crate::imports::{CSV, JSON, LIST, codes, counts, form, import, report, send_form, start};
 use crate::support::TestApp;
 
-/// Nothing is there that could be dealt, not even for a moment.
+/// Nothing that could be assigned exists, not even briefly.
 async fn decks(app: &TestApp) -> Value {
     let query = "select (select count(*) from lots) + (select count(*) from cards) + (select count(*) from import_chunks)";
     app.database.ask_one(query).await
@@ -27,7 +27,7 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
     let listed = shop.client.get("/v1/imports").await.expect(200);
     assert_eq!(listed.results(), &vec![rehearsed.clone()]);
 
-    // The same file is not known by it.
+    // The file is not recognized after a dry run.
     let real = import(&set, CSV, query, file).await;
     assert_eq!(real["mode"], "import");
     for told in [
@@ -44,7 +44,7 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
     assert_eq!(report(&set, &rehearsed).await, report(&set, &real).await);
     assert_eq!(codes(&app).await, ["B", "C", "E"]);
 
-    // What the set has by now is told as well, as often as one asks.
+    // Codes that the set has by now are reported too, in each dry run.
     for _ in 0..2 {
         let again = set
             .upload(LIST, "?mode=validate", "B F\nF")

@@ -1,5 +1,4 @@
-//! What comes into the deliveries of webhooks: each assignment, once for each endpoint, in the order of the ledger,
-//! whatever fails in between.
+//! The outbox: each assignment becomes exactly one delivery per endpoint, in ledger order, despite failures in between.
 
 use std::collections::HashMap;
 
@@ -10,7 +9,7 @@ use sqlx::{Connection, Row};
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, contract, eventually, rows, sql};
 
-/// Adds an endpoint, past the API, and answers its number. Nothing that is sent to it arrives.
+/// Adds an endpoint directly in the database, and returns its number. Messages sent to it never arrive.
 pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
     let tenant = format!(
         "(select tenant_id from tenants where id = '{}')",
@@ -21,7 +20,7 @@ pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
     number.into()
 }
 
-/// Turns an endpoint on or off.
+/// Sets the state of an endpoint.
 pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) {
     let update = format!(
         "update webhooks w
@@ -33,7 +32,7 @@ pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) 
     app.database.execute(&update).await;
 }
 
-/// Waits until all that has happened is told.
+/// Waits until all entries are published.
 pub(super) async fn all_is_told(app: &TestApp) {
     let query = "select (select count(*) from webhook_events)
                         + (select count(*)
@@ -47,7 +46,7 @@ pub(super) async fn all_is_told(app: &TestApp) {
     .await;
 }
 
-/// What an endpoint was told, in the order in which it is sent.
+/// Deliveries of an endpoint, in the order of sending.
 pub(super) async fn told(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<Value> {
     let query = format!(
         "select d.event_type as type, d.id, d.set_no as set, d.ledger_number as number, d.occurred_at as at, d.payload
@@ -86,7 +85,7 @@ async fn full_set(shop: &Shop, name: &str, count: usize) -> CouponSet {
     shop.multiple(name, &codes).await
 }
 
-/// Stops those who are about to finish a portion, cuts their connections, and lets others begin again.
+/// Blocks readers that are about to finish a batch, cuts their connections, and lets others start.
 async fn cut_readers(app: &TestApp) {
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(
@@ -128,7 +127,7 @@ async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_
     let asking = (0..EACH * sets.len()).map(|n| {
         let set = sets[n % sets.len()].at(&sets_there[n / sets.len() % 2]);
         async move {
-            // In waves, so that readers are at work all the time.
+            // In waves, so that readers are active all the time.
             tokio::time::sleep(std::time::Duration::from_millis(4 * n as u64)).await;
             set.assign(&format!("contact {n}")).await.expect(201);
         }
@@ -169,7 +168,7 @@ async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_
     assert_eq!(distinct.len(), ids[0].len());
     let others = told(&app, &shop, other).await;
     assert_eq!(others.len(), 3, "{others:?}");
-    // The senders are at them already, and nobody listens.
+    // The senders are trying them already, and nothing listens.
     eventually("all are due, or will be again", async || {
         let due = "select count(*) from webhooks where next_due_at is not null";
         (app.database.ask_one(due).await == 3).then_some(())
@@ -203,7 +202,7 @@ async fn what_is_rolled_back_or_refused_tells_nothing() {
     );
 }
 
-/// A call of the database that no replica knows of.
+/// A database call that no replica knows of.
 fn assign_by_hand(set: &CouponSet, contact: &str) -> String {
     format!(
         "select *
@@ -254,7 +253,7 @@ async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else()
     all_is_told(&app).await;
     turn(&app, &shop, second, "failed").await;
     assign("nobody").await;
-    // No replica is at it, so what was noted was let go of.
+    // No replica claims it, so the mark was removed.
     turn(&app, &shop, first, "enabled").await;
     assign("first alone").await;
     all_is_told(&app).await;
@@ -326,7 +325,7 @@ async fn tenants_are_told_of_their_own_sets_and_one_without_an_endpoint_costs_no
             .await
             .expect(200);
     }
-    // The last one has written by now, and the others are told after that.
+    // The last assignment is written by now, and the others are published after it.
     let busy = CouponSet::at(&shops[0].single("late", "SAME", None).await, &shops[0]);
     busy.assign("ann").await.expect(201);
     all_is_told(&app).await;
