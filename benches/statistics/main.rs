@@ -48,7 +48,7 @@ const QUICK: Plan = Plan {
 /// Interval between checks of the roll-up.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Requests, each with its `Accept` header.
+/// Requests: the label in the report, and the query string.
 const QUESTIONS: [(&str, &str); 4] = [
     ("totals and the last hour", "interval=hour&from=now"),
     ("30 days by day", "interval=day"),

@@ -62,7 +62,7 @@ async fn a_multiple_set_has_what_imports_brought() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_new_set_are_told_at_once() {
+async fn all_errors_of_a_new_set_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let long = "é".repeat(201);
@@ -239,7 +239,7 @@ async fn a_patch_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
-async fn type_and_code_cannot_be_changed_and_all_faults_of_a_patch_are_told_at_once() {
+async fn type_and_code_cannot_be_changed_and_all_errors_of_a_patch_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let single = shop.single("single", "S", None).await;

@@ -170,7 +170,7 @@ async fn a_list_is_sorted_by_type_and_by_what_became_of_the_codes() {
 }
 
 #[tokio::test]
-async fn a_list_tells_when_each_set_runs_out_if_it_is_asked_to() {
+async fn a_list_shows_when_each_set_runs_out_on_request() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     // 10 a day, and enough for 3 or 30 days.

@@ -110,7 +110,7 @@ async fn a_patch_of_policies_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn all_faults_of_the_policies_are_told_at_once() {
+async fn all_errors_of_the_policies_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("first", &[]).await;

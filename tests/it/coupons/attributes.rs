@@ -89,7 +89,7 @@ async fn a_code_that_is_held_or_came_back_still_has_them() {
 }
 
 #[tokio::test]
-async fn codes_of_a_child_bring_theirs_and_a_rehearsal_or_a_single_code_has_none() {
+async fn codes_of_a_child_bring_theirs_and_a_dry_run_or_a_single_code_has_none() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let child = shop.multiple("child", &[]).await;

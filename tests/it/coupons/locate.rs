@@ -144,7 +144,7 @@ async fn what_has_become_of_a_code_is_what_the_list_of_its_set_says() {
 }
 
 #[tokio::test]
-async fn a_code_that_came_in_several_times_is_told_once_with_all_that_happened() {
+async fn a_code_that_was_imported_several_times_is_found_once_with_its_whole_history() {
     let app = TestApp::start().await;
     hold_sweeper(&app).await;
     let shop = app.shop().await;

@@ -48,7 +48,7 @@ pub async fn empty(set: &CouponSet) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_code_is_told_what_became_of_it_and_a_repeat_changes_nothing() {
+async fn each_code_gets_its_own_result_and_a_repeat_changes_nothing() {
     let app = TestApp::start().await;
     hold_sweeper(&app).await;
     let shop = app.shop().await;

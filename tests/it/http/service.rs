@@ -109,7 +109,7 @@ async fn a_panic_is_answered_as_a_problem_and_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn a_failure_of_ours_tells_nothing_of_its_cause() {
+async fn an_internal_error_reveals_nothing_of_its_cause() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let mut owner = app.database.owner.acquire().await.unwrap();

@@ -111,7 +111,7 @@ async fn the_standard_input_is_a_file_named_by_a_dash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_is_told_with_a_failing_exit_code() {
+async fn a_refusal_is_reported_with_a_failing_exit_code() {
     let terminal = Terminal::open().await;
     let file = terminal.file("codes.csv", "first,second\n1,2\n");
     let (success, told, complaint) = terminal.import(&[&file], "").await;

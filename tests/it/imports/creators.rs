@@ -21,7 +21,7 @@ fn creator(import: &Value) -> [&str; 2] {
 }
 
 #[tokio::test]
-async fn imports_tell_which_key_made_them() {
+async fn imports_show_which_key_made_them() {
     let (_app, shop, set) = start().await;
     let issued = json!({"name": "Nightly", "scopes": ["imports:write", "imports:read"]});
     let issued = shop
@@ -109,7 +109,7 @@ async fn a_key_is_named_after_it_was_revoked_and_nobody_where_it_is_not_known() 
 }
 
 #[tokio::test]
-async fn no_tenant_is_told_of_the_key_of_another() {
+async fn no_tenant_sees_the_key_of_another() {
     let (app, shop, set) = start().await;
     let other = app.shop().await;
     let import = set.fill(&["A"]).await;
@@ -133,7 +133,7 @@ async fn no_tenant_is_told_of_the_key_of_another() {
 }
 
 #[tokio::test]
-async fn an_import_tells_what_its_set_is_called_now_or_was_at_last() {
+async fn an_import_shows_the_present_or_last_name_of_its_set() {
     let (_app, shop, set) = start().await;
     let import = set.fill(&["A"]).await;
     assert_eq!(import["couponSetName"], "birthday");

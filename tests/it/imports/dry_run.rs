@@ -12,7 +12,7 @@ async fn decks(app: &TestApp) -> Value {
 }
 
 #[tokio::test]
-async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
+async fn a_dry_run_reports_like_the_import_and_stores_no_codes() {
     let (app, shop, set) = start().await;
     let file = "code;until\nC;2031-01-01\nB;2030-01-01\nC;2029-01-01\n;\nD;soon\nE;2031-01-01\n";
     let query = "?expiresAtColumn=until";
@@ -59,7 +59,7 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
 }
 
 #[tokio::test]
-async fn duplicates_in_different_chunks_of_a_rehearsal_are_found() {
+async fn duplicates_in_different_chunks_of_a_dry_run_are_found() {
     let (app, _, set) = start().await;
     let rows: Vec<String> = (0..60_000)
         .map(|row| format!("C{}\n", if row == 59_999 { 7 } else { row }))
@@ -74,7 +74,7 @@ async fn duplicates_in_different_chunks_of_a_rehearsal_are_found() {
 }
 
 #[tokio::test]
-async fn the_form_and_json_may_be_rehearsed_and_a_wrong_mode_is_refused() {
+async fn the_form_and_json_allow_a_dry_run_and_a_wrong_mode_is_refused() {
     let (app, shop, set) = start().await;
     let rehearsed = import(&set, JSON, "?mode=validate", r#"{"codes": ["A"]}"#).await;
     assert_eq!(

@@ -71,7 +71,7 @@ async fn a_column_of_a_csv_says_when_codes_expire_and_they_are_dealt_soonest_fir
 }
 
 #[tokio::test]
-async fn the_column_is_told_by_its_number_and_by_the_form_as_well() {
+async fn the_column_is_named_by_its_number_and_by_the_form_as_well() {
     let (app, shop, set) = start().await;
     import(
         &set,

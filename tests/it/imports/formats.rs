@@ -86,7 +86,7 @@ async fn send_file(shop: &Shop, set: &CouponSet, fields: &[(&str, &str)], file: 
 }
 
 #[tokio::test]
-async fn a_body_is_what_its_first_bytes_tell_whatever_type_was_named() {
+async fn a_body_is_what_its_first_bytes_say_whatever_type_was_named() {
     let (app, _, set) = start().await;
     let table = |code: &str| format!("code;n\n{code};1\n");
     for (kind, body) in [

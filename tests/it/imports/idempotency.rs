@@ -193,7 +193,7 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_rehearsal_with_a_key_is_done_once() {
+async fn a_dry_run_with_a_key_is_done_once() {
     let (app, _, set) = start().await;
     let first = upload_as(&set, "run-1", "?mode=validate", "A")
         .await

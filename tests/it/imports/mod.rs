@@ -132,7 +132,7 @@ async fn csv_a_pasted_list_and_json_all_bring_codes_in() {
 }
 
 #[tokio::test]
-async fn an_import_tells_its_whole_story() {
+async fn an_import_reports_all_its_counts_and_rows() {
     let (_app, _, set) = start().await;
     let queued = set
         .upload(CSV, "", "Name;Code\nann;A\nbob;B\n")

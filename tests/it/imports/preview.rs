@@ -25,7 +25,7 @@ fn kinds(sample: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_preview_tells_how_a_file_would_be_read_and_stores_nothing() {
+async fn a_preview_shows_how_a_file_would_be_read_and_stores_nothing() {
     let (app, shop, set) = start().await;
     let file = "name;code;until\nann;A-1;2026-12-31\nbob;;\ncat;A-1;soon\ndan;A-1;\n";
     let answer = preview(&shop.client, CSV, "?expiresAtColumn=until&whole=true", file).await;

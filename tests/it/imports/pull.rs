@@ -174,7 +174,7 @@ async fn what_may_not_be_fetched_is_refused_before_any_connection() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_on_the_way_is_told_and_stores_nothing() {
+async fn a_failure_on_the_way_is_reported_and_stores_nothing() {
     let files = serve().await;
     let options = ["--pull-hosts=localhost", "--pull-private"];
     let (_app, set) = start(

@@ -11,7 +11,7 @@ use crate::support::by_hand::ByHand;
 use crate::support::eventually;
 
 #[tokio::test]
-async fn a_tenant_may_queue_ten_imports_and_is_told_so_in_both_tongues() {
+async fn a_tenant_may_queue_ten_imports_and_the_refusal_comes_in_both_languages() {
     let (app, shop, set) = start().await;
     let running = ByHand::store(&app, &set, "inProgress", &[&["X"]]).await;
     // Eleven at once for ten places.

@@ -37,7 +37,7 @@ async fn set_with(shop: &Shop, name: &str, field: &str) -> CouponSet {
 }
 
 #[tokio::test]
-async fn reasons_are_counted_and_a_duplicate_tells_when_its_code_came_in() {
+async fn reasons_are_counted_and_a_duplicate_shows_when_its_code_was_imported() {
     let (app, _, set) = start().await;
     let first = set.fill(&["A", "B"]).await;
     // Distinguishes the two imports in a report, which has whole seconds.
@@ -64,7 +64,7 @@ async fn reasons_are_counted_and_a_duplicate_tells_when_its_code_came_in() {
 }
 
 #[tokio::test]
-async fn a_code_that_came_back_or_whose_import_was_deleted_still_tells_when_it_came_in() {
+async fn a_code_that_was_released_or_whose_import_was_deleted_still_shows_when_it_was_imported() {
     let (_app, _, set) = start().await;
     let first = set.fill(&["A", "B"]).await;
     let given = set.assign("ann").await.expect(201);
@@ -272,7 +272,7 @@ async fn an_upload_that_was_read_in_another_way_than_the_set_has_now_is_sent_aga
 }
 
 #[tokio::test]
-async fn what_else_a_row_tells_is_kept_with_its_card() {
+async fn the_other_columns_of_a_row_are_stored_with_its_card() {
     let (app, _, set) = start().await;
     for unsorted in [false, true] {
         let codes: &[&[&str]] = if unsorted {

@@ -342,7 +342,7 @@ async fn an_assignment_beside_an_undo_has_its_code_or_never_gets_it() {
         .iter()
         .map(|g| g["couponCode"].as_str().unwrap())
         .collect();
-    // Each code was assigned or withdrawn; the undo never withdraws an assigned one, and none is assigned after it.
+    // Each code was either assigned or withdrawn by the undo, and none was assigned after it.
     let broken = app
         .database
         .ask(

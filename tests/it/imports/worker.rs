@@ -229,7 +229,7 @@ async fn two_imports_of_one_set_never_run_at_once() {
 async fn two_replicas_share_many_imports_and_do_each_exactly_once() {
     let app = TestApp::start().await;
     let replica = app.replica();
-    // The limit per tenant is below this number.
+    // Two tenants, because one may not queue this many imports.
     let shops = [app.shop().await, app.shop().await];
     let mut sets = Vec::new();
     for (shop, name) in [(0, "a"), (0, "b"), (1, "a"), (1, "b")] {

@@ -52,7 +52,7 @@ async fn the_first_of_two_items_of_a_contact_is_assigned_also_as_a_whole_and_wit
 }
 
 #[tokio::test]
-async fn an_event_that_is_told_twice_is_judged_by_what_was_told_in_between() {
+async fn a_repeated_event_is_evaluated_by_the_events_in_between() {
     let events = [
         Event::Used,
         Event::Sent,

@@ -18,7 +18,7 @@ pub type Row = (u8, Option<Day>);
 #[derive(Debug, Clone)]
 pub struct NewSet {
     pub kind: Kind,
-    /// Distance to an earlier set, minus one.
+    /// The child is `child + 1` sets before this one.
     pub child: Option<u8>,
     pub policies: Vec<Policy>,
 }

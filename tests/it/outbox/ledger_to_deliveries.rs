@@ -108,7 +108,7 @@ async fn cut_readers(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_though_readers_are_cut_off()
+async fn each_assignment_of_two_replicas_is_delivered_once_to_each_endpoint_in_order_though_readers_are_cut_off()
  {
     const EACH: usize = 250;
     let app = TestApp::start().await;
@@ -177,7 +177,7 @@ async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_
 }
 
 #[tokio::test]
-async fn what_is_rolled_back_or_refused_tells_nothing() {
+async fn a_rollback_or_a_refusal_delivers_nothing() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
@@ -215,7 +215,7 @@ fn assign_by_hand(set: &CouponSet, contact: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_a_replica_wrote_that_is_gone_is_told_by_the_next_one() {
+async fn entries_of_a_replica_that_is_gone_are_published_by_the_next_one() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B"]).await;
@@ -235,7 +235,7 @@ async fn what_a_replica_wrote_that_is_gone_is_told_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else() {
+async fn an_endpoint_gets_what_happens_while_it_is_enabled_and_nothing_else() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = full_set(&shop, "set", 20).await;
@@ -281,7 +281,7 @@ async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else()
 }
 
 #[tokio::test]
-async fn a_reservation_is_told_when_it_is_confirmed_and_not_otherwise() {
+async fn a_reservation_is_delivered_when_it_is_confirmed_and_not_otherwise() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
@@ -307,7 +307,7 @@ async fn a_reservation_is_told_when_it_is_confirmed_and_not_otherwise() {
 }
 
 #[tokio::test]
-async fn tenants_are_told_of_their_own_sets_and_one_without_an_endpoint_costs_nothing() {
+async fn tenants_get_events_of_their_own_sets_and_one_without_an_endpoint_costs_nothing() {
     let app = TestApp::start().await;
     let shops = [app.shop().await, app.shop().await, app.shop().await];
     let endpoints = [

@@ -58,11 +58,11 @@ async fn check_costs(analyzed: bool) {
 }
 
 #[tokio::test]
-async fn telling_reads_a_few_pages_for_a_number_by_plans_made_before_there_were_statistics() {
+async fn publishing_reads_a_few_pages_for_a_number_by_plans_made_before_there_were_statistics() {
     check_costs(false).await;
 }
 
 #[tokio::test]
-async fn telling_reads_a_few_pages_for_a_number_by_plans_made_while_the_tables_were_empty() {
+async fn publishing_reads_a_few_pages_for_a_number_by_plans_made_while_the_tables_were_empty() {
     check_costs(true).await;
 }

@@ -166,7 +166,7 @@ async fn walk(app: &TestApp, shop: &Shop, webhook: i64, name: &str, most: Option
 }
 
 #[tokio::test]
-async fn each_step_down_is_told_once_and_again_only_after_a_refill() {
+async fn each_step_down_is_delivered_once_and_again_only_after_a_refill() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let webhook = listen(&app, &shop, &STOCK).await;
@@ -181,7 +181,7 @@ async fn each_step_down_is_told_once_and_again_only_after_a_refill() {
 }
 
 #[tokio::test]
-async fn of_several_steps_that_were_fallen_through_only_the_deepest_is_told() {
+async fn of_several_steps_at_once_only_the_deepest_is_delivered() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let webhook = listen(&app, &shop, &STOCK).await;
@@ -222,7 +222,7 @@ async fn an_alert_carries_the_forecast() {
 }
 
 #[tokio::test]
-async fn what_was_low_before_the_endpoint_is_not_told_until_it_falls_further() {
+async fn stock_that_was_low_before_the_endpoint_is_not_delivered_until_it_falls_further() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B", "C", "D"]).await;
@@ -239,7 +239,7 @@ async fn what_was_low_before_the_endpoint_is_not_told_until_it_falls_further() {
 }
 
 #[tokio::test]
-async fn a_refill_that_was_not_told_before_the_endpoint_was_disabled_is_not_told_when_it_is_enabled()
+async fn a_refill_not_delivered_before_the_endpoint_was_disabled_is_not_delivered_when_it_is_enabled()
  {
     let app = TestApp::start().await;
     let shop = app.shop().await;
@@ -308,7 +308,7 @@ async fn a_raised_quantity_refills_a_set_of_one_code_and_a_lowered_one_does_not(
 }
 
 #[tokio::test]
-async fn stock_that_falls_without_an_assignment_is_told_too_but_a_set_past_its_end_has_not_run_out()
+async fn stock_that_falls_without_an_assignment_is_delivered_too_but_a_set_past_its_end_has_not_run_out()
 {
     let app = TestApp::start().await;
     let shop = app.shop().await;
@@ -345,7 +345,7 @@ async fn stock_that_falls_without_an_assignment_is_told_too_but_a_set_past_its_e
 }
 
 #[tokio::test]
-async fn what_happens_beside_the_ledger_is_told_at_its_place_in_it() {
+async fn changes_beside_the_ledger_are_delivered_at_their_place_in_it() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B"]).await;
@@ -389,7 +389,7 @@ async fn what_happens_beside_the_ledger_is_told_at_its_place_in_it() {
 }
 
 #[tokio::test]
-async fn each_import_that_ends_is_told_as_the_api_shows_it() {
+async fn each_import_that_ends_is_delivered_as_the_api_shows_it() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let webhook = listen(&app, &shop, &["import.finished", "coupon-set.refilled"]).await;

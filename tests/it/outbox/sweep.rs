@@ -49,7 +49,7 @@ async fn only_sets_that_may_have_changed_are_looked_at_and_expiries_are_among_th
 }
 
 #[tokio::test]
-async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_told_at_once() {
+async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_delivered_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let withdrawn = shop.multiple("withdrawn", &["A", "B"]).await;

@@ -242,7 +242,7 @@ fn without_postgresql_one_line_says_what_to_install() {
 }
 
 #[test]
-fn a_port_in_use_is_told_in_one_line_before_anything_is_started() {
+fn a_port_in_use_is_reported_in_one_line_before_anything_is_started() {
     let folder = folder();
     let dir = folder.path().join("data");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -271,7 +271,7 @@ fn a_guessable_operator_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_health_check_tells_by_its_exit_code() {
+async fn the_health_check_reports_by_its_exit_code() {
     let folder = folder();
     let (service, _database) = start_on_database(folder.path()).await;
     let check = |address: &str| {

@@ -282,7 +282,7 @@ impl Told {
         }
     }
 
-    /// Counts by group up to this time.
+    /// Counts per group at this time.
     fn shares(&self, names: &[&str]) -> BTreeMap<String, [i64; 5]> {
         let mut shares: BTreeMap<String, [i64; 5]> = BTreeMap::new();
         for life in &self.lives {

@@ -210,7 +210,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
 }
 
 #[tokio::test]
-async fn of_more_than_a_thousand_workflows_the_small_ones_are_told_together() {
+async fn of_more_than_a_thousand_workflows_the_small_ones_are_summed_up() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.single("set", "S", None).await;

@@ -33,7 +33,7 @@ pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded_postgres::Optio
     }
 }
 
-/// A server per concurrent test run; its data is kept for the next run.
+/// The server in the first free slot: concurrent test runs use different slots, and later runs reuse their data.
 fn server() -> &'static PostgresServer {
     SERVER.get_or_init(|| {
         let slots = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));

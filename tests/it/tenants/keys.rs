@@ -389,7 +389,7 @@ async fn a_key_grants_only_the_scopes_that_it_has() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_new_key_are_told_at_once() {
+async fn all_errors_of_a_new_key_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     for scopes in [

@@ -33,7 +33,7 @@ fn time(body: &Value) -> DateTime<Utc> {
 }
 
 #[tokio::test]
-async fn signing_in_tells_whose_session_it_is_and_for_how_long() {
+async fn signing_in_returns_the_owner_and_the_end_of_the_session() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     // A key that was copied with surrounding whitespace.
@@ -333,7 +333,7 @@ async fn a_session_that_has_expired_is_refused_and_deleted_when_its_tenant_signs
 }
 
 #[tokio::test]
-async fn the_use_of_a_session_is_noted_once_a_minute_and_prolongs_it_for_30_days_in_all() {
+async fn the_use_of_a_session_is_recorded_once_a_minute_and_prolongs_it_for_30_days_in_all() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let cookie = cookie_of(&app, &shop).await;
@@ -379,7 +379,7 @@ async fn only_a_hash_of_the_token_is_stored() {
 }
 
 #[tokio::test]
-async fn imports_tell_whether_they_came_from_the_dashboard() {
+async fn imports_show_whether_they_came_from_the_dashboard() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("birthday", &[]).await;

@@ -153,7 +153,7 @@ async fn a_tenant_has_at_most_20_webhooks_however_many_it_asks_for_at_once() {
 }
 
 #[tokio::test]
-async fn a_test_call_is_signed_and_its_outcome_is_told_whatever_the_state() {
+async fn a_test_call_is_signed_and_its_outcome_is_returned_in_any_state() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;

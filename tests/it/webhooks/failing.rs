@@ -84,7 +84,7 @@ async fn a_failed_delivery_is_tried_again_after_growing_gaps_with_the_same_id_un
 }
 
 #[tokio::test]
-async fn an_endpoint_that_cannot_be_reached_is_told_as_such() {
+async fn an_endpoint_that_cannot_be_reached_is_reported_as_such() {
     let app = start().await;
     let shop = app.shop().await;
     let closed = {
@@ -178,7 +178,7 @@ async fn an_endpoint_that_fails_for_five_days_is_disabled_until_it_is_enabled_ag
 }
 
 #[tokio::test]
-async fn what_is_not_there_to_be_told_is_no_failure_of_the_endpoint() {
+async fn a_delivery_without_content_is_no_failure_of_the_endpoint() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -251,7 +251,7 @@ async fn what_waits_while_a_webhook_is_disabled_goes_on_when_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_deleted_webhook_is_told_nothing_and_leaves_nothing() {
+async fn a_deleted_webhook_gets_nothing_and_leaves_nothing() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;

@@ -13,7 +13,7 @@ use crate::support::{TestApp, eventually};
 use crate::webhooks::endpoints::{on, start};
 
 #[tokio::test]
-async fn an_assignment_is_told_with_all_that_never_changes_of_it() {
+async fn an_assignment_is_sent_with_all_its_constant_fields() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -203,7 +203,7 @@ async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() 
 }
 
 #[tokio::test]
-async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
+async fn deliveries_that_a_killed_process_did_not_record_are_sent_again_with_the_same_ids() {
     let database = TestDatabase::create().await;
     let app = on(database.shared());
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(10))).await;
@@ -245,7 +245,7 @@ async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
 }
 
 #[tokio::test]
-async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
+async fn deliveries_committed_while_a_lease_ends_are_not_forgotten() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(500))).await;
@@ -269,7 +269,7 @@ async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_while_a_turn_is_noted_lets_nothing_be_sent_twice() {
+async fn a_connection_that_breaks_while_a_lease_is_recorded_lets_nothing_be_sent_twice() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;
@@ -292,7 +292,7 @@ async fn a_connection_that_breaks_while_a_turn_is_noted_lets_nothing_be_sent_twi
 }
 
 #[tokio::test]
-async fn while_a_tenant_is_suspended_it_is_told_nothing_and_after_it_all() {
+async fn while_a_tenant_is_suspended_it_gets_nothing_and_after_it_everything() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -315,7 +315,7 @@ async fn while_a_tenant_is_suspended_it_is_told_nothing_and_after_it_all() {
 }
 
 #[tokio::test]
-async fn a_service_that_stops_notes_what_it_has_sent() {
+async fn a_service_that_stops_records_what_it_has_sent() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;

@@ -161,7 +161,7 @@ async fn ids_are_any_text_that_requests_for_codes_may_bring() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_workflow_are_told_at_once_and_nothing_is_kept() {
+async fn all_errors_of_a_workflow_are_reported_at_once_and_nothing_is_stored() {
     let app = TestApp::start().await;
     let (shop, other) = (app.shop().await, app.shop().await);
     let set = shop.multiple("set", &[]).await;
@@ -283,7 +283,7 @@ async fn the_list_has_all_workflows_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
-async fn a_set_tells_which_workflows_use_it_and_finished_ones_do_not() {
+async fn a_set_lists_the_workflows_that_use_it_without_finished_ones() {
     let app = TestApp::start().await;
     let (shop, other) = (app.shop().await, app.shop().await);
     let (set, rest) = (
@@ -415,7 +415,7 @@ async fn a_set_is_never_deleted_under_a_workflow_that_takes_it_at_the_same_time(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_put_one_workflow_at_once_one_is_told_that_it_is_new_and_one_wins_whole() {
+async fn of_many_concurrent_puts_of_one_workflow_one_gets_201_and_one_wins_as_a_whole() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let names: Vec<String> = (0..12).map(|n| format!("set {n}")).collect();

@@ -58,7 +58,7 @@ async fn with_child(shop: &Shop, name: &str, codes: &[&str], child: &CouponSet) 
 }
 
 #[tokio::test]
-async fn a_set_tells_whether_it_and_its_children_can_serve_a_campaign() {
+async fn a_set_shows_whether_it_and_its_children_can_serve_a_campaign() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let last = shop.single("last", "S", Some(4)).await;

@@ -69,7 +69,7 @@ async fn a_test_is_answered_with_a_marked_placeholder_and_takes_nothing() {
 }
 
 #[tokio::test]
-async fn a_reservation_is_rehearsed_as_one() {
+async fn a_dry_run_of_a_reservation_returns_a_reservation() {
     let (app, _, set) = start().await;
     let before = everything(&app).await;
     let body = json!({"contactId": "ann", "test": true, "reserveForSeconds": 60});
@@ -82,7 +82,7 @@ async fn a_reservation_is_rehearsed_as_one() {
 }
 
 #[tokio::test]
-async fn each_outcome_can_be_rehearsed_and_says_that_it_is_a_test() {
+async fn each_outcome_can_be_requested_in_a_dry_run_and_says_that_it_is_a_test() {
     let (app, _, set) = start().await;
     let before = everything(&app).await;
     for (outcome, expected) in [
@@ -172,7 +172,7 @@ async fn what_is_wrong_with_a_request_is_wrong_with_its_test() {
 }
 
 #[tokio::test]
-async fn the_items_of_a_batch_are_rehearsed_one_by_one() {
+async fn the_items_of_a_batch_are_dry_runs_one_by_one() {
     let (_app, shop, set) = start().await;
     let items = json!([
         {"contactId": "ann", "test": true, "idempotencyKey": "k"},
@@ -220,7 +220,7 @@ async fn the_items_of_a_batch_are_rehearsed_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_batch_as_a_whole_is_withheld_by_a_refusal_that_is_rehearsed() {
+async fn an_all_or_nothing_batch_is_withheld_by_a_refusal_of_a_dry_run() {
     let (app, _, set) = start().await;
     let before = everything(&app).await;
     let items = json!([

@@ -49,7 +49,7 @@ fn at_another_time(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn events_of_many_sets_are_told_at_once_and_bad_ones_among_them_harm_no_other() {
+async fn events_of_many_sets_are_recorded_at_once_and_bad_ones_among_them_harm_no_other() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let foreign = app.shop().await.multiple("foreign", &["A"]).await;
@@ -110,7 +110,7 @@ async fn events_of_many_sets_are_told_at_once_and_bad_ones_among_them_harm_no_ot
 }
 
 #[tokio::test]
-async fn an_event_with_wrong_fields_tells_its_faults_and_its_place() {
+async fn an_event_with_wrong_fields_reports_its_errors_and_its_place() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("set", &["A"]).await;
     let given = set.assign("ann").await.expect(201);
@@ -252,7 +252,7 @@ async fn events_of_one_assignment_take_effect_in_their_order() {
 }
 
 #[tokio::test]
-async fn ten_thousand_events_are_told_in_order_and_one_more_is_refused() {
+async fn ten_thousand_events_are_recorded_in_order_and_one_more_is_refused() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.single("set", "S", None).await;

@@ -97,7 +97,7 @@ async fn each_event_takes_the_states_that_allow_it_and_any_other_is_named() {
 }
 
 #[tokio::test]
-async fn a_history_tells_when_each_step_was_told_by_whom_and_why() {
+async fn a_history_shows_when_each_step_was_recorded_by_whom_and_why() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A"]).await;
@@ -157,7 +157,7 @@ async fn a_history_tells_when_each_step_was_told_by_whom_and_why() {
 }
 
 #[tokio::test]
-async fn a_remark_that_cannot_be_one_is_a_fault_and_nothing_is_told() {
+async fn invalid_event_details_are_an_error_and_nothing_is_recorded() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("set", &["A"]).await;
     let given = set.assign("ann").await.expect(201);
@@ -241,7 +241,7 @@ async fn a_released_code_can_go_to_another_contact_and_is_not_touched_by_the_old
 }
 
 #[tokio::test]
-async fn counters_tell_each_step_and_what_is_void_never_comes_back() {
+async fn counters_show_each_step_and_a_void_code_never_comes_back() {
     let app = TestApp::start().await;
     let set = app
         .shop()

@@ -85,7 +85,7 @@ impl Victim {
             "/v1/coupon-sets",
             "/v1/imports",
             "/v1/assignments",
-            // A period that ends in the past and not at the end of a day.
+            // A fixed period, so that the response does not change at midnight.
             "/v1/statistics?from=2026-01-01&to=2026-01-02",
             &assignment,
             "/v1/api-keys?limit=1000",
