@@ -1,10 +1,10 @@
-//! How fast codes are handed out, beside the statement that one would write first and beside an endpoint that does
-//! nothing; the source of the table in docs/benchmarks.md.
+//! Throughput and latency of assignment, compared with a textbook SQL statement and with an endpoint that does nothing.
+//! Source of the table in docs/benchmarks.md.
 //!
-//! `cargo bench --bench assign`, or with `-- --quick` for a look that takes a minute. All runs are on one PostgreSQL of
-//! the service's own, with fsync on. The service runs in this process on a runtime of its own; the clients are one
-//! thread, which shares the processors with it and with PostgreSQL. Rounds alternate what is compared, each with fresh
-//! tables, and what is told is the median of the rounds.
+//! `cargo bench --bench assign`, or with `-- --quick` for a run of one minute. All runs use one PostgreSQL that the
+//! service manages, with fsync on. The service runs in this process on its own runtime. The clients are one thread,
+//! which shares the processors with the service and with PostgreSQL. Rounds alternate the variants, each with fresh
+//! tables. The report shows the median of the rounds.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -33,30 +33,30 @@ use tokio::sync::oneshot;
 use support::cpu::{DRIVER, SERVICE};
 use support::load::{self, Items, Outcome, Span, Work};
 
-/// Clients at a time, each with a connection of its own.
+/// Numbers of concurrent clients, each with its own connection.
 pub const CLIENTS: [usize; 4] = [1, 4, 64, 256];
-/// The number of clients at which others are compared.
+/// Number of clients at which the other variants are compared.
 pub const BAR: usize = 64;
 /// Connections of the textbook statement.
 pub const TEXTBOOK_CONNECTIONS: usize = 32;
-/// Items of a batch, and the clients that send such.
+/// Items per batch, and the number of clients that send such batches.
 pub const BATCHES: [(u32, usize); 3] = [(100, 4), (1000, 4), (1000, 1)];
-/// Sets that are asked now and then while another one is under full load, and how often all together.
+/// Sets that are requested rarely while another set is under full load, and their rate all together.
 pub const COLD_SETS: u64 = 200;
 const COLD_RATE: f64 = 200.0;
 const COLD_CLIENTS: usize = 64;
-/// Codes of each.
+/// Codes of each cold set.
 const COLD_CODES: u64 = 400;
 /// Share of the top rate at which latency is measured.
 pub const OPEN_SHARE: f64 = 0.5;
-/// Codes of the set that is then asked in vain.
+/// Codes of the set that is then requested when it is exhausted.
 const FEW: u64 = 100;
 
-/// How long and how often things are run.
+/// Durations and repetitions of a run.
 #[derive(Debug)]
 pub struct Plan {
     pub rounds: usize,
-    /// Rows of the textbook's table, and codes of a set.
+    /// Rows of the textbook table, and codes per set.
     pub codes: u64,
     pub textbook: Span,
     pub assign: Span,
@@ -66,7 +66,7 @@ pub struct Plan {
     pub exhausted: Span,
     pub insert: Span,
     pub cold: Span,
-    /// How often in a round the cold sets are asked alone, and then beside a hot one.
+    /// Repetitions per round of the cold sets alone, and then beside a hot set.
     pub turns: usize,
     /// Codes that Redis pops.
     pub redis: u64,
@@ -109,32 +109,32 @@ const QUICK: Plan = Plan {
     redis: 20_000,
 };
 
-/// What one round came to.
+/// Outcomes of one round.
 #[derive(Debug, Default)]
 pub struct Round {
     pub textbook: Outcome,
-    /// For each number of clients.
+    /// One outcome per number of clients.
     pub nothing: Vec<Outcome>,
     pub assign: Vec<Outcome>,
     pub open: Outcome,
-    /// For each size of a batch.
+    /// One outcome per batch size.
     pub batches: Vec<Outcome>,
-    /// Nothing is left, and there is no child.
+    /// The set is exhausted and has no child.
     pub exhausted: Outcome,
-    /// Nothing is left, and an unlimited child serves.
+    /// The set is exhausted and an unlimited child serves the requests.
     pub fallback: Outcome,
-    /// Single-row inserts on one connection, each a commit.
+    /// Single-row inserts on one connection, each with its own commit.
     pub insert: Outcome,
-    /// The cold sets alone, and beside a hot one.
+    /// The cold sets alone, and beside a hot set.
     pub cold: Vec<Outcome>,
     pub cold_beside_hot: Vec<Outcome>,
-    /// The hot set meanwhile.
+    /// The hot set during the same time.
     pub hot: Vec<Outcome>,
     pub redis: Option<Outcome>,
 }
 
 fn main() -> Result<()> {
-    // As the program logs by default, but for the notes on each import.
+    // The program's default log level, without the entry for each import.
     telemetry::start("warn")?;
     let folder = tempfile::Builder::new()
         .prefix("bench-assign-")
@@ -166,7 +166,7 @@ fn main() -> Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            // Making a table takes its time, which is no news.
+            // Statements that fill a table are slow by design; do not log them.
             let options = options.disable_statement_logging();
             runtime.block_on(async {
                 let bench = Bench {
@@ -194,10 +194,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts the service at a port that is free. It stops when the sender is dropped.
+/// Starts the service on a free port. It stops when the sender is dropped.
 async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<()>)> {
     database::migrate(options).await?;
-    // The settings' defaults.
+    // Default settings.
     let config = CommandLine::try_parse_from(["couponry"])?.config;
     let app = App::start(&config, options);
     let key = tenants::create_demo(app.database())
@@ -218,7 +218,7 @@ struct Bench {
     postmaster: u32,
     service: Service,
     plan: Plan,
-    /// For the files of Redis.
+    /// Folder for the files of Redis.
     scratch: PathBuf,
     cold_sets: Vec<String>,
 }
@@ -325,7 +325,7 @@ impl Bench {
         Ok(round)
     }
 
-    /// A set that has nothing left: what its refusals cost, and what a child costs that serves instead.
+    /// An exhausted set: the cost of its refusals, and the cost when a child serves instead.
     async fn exhausted(&mut self, number: usize, round: &mut Round) -> Result<()> {
         let few = csv(0..FEW);
         let set = self
@@ -363,14 +363,14 @@ impl Bench {
         Ok(())
     }
 
-    /// Many sets that are asked now and then, alone and while one set is asked as fast as it answers.
+    /// Many sets that are requested rarely, alone and while one set is requested in a closed loop.
     async fn fairness(&self, hot: &str, round: &mut Round) -> Result<()> {
         let heads = self.cold_sets.iter();
         let cold = Work {
             heads: heads
                 .flat_map(|set| self.assign(set, Items::One).heads)
                 .collect(),
-            // The sets have the same codes.
+            // The sets hold the same codes.
             codes: false,
             ..self.assign(hot, Items::One)
         };
@@ -390,7 +390,7 @@ impl Bench {
         Ok(())
     }
 
-    /// On a thread of its own, so that they wait for no other client.
+    /// Runs on its own thread, so that these clients wait for no other client.
     fn cold(&self, work: &Work) -> Result<impl Future<Output = Result<Outcome>>> {
         let (work, span) = (work.clone(), self.plan.cold);
         let (address, postmaster) = (self.service.address, self.postmaster);
@@ -417,7 +417,7 @@ impl Bench {
         Ok(async move { Ok(outcome.await??) })
     }
 
-    /// Takes the few codes of a set.
+    /// Assigns the few codes of a set.
     async fn drain(&self, set: &str) -> Result<()> {
         let work = self.assign(set, Items::One);
         let mut client = Client::connect(self.service.address).await?;
@@ -459,7 +459,8 @@ impl Bench {
         Ok(set)
     }
 
-    /// What was prepared must not be paid for by what is measured. Only filled tables are vacuumed, as autovacuum would.
+    /// Finishes the writes of the preparation so that the measurement does not pay for them. Vacuums only filled
+    /// tables, as autovacuum would.
     async fn settle(&mut self, vacuum: &'static str) -> Result<()> {
         self.admin.execute(vacuum).await?;
         self.admin.execute("checkpoint").await?;
@@ -471,12 +472,12 @@ impl Bench {
     }
 }
 
-/// How many rounds were asked for: `cargo bench --bench assign -- --rounds=1`.
+/// Requested number of rounds: `cargo bench --bench assign -- --rounds=1`.
 fn rounds() -> Option<usize> {
     std::env::args().find_map(|argument| argument.strip_prefix("--rounds=")?.parse().ok())
 }
 
-/// Says on standard error how it goes.
+/// Prints progress to standard error.
 fn told(what: &str, clients: usize, outcome: &Outcome) {
     let Outcome { rate, p50, p99, .. } = outcome;
     let [driver, service, postgresql] = outcome.cpu.map(|seconds| seconds * 1e6);
@@ -488,7 +489,7 @@ fn told(what: &str, clients: usize, outcome: &Outcome) {
     );
 }
 
-/// Where PostgreSQL's programs are searched for first.
+/// First folder searched for PostgreSQL's programs.
 #[expect(
     clippy::disallowed_methods,
     reason = "a benchmark has no part in the service's settings"

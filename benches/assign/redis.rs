@@ -1,5 +1,5 @@
-//! Redis beside it: `LPOP` of a list, with every write flushed as ours are. It is neither told to whom, nor asked twice,
-//! nor does it keep a log. Left out where `redis-server` and `redis-benchmark` are not installed.
+//! Redis for comparison: `LPOP` of a list, with every write flushed as in the service. It records no contact,
+//! deduplicates nothing and keeps no log. Skipped where `redis-server` and `redis-benchmark` are not installed.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::Result;
 use crate::support::load::Outcome;
 
-/// A server of our own, ended with this value.
+/// A Redis server, stopped when this value is dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -19,7 +19,7 @@ impl Drop for Server {
     }
 }
 
-/// Pops so many codes with so many clients; `None` where Redis is not installed.
+/// Pops `codes` codes with `clients` clients. Returns `None` where Redis is not installed.
 pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     std::fs::create_dir_all(folder)?;
@@ -42,7 +42,7 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
     };
     let server = Server(server);
     let count = codes.to_string();
-    // Without a server to talk to, the tool would wait for ever.
+    // Without a server to connect to, the tool would wait indefinitely.
     let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > deadline {
@@ -57,7 +57,7 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
     let clients = clients.to_string();
     let told = benchmark(port, &["-n", &count, "-c", &clients, "lpop", "codes"])?;
     drop(server);
-    // A head of names, then a line of figures: test, rps, average, least, p50, p95, p99, most; in milliseconds.
+    // A header line, then a line of figures: test, rps, average, minimum, p50, p95, p99, maximum; in milliseconds.
     let figures: Vec<f64> = told
         .lines()
         .last()
@@ -66,7 +66,7 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
         .filter_map(|figure| figure.trim_matches('"').parse().ok())
         .collect();
     let [rate, _, _, p50, _, p99, _] = figures[..] else {
-        // Its failure is not ours: the other figures of the round are as good without it.
+        // A failure of the tool does not invalidate the other figures of the round.
         eprintln!("  redis is left out of this round; redis-benchmark said: {told}");
         return Ok(None);
     };
@@ -78,7 +78,7 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
     }))
 }
 
-/// What the tool says; nothing if it fails.
+/// Standard output of the tool; an error if the tool fails.
 fn benchmark(port: u16, arguments: &[&str]) -> Result<String> {
     let output = Command::new("redis-benchmark")
         .args(["-h", "127.0.0.1", "-p", &port.to_string(), "--csv"])

@@ -1,4 +1,4 @@
-//! The figures in Markdown, the source of docs/benchmarks.md.
+//! The figures in Markdown, source of docs/benchmarks.md.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ impl Figures<'_> {
         self.median_of_all(|round| std::slice::from_ref(of(round)))
     }
 
-    /// Of what is run several times in each round.
+    /// Median of a variant that runs several times in each round.
     fn median_of_all(&self, of: impl Fn(&Round) -> &[Outcome]) -> Outcome {
         let median =
             |figure: &dyn Fn(&Outcome) -> f64| median(self.rounds.iter().flat_map(&of).map(figure));
@@ -29,7 +29,7 @@ impl Figures<'_> {
         }
     }
 
-    /// `None` where it was left out.
+    /// `None` where Redis was skipped.
     fn redis(&self) -> Option<Outcome> {
         let outcomes: Vec<&Outcome> = self
             .rounds
@@ -141,7 +141,7 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     text
 }
 
-/// What compares with what.
+/// Ratios between the compared variants.
 fn ratios(figures: &Figures<'_>) -> String {
     let bar = CLIENTS.iter().position(|clients| *clients == BAR);
     let bar = bar.unwrap_or(0);
@@ -159,7 +159,7 @@ fn ratios(figures: &Figures<'_>) -> String {
     let alone = figures.median(|round| &round.assign[0]);
     for (index, (items, clients)) in BATCHES.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.batches[index]);
-        // By as many clients, and by those whose requests share calls.
+        // Compared at the same number of clients, and with clients whose requests share calls.
         for (place, others) in CLIENTS.into_iter().enumerate() {
             if others == clients || others == BAR && clients > 1 {
                 let single = figures.median(|round| &round.assign[place]);
@@ -205,7 +205,7 @@ fn ratios(figures: &Figures<'_>) -> String {
     text
 }
 
-/// How the figures came about.
+/// Conditions under which the figures were measured.
 fn settings(plan: &Plan) -> String {
     let seconds = |span: crate::support::load::Span| span.measured.as_secs();
     format!(

@@ -1,7 +1,7 @@
-//! What one would write first: a table of codes with a status, and `for update skip locked`.
+//! The textbook solution: a table of codes with a status, and `for update skip locked`.
 //!
-//! It is given every advantage: no HTTP, no key that makes a retry safe, no log, prepared statements, and of indexes
-//! only the primary key and the one that the statement needs.
+//! It is given every advantage: no HTTP, no idempotency key, no log, prepared statements, and no indexes except the
+//! primary key and the one that the statement needs.
 
 use std::time::Instant;
 
@@ -32,11 +32,11 @@ pub const CLAIM: &str = "
                   order by id for update skip locked limit 1)
     returning code";
 
-/// The least that any durable hand-out must do: a row of its own, in a commit of its own.
+/// The minimum that any durable assignment must do: one row in one commit.
 pub const INSERT: &str =
     "insert into coupons (contact, set_id, code) values ($1, $2, 'X') returning code";
 
-/// Makes the table anew.
+/// Creates the table, replacing an earlier one.
 pub async fn create(connection: &mut PgConnection, rows: u64) -> Result<()> {
     let create = CREATE.replace("{rows}", &rows.to_string());
     connection.execute(sqlx::AssertSqlSafe(create)).await?;
@@ -48,7 +48,7 @@ pub async fn drop_table(connection: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Runs a statement on many connections, each as fast as it can.
+/// Runs a statement on many connections, each in a closed loop.
 pub async fn run(
     options: &PgConnectOptions,
     postmaster: u32,

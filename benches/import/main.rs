@@ -1,8 +1,8 @@
-//! How fast codes come in, beside `psql \copy` of the same file into a table with the same columns and indexes; how much
-//! memory that takes; and what it costs those who ask for codes meanwhile.
+//! Import throughput, compared with `psql \copy` of the same file into a table with the same columns and indexes; the
+//! memory that an import takes; and its effect on concurrent assignments.
 //!
-//! `cargo bench --bench import`, or with `-- --quick`. The service runs as a process of its own, as its user starts it,
-//! with a PostgreSQL of its own in an empty folder, fsync on. Imports and copies alternate; what is told is the median.
+//! `cargo bench --bench import`, or with `-- --quick`. The service runs as a separate process, as a user starts it,
+//! with its own PostgreSQL in an empty folder, fsync on. Imports and copies alternate. The report shows the median.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -32,7 +32,7 @@ struct Plan {
     rounds: u32,
     /// Codes of the file that is imported and copied in each round.
     codes: u64,
-    /// Codes that a set holds before as many more come.
+    /// Codes that a set holds before the same number is imported.
     many: u64,
     span: Span,
 }
@@ -57,11 +57,11 @@ const QUICK: Plan = Plan {
     },
 };
 
-/// Assignments a second that flow beside an import.
+/// Assignments per second during an import.
 const FLOW: f64 = 500.0;
 const FLOW_CLIENTS: usize = 64;
 
-/// `\copy` names the column of the codes only, so the others are filled in by defaults, as cheap as they can be.
+/// `\copy` names only the column of the codes, so defaults fill the others as cheaply as possible.
 const CREATE: &str = "
     create table copied (like cards including all);
     create sequence copied_ordinal cache 1000;
@@ -72,7 +72,7 @@ const CREATE: &str = "
       alter column ordinal set default nextval('copied_ordinal'),
       alter column line set default 1";
 
-/// Seconds that one file took.
+/// Seconds per file.
 #[derive(Debug, Default)]
 struct Round {
     import: f64,
@@ -140,7 +140,7 @@ impl Bench {
         let taken: Vec<Round> = (1..=rounds)
             .map(|number| {
                 let set = self.set(&format!("set {number}"))?;
-                // A set of its own each time, as the imports have: both tables are equally full.
+                // A new set each time, as for the imports: both tables are equally full.
                 self.copy_into(number)?;
                 let round = self.race(&set, 0..codes)?;
                 eprintln!("round {number} of {rounds}: {round:?}");
@@ -215,7 +215,7 @@ impl Bench {
         Ok(start.elapsed().as_secs_f64())
     }
 
-    /// Lets copies go into a set of this number.
+    /// Prepares a set of this number as the target of copies.
     fn copy_into(&self, set_no: u32) -> Result<()> {
         self.psql.run(&format!(
             "alter table copied alter column set_no set default {set_no}; alter sequence copied_ordinal restart"
@@ -233,12 +233,13 @@ impl Bench {
         Ok(Round { import, copy })
     }
 
-    /// Assignments by themselves, and while codes are imported into another set all the time.
+    /// Assignments alone, and while codes are imported into another set all the time.
     fn flow(&self) -> Result<(Outcome, Outcome)> {
         let Plan { codes, many, .. } = self.plan;
         let set = self.set("flow")?;
         self.import(&set, "text/csv", csv(0..codes).as_bytes())?;
-        // What was prepared is not paid for by what is measured: the system writes it half a minute later.
+        // Write out the preparation first so that the measurement does not pay for it: the system would write it half a
+        // minute later.
         self.psql.run("vacuum analyze cards")?;
         self.psql.run("checkpoint")?;
         let other = self.set("beside")?;
@@ -278,12 +279,12 @@ impl Bench {
 
     async fn assign(&self, work: &Work) -> Result<Outcome> {
         let address = self.process.service().address;
-        // Nobody asks for the time of processors here.
+        // Processor time is not measured here.
         load::open(address, 0, work, FLOW_CLIENTS, FLOW, self.plan.span).await
     }
 }
 
-/// A workbook of one column, with its texts in a table of their own as Excel writes them.
+/// A workbook with one column. Its texts are in a shared string table, as Excel writes them.
 fn workbook(text: &str) -> Result<Vec<u8>> {
     const LINKS: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
     let mut texts = String::from("<sst>");

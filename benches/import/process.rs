@@ -1,4 +1,4 @@
-//! The service as its user starts it, and `psql` at its PostgreSQL.
+//! The service as its user starts it, and `psql` connected to its PostgreSQL.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::support::service::Service;
 use crate::support::{Result, float};
 
-/// A running service, which is stopped when this is dropped.
+/// A running service, stopped when this value is dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -17,7 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the service on an empty folder and waits until it serves.
+    /// Starts the service in an empty folder and waits until it is ready.
     pub fn start(data: &Path) -> Result<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_couponry"))
             .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
@@ -59,7 +59,7 @@ impl Process {
         &self.service
     }
 
-    /// The most memory that the process has had so far, in MiB.
+    /// Peak memory of the process so far, in MiB.
     pub fn peak_memory(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kib: u64 = status
@@ -70,7 +70,7 @@ impl Process {
         Ok(float(kib) / 1024.0)
     }
 
-    /// The `psql` that came with the server that runs, and where to connect to it.
+    /// The `psql` of the running server's installation, with its connection parameters.
     pub fn psql(&self) -> Result<Psql> {
         let options = std::fs::read_to_string(self.cluster.join("postmaster.opts"))?;
         let server = Path::new(options.split_whitespace().next().unwrap_or_default());
@@ -90,7 +90,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // SIGTERM, so that its PostgreSQL is stopped too before the folder goes.
+        // SIGTERM, so that its PostgreSQL stops before the folder is removed.
         let asked = i32::try_from(self.child.id())
             .ok()
             .and_then(rustix::process::Pid::from_raw)
@@ -130,7 +130,7 @@ impl Psql {
         }
     }
 
-    /// Copies the codes of a file; answers the seconds that this took.
+    /// Copies the codes of a file. Returns the seconds it took.
     pub fn copy(&self, file: &Path) -> Result<f64> {
         let file = file.display().to_string().replace('\'', "''");
         let start = Instant::now();

@@ -1,9 +1,9 @@
-//! How fast statistics are answered for a set with a long past: its totals, and a year of it.
+//! Latency of statistics for a set with a long history: its totals, and a series over one year.
 //!
-//! `cargo bench --bench statistics`, or with `-- --quick` for smaller sets. The service runs in this process on a PostgreSQL
-//! of its own, with fsync on; the client shares the processors with both. The past is written into the ledger as if it had
-//! been lived, over a year: half of the codes are assigned, and one entry in ten says that one was sent. The cards
-//! themselves are left out, since no answer reads those of codes that never expire. Then the service rolls it up.
+//! `cargo bench --bench statistics`, or with `-- --quick` for smaller sets. The service runs in this process with its
+//! own PostgreSQL, fsync on. The client shares the processors with both. The history is written directly into the
+//! ledger, spread over a year: half of the codes are assigned, and one entry in ten is a `sent` event. Cards are
+//! omitted, because no response reads the cards of codes that never expire. Then the service rolls it up.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -29,9 +29,9 @@ use tokio::sync::oneshot;
 
 #[derive(Debug)]
 struct Plan {
-    /// Numbers of a set's ledger.
+    /// Number of ledger entries of each set.
     ledgers: [u64; 2],
-    /// How often each question is asked.
+    /// Repetitions of each request.
     times: usize,
 }
 
@@ -45,10 +45,10 @@ const QUICK: Plan = Plan {
     times: 50,
 };
 
-/// How often the roll-up is looked at.
+/// Interval between checks of the roll-up.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What is asked, and as what.
+/// Requests: the label in the report, and the query string.
 const QUESTIONS: [(&str, &str); 4] = [
     ("totals and the last hour", "interval=hour&from=now"),
     ("30 days by day", "interval=day"),
@@ -119,7 +119,7 @@ async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<Table> {
     Ok(table)
 }
 
-/// Starts the service at a port that is free. It stops when the sender is dropped.
+/// Starts the service on a free port. It stops when the sender is dropped.
 async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<()>)> {
     database::migrate(options).await?;
     let config = CommandLine::try_parse_from(["couponry"])?.config;
@@ -136,7 +136,7 @@ async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<(
     Ok((Service { address, key }, stop))
 }
 
-/// Writes a year of this set. In one transaction, so that it is rolled up as a whole.
+/// Writes one year of history for this set, in one transaction so that it is rolled up as a whole.
 async fn live(admin: &mut PgConnection, set_no: i32, ledger: u64) -> Result<()> {
     let at = format!("now() - interval '365 days' + n * (interval '365 days' / {ledger})");
     let statement = format!(

@@ -1,9 +1,9 @@
-//! Who used how much processor time, out of `/proc`.
+//! Processor time per thread group and process, read from `/proc`.
 
 use std::fs;
 use std::time::Duration;
 
-/// Processor time that was used so far.
+/// Processor time used so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cpu {
     pub driver: Duration,
@@ -11,12 +11,12 @@ pub struct Cpu {
     pub postgresql: Duration,
 }
 
-/// Names of threads by which this process tells its parts apart.
+/// Thread names that distinguish the parts of this process.
 pub const DRIVER: &str = "driver";
 pub const SERVICE: &str = "service";
 
 impl Cpu {
-    /// Reads what the threads of this process and the processes of its PostgreSQL have used.
+    /// Reads the time used by the threads of this process and by the processes of its PostgreSQL.
     pub fn read(postmaster: u32) -> Self {
         let mut cpu = Self::default();
         for task in entries("/proc/self/task") {
@@ -68,7 +68,7 @@ impl Stat {
         let text = fs::read_to_string(path).ok()?;
         let (head, tail) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = tail.split(' ').collect();
-        // The kernel counts in hundredths of a second here, whatever its own clock.
+        // The kernel reports hundredths of a second here, independent of its own tick.
         let ticks = |index: usize| {
             let count = fields.get(index)?.parse::<u64>().ok()?;
             Some(Duration::from_millis(count * 10))

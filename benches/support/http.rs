@@ -1,5 +1,5 @@
-//! An HTTP client for one connection that is kept alive. It shares the processors with what it measures, so it writes
-//! a request in one call and of the answer reads only the status and the length.
+//! An HTTP client for one keep-alive connection. It shares the processors with the service that it measures. So it
+//! writes a request in one call and parses only the status and the length of the response.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::Result;
 
-/// What is the same in all requests of one kind.
+/// The part that all requests of one kind share.
 #[derive(Debug, Clone)]
 pub struct Head(Vec<u8>);
 
@@ -38,7 +38,7 @@ pub struct Client {
     input: Vec<u8>,
 }
 
-/// An answer that has arrived whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer<'a> {
     pub status: u16,
@@ -46,7 +46,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The value of a text field, wherever it stands, if nothing in it is escaped.
+    /// The value of a text field at any depth, provided that nothing in it is escaped.
     pub fn text(&self, field: &str) -> Result<&str> {
         let body = std::str::from_utf8(self.body)?;
         find_text(body, field)
@@ -64,7 +64,7 @@ impl Answer<'_> {
     }
 }
 
-/// The next value of a text field, and what follows it.
+/// The next value of a text field, and the rest of the text.
 pub fn find_text<'a>(json: &'a str, field: &str) -> Option<(&'a str, &'a str)> {
     let mut rest = json;
     loop {
@@ -86,7 +86,7 @@ impl Client {
         })
     }
 
-    /// Sends a request and waits for the whole answer to it.
+    /// Sends a request and waits for the complete response.
     pub async fn send(&mut self, head: &Head, body: &[u8]) -> Result<Answer<'_>> {
         self.output.clear();
         self.output.extend_from_slice(&head.0);

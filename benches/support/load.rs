@@ -1,8 +1,9 @@
-//! Load on the service, and what came of it.
+//! Load on the service, and its outcome.
 //!
-//! Closed loop: each client sends its next request when it has the answer to the last. That shows the top rate. Open
-//! loop: requests are due at fixed times, whether or not the service keeps up, and latency counts from when a request
-//! was due. So a pause of the service is seen by all requests that it delays (no coordinated omission).
+//! Closed loop: each client sends its next request when it has the response to the last. This shows the maximum rate.
+//! Open loop: requests are due at fixed times, independent of whether the service keeps up. Latency counts from the
+//! time at which a request was due. So a pause of the service counts for all requests that it delays (no coordinated
+//! omission).
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -18,19 +19,19 @@ use super::http::{Answer, Client, Head, find_text};
 use super::service::CODE_LENGTH;
 use super::{Result, float, scatter};
 
-/// Numbers the contacts of all runs, so that each is a new one.
+/// Counter of contacts across all runs, so that each contact is new.
 static CONTACTS: AtomicU64 = AtomicU64::new(0);
 
-/// What the clients of a run ask for.
+/// Requests of the clients of a run.
 #[derive(Debug, Clone)]
 pub struct Work {
-    /// Sets, as paths to ask in turn.
+    /// Sets, as paths to request in turn.
     pub heads: Vec<Head>,
-    /// Items of a request; none for one that has no body.
+    /// Items of a request; `None` for a request without a body.
     pub items: Items,
-    /// What each answer must be.
+    /// Expected status of each response.
     pub status: u16,
-    /// Whether the codes of all answers must be different.
+    /// True if the codes of all responses must be distinct.
     pub codes: bool,
 }
 
@@ -69,28 +70,28 @@ impl Items {
     }
 }
 
-/// When a run begins to count, and when it ends.
+/// Start and end of the measured part of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     pub warm_up: Duration,
     pub measured: Duration,
 }
 
-/// What a run came to.
+/// Outcome of a run.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
-    /// Items a second.
+    /// Items per second.
     pub rate: f64,
-    /// Of requests, in seconds.
+    /// Latency of requests, in seconds.
     pub p50: f64,
     pub p99: f64,
-    /// Seconds of processor time for each item.
+    /// Seconds of processor time per item.
     pub cpu: [f64; 3],
 }
 
 type Code = [u8; CODE_LENGTH];
 
-/// What one client has seen.
+/// Observations of one client.
 #[derive(Default)]
 struct Seen {
     latencies: Vec<Duration>,
@@ -118,7 +119,7 @@ impl Seen {
     }
 }
 
-/// Runs clients that wait for nothing but their answers.
+/// Runs clients in a closed loop.
 pub async fn closed(
     address: SocketAddr,
     postmaster: u32,
@@ -151,7 +152,7 @@ pub async fn closed(
             Result::Ok(seen)
         });
     }
-    // While it warms up the processes it needs are started, so that none of their time is missed.
+    // The processes that the load needs start during the warm-up, so that all their time is counted.
     tokio::time::sleep_until(start.into()).await;
     let before = Cpu::read(postmaster);
     tokio::time::sleep_until(end.into()).await;
@@ -160,7 +161,7 @@ pub async fn closed(
     Ok(outcome(latencies, work, span, cpu))
 }
 
-/// Runs clients whose requests are due `rate` times a second, all together.
+/// Runs clients in an open loop; `rate` requests per second are due, all clients together.
 pub async fn open(
     address: SocketAddr,
     postmaster: u32,
@@ -177,17 +178,17 @@ pub async fn open(
     let total = (0..u64::MAX)
         .find(|number| due(*number) >= end)
         .unwrap_or(0);
-    // How many requests have become due but were not begun.
+    // Number of requests that are due but not started.
     let waiting = Arc::new(Semaphore::new(0));
     let clock = std::thread::Builder::new().name(DRIVER.to_owned()).spawn({
         let waiting = Arc::clone(&waiting);
-        // Tokio's timers know milliseconds only, and requests are due several times in each.
+        // Tokio's timers have millisecond resolution, and several requests are due in each millisecond.
         move || {
             for number in 0..total {
                 std::thread::sleep(due(number).saturating_duration_since(Instant::now()));
                 waiting.add_permits(1);
             }
-            // So that each client learns that nothing more will be due.
+            // Each client learns that no more requests will be due.
             waiting.add_permits(clients);
         }
     })?;
@@ -234,7 +235,7 @@ async fn connect(address: SocketAddr, clients: usize) -> Result<Vec<Client>> {
     Ok(connections)
 }
 
-/// Waits for all clients. No code may have come twice.
+/// Waits for all clients. Fails if a code occurred twice.
 async fn gather(mut running: JoinSet<Result<Seen>>) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     let mut codes = Vec::new();
@@ -266,7 +267,7 @@ fn outcome(mut latencies: Vec<Duration>, work: &Work, span: Span, cpu: Cpu) -> O
     }
 }
 
-/// Of values in order: the least that is not below `percent` of them.
+/// The smallest of the sorted values that is not below `percent` percent of them.
 pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted
@@ -274,9 +275,9 @@ pub fn percentile(sorted: &[Duration], percent: usize) -> f64 {
         .map_or(f64::NAN, Duration::as_secs_f64)
 }
 
-/// The body of a request for a code.
+/// Writes the body of an assignment request.
 fn assignment(body: &mut String, contact: u64) {
-    // Ids as shops have them: all different, in no order.
+    // Ids like those of shops: all distinct, in no order.
     write!(
         body,
         r#"{{"contactId":"{:016x}{:08x}","workflowId":"birthday-2026"}}"#,

@@ -1,11 +1,11 @@
-//! What the figures were made on.
+//! The machine on which the figures were measured.
 
 use std::fs;
 use std::path::Path;
 
 use super::float;
 
-/// The machine in one line.
+/// Description of the machine in one line.
 pub fn describe(data: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -27,7 +27,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
-/// The type of the file system that holds a folder: without a disk below it a commit costs nothing.
+/// Type of the file system that holds a folder. Without a disk below it a commit costs nothing.
 fn file_system(path: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     mounts

@@ -1,4 +1,4 @@
-//! What the benchmarks share: the machine they run on, an HTTP client that costs little, and the arithmetic of figures.
+//! Shared parts of the benchmarks: the description of the machine, a cheap HTTP client, and arithmetic.
 
 pub mod cpu;
 pub mod http;
@@ -7,21 +7,21 @@ pub mod machine;
 pub mod service;
 pub mod table;
 
-/// Whatever fails ends the benchmark.
+/// A result whose error ends the benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Whether a short run was asked for: `cargo bench --bench assign -- --quick`.
+/// True if a short run was requested: `cargo bench --bench assign -- --quick`.
 pub fn is_quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }
 
-/// Counts as they are divided; none here comes near 2^52.
+/// Converts a count for a division; no count here comes near 2^52.
 #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
 pub fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// The middle one; of an even number the mean of the two in the middle.
+/// The median; for an even number of values the mean of the two in the middle.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -33,7 +33,7 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// Spreads a number over all 64 bits, without two numbers meeting: ids that look random and are all different.
+/// Maps a number to 64 bits without collisions: ids that look random and are all distinct.
 pub fn scatter(number: u64) -> u64 {
     let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What a benchmark asks of the service beside what it measures: sets, and codes in them.
+//! Requests to the service beside the measured ones: creating sets and importing codes.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::http::{Client, Head};
 use super::{Result, scatter};
 
-/// How often an import is looked at.
+/// Interval between checks of an import.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where the service is, and the key to it.
+/// Address of the service, and an API key.
 #[derive(Debug, Clone)]
 pub struct Service {
     pub address: SocketAddr,
@@ -18,7 +18,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Creates a set; `fields` are those of its JSON object.
+    /// Creates a set; `fields` are the members of its JSON object.
     pub async fn create_set(&self, fields: &str) -> Result<String> {
         let mut client = Client::connect(self.address).await?;
         let head = Head::post("/v1/coupon-sets", &self.key, "application/json");
@@ -28,12 +28,12 @@ impl Service {
         answer.expect(201)?.text("id").map(str::to_owned)
     }
 
-    /// Imports a CSV file and waits until its codes can be handed out.
+    /// Imports a CSV file and waits until its codes can be assigned.
     pub async fn import(&self, set: &str, csv: &[u8]) -> Result<()> {
         self.import_as(set, "text/csv", csv).await
     }
 
-    /// The same for a file of this type.
+    /// Imports a file of this type and waits until its codes can be assigned.
     pub async fn import_as(&self, set: &str, kind: &str, file: &[u8]) -> Result<()> {
         let mut client = Client::connect(self.address).await?;
         let head = Head::post(&format!("/v1/coupon-sets/{set}/imports"), &self.key, kind);
@@ -51,16 +51,16 @@ impl Service {
     }
 }
 
-/// Length of the codes that the benchmarks make.
+/// Length of the generated codes.
 pub const CODE_LENGTH: usize = 12;
 
-/// A file of different codes that look as if drawn by lot. Files of ranges that do not overlap have no code in common.
+/// A file of distinct codes that look random. Files of disjoint ranges share no code.
 pub fn csv(numbers: Range<u64>) -> String {
-    // No letters and digits that are mistaken for each other.
+    // Without letters and digits that are easily confused.
     const DIGITS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
     let mut csv = String::from("code\n");
     for number in numbers {
-        // 35 bits by lot and 25 that count, so that no two are alike.
+        // 35 scattered bits and 25 counting bits, so that no two codes are equal.
         let mut bits = (scatter(number) << 25) | (number & 0x1ff_ffff);
         for _ in 0..CODE_LENGTH {
             bits = bits.rotate_left(5);

@@ -1,4 +1,4 @@
-//! Tables in Markdown, padded so that they can also be read as they are.
+//! Tables in Markdown, padded so that the source is readable too.
 
 #[derive(Debug)]
 pub struct Table {
@@ -50,7 +50,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// A rate or a count with its thousands apart.
+/// A rate or a count with thousands separators.
 pub fn whole(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();

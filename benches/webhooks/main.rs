@@ -1,9 +1,10 @@
-//! What it costs those who ask for codes that each assignment is told to a webhook, and how soon it is told.
+//! Effect of webhooks on assignment latency, and the delay from an assignment to its delivery.
 //!
-//! `cargo bench --bench webhooks`, or with `-- --quick`. One service in this process on a PostgreSQL of its own, fsync on,
-//! has two tenants that are asked at the same rate, open loop: one that is told nothing, and one whose webhook is told of
-//! every assignment. The endpoint is a thread of this process too, so it shares the processors with all of it, and so do
-//! the clients. Rounds alternate the two. Afterwards every assignment must have been told exactly once.
+//! `cargo bench --bench webhooks`, or with `-- --quick`. One service in this process with its own PostgreSQL, fsync on,
+//! has two tenants that receive requests at the same rate in an open loop. One tenant has no webhook; the webhook of
+//! the other receives every assignment. The endpoint is a thread of this process, so it shares the processors with
+//! everything else, and so do the clients. Rounds alternate the two tenants. At the end every assignment must have been
+//! delivered exactly once.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -34,18 +35,18 @@ use tokio::sync::oneshot;
 
 use receiver::Receiver;
 
-/// Assignments a second, and the clients that ask for them.
+/// Assignments per second, and the number of clients that request them.
 const RATE: f64 = 1000.0;
 const CLIENTS: usize = 64;
-/// How long the last assignment may take to be told.
+/// Time limit for the delivery of the last assignment.
 const LAST: Duration = Duration::from_mins(2);
-/// For `/admin`, of this service alone.
+/// Operator token for `/admin` of this service.
 const TOKEN: &str = "operator-token-of-the-benchmark";
 
 #[derive(Debug)]
 struct Plan {
     rounds: u32,
-    /// Of each set, more than are asked for.
+    /// Codes of each set, more than are requested.
     codes: u64,
     span: Span,
 }
@@ -68,14 +69,14 @@ const QUICK: Plan = Plan {
     },
 };
 
-/// What one round came to.
+/// Outcome of one round.
 #[derive(Debug)]
 struct Round {
     silent: Outcome,
     told: Outcome,
-    /// How long after the last answer the last message came.
+    /// Time from the last response to the last message.
     last: Duration,
-    /// From an assignment to its message.
+    /// Times from an assignment to its message.
     delays: Vec<Duration>,
 }
 
@@ -117,7 +118,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts the service at a port that is free. It stops when the sender is dropped.
+/// Starts the service on a free port. It stops when the sender is dropped.
 async fn start(options: &PgConnectOptions) -> Result<(SocketAddr, oneshot::Sender<()>)> {
     database::migrate(options).await?;
     let settings = ["couponry", "--operator-token", TOKEN, "--webhook-private"];
@@ -164,7 +165,7 @@ async fn run(
     Ok(rounds)
 }
 
-/// Asks a new set of a tenant, and answers how many codes were assigned in all.
+/// Requests codes of a new set of a tenant. Returns the outcome and the total number of assigned codes.
 async fn assign(
     shop: &Service,
     postmaster: u32,
@@ -193,7 +194,7 @@ async fn assign(
     Ok((outcome, usize::try_from(assigned)?))
 }
 
-/// A new tenant, and the key to it.
+/// Creates a tenant and returns a client with its key.
 async fn open_shop(address: SocketAddr) -> Result<Service> {
     let tenant = serde_json::json!({"name": "A shop"});
     let tenant = post(address, "/admin/v1/tenants", TOKEN, &tenant).await?;
@@ -215,7 +216,7 @@ async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Resul
     Ok(serde_json::from_slice(answer.expect(201)?.body)?)
 }
 
-/// Says on standard error how it goes.
+/// Prints progress to standard error.
 fn note(what: &str, outcome: &Outcome) {
     let Outcome { rate, p50, p99, .. } = outcome;
     let [_, service, postgresql] = outcome.cpu.map(|seconds| seconds * 1e6);
@@ -272,7 +273,7 @@ fn render(data: &Path, rounds: &[Round]) -> String {
     )
 }
 
-/// Where PostgreSQL's programs are searched for first.
+/// First folder searched for PostgreSQL's programs.
 #[expect(
     clippy::disallowed_methods,
     reason = "a benchmark has no part in the service's settings"

@@ -1,4 +1,4 @@
-//! The endpoint of the webhook: it takes every message and remembers which came, and when.
+//! The endpoint of the webhook: it accepts every message and records its arrival time.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -16,14 +16,14 @@ use tokio::net::TcpListener;
 use crate::support::Result;
 use crate::support::http::find_text;
 
-/// What has come, by the id of its event.
+/// Received messages, by the id of their event.
 #[derive(Debug, Default)]
 struct Came {
     ids: HashSet<String>,
     delays: Vec<Duration>,
 }
 
-/// A server on a thread of its own.
+/// A server on its own thread.
 #[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
@@ -60,8 +60,8 @@ impl Receiver {
         format!("http://{}/", self.address)
     }
 
-    /// Waits until so many have come, fails if one came twice, and forgets them. Answers how long each took, the
-    /// shortest first.
+    /// Waits until `count` messages have arrived, fails if one arrived twice, and forgets them. Returns the delay of
+    /// each, shortest first.
     pub async fn take(&self, count: usize, limit: Duration) -> Result<Vec<Duration>> {
         let deadline = Instant::now() + limit;
         loop {
@@ -94,7 +94,7 @@ async fn take(State(came): State<Arc<Mutex<Came>>>, headers: HeaderMap, body: By
         .and_then(|body| find_text(body, "assignedAt"))
         .and_then(|(at, _)| at.parse::<DateTime<Utc>>().ok());
     let (Some(id), Some(at)) = (id, at) else {
-        // The count will not be reached.
+        // The expected count will not be reached.
         eprintln!("a message without an id or a time");
         return;
     };

@@ -1,4 +1,4 @@
-//! The integration tests: one binary, a module for each feature, and what they share in `support`.
+//! The integration tests: one binary, one module per feature, and shared helpers in `support`.
 #![cfg(test)]
 
 mod assignments;

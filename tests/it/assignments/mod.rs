@@ -1,4 +1,4 @@
-//! Assignments: handing codes out, the events that follow, and finding assignments again.
+//! Assignments: assigning codes, recording events, and finding assignments.
 
 pub mod assign;
 mod lifecycle;

@@ -1,4 +1,4 @@
-//! What a contact was given and can still use.
+//! Activity of a contact: its assignments, and the codes it can still use.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::pages::{strings, walk};
 use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::{CouponSet, Shop};
 
-/// The path of a contact whose id may hold anything.
+/// Path of a contact; the id may contain any character.
 pub fn path(contact: &str) -> String {
     let encoded: String = contact
         .bytes()
@@ -31,7 +31,7 @@ impl Shop {
         self.client.delete(&path(contact)).await
     }
 
-    /// The first page of what a contact has of this, after a look whose page it is.
+    /// The first page of this list of a contact. Fails unless the page names this contact.
     pub async fn page(&self, contact: &str, what: &str, merged_into: Option<&str>) -> Vec<Value> {
         let uri = format!("{}/{what}", path(contact));
         let answer = self.client.get(&uri).await.expect(200);
@@ -46,7 +46,7 @@ impl Shop {
     }
 }
 
-/// What came of a request, as in "201 C1" or "409 already-assigned".
+/// Outcome of a request, as in "201 C1" or "409 already-assigned".
 pub fn got(answer: &Answer) -> String {
     if answer.status.is_success() {
         return format!("{} {}", answer.str("outcome"), answer.str("couponCode"));
@@ -54,7 +54,7 @@ pub fn got(answer: &Answer) -> String {
     answer.refusal()
 }
 
-/// A set of these policies with codes C1 to C100.
+/// A set with these policies and the codes C1 to C100.
 pub async fn set_with(shop: &Shop, policies: Value) -> CouponSet {
     let codes: Vec<String> = (1..=100).map(|n| format!("C{n}")).collect();
     let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
@@ -106,7 +106,7 @@ async fn the_activity_of_a_contact_is_what_it_was_given_newest_first_with_the_st
     let within = shop.client.get(&uri).await.expect(200);
     assert_eq!(strings(within.results(), "id"), given[2..4]);
     assert!(shop.page("nobody", "activity", None).await.is_empty());
-    // Another tenant's contact of this id is somebody else.
+    // Another tenant's contact with this id is a different contact.
     let other = app.shop().await;
     assert!(other.page("ann", "activity", None).await.is_empty());
 }

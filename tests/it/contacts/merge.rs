@@ -1,4 +1,4 @@
-//! Contacts that turn out to be one.
+//! Merging contacts.
 
 use std::collections::HashSet;
 
@@ -66,7 +66,7 @@ async fn policies_count_what_all_hold_who_are_one() {
             vec!["409 already-assigned"; 3],
         ),
         (
-            // The latest, whoever of them holds it.
+            // The latest code of either contact.
             json!({"onRepeat": "sameCode"}),
             vec!["assigned C1", "assigned C2"],
             vec!["alreadyAssigned C2"; 3],
@@ -141,7 +141,7 @@ async fn a_key_that_was_used_for_the_one_is_known_for_the_other() {
     let shop = app.shop().await;
     let set = set_with(&shop, json!({"onRepeat": "sameCode"})).await;
     set.assign_as("visitor", "k1").await.expect(201);
-    // A key that is kept with an answer, not with an assignment.
+    // A key stored with a result, not with an assignment.
     set.assign_as("visitor", "k2").await.expect(200);
     assert_eq!(
         got(&set.assign_as("ann", "k1").await),
@@ -157,7 +157,7 @@ async fn a_key_that_was_used_for_the_one_is_known_for_the_other() {
             "422 idempotency-key-reused"
         );
     }
-    // In one batch they share a key too, and a third contact does not.
+    // In one batch they share a key too; a third contact does not.
     let set = set_with(&shop, json!({})).await;
     let items: Vec<Value> = ["ann", "bob", "visitor"]
         .map(|contact| json!({"contactId": contact, "idempotencyKey": "shared"}))
@@ -172,7 +172,7 @@ async fn a_key_that_was_used_for_the_one_is_known_for_the_other() {
     );
 }
 
-/// Fails unless each contact that was merged names the end of its way.
+/// Fails unless each merged contact names its final target.
 async fn check_ways(app: &TestApp) {
     let astray = "select c.contact_id from contacts c
         join contacts r on r.tenant_id = c.tenant_id and r.contact_no = c.merged_into
@@ -203,7 +203,7 @@ async fn a_merge_may_be_sent_again_and_goes_neither_elsewhere_nor_in_a_circle() 
         ("b", "a", "409 contact-merged b"),
         ("a", "c", "409 contact-merged b"),
         ("b", "c", "c"),
-        // What was true stays true: a went into b, and on with it.
+        // Earlier merges stay valid: a was merged into b, and follows it.
         ("a", "b", "c"),
         ("a", "c", "c"),
         ("c", "a", "409 contact-merged c"),
@@ -217,7 +217,7 @@ async fn a_merge_may_be_sent_again_and_goes_neither_elsewhere_nor_in_a_circle() 
         assert_eq!(went(contact, into).await, expected, "{contact} into {into}");
         check_ways(&app).await;
     }
-    // Of another tenant nothing is known.
+    // Another tenant sees nothing of it.
     let other = app.shop().await;
     assert_eq!(
         other.merge("b", "a").await.expect(200).str("mergedInto"),
@@ -247,7 +247,7 @@ async fn merges_that_cross_make_no_circle() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 409], "{} {}", one.text, other.text);
     }
-    // All of a ring at once: they end as one, with one of them for all.
+    // All merges of a ring at once: the result is one contact that stands for all.
     let ring = |n: usize| (format!("r{n}"), format!("r{}", (n + 1) % 12));
     let merging = (0..12).map(|n| {
         let (contact, into) = ring(n);
@@ -274,7 +274,7 @@ async fn a_merge_beside_64_that_ask_comes_before_or_after_each_of_them() {
     let set = set_with(&shop, json!({"assignmentsPerContact": LIMIT})).await;
     let away = set.at(&far);
 
-    // It comes before all: they wait for the set, which a merge does not.
+    // The merge comes first: the requests wait for the lock of the set, which a merge does not need.
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(&mut holder, "select from coupon_sets for no key update")
         .await
@@ -292,7 +292,7 @@ async fn a_merge_beside_64_that_ask_comes_before_or_after_each_of_them() {
     let given = answers.iter().filter(|answer| answer.status == 201);
     assert_eq!(given.count(), LIMIT);
 
-    // It comes at some moment. What it finds may be more than the limit; what comes after it adds nothing to that.
+    // The merge comes at an arbitrary time. Codes assigned before it may exceed the limit; requests after it add none.
     for round in 0..12 {
         let (contact, into) = (format!("one {round}"), format!("two {round}"));
         let asking = join_all((0..64).map(|n| {
@@ -331,7 +331,7 @@ async fn a_merge_beside_64_that_ask_comes_before_or_after_each_of_them() {
             let own = given.iter().filter(|(asking, _)| asking == &name).count();
             assert!(given.len() == LIMIT || own <= LIMIT, "{own} for {name}");
         }
-        // Who asked as the one and got it as the other came after the merge.
+        // A contact that requested as one and was served as the other came after the merge.
         let after = given
             .iter()
             .any(|(asking, answer)| **asking == contact && answer.str("contactId") == into);

@@ -1,4 +1,4 @@
-//! Contacts: their activity, merging and erasing them.
+//! Contacts: their activity, merging and erasing.
 
 mod activity;
 mod erase;

@@ -1,4 +1,4 @@
-//! What child sets promise: chains of up to five, and never a cycle.
+//! Promises of child sets: chains of up to five, and never a cycle.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::shop::{CouponSet, Shop};
 
 const SETS: &str = "/v1/coupon-sets";
 
-/// Makes sets of which each falls back to the next.
+/// Creates sets of which each falls back to the next.
 async fn chain(shop: &Shop, name: &str, length: usize) -> Vec<CouponSet> {
     let mut sets: Vec<CouponSet> = Vec::new();
     for n in (0..length).rev() {
@@ -88,7 +88,7 @@ async fn a_chain_of_five_is_allowed_and_one_of_six_is_refused_from_either_end_an
     let shop = app.shop().await;
     let five = chain(&shop, "five", 5).await;
     let refused = "422 child-set-chain-too-long";
-    // At the head: a new set, and one that is there.
+    // At the head: a new set, and an existing one.
     let body = json!({"name": "sixth", "type": "multiple", "childCouponSetId": five[0].id});
     assert_eq!(shop.client.post(SETS, body).await.refusal(), refused);
     let list = shop
@@ -194,7 +194,7 @@ async fn a_set_that_another_one_falls_back_to_cannot_be_deleted() {
     assert_eq!(answer.refusal(), "409 coupon-set-referenced");
     assert_eq!(answer.body["couponSets"], json!(["Second parent", "set 0"]));
     sets[1].read().await;
-    // Once nobody refers to it, it can go, and then its own child too.
+    // Once no set refers to it, it can be deleted, and then its own child too.
     sets[0].delete().await.expect(204);
     assert_eq!(
         sets[1].delete().await.refusal(),

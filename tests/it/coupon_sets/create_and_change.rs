@@ -1,4 +1,4 @@
-//! What coupon sets promise.
+//! Creating and changing coupon sets.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ async fn a_multiple_set_has_what_imports_brought() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_new_set_are_told_at_once() {
+async fn all_errors_of_a_new_set_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let long = "é".repeat(201);
@@ -138,7 +138,7 @@ async fn names_are_unique_in_a_tenant_without_regard_to_case() {
         let another = shop.multiple(&format!("{first} 2"), &[]).await;
         let answer = another.patch(json!({"name": second})).await;
         assert_eq!(answer.refusal(), "409 name-taken", "{second}");
-        // A set may change the case of its own name, and another tenant has names of its own.
+        // A set may change the case of its own name, and another tenant has its own names.
         let patched = set.patch(json!({"name": second})).await.expect(200);
         assert_eq!(patched.str("name"), second.trim());
         other.multiple(second, &[]).await;
@@ -239,7 +239,7 @@ async fn a_patch_that_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
-async fn type_and_code_cannot_be_changed_and_all_faults_of_a_patch_are_told_at_once() {
+async fn type_and_code_cannot_be_changed_and_all_errors_of_a_patch_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let single = shop.single("single", "S", None).await;
@@ -262,7 +262,7 @@ async fn type_and_code_cannot_be_changed_and_all_faults_of_a_patch_are_told_at_o
                 "/type"
             ]
         );
-        // Not even to what they are.
+        // Not even to the present value.
         answer = set.patch(json!({"type": "single"})).await.expect(422);
         assert_eq!(answer.faults(), ["/type"]);
     }
@@ -364,7 +364,7 @@ async fn a_quantity_that_shrinks_while_codes_are_assigned_is_never_exceeded() {
             if available == json!(0) {
                 return;
             }
-            // Just above what was read, which others have passed meanwhile as a rule.
+            // Just above the value read, which concurrent requests usually exceed by then.
             let less = Some(assigned + 3).min(quantity.as_i64());
             let patched = set.patch(json!({"quantity": less})).await;
             if patched.status == 409 {
@@ -429,7 +429,7 @@ async fn the_history_of_a_deleted_set_stays_readable() {
         given.push(set.assign(contact).await.expect(201));
     }
     set.delete().await.expect(204);
-    // A new set of the same name has a history of its own.
+    // A new set with the same name has its own history.
     let again = shop.multiple("birthday", &["D"]).await;
     again.assign("cat").await.expect(201);
     let list = format!("/v1/assignments?couponSetId={}", set.id);
@@ -472,7 +472,7 @@ async fn counters_are_exact_in_every_answer_while_codes_come_and_go() {
             let contacts: Vec<String> = (0..10).map(|n| format!("{given} {n}")).collect();
             let answers = join_all(contacts.iter().map(|contact| there.assign(contact))).await;
             given += answers.iter().filter(|answer| answer.status == 201).count();
-            // `counters` looks that they add up.
+            // `counters` checks that they add up.
             let (_, assigned, _) = set.counters().await;
             assert_eq!(assigned, i64::try_from(given).unwrap());
         }

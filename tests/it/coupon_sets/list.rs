@@ -1,4 +1,4 @@
-//! What the list of coupon sets promises.
+//! The list of coupon sets.
 
 use std::cmp::Reverse;
 
@@ -22,7 +22,7 @@ async fn a_list_shows_what_each_set_is() {
         .expect(200);
     first.assign("ann").await.expect(201);
     let list = shop.client.get(SETS).await.expect(200);
-    // The newest first.
+    // Newest first.
     assert_eq!(*list.results(), [second.read().await, first.read().await]);
 }
 
@@ -60,7 +60,7 @@ async fn a_list_is_narrowed_by_type_and_by_a_part_of_the_name_in_any_case() {
 async fn a_list_is_sorted_by_name_creation_or_available_and_paged_both_ways() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    // Made in this order; equals are in the order of their creation.
+    // Created in this order; equal values are in the order of creation.
     let sets = [
         ("Zebra", None),
         ("apple", Some(5)),
@@ -127,7 +127,7 @@ async fn a_list_is_sorted_by_name_creation_or_available_and_paged_both_ways() {
 async fn a_list_is_sorted_by_type_and_by_what_became_of_the_codes() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    // So many of each are assigned, sent and used. More than nine, so that they are ordered as numbers.
+    // Numbers of assigned, sent and used codes. More than nine, so that numeric order differs from text order.
     for (name, assigned, sent, used) in [("a", 10, 2, 0), ("b", 9, 3, 1), ("c", 11, 0, 2)] {
         let set = if name == "b" {
             shop.multiple(name, &[]).await
@@ -155,7 +155,7 @@ async fn a_list_is_sorted_by_type_and_by_what_became_of_the_codes() {
         ("assigned", ["b", "a", "c"]),
         ("sent", ["c", "a", "b"]),
         ("used", ["a", "b", "c"]),
-        // Equals are in the order of their creation.
+        // Equal values are in the order of creation.
         ("type", ["b", "a", "c"]),
     ] {
         let reversed: Vec<&str> = names.into_iter().rev().collect();
@@ -170,7 +170,7 @@ async fn a_list_is_sorted_by_type_and_by_what_became_of_the_codes() {
 }
 
 #[tokio::test]
-async fn a_list_tells_when_each_set_runs_out_if_it_is_asked_to() {
+async fn a_list_shows_when_each_set_runs_out_on_request() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     // 10 a day, and enough for 3 or 30 days.
@@ -212,7 +212,7 @@ async fn a_page_stays_right_while_sets_come_and_go() {
         .await
         .expect(200);
     assert_eq!(strings(page.results(), "name"), ["b", "d"]);
-    // The very set that the cursor names is gone, and others are before and behind it.
+    // The set that the cursor names is deleted, and so are sets before and after it.
     sets[1].delete().await.expect(204);
     for name in ["a", "e"] {
         shop.multiple(name, &[]).await;

@@ -1,4 +1,4 @@
-//! What the policy fields of coupon sets promise, and the states that follow from them.
+//! Policy fields of coupon sets, and the states that follow from them.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ async fn a_patch_of_policies_changes_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn all_faults_of_the_policies_are_told_at_once() {
+async fn all_errors_of_the_policies_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("first", &[]).await;
@@ -177,7 +177,7 @@ async fn all_faults_of_the_policies_are_told_at_once() {
         expected.sort_unstable();
         assert_eq!(told, expected, "{wrong}");
     }
-    // Where null is no value.
+    // Fields that do not accept null.
     let nulls = json!({"onRepeat": null, "sameCodeUntil": null, "timezone": null});
     let answer = set.patch(nulls).await.expect(422);
     assert_eq!(
@@ -198,7 +198,7 @@ async fn a_date_means_the_end_of_that_day_by_the_clocks_of_the_set() {
         ("Europe/Madrid", "2026-12-31", "2026-12-31T23:00:00Z"),
         ("Pacific/Kiritimati", "2026-12-31", "2026-12-31T10:00:00Z"),
         ("America/New_York", "2026-12-31", "2027-01-01T05:00:00Z"),
-        // The day of 23 hours and the one of 25.
+        // The day of 23 hours and the day of 25.
         ("Europe/Madrid", "2026-03-28", "2026-03-28T23:00:00Z"),
         ("Europe/Madrid", "2026-03-29", "2026-03-29T22:00:00Z"),
         ("Europe/Madrid", "2026-10-24", "2026-10-24T22:00:00Z"),
@@ -230,7 +230,7 @@ async fn a_date_means_the_end_of_that_day_by_the_clocks_of_the_set() {
         let made = shop.client.post(SETS, body).await.expect(201);
         let both = json!({"timezone": zone, "expiresAt": given});
         let patched = set.patch(both).await.expect(200);
-        // The zone that the set has counts as well as one of the same request.
+        // The set's stored time zone applies as well as one of the same request.
         set.patch(json!({"expiresAt": null})).await.expect(200);
         let again = set.patch(json!({"expiresAt": given})).await.expect(200);
         for answer in [made, patched, again] {
@@ -255,7 +255,7 @@ async fn the_zone_changes_alone_and_moves_nothing_that_was_given_before() {
             &json!({"expiresAt": "2026-08-31T22:00:00Z", "timezone": zone}),
         );
     }
-    // What is given from now on is by the new zone.
+    // New values are read in the new zone.
     let patched = set.patch(json!({"expiresAt": "2026-08-31"})).await;
     assert_eq!(patched.expect(200).str("expiresAt"), "2026-09-01T04:00:00Z");
 }
@@ -280,7 +280,7 @@ async fn a_zone_that_the_database_does_not_know_is_a_fault() {
     let shop = app.shop().await;
     let set = shop.multiple("first", &[]).await;
     let before = set.read().await;
-    // A database whose list of zones is older than ours.
+    // A database whose list of zones is older than the program's.
     let mut owner = app.database.owner.acquire().await.unwrap();
     for statement in [
         "alter function pg_catalog.timezone(text, timestamptz) rename to timezone_of_all",
@@ -323,7 +323,7 @@ async fn a_set_is_expired_else_exhausted_else_active() {
     }
     set.assign("ann").await.expect(201);
     assert_eq!(state().await, "exhausted");
-    // Both, and the end counts.
+    // Both fields; the expiry wins.
     let patch = json!({"expiresAt": "2001-01-01"});
     assert_eq!(
         set.patch(patch).await.expect(200).str("state"),

@@ -1,4 +1,4 @@
-//! What the stock of a set promises: it is low by its threshold, or when an active workflow uses it up within a week.
+//! Stock of a set: it is low by its threshold, or when an active workflow will use it up within a week.
 
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ async fn a_set_is_low_from_its_threshold_on_downwards_and_then_exhausted() {
 async fn a_set_that_an_active_workflow_uses_up_within_a_week_is_low() {
     let app = TestApp::start().await;
     let (shop, other) = (app.shop().await, app.shop().await);
-    // 10 a day: what is left lasts for about 3, 30 and 3 days, and for ever.
+    // 10 a day: the stock lasts for about 3, 30 and 3 days, and without limit.
     let soon = shop.single("soon", "S", Some(41 + 30)).await;
     let late = shop.single("late", "S", Some(41 + 300)).await;
     let idle = shop.single("idle", "S", Some(41 + 30)).await;
@@ -115,10 +115,10 @@ async fn a_set_that_an_active_workflow_uses_up_within_a_week_is_low() {
     for set in [&late, &idle, &endless, &theirs] {
         assert_eq!(stock(set).await, "ok");
     }
-    // A workflow more does not hide the active one.
+    // A further workflow does not hide the active one.
     shop.workflow("draft", "draft", &[&soon]).await;
     assert_eq!(stock(&soon).await, "low");
-    // More codes help at once.
+    // Additional codes take effect at once.
     soon.patch(json!({"quantity": 41 + 3000})).await.expect(200);
     assert_eq!(stock(&soon).await, "ok");
 }

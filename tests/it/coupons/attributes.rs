@@ -1,4 +1,4 @@
-//! What an import keeps with its codes comes back with each code, wherever it is shown.
+//! Attributes imported with a code are returned with it wherever it is shown.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::TestApp;
 use crate::support::shop::CouponSet;
 
-/// A set into which these codes came, each with what is kept with it.
+/// A set with these imported codes, each with its attributes.
 async fn set_of(app: &TestApp, policies: Value, codes: Value) -> CouponSet {
     let mut set = json!({"name": "set", "type": "multiple"});
     let policies = policies.as_object().expect("policies").clone();
@@ -89,7 +89,7 @@ async fn a_code_that_is_held_or_came_back_still_has_them() {
 }
 
 #[tokio::test]
-async fn codes_of_a_child_bring_theirs_and_a_rehearsal_or_a_single_code_has_none() {
+async fn codes_of_a_child_bring_theirs_and_a_dry_run_or_a_single_code_has_none() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let child = shop.multiple("child", &[]).await;

@@ -1,4 +1,4 @@
-//! What the list of a set's codes promises: each once, with what became of it, by pages or as one file.
+//! The list of a set's codes: each code once, with its status, in pages or as one file.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ impl CouponSet {
     }
 }
 
-/// The codes of a list with their status, as in "A assigned", over all of its pages.
+/// The codes of a list with their status, as in "A assigned", over all pages.
 async fn listed(set: &CouponSet, query: &str) -> Vec<String> {
     let pages = walk(&set.client, &set.coupons(query)).await.concat();
     let codes = strings(&pages, "code");
@@ -80,13 +80,13 @@ pub async fn colourful(app: &TestApp) -> (CouponSet, BTreeMap<String, Value>) {
     let uri = format!("/v1/imports/{}/undo", undone["id"].as_str().unwrap());
     set.client.post(&uri, json!({})).await.expect(200);
     set.release(kept.str("id")).await.expect(200);
-    // BACK comes back a second time, and waits behind WENT.
+    // BACK is released a second time, and is queued behind WENT.
     let again = set.assign("again").await.expect(201);
     assert_eq!(again.str("couponCode"), "BACK");
     set.release(again.str("id")).await.expect(200);
     let again = set.assign("once more").await.expect(201);
     given.insert(again.str("couponCode").to_owned(), again.body);
-    // Nothing of an import that is not finished.
+    // Codes of an unfinished import are not listed.
     let filling = "insert into lots (tenant_id, set_no, lot_no, import_id, size, state)
                    values (1, 1, 99, gen_random_uuid(), 1, 'filling');
                    insert into cards (tenant_id, set_no, lot_no, ordinal, line, occurrence, code)
@@ -172,7 +172,7 @@ async fn a_filter_lets_through_what_has_the_status_or_begins_so() {
             assert_eq!(listed(&set, &query).await, expected, "{query}");
         }
     }
-    // A neighbour whose codes lie between, and one of another tenant.
+    // A neighbouring set with codes in between, and a set of another tenant.
     let shop = app.shop().await;
     shop.multiple("stranger", &["S", "SENT", "SOON"]).await;
     let neighbour = set
@@ -201,7 +201,7 @@ async fn a_filter_lets_through_what_has_the_status_or_begins_so() {
         listed(&neighbour, "?prefix=SE&status=available").await,
         ["SE available", "SENT available"]
     );
-    // A set that has expired has nothing available.
+    // An expired set has nothing available.
     set.patch(json!({"expiresAt": "2021-01-01T00:00:00Z"}))
         .await
         .expect(200);
@@ -318,12 +318,12 @@ async fn a_list_of_many_reads_a_bounded_part_for_each_page_and_leads_on() {
                 .or(back);
         }
         assert_eq!(sizes, [0, 0, 1], "{query}");
-        // From an empty page one gets back to the first.
+        // An empty page links back to the first.
         let first = set.client.get(&back.unwrap()).await.expect(200);
         assert_eq!(first.body["links"]["prev"], Value::Null);
         assert!(first.body["links"]["next"].is_string());
     }
-    // What cannot be where it was dealt is not looked for there.
+    // Released cards are not searched where they were dealt before.
     let page = set.client.get(&set.coupons("?status=available")).await;
     assert_eq!(strings(page.expect(200).results(), "code"), ["C4999"]);
     let export = set.export("").await.expect(200);
@@ -359,7 +359,7 @@ async fn what_is_no_list_is_refused() {
         "?limit=1001".to_owned(),
         "?cursor=nothing".to_owned(),
         "?holder=ann".to_owned(),
-        // Of the list in the other order.
+        // A cursor of the list in the other order.
         format!("?prefix=A&cursor={cursor}"),
     ] {
         assert_eq!(
@@ -381,7 +381,7 @@ impl Answer {
     }
 }
 
-/// Pages of memory that are touched to show so many cards of a set, for each of them, in the order of the deck and of codes.
+/// Shared buffers touched per row to list `rows` cards of a set, in dealing order and in code order.
 async fn buffers(connection: &mut PgConnection, after: i64, rows: i64) -> [i64; 2] {
     let most = 2_000.min(2 * rows);
     let place = format!("coupon_places(1, 1, null, 1, {after}, false, {most})");
@@ -440,7 +440,7 @@ async fn a_page_of_a_large_set_is_look_ups_also_by_plans_made_while_it_was_small
     )
     .await
     .unwrap();
-    // These load catalogs and make plans.
+    // The first calls load catalogs and make plans.
     buffers(&mut old, 0, 2_000).await;
     let mut touched = vec![buffers(&mut old, 0, 2_000).await];
     fill(2_001, 300_000).await;

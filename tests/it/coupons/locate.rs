@@ -1,4 +1,4 @@
-//! Where a code is: every set that has it, what has become of it there, and all that happened to it.
+//! Locating a code: every set that has it, its status there, and its history.
 
 use serde_json::{Value, json};
 
@@ -9,14 +9,14 @@ use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, sql};
 
 impl Shop {
-    /// The sets that have a code, which is written as in a query.
+    /// The sets that have a code; the code is URL-encoded.
     async fn find_code(&self, code: &str) -> Vec<Value> {
         let uri = format!("/v1/coupons?code={code}");
         self.client.get(&uri).await.expect(200).results().clone()
     }
 }
 
-/// The sets of these results, by their ids.
+/// The ids of the sets of these results.
 fn sets(found: &[Value]) -> Vec<&str> {
     found
         .iter()
@@ -36,7 +36,7 @@ fn holders(found: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Gives the next code of a set to a contact, and takes it back.
+/// Assigns the next code of a set to a contact, and releases it.
 async fn give_and_take_back(set: &CouponSet, contact: &str) {
     let given = set.assign(contact).await.expect(201);
     set.release(given.str("id")).await.expect(200);
@@ -105,7 +105,7 @@ async fn every_set_that_has_the_code_is_found_with_its_holder_and_its_history() 
     assert_eq!(found[0]["coupon"]["status"], "available");
     assert_eq!(found[0]["coupon"]["contactId"], Value::Null);
     assert_eq!(found[0]["assignments"], json!([]));
-    // Blanks around it are no part of it, its case is.
+    // Surrounding blanks are not part of a code; its case is.
     assert_eq!(shop.find_code("%20X%20").await, found);
     assert_eq!(sets(&shop.find_code("x").await), [&without.id]);
     assert_eq!(shop.find_code("Z").await, Vec::<Value>::new());
@@ -144,7 +144,7 @@ async fn what_has_become_of_a_code_is_what_the_list_of_its_set_says() {
 }
 
 #[tokio::test]
-async fn a_code_that_came_in_several_times_is_told_once_with_all_that_happened() {
+async fn a_code_that_was_imported_several_times_is_found_once_with_its_whole_history() {
     let app = TestApp::start().await;
     hold_sweeper(&app).await;
     let shop = app.shop().await;
@@ -157,7 +157,7 @@ async fn a_code_that_came_in_several_times_is_told_once_with_all_that_happened()
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["coupon"]["status"], "withdrawn");
     assert_eq!(holders(&found[0]), ["bob released", "ann released"]);
-    // It comes in again; imports that are cancelled or under way change nothing.
+    // The code is imported again; imports that are cancelled or in progress change nothing.
     let again = set.upload("text/plain", "", "X").await.expect(201);
     set.ended(again.str("id")).await;
     give_and_take_back(&set, "cat").await;
@@ -238,7 +238,7 @@ async fn a_set_that_ignores_case_has_the_code_in_any_case() {
     assert_eq!(sets(&found), [&any.id]);
     assert_eq!(found[0]["coupon"]["code"], "Été-1");
     assert_eq!(holders(&found[0]), ["ann released"]);
-    // It is withdrawn, and comes in again in another case: one code, as it is written now, with one history.
+    // It is withdrawn and imported again in different case: one code, as now written, with one history.
     any.withdraw(&["Été-1"]).await;
     any.fill(&["éTÉ-1"]).await;
     any.assign("b").await.expect(201);
@@ -323,7 +323,7 @@ async fn a_question_without_a_code_or_with_more_than_one_is_400() {
     assert_eq!(shop.find_code(&"x".repeat(255)).await, Vec::<Value>::new());
 }
 
-/// Pages that may be read to find a code in three sets and its assignments.
+/// Maximum number of pages read to find a code in three sets and its assignments.
 const MOST: i64 = 150;
 
 #[tokio::test]
@@ -334,7 +334,7 @@ async fn a_code_is_found_without_reading_the_sets_also_before_any_statistics() {
         shop.set(json!({"name": format!("set {n}"), "type": "multiple", "ignoreCase": n == 2}))
             .await;
     }
-    // Sets of many codes, half of them handed out, and no table analyzed.
+    // Sets with many codes, half of them assigned, and no table analyzed.
     let fill = "alter table cards set (autovacuum_enabled = false);
         alter table assignments set (autovacuum_enabled = false);
         alter table lots set (autovacuum_enabled = false);

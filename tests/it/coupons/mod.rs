@@ -1,4 +1,4 @@
-//! The codes of a set: lists, attributes, withdrawals, and finding a code in all sets.
+//! The codes of a set: lists, attributes, withdrawals, and locating a code in all sets.
 
 mod attributes;
 mod list;

@@ -1,4 +1,4 @@
-//! What withdrawing by name promises: a code that nobody has goes to nobody, whatever is asked and however.
+//! Withdrawing codes by name: a code that no contact holds is never assigned again, by any kind of request.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -10,13 +10,13 @@ use crate::support::rows::{hold_sweeper, lapse};
 use crate::support::shop::CouponSet;
 
 impl CouponSet {
-    /// Asks for these codes to be withdrawn.
+    /// Requests the withdrawal of these codes.
     pub async fn ask_to_withdraw(&self, body: Value) -> Answer {
         let uri = format!("{}/coupons/withdraw", self.path());
         self.client.post(&uri, body).await
     }
 
-    /// Withdraws codes and answers what became of each, as in "handedOut sent".
+    /// Withdraws codes and returns the result of each, as in "handedOut sent".
     pub async fn withdraw(&self, codes: &[&str]) -> Vec<String> {
         let answer = self.ask_to_withdraw(json!({"codes": codes})).await;
         let answer = answer.expect(200);
@@ -34,7 +34,7 @@ impl CouponSet {
     }
 }
 
-/// Assigns until the set refuses, and answers the codes.
+/// Assigns until the set refuses, and returns the codes.
 pub async fn empty(set: &CouponSet) -> Vec<String> {
     let mut codes = Vec::new();
     loop {
@@ -48,7 +48,7 @@ pub async fn empty(set: &CouponSet) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_code_is_told_what_became_of_it_and_a_repeat_changes_nothing() {
+async fn each_code_gets_its_own_result_and_a_repeat_changes_nothing() {
     let app = TestApp::start().await;
     hold_sweeper(&app).await;
     let shop = app.shop().await;
@@ -69,7 +69,7 @@ async fn each_code_is_told_what_became_of_it_and_a_repeat_changes_nothing() {
     for (id, event) in ids[1..].iter().zip(["sent", "used", "void", "release"]) {
         set.tell(event, id).await.expect(200);
     }
-    // RELEASED waits behind what was never given.
+    // RELEASED is queued behind codes that were never assigned.
     set.reserve("gus", 600).await.expect(201);
     app.database
         .execute(
@@ -161,7 +161,7 @@ async fn withdrawn_codes_are_passed_over_in_every_way_of_dealing() {
         .map(|r| &r["assignment"]["couponCode"])
         .collect();
     assert_eq!(batch, ["C08", "C09", "C60", "C61", "C62"]);
-    // All or nothing counts what is withdrawn as gone.
+    // All-or-nothing does not count withdrawn codes as available.
     assert_eq!(set.counts().await, [34, 1, 8, 0, 0]);
     let items = |count: usize| -> Value {
         (0..count)
@@ -190,7 +190,7 @@ async fn a_set_whose_codes_are_all_withdrawn_is_exhausted_until_the_next_import(
         app.database.ask_one("select state from lots").await,
         "closed"
     );
-    // They are no duplicates, and in the set once each.
+    // They are no duplicates, and each is in the set once.
     let import = set.fill(&["B", "D", "B", "A"]).await;
     assert_eq!(import["success"], 3);
     assert_eq!(import["duplicates"], 1);
@@ -296,7 +296,7 @@ async fn a_code_that_is_asked_for_while_it_is_withdrawn_is_given_or_withdrawn() 
         };
         async move { empty(&set).await }
     });
-    // From the end to the beginning, so that they meet those who ask; and each twice.
+    // From the end to the beginning, so that withdrawals meet concurrent assignments; and each code twice.
     let withdrawers = (0..2).map(|_| {
         let (set, codes) = (set.clone(), codes.clone());
         async move {

@@ -1,4 +1,4 @@
-//! The dashboard in a real browser: Node runs `tests/browser` against a service on a database of its own.
+//! The dashboard in a real browser: Node runs `tests/browser` against a service with its own database.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use crate::support::program::command;
 
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
 
-/// The first version of Node that can run the tests.
+/// The oldest version of Node that can run the tests.
 const OLDEST_NODE: u32 = 20;
 
 #[tokio::test]
@@ -26,12 +26,12 @@ async fn the_dashboard_works_in_a_real_browser() {
         .env("COUPONRY_URL", format!("http://{}", service.address()))
         .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN);
     let Output { status, stdout, .. } = node.output().expect("it was there a moment ago");
-    // Also what was measured, and what was skipped for want of a browser.
+    // Includes measurements, and tests skipped for lack of a browser.
     eprintln!("{}", String::from_utf8_lossy(&stdout));
     assert!(status.success(), "see above");
 }
 
-/// Why not even Node can run the tests. That there is no browser they find out themselves.
+/// The reason why Node cannot run the tests. The tests themselves detect a missing browser.
 fn lack() -> Option<String> {
     let told = match node().arg("--version").output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,4 +1,4 @@
-//! What the files of the dashboard promise: they are whole, fast to load, and load nothing else.
+//! Files of the dashboard: complete, fast to load, and without external resources.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -16,10 +16,10 @@ use tower::ServiceExt;
 use crate::support::TestApp;
 
 const PAGE: &str = "/dashboard/";
-/// What the first screen may weigh as it is sent, in bytes.
+/// Maximum transfer size of the first screen, in bytes.
 const FIRST_SCREEN: usize = 100_000;
 
-/// Gets a file as it is sent: packed, if that was asked for.
+/// Fetches a file as it is transferred: compressed, if the headers accept it.
 async fn fetch(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> (Parts, Bytes) {
     let mut request = Request::get(path);
     for (name, value) in headers {
@@ -39,7 +39,7 @@ fn import_map(page: &str) -> &str {
     rest.split("</script>").next().expect("it ends")
 }
 
-/// The URLs of the attributes of a page.
+/// The URLs in the attributes of a page.
 fn named(page: &str) -> Vec<&str> {
     let attributes = ["src=\"", "href=\""].into_iter();
     attributes
@@ -49,12 +49,12 @@ fn named(page: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The files that a page names, seen from the page.
+/// The files that a page names, relative to the page.
 pub fn files_of(page: &str) -> BTreeSet<String> {
     let map: Value = serde_json::from_str(import_map(page)).expect("JSON");
     let imports = map["imports"].as_object().expect("an object").values();
     let mapped = imports.map(|url| url.as_str().expect("a URL"));
-    // A folder is no file.
+    // Skip folders.
     let mapped = mapped.filter(|url| !url.ends_with('/'));
     mapped
         .chain(named(page))
@@ -91,7 +91,7 @@ async fn the_page_may_load_its_own_files_and_its_import_map_and_nothing_else() {
     );
     assert_eq!(page.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     assert_eq!(page.headers[header::REFERRER_POLICY], "no-referrer");
-    // What the policy would not run.
+    // Markup that the content security policy would block.
     for refused in [" style=", "<style", " onclick=", " onload="] {
         assert!(!page.text.contains(refused), "{refused}");
     }
@@ -171,7 +171,7 @@ async fn of_other_folders_there_are_no_files() {
     for file in [
         "other/nothing.js".to_owned(),
         format!("{version}/nothing.js"),
-        // A page without its version would be kept for ever.
+        // Without its version in the URL a page would be cached indefinitely.
         format!("{version}/index.html"),
         format!("{version}/../index.html"),
         format!("{version}/..%2f..%2fCargo.toml"),
@@ -221,7 +221,7 @@ async fn files_are_packed_for_those_who_can_unpack_them() {
 async fn the_first_screen_is_light() {
     let app = TestApp::start().await;
     let page = app.anyone().get(PAGE).await.expect(200).text;
-    // What the page itself loads and begins to load.
+    // Files that the page itself loads or preloads.
     let first = named(&page).into_iter().collect::<BTreeSet<_>>();
     let paths = first.into_iter().map(|url| format!("{PAGE}{url}"));
     let mut weight = 0;

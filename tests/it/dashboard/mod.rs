@@ -1,4 +1,4 @@
-//! The dashboard: its files, and its work in a browser.
+//! The dashboard: its files, and its behaviour in a browser.
 
 mod browser;
 pub mod files;

@@ -1,4 +1,4 @@
-//! Functions and views have files: one object per file, whose text is the one in the database.
+//! Files of functions and views: one object per file, with the same text as in the database.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,12 +11,12 @@ use sqlx::postgres::{PgConnection, PgPool};
 use crate::support::database::TestDatabase;
 use crate::support::sql;
 
-/// Longer functions are cut into phases.
+/// Maximum length of a function; longer ones are split into phases.
 const MAX_LINES: usize = 120;
-/// The exception: its cut comes with the redesign of the hand-out.
+/// Functions that may be longer.
 const LONGER: &[&str] = &["assign_batch"];
 
-/// The definitions of all functions and views, by name. What a migration needs is a migration's own.
+/// Definitions of all functions and views, by name, without those that only migrations use.
 const DEFINITIONS: &str = "
     select p.proname || E'\\n' || pg_get_functiondef(p.oid) || coalesce((
              select string_agg(pg_get_triggerdef(t.oid), E'\\n' order by t.tgrelid::regclass::text, t.tgname)
@@ -75,7 +75,7 @@ async fn each_function_and_view_has_one_file_that_makes_it() {
         assert_eq!(created.count(), 1, "{} holds one object", file.path);
         let kind = if is_view(file) { "view" } else { "function" };
         let mut transaction = owner.begin().await.expect("a transaction");
-        // Whatever stands there is taken away, so that only this text can have made what is compared.
+        // Drop the present object first, so that only this text can have created the compared one.
         if kind == "function" {
             let gone = format!("alter function {name} rename to {name}_before");
             sql::run(&mut transaction, gone).await.expect("it is there");
@@ -124,7 +124,7 @@ fn no_function_is_longer_than_a_reader_can_follow() {
     );
 }
 
-/// Puts another text in place of a function, as another release would have it, and notes that release.
+/// Replaces a function's text, as another release would have it, and records that release.
 async fn replace(owner: &mut PgConnection, release: &str) {
     let other = "create or replace function event_id() returns uuid language sql
                  return '00000000-0000-0000-0000-000000000000'::uuid";

@@ -1,4 +1,4 @@
-//! PostgreSQL goes away and comes back: callers are told to come again, nothing is lost, and nobody restarts the service.
+//! PostgreSQL outages: callers get 503 and retry, nothing is lost, and the service needs no restart.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -22,7 +22,7 @@ use embedded_postgres::PostgresServer;
 /// Longer than an assignment waits for the database, and longer than a request waits for a connection.
 const OUTAGE: Duration = Duration::from_secs(10);
 
-/// A durable PostgreSQL and a service that knows it by its URL only.
+/// A durable PostgreSQL, and a service that is configured with its URL only.
 fn start() -> (TempDir, PostgresServer, Service) {
     let folder = folder_with_cluster();
     let postgres = start_postgres(&folder.path().join("pg"), true);
@@ -44,7 +44,7 @@ fn full_set(shop: &Client, count: usize) -> String {
     set
 }
 
-/// A 503 as it has to be, and the key in it if there is one.
+/// Checks a 503 response. Returns the idempotency key in it, if there is one.
 #[track_caller]
 fn try_again(reply: Reply) -> Option<String> {
     let reply = reply.expect(503);
@@ -64,7 +64,7 @@ fn totals(shop: &Client, set: &str) -> Value {
     shop.get(&format!("{set}/statistics")).expect(200).body["totals"].clone()
 }
 
-/// Totals where all that was given is with its contact.
+/// Totals of a set whose assigned codes are all held by their contacts.
 fn exact(quantity: usize, assigned: usize) -> Value {
     json!({
         "quantity": quantity,
@@ -89,7 +89,7 @@ async fn postgresql_gone_for_seconds_costs_nothing_but_time() {
     let before = shop.assign(&set, "ann", Some("before")).unwrap();
     let before = before.expect(201).str("couponCode").to_owned();
 
-    // Two requests are in the middle of the database when it goes: one with a key, one whose key the service makes.
+    // Two requests use the database when it goes down: one with a key, one whose key the service generates.
     let other_set = shop.new_set(&json!({"name": "Other", "type": "single", "code": "SAME"}));
     let options = postgres.connect_options("postgres");
     let mut blocking = PgConnection::connect_with(&options).await.unwrap();
@@ -116,7 +116,7 @@ async fn postgresql_gone_for_seconds_costs_nothing_but_time() {
     let waiting = pids("select pid from pg_stat_activity where wait_event_type = 'Lock'").await;
     let holding =
         pids("select pid from pg_stat_activity where state = 'idle in transaction'").await;
-    // Who holds the lock is frozen until those who wait for it are gone: else one of them might just be served.
+    // Freeze the holder of the lock until the waiting requests are gone. Otherwise one of them might still be served.
     signal(holding[0], Signal::STOP);
     let stopping = std::thread::spawn(move || postgres.stop());
     until("the requests lose their connections", || {
@@ -135,7 +135,7 @@ async fn postgresql_gone_for_seconds_costs_nothing_but_time() {
         for reply in asked {
             try_again(reply.join().unwrap());
         }
-        // The process itself is well.
+        // The process itself is healthy.
         shop.get("/healthz").expect(200);
     });
     let named = try_again(receive(named).unwrap());
@@ -168,17 +168,17 @@ async fn postgresql_gone_for_seconds_costs_nothing_but_time() {
     let again = shop.assign(&set, "ann", Some("before")).unwrap();
     assert_eq!(again.expect(200).str("couponCode"), before);
     assert_eq!(totals(&shop, &set), exact(5, 2));
-    // The imports go on too.
+    // Imports continue too.
     shop.fill(&set, &["NEW".to_owned()]);
     assert!(service.stop(Signal::TERM).success());
 }
 
-/// How many requests are made while the faults come.
+/// Number of requests made during the faults.
 const ASKED: usize = 600;
 const CALLERS: usize = 8;
 
-/// Lets callers ask for codes, each with a key of its own and again until it has one, while the fault comes again and
-/// again. Then every key has one code and every code one key.
+/// Callers request codes, each with its own key, and retry until they have one, while the fault recurs. At the end
+/// every key has one code and every code one key.
 fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
     let (folder, _postgres, service) = start();
     let shop = service.client(OPERATOR_TOKEN).new_shop();
@@ -205,7 +205,7 @@ fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
                             return Some(reply.str("couponCode").to_owned());
                         }
                         refused.fetch_add(1, Ordering::Relaxed);
-                        // A request that did not get as far as the set names no key.
+                        // A request that failed before it reached the set names no key.
                         assert!(try_again(reply).is_none_or(|named| named == key));
                         None
                     });
@@ -219,7 +219,7 @@ fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
             until("traffic flows", || {
                 (answered.load(Ordering::Relaxed) >= enough).then_some(())
             });
-            // All backends that serve somebody, and no others.
+            // All backends that serve a client, and no others.
             let backends = until("it is connected", || {
                 let postmaster = ready_pid(&folder.path().join("pg"))?;
                 let mut backends = children(postmaster);
@@ -253,7 +253,7 @@ fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
 fn terminated_backends_in_the_middle_of_traffic_lose_and_double_nothing() {
     traffic_with(|backends| {
         for pid in backends {
-            // One that is gone already needs no signal.
+            // A backend that has ended needs no signal.
             let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::TERM);
         }
     });
@@ -261,7 +261,7 @@ fn terminated_backends_in_the_middle_of_traffic_lose_and_double_nothing() {
 
 #[test]
 fn a_killed_backend_in_the_middle_of_traffic_loses_and_doubles_nothing() {
-    // PostgreSQL restarts all the others and recovers from its log.
+    // PostgreSQL restarts all other backends and recovers from its log.
     traffic_with(|backends| signal(backends[0], Signal::KILL));
 }
 

@@ -1,5 +1,4 @@
-//! What is done when all is well again: everything is asked and told once more, and reservations that run out are waited
-//! for.
+//! Final phase after all faults are over: every key and every event is sent once more, and short reservations run out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,16 +15,16 @@ use super::telling::{Tale, tell};
 use super::workload::{Item, Shared, send};
 use crate::support::sql;
 
-/// Items of a request of the last replay.
+/// Items per request of the final replay.
 const REPLAYED_AT_ONCE: usize = 200;
-/// Requests of the last replay at a time.
+/// Concurrent requests of the final replay.
 const REPLAYING: usize = 16;
-/// How long one of them is waited for.
+/// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long one is sent again until it is answered whole. Then the checker is to say what is wrong.
+/// Time during which a request is retried until it has a complete response. After that the checker reports the gap.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Tells every event once more, until it is answered.
+/// Sends every event once more, until it has a result.
 pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<Told>) {
     let mut seen = HashSet::new();
     let all = told.iter().map(|told| (told.id, told.event));
@@ -60,7 +59,7 @@ pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<To
     }
 }
 
-/// Waits until the sweeper has ended every reservation that runs out soon, if it does.
+/// Waits until the sweeper has ended every reservation that runs out soon, or for a limited time.
 pub async fn sweep(cluster: &Cluster) {
     let due = "select count(*) from reservations where expires_at < now() + interval '1 hour'";
     let swept = async {
@@ -68,11 +67,11 @@ pub async fn sweep(cluster: &Cluster) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    // The checker objects to what is left.
+    // The checker objects to any that are left.
     timeout(LIMIT, swept).await.ok();
 }
 
-/// Sends every key once more. One that was never answered is sent twice, to see its answer again.
+/// Sends every key once more. A key without any result so far is sent twice, to see its result again.
 pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<Call>) {
     let item = |call: &Call| Item {
         set: call.set,
@@ -106,7 +105,7 @@ pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<C
     }
 }
 
-/// Sends every item that was ever sent once more, until it is answered.
+/// Sends every item once more, until it has a result.
 async fn replay(
     shared: &Arc<Shared>,
     mut random: Random,

@@ -1,4 +1,5 @@
-//! The proof: what the clients saw and what is on record cannot both be so unless each code was with one contact at a time.
+//! The checker: compares the clients' observations with the service's records. Both are consistent only if each code
+//! was held by at most one contact at a time.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -11,15 +12,15 @@ use super::history::{
 };
 use super::lives::Life;
 
-/// How many objections of a sort are kept in words.
+/// Objections of one kind that are kept as text.
 const EXAMPLES: usize = 3;
 
-/// What is wrong.
+/// Violations that were found.
 #[derive(Debug, Default)]
 pub struct Objections {
     pub count: usize,
     pub examples: Vec<String>,
-    /// Objections of a sort have the same words, but for those with figures in them.
+    /// Objections of one kind differ only in their numbers.
     by_sort: HashMap<String, usize>,
 }
 
@@ -45,7 +46,7 @@ impl Objections {
     }
 }
 
-/// Compares everything with everything.
+/// Checks all evidence.
 pub fn check(evidence: &Evidence) -> Objections {
     let mut objections = Objections::default();
     let mut record = Record::new(evidence, &mut objections);
@@ -69,17 +70,17 @@ pub fn check(evidence: &Evidence) -> Objections {
     objections
 }
 
-/// The record in the orders in which it is asked.
+/// The service's records, indexed for the checks.
 pub struct Record<'a> {
     pub evidence: &'a Evidence,
     pub lives: HashMap<Uuid, Life<'a>>,
-    /// When it was known that codes of a set had come back, in order.
+    /// Times at which codes of a set were known to be released, in order.
     pub returned: Vec<Vec<Moment>>,
     by_id: HashMap<Uuid, &'a Entry>,
     by_place: HashMap<(usize, i64), &'a Entry>,
-    /// When codes of a set were handed out, in order.
+    /// Times at which codes of a set were assigned, in order.
     dealt: Vec<Vec<Moment>>,
-    /// How many codes of a set were known to have come by when.
+    /// Known supply of codes of a set over time.
     supply: Vec<Vec<(Moment, u64)>>,
 }
 
@@ -133,7 +134,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The log by itself: no card, no code and no key twice, and no number missing.
+    /// Checks the log by itself: no card, no code and no key twice, and no number missing.
     fn check_log(&self, objections: &mut Objections) {
         let mut cards = HashMap::new();
         let mut keys = HashMap::new();
@@ -192,7 +193,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Nothing is lost: what was delivered is what came in, and that is what contacts hold, what is void and what is left.
+    /// Checks that nothing is lost: the delivered codes equal the imported ones, and these equal the sum of assigned,
+    /// void and available codes.
     fn check_counters(&self, objections: &mut Objections) {
         for (set, plan) in SETS.iter().enumerate() {
             let counters = self.evidence.counters[set];
@@ -217,7 +219,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// One answer by itself: what it says is on record, and what it refuses was not to be had.
+    /// Checks one result by itself: a returned assignment is on record, and a refusal was justified.
     fn check_call(&self, call: &Call, objections: &mut Objections) {
         let Call { set, key, .. } = *call;
         match &call.answer {
@@ -263,7 +265,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// When a request was answered, in milliseconds of the load, as the faults are told.
+    /// Time of a request's response, in milliseconds since the load began, like the times of the faults.
     fn time(&self, call: &Call) -> String {
         format!("{} ms:", (call.ended - self.evidence.began) / 1000)
     }
@@ -274,7 +276,7 @@ impl<'a> Record<'a> {
             .is_some_and(|over| over < at)
     }
 
-    /// Whether the key made the assignment, or was promised it.
+    /// True if the key made the assignment, or returned it from an earlier one.
     fn is_of(&self, call: &Call, entry: &Entry) -> bool {
         let hash = key_hash(call.key);
         let place = (entry.served, entry.number);
@@ -283,7 +285,7 @@ impl<'a> Record<'a> {
                 || self.evidence.shared.get(&(call.set, hash)) == Some(&place))
     }
 
-    /// Why the answer is not what the log says.
+    /// The contradiction between the result and the log, if there is one.
     fn fault(&self, call: &Call, given: &Given) -> Option<&'static str> {
         let Some(entry) = self.by_id.get(&given.id) else {
             return Some("it is lost");
@@ -310,7 +312,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// None of these sets had a code during the whole of the request, as far as anybody can tell.
+    /// Checks that each of these sets may have been without codes at some time during the request.
     fn check_passed(
         &self,
         call: &Call,
@@ -323,7 +325,7 @@ impl<'a> Record<'a> {
             let came = known.checked_sub(1).map_or(0, |last| supply[last].1);
             let returned = self.returned[set].partition_point(|known| *known < call.sent) as u64;
             let came = came + returned;
-            // At most so many had gone at any moment of the request.
+            // Upper bound of the codes that had been assigned at any time of the request.
             let gone = self.dealt[set].partition_point(|at| *at <= call.ended) as u64;
             objections.unless(SETS[set].is_deck && came <= gone, || {
                 let name = SETS[set].name;
@@ -336,7 +338,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Everything in the log was asked for.
+    /// Checks that everything in the log was requested.
     fn check_origin(
         &self,
         by_key: &HashMap<(usize, u64), Vec<&Call>>,
@@ -366,7 +368,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// All answers of one key, in the order of sending: one assignment for ever, and in the end an answer.
+/// Checks all results of one key, in the order of sending: always the same assignment, and a result at the end.
 fn check_key(calls: &[&Call], objections: &mut Objections) {
     let key = calls[0].key;
     let mut first: Option<(Uuid, Moment)> = None;

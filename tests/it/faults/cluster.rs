@@ -1,4 +1,5 @@
-//! One PostgreSQL that may be killed, and replicas of the program on it. All but the first go through a proxy.
+//! One PostgreSQL that may be killed, and replicas of the program that use it. All but the first connect through a
+//! proxy.
 
 use std::fs;
 use std::path::PathBuf;
@@ -70,7 +71,7 @@ impl Cluster {
         self.folder.path().join("pg")
     }
 
-    /// Kills a replica as nothing else would, and starts it again after a while.
+    /// Kills a replica with SIGKILL, and starts it again after a pause.
     pub async fn restart(self: &Arc<Self>, replica: usize, pause: impl AsyncFnOnce()) {
         let mut slot = self.replicas[replica].lock().await;
         if let Some(service) = slot.take() {
@@ -94,7 +95,7 @@ impl Cluster {
         *slot = Some(service);
     }
 
-    /// Freezes a replica for a while. One that is killed meanwhile is gone.
+    /// Freezes a replica for a time. A replica that is killed meanwhile stays gone.
     pub async fn freeze(&self, replica: usize, pause: impl AsyncFnOnce()) {
         let signal_to = async |pid: Option<u32>, with| {
             let slot = self.replicas[replica].lock().await;
@@ -121,13 +122,13 @@ impl Cluster {
 
     async fn postmaster(&self) -> u32 {
         eventually("PostgreSQL is ready", async || {
-            // The file outlives a postmaster that was killed.
+            // The file outlives a killed postmaster.
             ready_pid(&self.pg()).filter(|pid| crate::support::program::runs(*pid))
         })
         .await
     }
 
-    /// A connection of the superuser, as soon as there is one.
+    /// A superuser's connection, as soon as the server accepts one.
     pub async fn sql(&self) -> PgConnection {
         let options = self.postgres.connect_options("postgres");
         eventually("PostgreSQL takes connections", async || {
@@ -136,13 +137,13 @@ impl Cluster {
         .await
     }
 
-    /// The client of the first replica, for the operator.
+    /// The operator's client of the first replica.
     pub async fn operator(&self) -> crate::support::program::Client {
         let slot = self.replicas[0].lock().await;
         slot.as_ref().expect("it runs").client(OPERATOR_TOKEN)
     }
 
-    /// Waits until every replica says that work may be sent to it.
+    /// Waits until every replica reports that it is ready.
     pub async fn heal(&self) {
         for slot in &self.replicas {
             let slot = slot.lock().await;
@@ -157,7 +158,7 @@ impl Cluster {
         }
     }
 
-    /// Lines in which a replica told of a failure that no fault explains, the first few of each life.
+    /// Log lines of failures that no fault explains, the first few of each process.
     pub fn alarms(&self) -> Vec<String> {
         let mut alarms = Vec::new();
         for entry in fs::read_dir(self.folder.path()).expect("the folder is ours") {
@@ -166,7 +167,7 @@ impl Cluster {
                 continue;
             };
             let wrong = log.lines().filter(|line| {
-                // A panic is no JSON; of its pool's broken connections a library tells as errors.
+                // A panic is not JSON; a library logs broken pool connections as errors.
                 !line.starts_with('{')
                     || (line.contains(r#""level":"ERROR""#)
                         && line.contains(r#""target":"couponry"#))

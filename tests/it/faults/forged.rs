@@ -1,4 +1,4 @@
-//! The checker itself: it has nothing against an honest history, and objects to each kind of forged one.
+//! Tests of the checker: it accepts an honest history, and objects to each kind of forged one.
 
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ pub const SPRING: usize = 2;
 pub const SAME: usize = 4;
 pub const ONCE: usize = 5;
 
-/// A history to be told: each request takes ten microseconds.
+/// Builder of a history in which each request takes ten microseconds.
 #[derive(Clone)]
 pub struct Story {
     pub evidence: Evidence,
@@ -21,7 +21,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Two codes come into each deck.
+    /// Imports two codes into each deck.
     pub fn begin() -> Self {
         let mut evidence = Evidence::default();
         for set in (0..SETS.len()).filter(|set| SETS[*set].is_deck) {
@@ -54,7 +54,7 @@ impl Story {
         self
     }
 
-    /// The next code of a set is written to the log for a contact.
+    /// Adds the next code of a set to the log, assigned to a contact.
     pub fn log(&mut self, requested: usize, served: usize, key: u64, contact: u64) -> Given {
         let evidence = &mut self.evidence;
         let counters = &mut evidence.counters[served];
@@ -88,7 +88,7 @@ impl Story {
         given
     }
 
-    /// A whole assignment.
+    /// Adds a complete assignment.
     pub fn assign(&mut self, set: usize, key: u64, contact: u64) -> Given {
         let given = self.log(set, set, key, contact);
         self.call(set, key, contact, Answer::Given(given.clone()));
@@ -101,7 +101,7 @@ impl Story {
         assert_eq!(objections.count, 0, "{:?}", objections.examples);
     }
 
-    /// The checker says so, after something was forged.
+    /// Fails unless the checker raises this objection.
     #[track_caller]
     pub fn is_refuted_by(&self, words: &str) {
         let objections = check(&self.evidence);
@@ -125,7 +125,7 @@ pub fn replayed(given: &Given) -> Answer {
     })
 }
 
-/// Two codes were given, one of them after an answer was lost.
+/// Two codes were assigned, one of them after a response was lost.
 fn honest() -> (Story, Given, Given) {
     let mut story = Story::begin();
     let ann = story.assign(SPRING, 1, 1);
@@ -234,11 +234,11 @@ fn the_checker_objects_to_false_exhaustion() {
     story.assign(ONCE, 1, 1);
     story.call(ONCE, 2, 2, Answer::Exhausted);
     story.is_refuted_by("got no code of once, which had 2 less 1");
-    // The second one may have gone before the refusal.
+    // The second code may have been assigned before the refusal.
     story.time -= 10;
     story.assign(ONCE, 3, 3);
     story.is_fine();
-    // What comes in during the request may have come too late for it.
+    // Codes imported during the request may have come too late for it.
     let refill = |known| {
         story.forged(|evidence| {
             evidence.delivered[ONCE] = 3;

@@ -1,5 +1,5 @@
-//! The checker itself, for the life of an assignment: it has nothing against an honest one, and objects to each kind of
-//! forged one.
+//! Tests of the checker for the lifecycle of assignments: it accepts an honest one, and objects to each kind of forged
+//! one.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use super::forged::{ONCE, SAME, SPRING, Story, replayed};
 use super::history::{Answer, Event, Evidence, Given, State, Told, Turn, Verdict};
 
 impl Story {
-    /// An entry comes to the ledger, and the lists and counters follow. `state` is the one it leads to.
+    /// Appends an entry to the ledger and updates the lists and counters; `state` is the state after it.
     fn turn(&mut self, given: &Given, state: State, until: Option<i64>) {
         let evidence = &mut self.evidence;
         let set = given.served;
@@ -56,7 +56,7 @@ impl Story {
         });
     }
 
-    /// An event from its telling to its answer.
+    /// Records an event, with its request and its result.
     fn tell(&mut self, given: &Given, event: Event) {
         let state = event.leads_to();
         self.turn(given, state, None);
@@ -75,7 +75,7 @@ impl Story {
         given
     }
 
-    /// A code that came back is dealt to the next contact.
+    /// Assigns a released code to the next contact.
     fn assign_again(&mut self, before: &Given, key: u64, contact: u64) -> Given {
         let given = self.log(before.served, before.served, key, contact);
         let entry = self.evidence.log.last_mut().unwrap();
@@ -102,7 +102,7 @@ fn ended(given: &Given, state: State) -> Answer {
     Answer::Ended(given.id, state)
 }
 
-/// Ann's code was released and went to Bob, Cat's was reserved, confirmed and used.
+/// Ann's code was released and assigned to Bob. Cat's was reserved, confirmed and used.
 fn honest() -> (Story, Given, Given, Given) {
     let mut story = Story::begin();
     let ann = story.assign(SPRING, 1, 1);
@@ -124,7 +124,7 @@ fn the_checker_has_nothing_against_an_honest_life() {
     story.told(&bob, Event::Confirm, done(State::Assigned));
     story.told(&cat, Event::Release, Verdict::WrongState(State::Used));
     story.turn(&bob, State::Void, None);
-    // It was confirmed, for which nothing had to be done, and ended before the answer.
+    // A confirmation without effect; the assignment ended before the response.
     story.told(&bob, Event::Confirm, done(State::Void));
     story.told(&bob, Event::Void, done(State::Void));
     story.is_fine();
@@ -146,7 +146,7 @@ fn the_checker_has_nothing_against_an_honest_life() {
 fn the_checker_objects_to_a_code_with_two_holders() {
     let (story, ann, ..) = honest();
     let early = |evidence: &mut Evidence| {
-        // Bob was dealt the code a moment before Ann gave it back.
+        // Bob was assigned the code just before Ann released it.
         let release = &mut evidence.turns[0];
         let number = release.number;
         let bob = evidence.log.last_mut().unwrap();
@@ -302,7 +302,7 @@ fn the_checker_objects_to_exhaustion_while_a_code_had_come_back() {
     story.turn(&eve, State::Released, None);
     story.told(&eve, Event::Release, Verdict::Unknown);
     story.call(ONCE, 3, 3, Answer::Exhausted);
-    // Until now nobody was told that it was back.
+    // Until now no response showed that it was released.
     story.told(&eve, Event::Release, done(State::Released));
     story.is_fine();
     story.call(ONCE, 4, 4, Answer::Exhausted);

@@ -1,11 +1,11 @@
-//! What the clients saw and what the service has on record, in the form that the checker compares.
+//! Observations of the clients and records of the service, in the form that the checker compares.
 
 use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-/// Microseconds by the machine's clock, which PostgreSQL shares.
+/// Microseconds of the machine's clock, which PostgreSQL shares.
 pub type Moment = i64;
 
 pub fn now() -> Moment {
@@ -29,15 +29,15 @@ impl OnRepeat {
     }
 }
 
-/// A set of the trial. Its place in `SETS` stands for it everywhere; children come first.
+/// A set of the trial, identified everywhere by its index in `SETS`. Children come first.
 #[derive(Debug)]
 pub struct Plan {
     pub name: &'static str,
-    /// Whether its codes are imported; the other is a `single` set without a limit.
+    /// True if its codes are imported; otherwise it is an unlimited `single` set.
     pub is_deck: bool,
     pub on_repeat: OnRepeat,
     pub child: Option<usize>,
-    /// Of 100 requests so many ask for this set.
+    /// Percentage of requests for this set.
     pub share: u64,
 }
 
@@ -66,14 +66,14 @@ const fn plan(
     }
 }
 
-/// The sets that may serve a request of one, in order.
+/// The sets that may serve a request for this one, in order.
 pub fn chain(set: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(set), |set| SETS[*set].child)
 }
 
 pub const ENDLESS_CODE: &str = "ENDLESS";
 
-/// The codes of a deck are counted from 0.
+/// The code with this number in a deck, counted from 0.
 pub fn code(set: usize, number: u64) -> String {
     format!("{}-{number:07}", SETS[set].name)
 }
@@ -82,7 +82,7 @@ pub fn key_text(key: u64) -> String {
     format!("key-{key}")
 }
 
-/// What the log keeps of a key.
+/// Hash of a key, as the log stores it.
 pub fn key_hash(key: u64) -> Uuid {
     let digest = Sha256::digest(key_text(key));
     let mut bytes = [0; 16];
@@ -101,7 +101,7 @@ pub enum Outcome {
     AlreadyAssigned,
 }
 
-/// Where an assignment is in its life.
+/// State of an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     Reserved,
@@ -129,7 +129,7 @@ impl State {
         known.map(|(state, _)| state)
     }
 
-    /// A life goes on by these and never back; the last ones exclude each other.
+    /// Stage of the lifecycle. It never decreases; the final states exclude each other.
     pub fn step(self) -> u8 {
         match self {
             Self::Reserved => 0,
@@ -139,7 +139,7 @@ impl State {
         }
     }
 
-    /// Whether the contact holds the code.
+    /// True if the contact holds the code.
     pub fn is_live(self) -> bool {
         !matches!(self, Self::Released | Self::Void | Self::Expired)
     }
@@ -161,7 +161,7 @@ impl State {
     }
 }
 
-/// What a client says of an assignment.
+/// Event that a client records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
     Confirm,
@@ -201,8 +201,7 @@ impl Event {
     }
 }
 
-/// For how many seconds a key reserves, if it does not assign at once: for so few that some run out, or for ever by the
-/// measure of a trial.
+/// Seconds for which a key reserves, or `None` if it assigns at once. Some run out during a trial, the others never do.
 pub fn reserve_seconds(key: u64) -> Option<u64> {
     match key % 20 {
         3 | 9 | 14 => Some(1 + key / 20 % 3),
@@ -211,12 +210,12 @@ pub fn reserve_seconds(key: u64) -> Option<u64> {
     }
 }
 
-/// A code in the hands of a contact, as an answer has it.
+/// An assigned code, as in a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     pub id: Uuid,
     pub code: Box<str>,
-    /// The set that served.
+    /// The set that served it.
     pub served: usize,
     pub outcome: Outcome,
     pub state: State,
@@ -225,19 +224,19 @@ pub struct Given {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Given(Given),
-    /// There was no code left.
+    /// No code was left.
     Exhausted,
-    /// The contact holds this assignment, and the set gives no second one.
+    /// The contact holds this assignment, and the set assigns no second one.
     Refused(Uuid),
-    /// What the key was answered with has ended so.
+    /// The assignment of the key has ended in this state.
     Ended(Uuid, State),
-    /// None, or one that says that it is unknown.
+    /// No response, or one with an unknown outcome.
     Unknown,
-    /// One that this request may not get.
+    /// A response that is wrong for this request.
     Wrong(Box<str>),
 }
 
-/// One item that was sent once.
+/// One transmission of one item.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub set: usize,
@@ -248,10 +247,10 @@ pub struct Call {
     pub answer: Answer,
 }
 
-/// What came of telling something of an assignment.
+/// Result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The state is what the answer tells; `is_new` says that this request has recorded it, if it can tell.
+    /// The state in the response; `is_new` is true if this request is known to have recorded the event.
     Done {
         state: State,
         is_new: bool,
@@ -261,7 +260,7 @@ pub enum Verdict {
     Wrong(Box<str>),
 }
 
-/// An event that was told once.
+/// One transmission of one event.
 #[derive(Debug, Clone)]
 pub struct Told {
     pub id: Uuid,
@@ -276,15 +275,15 @@ pub struct Told {
 pub struct Turn {
     pub served: usize,
     pub number: i64,
-    /// The assignment's number in the same ledger.
+    /// Number of the assignment in the same ledger.
     pub of: i64,
     pub state: State,
     pub at: Moment,
-    /// When a reservation runs out.
+    /// End of a reservation.
     pub until: Option<Moment>,
 }
 
-/// A row of the log.
+/// An assignment in the log.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub id: Uuid,
@@ -297,11 +296,11 @@ pub struct Entry {
     pub lot: i32,
     pub ordinal: i32,
     pub key_hash: Uuid,
-    /// As the API lists it.
+    /// State in the API's list.
     pub state: State,
 }
 
-/// Codes that came into a set, and when it was known that they can be handed out.
+/// Imported codes of a set, and the time from which they were known to be available.
 #[derive(Debug, Clone, Copy)]
 pub struct Refill {
     pub set: usize,
@@ -309,7 +308,7 @@ pub struct Refill {
     pub known: Moment,
 }
 
-/// The counters of a set; null is without a limit.
+/// The counters of a set; `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     pub quantity: Option<u64>,
@@ -320,26 +319,26 @@ pub struct Counters {
     pub expired: u64,
 }
 
-/// Everything that is known when the trial is over.
+/// All evidence at the end of a trial.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
-    /// When the load began.
+    /// Start of the load.
     pub began: Moment,
     pub calls: Vec<Call>,
     pub told: Vec<Told>,
-    /// Which codes were delivered: those below this number, by set.
+    /// Number of delivered codes, by set: the codes below it.
     pub delivered: [u64; SETS.len()],
     pub refills: Vec<Refill>,
     pub log: Vec<Entry>,
-    /// The ledgers, but for the assignments themselves.
+    /// Entries of the ledgers, without the assignments themselves.
     pub turns: Vec<Turn>,
     /// Open reservations, by set and number.
     pub reservations: HashSet<(usize, i64)>,
-    /// Rules of the tables that do not hold, as the owner sees them.
+    /// Violated rules of the tables, as the owner sees them.
     pub broken: Vec<String>,
     /// Rows of the log that the API does not list.
     pub unlisted: Vec<(usize, i64)>,
-    /// Keys that were answered with an assignment of another key: (requested set, key) to (set, number).
+    /// Keys answered with the assignment of another key: (requested set, key) to (set, number).
     pub shared: HashMap<(usize, Uuid), (usize, i64)>,
     pub counters: [Counters; SETS.len()],
     /// Successful rows of all imports, by set.

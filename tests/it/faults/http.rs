@@ -1,4 +1,4 @@
-//! A caller who keeps a connection to each replica, and for whom whatever goes wrong means: I do not know.
+//! A caller with one connection to each replica. Every failure means an unknown outcome.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout};
 
 use super::random::Random;
 
-/// How long the service may be of no use to anybody, whatever happens to it.
+/// Maximum time without a successful request, under any fault.
 const RECOVERY: Duration = Duration::from_mins(1);
 
-/// Where the replicas are; a replica that is down is nowhere.
+/// Addresses of the replicas; `None` for a replica that is down.
 #[derive(Debug, Clone)]
 pub struct Addresses(Arc<[RwLock<Option<SocketAddr>>]>);
 
@@ -37,7 +37,7 @@ impl Addresses {
     }
 }
 
-/// An answer that has arrived whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -51,7 +51,7 @@ pub struct Caller {
     connections: Vec<Option<(SocketAddr, TcpStream)>>,
 }
 
-/// A request but for its bearer.
+/// A request without its bearer token.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     pub method: &'a str,
@@ -88,7 +88,8 @@ impl Caller {
         }
     }
 
-    /// None if no whole answer came in time. The connection is given up then, whatever the service goes on with.
+    /// Sends a request. Without a complete response in time it returns `None` and drops the connection, while the
+    /// service may continue.
     pub async fn send(
         &mut self,
         replica: usize,
@@ -112,7 +113,7 @@ impl Caller {
         Some(reply)
     }
 
-    /// Asks one replica after the other until one of them says something else than 503.
+    /// Sends a request to one replica after the other until one of them responds with another status than 503.
     pub async fn insist(&mut self, random: &mut Random, request: Request<'_>) -> Reply {
         let deadline = Instant::now() + RECOVERY;
         loop {
@@ -126,7 +127,7 @@ impl Caller {
         }
     }
 
-    /// What is read with a 200 by anybody who may.
+    /// Reads a resource; the response must be 200.
     pub async fn read(&mut self, random: &mut Random, path: &str) -> Value {
         let reply = self.insist(random, Request::get(path)).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);

@@ -1,5 +1,5 @@
-//! The proof for what comes after the hand-out: a code has one holder at a time, and whatever was answered of the life of an
-//! assignment is what its ledger says.
+//! Checks of the lifecycle after the assignment: a code has one holder at a time, and every result that a client saw
+//! agrees with the ledger.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,11 +10,11 @@ use super::history::{
     Answer, Counters, Entry, Event, Moment, OnRepeat, SETS, State, Told, Turn, Verdict,
 };
 
-/// An assignment with what happened to it, in the order of its ledger.
+/// An assignment with its events, in the order of its ledger.
 pub struct Life<'a> {
     pub entry: &'a Entry,
     pub turns: Vec<&'a Turn>,
-    /// Since when everybody who asks is to see that it is over, as far as that is known.
+    /// Time from which every reader must see that it is over, if known.
     pub over: Option<Moment>,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Life<'a> {
         self.turn(State::Reserved).and_then(|turn| turn.until)
     }
 
-    /// From when on it was in this state, if it ever was. What ran out did so by the time, and not when that was noted.
+    /// Start of this state, if it was ever reached. A reservation ends at its end time, not when the end was recorded.
     fn since(&self, state: State) -> Option<Moment> {
         match state {
             State::Assigned if self.turn(State::Reserved).is_none() => Some(self.entry.at),
@@ -48,7 +48,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Whether this assignment was over before that one was made of the same set.
+    /// True if this assignment was over before `other` of the same set was made.
     fn ends_before(&self, other: &Entry) -> bool {
         match self.turns.last() {
             Some(last) if last.state == State::Expired => {
@@ -60,7 +60,7 @@ impl<'a> Life<'a> {
     }
 }
 
-/// That somebody was told the state of an assignment.
+/// A state of an assignment that a response showed.
 struct Sight {
     sent: Moment,
     ended: Moment,
@@ -68,7 +68,7 @@ struct Sight {
 }
 
 impl Record<'_> {
-    /// Each life by itself, and the lists of the API and of open reservations beside it.
+    /// Checks each lifecycle by itself, and compares it with the API's lists and the open reservations.
     pub fn check_lives(&self, objections: &mut Objections) {
         for life in self.lives.values() {
             let (id, entry) = (life.entry.id, life.entry);
@@ -109,7 +109,8 @@ impl Record<'_> {
         }
     }
 
-    /// A code of a deck has one holder at a time, and so has what a contact may hold once.
+    /// Checks that a code of a deck has one holder at a time, and that a contact holds at most one where the policy
+    /// says so.
     pub fn check_holders(&self, objections: &mut Objections) {
         let mut of_code: HashMap<(usize, &str), BTreeMap<i64, &Life>> = HashMap::new();
         let mut of_contact: HashMap<(usize, &str), BTreeMap<i64, &Life>> = HashMap::new();
@@ -147,7 +148,7 @@ impl Record<'_> {
         }
     }
 
-    /// What was told: an answer is in the ledger, and a refusal is what the ledger would say.
+    /// Checks the results of events: each success is in the ledger, and each refusal agrees with it.
     pub fn check_told(&self, objections: &mut Objections) {
         let mut answered: HashMap<(Uuid, Event), (Moment, bool)> = HashMap::new();
         let mut recorded: HashMap<(Uuid, Event), u32> = HashMap::new();
@@ -189,7 +190,7 @@ impl Record<'_> {
             Verdict::Unknown => None,
             Verdict::Wrong(_) => Some("this is no answer"),
             Verdict::Done { state, is_new } => match turn {
-                // There was nothing to confirm. It may have ended since, before its state was read for the answer.
+                // There was nothing to confirm. It may have ended since, before its state was read for the response.
                 None if told.event == Event::Confirm && !was_reserved => {
                     let ended = life.since(*state).filter(|_| !state.is_live());
                     let is_honest = state.is_live()
@@ -208,7 +209,7 @@ impl Record<'_> {
                     Some("that state allows it")
                 } else if turn.is_some_and(|turn| *state != State::Reserved || turn.at < told.sent)
                 {
-                    // A reservation may be confirmed and get that far after the refusal.
+                    // A reservation may be confirmed and reach that state after the refusal.
                     Some("it is in the ledger")
                 } else {
                     None
@@ -217,14 +218,14 @@ impl Record<'_> {
         }
     }
 
-    /// Every state that anybody was told: it was so at that time, and nobody who asked later saw less.
+    /// Checks every state that a response showed: it was true at that time, and no later request saw an earlier state.
     pub fn check_sights(&self, objections: &mut Objections) {
         for (id, mut sights) in self.sights() {
             let Some(life) = self.lives.get(&id) else {
                 continue;
             };
             sights.sort_by_key(|sight| sight.ended);
-            // The furthest that was known by when.
+            // The latest known stage over time.
             let mut known: Vec<(Moment, u8)> = Vec::new();
             for sight in &sights {
                 let Sight { sent, ended, state } = *sight;
@@ -270,8 +271,8 @@ impl Record<'_> {
         sights
     }
 
-    /// Learns when it was known that assignments were over, and with them that codes had come back. A reservation runs out
-    /// by the time.
+    /// Derives the times at which assignments were known to be over and their codes to be released. A reservation ends
+    /// at its end time.
     pub fn note_ends(&mut self) {
         for (id, sights) in self.sights() {
             if let Some(life) = self.lives.get_mut(&id) {
@@ -291,7 +292,7 @@ impl Record<'_> {
         }
     }
 
-    /// What the counters of a set have to be.
+    /// The expected counters of a set.
     pub fn recount(&self, set: usize) -> Counters {
         let mut counters = Counters::default();
         for life in self.lives.values().filter(|life| life.entry.served == set) {

@@ -1,11 +1,11 @@
-//! The trial of the promise: each code goes to exactly one contact at a time, once for each key, whatever is killed, frozen
-//! or cut off meanwhile.
+//! The fault-injection trial of the main promise: each code goes to exactly one contact at a time, and once for each
+//! key, whatever is killed, frozen or cut off.
 //!
-//! Many clients ask replicas of the program, each a process of its own, for codes and tell what becomes of them, while faults of all kinds come over
-//! replicas, connections and PostgreSQL. What every client saw is kept. In the end every key and every event is sent once more, and the
-//! whole history is compared with what is on record.
+//! Many clients send requests to replicas of the program, each a separate process. They request codes and record events
+//! while faults of all kinds hit replicas, connections and PostgreSQL. All observations of the clients are kept. At the
+//! end every key and every event is sent once more, and the whole history is compared with the service's records.
 //!
-//! `cargo test --release --test it faults -- --ignored --nocapture` is the long trial.
+//! `cargo test --release --test it faults -- --ignored --nocapture` runs the long trial.
 
 mod aftermath;
 mod checker;
@@ -40,7 +40,7 @@ use workload::{Client, OPERATIONS, Shared};
 
 const CLIENTS: u64 = 64;
 
-/// How long a trial goes on.
+/// End condition of a trial.
 #[derive(Debug, Clone, Copy)]
 enum Goal {
     Time(Duration),
@@ -52,9 +52,9 @@ struct Trial {
     seed: u64,
     goal: Goal,
     pace: Pace,
-    /// Milliseconds that a client rests between two operations.
+    /// Milliseconds that a client pauses between two operations.
     rest: (u64, u64),
-    /// Most codes of one import into a set that many ask for.
+    /// Maximum number of codes per import into a busy set.
     portion: u64,
 }
 
@@ -171,7 +171,7 @@ impl Trial {
         assert!(ran_out > 0 && again > 0, "seed {}", self.seed);
     }
 
-    /// Lets clients, refills and faults loose on the service, and answers what was seen when all is well again.
+    /// Runs clients, refills and faults against the service. Returns the observations once the service has recovered.
     async fn load(
         self,
         cluster: &Arc<Cluster>,

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! Faults and their schedule.
 
 use std::fmt;
 use std::sync::Arc;
@@ -63,24 +63,24 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How the faults come.
+/// Schedule of the faults.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Milliseconds between two faults.
     pub gap: (u64, u64),
-    /// Milliseconds that a replica is frozen.
+    /// Milliseconds for which a replica is frozen.
     pub freeze: (u64, u64),
 }
 
-/// How often each fault has happened, in the order of `FAULTS`.
+/// Number of occurrences of each fault, in the order of `FAULTS`.
 pub type Counts = Arc<[AtomicU64; FAULTS.len()]>;
 
-/// Longest wait for a connection to come to the point where it is to be cut.
+/// Longest wait for a connection to reach the point where it is to be cut.
 const CUT_LIMIT: Duration = Duration::from_secs(2);
 const CUT_ATTEMPTS: u32 = 8;
 
-/// Lets things go wrong until it is told to stop, then until all of it is over. The faults come as from a stack of cards:
-/// each once in an order by lot, and again. They do not wait for each other.
+/// Causes faults until it is stopped, then waits until all of them are over. Faults come in shuffled rounds, each once
+/// per round. They do not wait for each other.
 pub async fn rage(
     cluster: Arc<Cluster>,
     mut random: Random,
@@ -120,7 +120,7 @@ pub async fn rage(
     }
 }
 
-/// Makes a fault, and answers whether it has happened.
+/// Causes a fault. Returns true if it took effect.
 async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: Pace) -> bool {
     let replica = random.index(REPLICAS);
     match fault {
@@ -141,7 +141,7 @@ async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: 
         Fault::KillBackend => {
             let backends = cluster.backends(&mut random).await;
             let mut pids = backends.into_iter().filter_map(Pid::from_raw);
-            // Some may be gone already.
+            // Some backends may be gone already.
             pids.any(|pid| kill_process(pid, Signal::KILL).is_ok())
         }
         Fault::TerminateBackends => cluster.terminate_backends(&mut random).await,
@@ -157,7 +157,7 @@ async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: 
         }
         Fault::CutBeforeSync => cut(cluster, &mut random, Cut::BeforeSync).await,
         Fault::KillAfterRows => {
-            // A slow disk keeps the commit waiting while the rows are under way.
+            // A slow disk delays the commit while the rows are in transit.
             cluster.delay_commits(20_000).await;
             let happened = cut(cluster, &mut random, Cut::KillAfterRows).await;
             cluster.delay_commits(0).await;
@@ -166,7 +166,7 @@ async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: 
     }
 }
 
-/// Cuts at one of the proxies, and at another if nothing comes to that point, which a replica that is frozen does not.
+/// Cuts a connection at one of the proxies, or at another if none reaches that point, as with a frozen replica.
 async fn cut(cluster: &Cluster, random: &mut Random, cut: Cut) -> bool {
     for _ in 0..CUT_ATTEMPTS {
         let proxy = &cluster.proxies[random.index(cluster.proxies.len())];
@@ -178,11 +178,11 @@ async fn cut(cluster: &Cluster, random: &mut Random, cut: Cut) -> bool {
 }
 
 impl Cluster {
-    /// The server's processes that work for replicas, first those that are handing out.
+    /// The server's backends that work for replicas, those that are assigning codes first.
     async fn backends(&self, random: &mut Random) -> Vec<i32> {
         let query = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
              order by state = 'active' desc, pid";
-        // The server may go away at any moment.
+        // The server may go away at any time.
         let rows = eventually("the backends are known", async || {
             self.sql().await.fetch_all(query).await.ok()
         });
@@ -204,7 +204,7 @@ impl Cluster {
         sql::run(&mut connection, statement).await.is_ok() && !pids.is_empty()
     }
 
-    /// Sets how many microseconds PostgreSQL waits before it makes a commit durable.
+    /// Sets the number of microseconds that PostgreSQL waits before it makes a commit durable.
     async fn delay_commits(&self, by: u32) {
         let statements = [
             "alter system set commit_siblings = 0".to_owned(),

@@ -1,5 +1,5 @@
-//! A way from a replica to PostgreSQL that breaks where it hurts: in the middle of a reply, between the rows of a reply
-//! and its end, or before a request has arrived whole.
+//! A proxy between a replica and PostgreSQL that breaks at critical points: in the middle of a reply, between the rows
+//! of a reply and its end, or before a request has arrived completely.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,24 +16,24 @@ use super::wire::{Begin, Messages};
 /// PostgreSQL sends a long reply in pieces of this size; the first leaves it before the commit.
 const PIECE: usize = 8192;
 
-/// Where a connection is cut.
+/// Point at which a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// After so many bytes of a reply with rows.
+    /// After this number of bytes of a reply with rows.
     Reply(usize),
-    /// After the last row, before the message that says how many there were.
+    /// After the last row, before the message with the number of rows.
     AfterRows,
-    /// After that message, before those that say that the transaction is over.
+    /// After that message, before those that report the end of the transaction.
     BeforeReady,
-    /// In the middle of the rows of a long reply, and the server's process is killed before it may have committed.
+    /// In the middle of the rows of a long reply, and the backend is killed before it may have committed.
     KillAfterRows,
-    /// After so many bytes of a request that executes something.
+    /// After this number of bytes of a request that executes something.
     Request(usize),
     /// After a request to execute, before the message that commits it.
     BeforeSync,
 }
 
-/// A cut to come, and whom to tell.
+/// A requested cut, and the channel that reports it.
 type Armed = (Cut, oneshot::Sender<()>);
 
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Begins to lead connections to the server's socket.
+    /// Starts forwarding connections to the server's socket.
     pub async fn start(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let proxy = Self {
@@ -55,7 +55,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let (shared, socket) = (shared.clone(), socket.clone());
                 tokio::spawn(async move {
-                    // Whatever ends one direction ends both: that is the cut.
+                    // The end of one direction ends both: that is the cut.
                     let server = UnixStream::connect(socket).await?;
                     client.set_nodelay(true)?;
                     let (client_reads, client_writes) = client.into_split();
@@ -70,17 +70,17 @@ impl Proxy {
         proxy
     }
 
-    /// Cuts the next connection that comes to that point. Told when it has happened.
+    /// Cuts the next connection that reaches this point. The returned channel reports the cut.
     pub fn arm(&self, cut: Cut) -> oneshot::Receiver<()> {
         let (done, told) = oneshot::channel();
         self.armed.lock().unwrap().push((cut, done));
         told
     }
 
-    /// Takes the first cut that may happen here.
+    /// Takes the first requested cut that may happen here.
     fn take(&self, here: impl Fn(Cut) -> bool) -> Option<Cut> {
         let mut armed = self.armed.lock().unwrap();
-        // Who has gone waits for it elsewhere.
+        // A requester that has given up waits at another proxy.
         armed.retain(|(_, done)| !done.is_closed());
         let place = armed.iter().position(|(cut, _)| here(*cut))?;
         let (cut, done) = armed.remove(place);
@@ -163,7 +163,7 @@ impl Proxy {
                 && let Some(pid) = backend
                 && self.take(|cut| cut == Cut::KillAfterRows).is_some()
             {
-                // It may be gone already, if it was killed by someone else.
+                // Another fault may have killed it already.
                 let _ = kill_process(pid, Signal::KILL);
                 end = Some(count);
             }
@@ -175,7 +175,7 @@ impl Proxy {
     }
 }
 
-/// The number of the server's process in a message that tells it.
+/// Process id of the backend, in a message that carries it.
 fn process(message: &[u8]) -> Option<Pid> {
     let number = message.get(5..9)?.try_into().ok()?;
     Pid::from_raw(i32::from_be_bytes(number))

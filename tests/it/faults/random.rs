@@ -1,4 +1,4 @@
-//! Chance that can be repeated: the same seed gives the same numbers.
+//! A repeatable random generator: the same seed gives the same numbers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ impl Random {
         Self(seed)
     }
 
-    /// A source of its own for one of many, so that what the others do does not change its numbers.
+    /// An independent generator, whose numbers do not depend on the others.
     pub fn fork(&self, number: u64) -> Self {
         let mut fork = Self(self.0 ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93));
         Self(fork.next())
@@ -25,7 +25,7 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// From 0 on, less than `end`.
+    /// A number from 0 to below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
@@ -38,7 +38,7 @@ impl Random {
         self.below(100) < chance
     }
 
-    /// Both ends included.
+    /// A duration in this range, both ends included.
     pub fn millis(&mut self, (from, to): (u64, u64)) -> Duration {
         Duration::from_millis(from + self.below(to - from + 1))
     }

@@ -1,5 +1,5 @@
-//! The clients, once they hold something: each tells what becomes of its assignments and tells it again, elsewhere, until
-//! it knows what came of it.
+//! Clients that hold codes: each records events for its assignments, and retries them at other replicas until it knows
+//! the results.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::history::{EVENTS, Event, State, Told, Verdict, now};
 use super::http::{Caller, Reply, Request};
 use super::workload::{Client, Shared, count, parse};
 
-/// Assignments of its own that a client may tell of.
+/// Maximum number of its own assignments that a client remembers.
 const HELD: usize = 300;
-/// Most assignments of a request.
+/// Maximum number of assignments per request.
 const MAX_TOLD: u64 = 50;
 
-/// What is told.
+/// An event for an assignment.
 pub type Tale = (Uuid, Event);
 
 impl Client {
-    /// Keeps an assignment in the state that it is known to be in.
+    /// Stores the last known state of an assignment.
     pub fn hold(&mut self, id: Uuid, state: State) {
         if let Some(known) = self.held.iter_mut().find(|(held, _)| *held == id) {
             known.1 = state;
@@ -31,7 +31,7 @@ impl Client {
         }
     }
 
-    /// One of what is held, often of the latest, which may be reserved for a moment only.
+    /// A remembered assignment, often a recent one, because it may be reserved only for a short time.
     fn pick(&mut self) -> Option<(Uuid, State)> {
         let length = self.held.len();
         let from = if self.random.percent(60) {
@@ -42,7 +42,7 @@ impl Client {
         (length > 0).then(|| self.held[from + self.random.index(length - from)])
     }
 
-    /// Mostly what is allowed, as far as the client knows.
+    /// An event, usually one that the last known state allows.
     fn event(&mut self, state: State) -> Event {
         let likely = match state {
             State::Reserved => [
@@ -84,7 +84,7 @@ impl Client {
         self.tell(vec![(id, event)], false).await;
     }
 
-    /// Some of them twice: what is told of one assignment takes effect in its order.
+    /// Some assignments occur twice: events for one assignment take effect in their order.
     pub async fn tell_many(&mut self) {
         let mut tales: Vec<Tale> = Vec::new();
         for _ in 0..=self.random.below(MAX_TOLD) {
@@ -121,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Tells until each event is answered or the load is over.
+    /// Records events, with retries, until each has a result or the load is over.
     async fn tell(&mut self, tales: Vec<Tale>, as_bulk: bool) {
         let replicas = self.shared.addresses.count();
         let mut replica = self.random.index(replicas);
@@ -140,7 +140,7 @@ impl Client {
         }
     }
 
-    /// Keeps what was seen, and answers the events of which the outcome is unknown.
+    /// Stores results, and returns the events with an unknown result.
     fn note(&mut self, told: Vec<Told>) -> Vec<Tale> {
         let mut open = Vec::new();
         for told in told {
@@ -161,7 +161,7 @@ impl Client {
             }
             self.seen.told.push(told);
         }
-        // What has ended is told of a few times more.
+        // Ended assignments get a few more events.
         if self.random.percent(20) {
             self.held.retain(|(_, state)| state.step() < 3);
         }
@@ -169,7 +169,7 @@ impl Client {
     }
 }
 
-/// Tells events once, to one replica.
+/// Sends events once, to one replica.
 pub async fn tell(
     shared: &Shared,
     caller: &mut Caller,
@@ -239,7 +239,7 @@ fn read_bulk(tales: &[Tale], reply: Option<&Reply>) -> Vec<Verdict> {
     tales.iter().zip(results).map(verdict).collect()
 }
 
-/// What an answer means to who told something of this assignment.
+/// Converts a response into the result of an event for this assignment.
 fn read(id: Uuid, status: u16, named: &Value, state: &Value, body: &Value) -> Verdict {
     let state_of = |value: &Value| value.as_str().and_then(State::parse);
     let verdict = match (status, body["code"].as_str()) {

@@ -1,4 +1,4 @@
-//! A trial from its beginning to its end: the sets, the load, the refills, and the reading of what is on record.
+//! Steps of a trial: creating the sets, the refills, and reading the service's records.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub async fn open_shop(cluster: &Cluster) -> Shop {
     opening.await.expect("the shop opens")
 }
 
-/// What a refiller has brought.
+/// Files that a refiller has imported.
 #[derive(Debug)]
 pub struct Delivery {
     pub set: usize,
@@ -58,7 +58,7 @@ pub struct Delivery {
     pub refills: Vec<Refill>,
 }
 
-/// Imports codes into a deck again and again, but lets it run dry at times.
+/// Imports codes into a deck repeatedly, but lets it run dry at times.
 pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion: u64) -> Delivery {
     let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
     let mut delivery = Delivery {
@@ -83,8 +83,8 @@ pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion
     delivery
 }
 
-/// Delivers codes and waits until they can be handed out. An upload whose outcome is unknown is sent again: if the first
-/// one came in, it is known again.
+/// Imports codes and waits until they are available. An upload with an unknown outcome is sent again; the service
+/// recognizes the file if the first one arrived.
 async fn import(
     shared: &Shared,
     caller: &mut Caller,
@@ -95,7 +95,7 @@ async fn import(
     let path = format!("{}/imports", shared.shop.path(set));
     let body = json!({"codes": codes}).to_string();
     let import = caller.insist(random, Request::post(&path, &body)).await;
-    // 200: the first one had come in.
+    // 200: the first one had arrived.
     assert!(matches!(import.status, 200 | 201), "{}", import.body);
     let id = import.body["id"].as_str().expect("an id").to_owned();
     loop {
@@ -110,7 +110,7 @@ async fn import(
     }
 }
 
-/// Reads what the service has on record: by its API, and by SQL what it keeps to itself.
+/// Reads the service's records: through its API, and by SQL where the API does not show them.
 pub async fn read_record(
     shared: &Arc<Shared>,
     cluster: &Arc<Cluster>,
@@ -157,7 +157,7 @@ pub async fn read_record(
     }
 }
 
-/// What is on record of one set.
+/// Reads the records of one set.
 async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: usize) -> Evidence {
     let mut evidence = Evidence::default();
     let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
@@ -205,7 +205,7 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
             ..listed
         });
     }
-    // What only the API knows of is wrong by its number, which is none.
+    // An assignment that only the API lists gets no number, which the checker reports.
     evidence.log.extend(listed.into_values());
     let query = format!(
         "select e.number, e.assignment_number, e.event, e.recorded_at, e.expires_at
@@ -241,7 +241,7 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
     evidence
 }
 
-/// What the API tells of an assignment.
+/// Converts an assignment of the API.
 fn read_entry(shop: &Shop, body: &Value) -> Entry {
     let text = |name: &str| body[name].as_str().expect("a text");
     let at: DateTime<Utc> = text("assignedAt").parse().expect("a time");

@@ -1,21 +1,21 @@
-//! The messages of PostgreSQL's protocol in a stream of bytes: where each begins, and of which kind it is.
+//! Messages of PostgreSQL's protocol in a stream of bytes: the start and the type of each.
 
-/// Follows one direction of a connection.
+/// Parser of one direction of a connection.
 #[derive(Debug)]
 pub struct Messages {
-    /// The first message of a client has no kind.
+    /// True until the client's first message, which has no type.
     startup: bool,
-    /// Bytes of the head of the current message that have arrived: kind, then length.
+    /// Received bytes of the current message's header: type, then length.
     head: Vec<u8>,
-    /// Bytes of its body that have not.
+    /// Bytes of its body that have not arrived.
     left: usize,
 }
 
-/// A message begins here.
+/// Start of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Begin {
     pub kind: u8,
-    /// Place of its first byte in the bytes that were looked at.
+    /// Offset of its first byte in the given bytes.
     pub at: usize,
 }
 
@@ -35,7 +35,7 @@ impl Messages {
         }
     }
 
-    /// Takes the next bytes and tells which messages begin in them.
+    /// Parses the next bytes and returns the messages that start in them.
     pub fn follow(&mut self, bytes: &[u8]) -> Vec<Begin> {
         let mut begun = Vec::new();
         let mut at = 0;
@@ -59,7 +59,7 @@ impl Messages {
             self.head.push(bytes[at]);
             at += 1;
             if let [_, a, b, c, d] = self.head[..] {
-                // The length counts itself.
+                // The length includes itself.
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize - 4;
                 self.head.clear();
             }

@@ -1,4 +1,4 @@
-//! The clients: each asks for codes under keys of its own and asks again, elsewhere, until it knows what came of it.
+//! The clients: each requests codes under its own keys, and retries at other replicas until it knows the results.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,22 +14,22 @@ use super::history::{
 use super::http::{Addresses, Caller, Reply, Request};
 use super::random::Random;
 
-/// What a client may do, and how often of 100 times.
+/// Operations of a client, each with its percentage.
 #[derive(Debug, Clone, Copy)]
 pub enum Operation {
     /// One code under a new key.
     Assign,
-    /// Many items at once, among them keys that were answered before.
+    /// Many items at once, among them keys that already have a result.
     Batch,
-    /// A key that was answered before.
+    /// A key that already has a result.
     Replay,
     /// One new key at two replicas at the same time.
     Twins,
-    /// What became of an assignment.
+    /// One event.
     Tell,
-    /// What became of many.
+    /// Many events.
     TellMany,
-    /// Two different things of one assignment at two replicas at the same time.
+    /// Two different events for one assignment at two replicas at the same time.
     Rivals,
 }
 
@@ -43,10 +43,11 @@ pub const OPERATIONS: [(Operation, u64); 7] = [
     (Operation::Rivals, 5),
 ];
 
-/// Most items of a batch. The rows of such a one leave PostgreSQL in several pieces, the first before the commit.
+/// Maximum number of items per batch. PostgreSQL returns the rows of the largest batches in several pieces, the first
+/// before the commit.
 const MAX_ITEMS: u64 = 100;
-/// Milliseconds that a client waits for an answer. Most leave while a service that is in trouble is still at work, and so
-/// are not all of them with a replica that is frozen.
+/// Milliseconds that a client waits for a response. Most give up while a slow service still works on the request, so
+/// that not all clients hang at a frozen replica.
 const PATIENCE: [(u64, u64); 5] = [
     (100, 500),
     (100, 500),
@@ -54,12 +55,12 @@ const PATIENCE: [(u64, u64); 5] = [
     (300, 1500),
     (4000, 8000),
 ];
-/// Answered items that a client remembers for a replay.
+/// Items with a result that a client remembers for a replay.
 const REMEMBERED: usize = 500;
-/// So many keys in a row share a contact, more or less.
+/// Approximate number of consecutive keys that share a contact.
 const KEYS_OF_A_CONTACT: u64 = 4;
 
-/// The sets of the trial as the service knows them.
+/// Ids of the sets of the trial, and the API key.
 #[derive(Debug)]
 pub struct Shop {
     pub bearer: Arc<str>,
@@ -77,14 +78,14 @@ impl Shop {
     }
 }
 
-/// What all clients share, and what is told of their progress.
+/// State shared by all clients, with counters of their progress.
 #[derive(Debug)]
 pub struct Shared {
     pub shop: Shop,
     pub addresses: Addresses,
     pub stop: AtomicBool,
     next_key: AtomicU64,
-    /// Keys that have a code, as far as their clients know.
+    /// Keys known to have a code.
     pub assigned: AtomicU64,
     pub requests: AtomicU64,
     pub unknown: AtomicU64,
@@ -94,9 +95,9 @@ pub struct Shared {
     pub exhausted: AtomicU64,
     pub ended: AtomicU64,
     pub wrong_states: AtomicU64,
-    /// How often each operation was done, in the order of `OPERATIONS`.
+    /// Number of times each operation was done, in the order of `OPERATIONS`.
     pub operations: [AtomicU64; OPERATIONS.len()],
-    /// How often each event was answered as recorded, in the order of `EVENTS`.
+    /// Number of times each event was recorded, in the order of `EVENTS`.
     pub events: [AtomicU64; EVENTS.len()],
 }
 
@@ -130,7 +131,7 @@ pub fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(by as u64, Ordering::Relaxed);
 }
 
-/// What is asked for under a key.
+/// A request for a code under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
     pub set: usize,
@@ -141,16 +142,16 @@ pub struct Item {
 pub struct Client {
     pub shared: Arc<Shared>,
     pub random: Random,
-    /// The second is for requests that race with the first.
+    /// The second caller sends requests that race with those of the first.
     pub callers: [Caller; 2],
-    /// Answered items, by set.
+    /// Items with a result, by set.
     remembered: [Vec<Item>; SETS.len()],
-    /// Assignments of this client's keys, in the state that it knows of.
+    /// Assignments of this client's keys, with their last known state.
     pub held: Vec<(Uuid, State)>,
     pub seen: Seen,
 }
 
-/// What a client saw.
+/// Observations of a client.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub calls: Vec<Call>,
@@ -170,7 +171,7 @@ impl Client {
         }
     }
 
-    /// Asks until the load is over, and answers what it saw.
+    /// Runs operations until the load is over, and returns the observations.
     pub async fn run(mut self, rest: (u64, u64)) -> Seen {
         while !self.shared.is_over() {
             tokio::time::sleep(self.random.millis(rest)).await;
@@ -216,7 +217,7 @@ impl Client {
 
     fn new_item(&mut self, set: usize) -> Item {
         let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
-        // Clients that ask at the same time meet in their contacts.
+        // Concurrent clients share contacts.
         let contact = (key + self.random.below(64)) / KEYS_OF_A_CONTACT;
         Item { set, key, contact }
     }
@@ -260,7 +261,7 @@ impl Client {
         }
     }
 
-    /// Sends items until each is answered or the load is over.
+    /// Sends items, with retries, until each has a result or the load is over.
     async fn ask(&mut self, set: usize, items: Vec<Item>, as_batch: bool) {
         debug_assert!(items.iter().all(|item| item.set == set));
         let replicas = self.shared.addresses.count();
@@ -285,7 +286,7 @@ impl Client {
         self.random.millis(range)
     }
 
-    /// Keeps what was seen, and answers the items of which the outcome is unknown.
+    /// Stores results, and returns the items with an unknown result.
     fn record(&mut self, calls: Vec<Call>) -> Vec<Item> {
         let mut open = Vec::new();
         for call in calls {
@@ -421,7 +422,7 @@ fn read_batch(shop: &Shop, items: &[Item], reply: Option<&Reply>) -> Vec<Answer>
     items.iter().zip(results).map(answer).collect()
 }
 
-/// What an answer means to who asked for this item.
+/// Converts a response into the result of this item.
 fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> Answer {
     let answer = match (status, body["code"].as_str()) {
         (200 | 201, _) => read_given(shop, item, status, body),
@@ -432,7 +433,7 @@ fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> Answer {
             let ended = parse(&body["assignmentId"]).zip(state);
             ended.map(|(id, state)| Answer::Ended(id, state))
         }
-        // A frozen replica may find that the request took too long to arrive.
+        // A replica that was frozen may report that the request took too long to arrive.
         (408 | 503, _) => Some(Answer::Unknown),
         _ => None,
     };

@@ -1,4 +1,4 @@
-//! What bodies the operations take, and what they answer to others.
+//! Request bodies: the content types that each operation accepts, and the refusal of others.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::support::TestApp;
 use crate::support::contract::{DOCUMENT, Operation, operations};
 use crate::support::shop::Shop;
 
-/// The operations that take this type of body.
+/// The operations that accept this content type.
 fn taking(content_type: &str) -> Vec<Operation> {
     let reference = |body: &'static Value| match body["$ref"].as_str() {
         Some(reference) => &DOCUMENT.pointer(&reference[1..]).unwrap()["content"],
@@ -22,7 +22,7 @@ fn taking(content_type: &str) -> Vec<Operation> {
     found
 }
 
-/// What the operations are about.
+/// Resources that the operations refer to.
 struct Things {
     tenant: String,
     set: String,
@@ -142,7 +142,7 @@ async fn a_body_may_be_left_out_only_where_the_document_says_so() {
     let shop = app.shop().await;
     let mut left_out = 0;
     for operation in taking("application/json") {
-        // A body that the document names by reference is needed.
+        // A body that the document names by reference is required.
         let optional = operation.body()["requestBody"]["required"] == false;
         let things = Things::of(&shop).await;
         let client = caller(&app, &shop.client, &operation);
@@ -158,7 +158,7 @@ async fn a_body_may_be_left_out_only_where_the_document_says_so() {
                 "{operation:?}"
             );
         }
-        // Names of sets are unique, webhooks are few, and the next one makes its own.
+        // Names of sets are unique, webhooks are limited, and the next operation creates its own.
         for thing in [
             format!("/v1/coupon-sets/{}", things.set),
             format!("/v1/webhooks/{}", things.webhook),

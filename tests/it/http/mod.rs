@@ -1,4 +1,4 @@
-//! Answers and request bodies that are alike in every feature.
+//! Responses and request bodies that are alike in every feature.
 
 mod bodies;
 mod service;

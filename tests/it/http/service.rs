@@ -1,4 +1,4 @@
-//! What every answer has, and what the service tells about itself.
+//! Properties of every response, and the service's own endpoints.
 
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, header};
@@ -16,7 +16,7 @@ use crate::support::{TestApp, sql};
 
 const FILE: &str = include_str!("../../../openapi.yaml");
 
-/// The service on a PostgreSQL that is not there.
+/// The service on a PostgreSQL that is not reachable.
 fn without_a_database() -> Client {
     let config = CommandLine::parse_from(["couponry"]).config;
     // Nothing listens on this port.
@@ -109,11 +109,11 @@ async fn a_panic_is_answered_as_a_problem_and_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn a_failure_of_ours_tells_nothing_of_its_cause() {
+async fn an_internal_error_reveals_nothing_of_its_cause() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let mut owner = app.database.owner.acquire().await.unwrap();
-    // Not dropped: that locks what depends on it too, in another order than the tasks do.
+    // Renamed, not dropped: a drop also locks dependent objects, in another order than the tasks do.
     sql::run(&mut owner, "alter table coupon_sets rename to gone")
         .await
         .unwrap();
@@ -156,7 +156,7 @@ async fn the_reference_page_loads_nothing_from_elsewhere() {
                 !url.contains("//") && !url.starts_with('/'),
                 "{url} is not relative"
             );
-            // As a browser resolves it against /docs.
+            // Resolved against /docs, as in a browser.
             client.get(&format!("/{url}")).await.expect(200);
             loaded += 1;
         }
@@ -202,7 +202,7 @@ async fn a_migrated_service_is_ready_and_one_that_stops_is_not() {
 async fn a_database_that_is_not_migrated_is_not_ready() {
     let app = TestApp::start().await;
     let mut owner = app.database.owner.acquire().await.unwrap();
-    // As it is before the first start.
+    // The state before the first start.
     let empty = "alter schema public rename to gone; create schema public";
     sql::run(&mut owner, empty).await.unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! How imports end without being published, and how they are deleted: no code of them is ever dealt, and none is lost.
+//! Cancelling and deleting imports: none of their codes is ever assigned, and none is lost.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub async fn cancel(shop: &Shop, import: impl std::fmt::Display) -> Answer {
     shop.client.send(Method::POST, &uri, &[], "").await
 }
 
-/// What is stored of imports and decks, by table.
+/// Rows of imports and decks, by table.
 async fn rows(app: &TestApp) -> Value {
     let query = "select (select count(*) from imports) as imports, (select count(*) from import_chunks) as chunks,
         (select count(*) from import_errors) as errors, (select count(*) from lots) as lots,
@@ -25,7 +25,7 @@ async fn rows(app: &TestApp) -> Value {
     app.database.ask(query).await[0].clone()
 }
 
-/// Fails unless nothing of the import can be dealt and its counts tell so.
+/// Fails unless no code of the import can be assigned and its counts say so.
 async fn check_nothing_came_in(set: &CouponSet, told: &Value) {
     let [total, success, errors, _] = counts(told);
     assert_eq!((total, success), (errors, 0), "{told}");
@@ -52,7 +52,7 @@ async fn a_running_import_is_cancelled_and_none_of_its_codes_come_in() {
     assert_eq!(of_file(&told), [3, 75]);
     assert_eq!(told["progress"]["remainingSeconds"], Value::Null);
     check_nothing_came_in(&set, &told).await;
-    // Told again; and what was rejected stays readable.
+    // The same result again; rejected rows stay readable.
     let again = cancel(&shop, running.id).await.expect(200).body;
     assert_eq!(again["cancelledAt"], told["cancelledAt"]);
     assert_eq!(report(&set, &told).await, ["3|A|duplicateInFile|1"]);
@@ -72,7 +72,7 @@ async fn codes_of_a_cancelled_import_are_no_duplicates_not_even_before_they_are_
     let running = ByHand::store(&app, &set, "inProgress", &[&["A", "B"], &["C"]]).await;
     assert!(running.begin(1).await);
     assert_eq!(running.apply(1, 0).await, Ok(true));
-    // A card that is held cannot be deleted.
+    // A locked card cannot be deleted.
     let mut hold = app.database.owner.begin().await.unwrap();
     sql::run(&mut hold, "select 1 from cards for share")
         .await
@@ -268,7 +268,7 @@ async fn a_huge_import_is_cleaned_up_in_portions() {
            select tenant_id, import_id, n, n, '', 'empty' from lots, generate_series(1, 120000) n where state = 'filling';
          update lots set size = 120000 where state = 'filling'";
     app.database.execute(huge).await;
-    // By hand, so that each portion is seen.
+    // Driven by the test, so that each batch is seen.
     app.app.stop().await;
     let end = format!(
         "select end_import(tenant_id, id, 'cancelled', '') from imports where id = '{}';

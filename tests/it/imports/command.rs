@@ -1,4 +1,4 @@
-//! `couponry import`: files that are sent from a terminal.
+//! `couponry import`: uploading files from a terminal.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -32,7 +32,7 @@ impl Terminal {
         }
     }
 
-    /// Writes a file and answers its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
@@ -111,7 +111,7 @@ async fn the_standard_input_is_a_file_named_by_a_dash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_is_told_with_a_failing_exit_code() {
+async fn a_refusal_is_reported_with_a_failing_exit_code() {
     let terminal = Terminal::open().await;
     let file = terminal.file("codes.csv", "first,second\n1,2\n");
     let (success, told, complaint) = terminal.import(&[&file], "").await;

@@ -1,4 +1,4 @@
-//! Imports tell who made them and what their set is called.
+//! The creator of an import, and the name of its set.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,19 +9,19 @@ use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;
 
-/// The id of the key that a shop was opened with.
+/// Id of the key with which a shop was opened.
 fn id_of(shop: &Shop) -> String {
     let (id, _) = shop.key["cpk_".len()..].split_once('_').unwrap();
     Uuid::try_parse(id).unwrap().to_string()
 }
 
-/// The id and the name of the key that made an import.
+/// Id and name of the key that made an import.
 fn creator(import: &Value) -> [&str; 2] {
     ["apiKeyId", "apiKeyName"].map(|name| import[name].as_str().expect("a key"))
 }
 
 #[tokio::test]
-async fn imports_tell_which_key_made_them() {
+async fn imports_show_which_key_made_them() {
     let (_app, shop, set) = start().await;
     let issued = json!({"name": "Nightly", "scopes": ["imports:write", "imports:read"]});
     let issued = shop
@@ -47,7 +47,7 @@ async fn imports_tell_which_key_made_them() {
         (&signed_in, "C", "app", all),
     ] {
         let set = set.at(who);
-        // What is told at once, and what is told later and to whoever sends the file again.
+        // The first response, the later ones, and the response to a repeated upload.
         let queued = set.upload(LIST, "", text).await.expect(201);
         assert_eq!(creator(&queued.body), key);
         assert_eq!(queued.body["origin"], origin);
@@ -55,7 +55,7 @@ async fn imports_tell_which_key_made_them() {
         assert_eq!(creator(&import), key);
         let again = set.at(&nightly).upload(LIST, "", text).await.expect(200);
         assert_eq!(again.body, import);
-        // An import that fails from the start, and one that only judges.
+        // An import that fails at the start, and a dry run.
         let broken = format!("code,note\n{text},\"never closed\n");
         let broken = set.upload(CSV, "", broken).await.expect(201);
         assert_eq!(
@@ -109,7 +109,7 @@ async fn a_key_is_named_after_it_was_revoked_and_nobody_where_it_is_not_known() 
 }
 
 #[tokio::test]
-async fn no_tenant_is_told_of_the_key_of_another() {
+async fn no_tenant_sees_the_key_of_another() {
     let (app, shop, set) = start().await;
     let other = app.shop().await;
     let import = set.fill(&["A"]).await;
@@ -133,7 +133,7 @@ async fn no_tenant_is_told_of_the_key_of_another() {
 }
 
 #[tokio::test]
-async fn an_import_tells_what_its_set_is_called_now_or_was_at_last() {
+async fn an_import_shows_the_present_or_last_name_of_its_set() {
     let (_app, shop, set) = start().await;
     let import = set.fill(&["A"]).await;
     assert_eq!(import["couponSetName"], "birthday");

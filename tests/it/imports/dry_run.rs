@@ -1,18 +1,18 @@
-//! A rehearsal tells what an import would, and takes nothing in.
+//! Dry runs of imports: the result of an import, without importing.
 
 use serde_json::{Value, json};
 
 use crate::imports::{CSV, JSON, LIST, codes, counts, form, import, report, send_form, start};
 use crate::support::TestApp;
 
-/// Nothing is there that could be dealt, not even for a moment.
+/// Nothing that could be assigned exists, not even briefly.
 async fn decks(app: &TestApp) -> Value {
     let query = "select (select count(*) from lots) + (select count(*) from cards) + (select count(*) from import_chunks)";
     app.database.ask_one(query).await
 }
 
 #[tokio::test]
-async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
+async fn a_dry_run_reports_like_the_import_and_stores_no_codes() {
     let (app, shop, set) = start().await;
     let file = "code;until\nC;2031-01-01\nB;2030-01-01\nC;2029-01-01\n;\nD;soon\nE;2031-01-01\n";
     let query = "?expiresAtColumn=until";
@@ -27,7 +27,7 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
     let listed = shop.client.get("/v1/imports").await.expect(200);
     assert_eq!(listed.results(), &vec![rehearsed.clone()]);
 
-    // The same file is not known by it.
+    // The file is not recognized after a dry run.
     let real = import(&set, CSV, query, file).await;
     assert_eq!(real["mode"], "import");
     for told in [
@@ -44,7 +44,7 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
     assert_eq!(report(&set, &rehearsed).await, report(&set, &real).await);
     assert_eq!(codes(&app).await, ["B", "C", "E"]);
 
-    // What the set has by now is told as well, as often as one asks.
+    // Codes that the set has by now are reported too, in each dry run.
     for _ in 0..2 {
         let again = set
             .upload(LIST, "?mode=validate", "B F\nF")
@@ -59,7 +59,7 @@ async fn a_rehearsal_reports_like_the_import_and_stores_no_codes() {
 }
 
 #[tokio::test]
-async fn duplicates_in_different_chunks_of_a_rehearsal_are_found() {
+async fn duplicates_in_different_chunks_of_a_dry_run_are_found() {
     let (app, _, set) = start().await;
     let rows: Vec<String> = (0..60_000)
         .map(|row| format!("C{}\n", if row == 59_999 { 7 } else { row }))
@@ -74,7 +74,7 @@ async fn duplicates_in_different_chunks_of_a_rehearsal_are_found() {
 }
 
 #[tokio::test]
-async fn the_form_and_json_may_be_rehearsed_and_a_wrong_mode_is_refused() {
+async fn the_form_and_json_allow_a_dry_run_and_a_wrong_mode_is_refused() {
     let (app, shop, set) = start().await;
     let rehearsed = import(&set, JSON, "?mode=validate", r#"{"codes": ["A"]}"#).await;
     assert_eq!(

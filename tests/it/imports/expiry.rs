@@ -1,4 +1,4 @@
-//! Codes that expire come in with their expiry, and are dealt soonest first.
+//! Imported codes with an expiry, dealt soonest first.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::support::by_hand::ByHand;
 use crate::support::shop::CouponSet;
 use crate::support::sql;
 
-/// The cards of all sets in the order of dealing, as "code expiry".
+/// The cards of all sets in dealing order, as "code expiry".
 async fn cards(app: &TestApp) -> Vec<String> {
     let query = "select array_agg(concat_ws(' ', code, to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI'))
           order by set_no, lot_no, ordinal)
@@ -20,8 +20,8 @@ async fn cards(app: &TestApp) -> Vec<String> {
     serde_json::from_value(app.database.ask_one(query).await).unwrap_or_default()
 }
 
-/// That each lot is dense from 1, in the order of expiry and then of the file, and tells the expiry of its first and its
-/// last card.
+/// Fails unless each lot is dense from 1, ordered by expiry and then by file position, and stores the expiry of its
+/// first and last card.
 async fn check_decks(app: &TestApp) {
     let query = "select lot_no, first_expires_at, last_expires_at, size, places
           from lots l
@@ -38,7 +38,7 @@ async fn check_decks(app: &TestApp) {
     assert_eq!(app.database.ask(query).await, json!([]));
 }
 
-/// A set in Madrid.
+/// A set in the time zone of Madrid.
 async fn madrid() -> (TestApp, CouponSet) {
     let (app, _, set) = start().await;
     app.database
@@ -71,7 +71,7 @@ async fn a_column_of_a_csv_says_when_codes_expire_and_they_are_dealt_soonest_fir
 }
 
 #[tokio::test]
-async fn the_column_is_told_by_its_number_and_by_the_form_as_well() {
+async fn the_column_is_named_by_its_number_and_by_the_form_as_well() {
     let (app, shop, set) = start().await;
     import(
         &set,
@@ -243,7 +243,7 @@ async fn only_a_file_that_has_columns_takes_the_option_and_it_must_be_another_co
     assert_eq!(stored(&app).await, 0);
 }
 
-/// Where the code of a row from 0 stood first, if it did: near, or two chunks before.
+/// Row in which the code of a row (from 0) occurred first, if it is a duplicate: near, or two chunks before.
 fn first_row(row: usize) -> Option<usize> {
     (row % 1000 == 999).then(|| {
         row.checked_sub(110_000)
@@ -251,7 +251,7 @@ fn first_row(row: usize) -> Option<usize> {
     })
 }
 
-/// When the code of a row expires: one of 365 days of 2027 in no order, or never.
+/// Expiry of a row's code: one of 365 days of 2027 in no order, or never.
 fn expiry(row: usize) -> Option<chrono::NaiveDate> {
     let day = u32::try_from(row * 7919 % 365 + 1).unwrap();
     (row % 7 != 3).then(|| chrono::NaiveDate::from_yo_opt(2027, day).unwrap())
@@ -308,7 +308,7 @@ async fn an_import_whose_rows_are_in_order_is_not_sorted() {
     check_decks(&app).await;
 }
 
-/// An import of three chunks and six rows of which two are duplicates, out of order.
+/// An import of three chunks and six rows in no order, two of them duplicates.
 async fn out_of_order<'a>(app: &'a TestApp, set: &CouponSet) -> ByHand<'a> {
     let import = ByHand::store(
         app,
@@ -328,7 +328,7 @@ async fn out_of_order<'a>(app: &'a TestApp, set: &CouponSet) -> ByHand<'a> {
     import
 }
 
-/// What becomes of it, whatever happens in between.
+/// Applies the import and checks its order.
 async fn check_order(app: &TestApp, set: &CouponSet, import: &ByHand<'_>) {
     let told = set.ended(&import.id.to_string()).await;
     assert_eq!(
@@ -429,7 +429,7 @@ async fn a_set_that_is_deleted_while_an_import_is_sorted_keeps_nothing_of_it() {
         .execute("update imports set lease_until = now()")
         .await;
     something_is_blocked(&app).await;
-    // The sorting may take minutes; whoever ends the import does not wait for it.
+    // Sorting may take minutes; deleting the set does not wait for it.
     set.delete().await.expect(204);
     let told = set.ended(&import.id.to_string()).await;
     assert_eq!(told["status"], "cancelled");

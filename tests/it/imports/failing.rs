@@ -1,4 +1,4 @@
-//! Imports that fail on our side again and again: they hold up no other, and nothing of them is lost.
+//! Imports that fail repeatedly because of the service: they delay no other import, and nothing of them is lost.
 
 use serde_json::{Value, json};
 

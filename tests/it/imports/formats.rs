@@ -1,4 +1,4 @@
-//! Files as shops export them: packed, in old encodings, as workbooks.
+//! File formats of shops: compressed, in old encodings, as workbooks.
 
 use std::io::Write;
 
@@ -32,7 +32,7 @@ pub(super) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// A workbook of two sheets: the first has a header and these codes with numbers, the second these codes only.
+/// A workbook of two sheets: the first has a header and these codes with numbers, the second only these codes.
 pub(super) fn workbook(first: &[(&str, i64)], second: &[&str]) -> Vec<u8> {
     let text = |text: &str| format!("<c t=\"inlineStr\"><is><t>{text}</t></is></c>");
     let header = format!("<row>{}{}</row>", text("code"), text("number"));
@@ -64,7 +64,7 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// A form of the usual fields, these, and a file.
+/// Posts a form of the usual fields, these fields, and a file.
 async fn send_file(shop: &Shop, set: &CouponSet, fields: &[(&str, &str)], file: &[u8]) -> Answer {
     let of_set = [("type", "coupons"), ("couponSetId", set.id.as_str())];
     let mut body = Vec::new();
@@ -86,7 +86,7 @@ async fn send_file(shop: &Shop, set: &CouponSet, fields: &[(&str, &str)], file: 
 }
 
 #[tokio::test]
-async fn a_body_is_what_its_first_bytes_tell_whatever_type_was_named() {
+async fn a_body_is_what_its_first_bytes_say_whatever_type_was_named() {
     let (app, _, set) = start().await;
     let table = |code: &str| format!("code;n\n{code};1\n");
     for (kind, body) in [

@@ -1,4 +1,4 @@
-//! The same file twice is one import, by its content or by its key.
+//! Idempotent imports: the same file twice is one import, by its content or by its key.
 
 use axum::http::Method;
 use futures_util::future::join_all;
@@ -11,7 +11,7 @@ use crate::support::by_hand::ByHand;
 use crate::support::client::Answer;
 use crate::support::shop::CouponSet;
 
-/// Uploads a list with a key.
+/// Uploads a list with an idempotency key.
 async fn upload_as(set: &CouponSet, key: &str, query: &str, list: &str) -> Answer {
     let uri = format!("{}/imports{query}", set.path());
     let headers = [("content-type", LIST), ("idempotency-key", key)];
@@ -29,7 +29,7 @@ async fn a_file_that_came_before_is_answered_with_its_import() {
     let first = import(&set, CSV, "", "code\nA\nB\n").await;
     let again = async |query: &str| set.upload(CSV, query, "code\nA\nB\n").await;
     assert_eq!(again("").await.expect(200).body, first);
-    // An option without effect is no difference.
+    // An option without effect makes no difference.
     assert_eq!(
         again("?overrideExisting=true").await.expect(200).body,
         first
@@ -43,7 +43,7 @@ async fn a_file_that_came_before_is_answered_with_its_import() {
     assert_eq!(answer.expect(200).body, first);
     assert_eq!(count_imports(&app).await, 1);
 
-    // Another way to read it, another type, another set and other bytes are.
+    // Other parsing options, another type, another set and other bytes do.
     let other = shop.multiple("other", &[]).await;
     for answer in [
         again("?header=true").await,
@@ -153,7 +153,7 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
     );
     assert_eq!(count_imports(&app).await, 2);
 
-    // For something else it is taken, and nothing of that is stored.
+    // The key is in use for another request, and nothing of that request is stored.
     let other = shop.multiple("other", &[]).await;
     for answer in [
         upload_as(&set, "run-1", "", "A B C").await,
@@ -180,7 +180,7 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
         "400 malformed-request"
     );
 
-    // A key is a tenant's own, and free when its import is deleted.
+    // A key belongs to a tenant, and is free when its import is deleted.
     let stranger = app.shop().await.multiple("birthday", &[]).await;
     upload_as(&stranger, "run-1", "", "A B").await.expect(201);
     cancel(&shop, running.id).await.expect(200);
@@ -193,7 +193,7 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
 }
 
 #[tokio::test]
-async fn a_rehearsal_with_a_key_is_done_once() {
+async fn a_dry_run_with_a_key_is_done_once() {
     let (app, _, set) = start().await;
     let first = upload_as(&set, "run-1", "?mode=validate", "A")
         .await

@@ -1,4 +1,4 @@
-//! Bad input gets a clear answer, and nothing of it is stored.
+//! Invalid input: a clear response, and nothing stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::process::{Process, answer};
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually};
 
-/// How many rows of any import, of any sort, are stored.
+/// Number of stored rows of any kind, of all imports.
 pub(super) async fn stored(app: &TestApp) -> Value {
     let query = "select (select count(*) from imports) + (select count(*) from import_chunks)
         + (select count(*) from import_errors) + (select count(*) from lots) + (select count(*) from cards)";
@@ -180,7 +180,7 @@ async fn a_bad_row_further_down_is_reported_and_the_good_ones_come_in() {
 #[tokio::test]
 async fn an_unclosed_quote_ends_the_import_with_its_opening_line_and_publishes_nothing() {
     let (app, _, set) = start().await;
-    // Enough that chunks and rejected rows were stored before the end was seen.
+    // Enough rows that chunks and rejected rows are stored before the end is read.
     let file = "code;note\n".to_owned() + &"A;1\n;2\n".repeat(30_000) + "B;\"never closed\nC;3\n";
     let answer = set.upload(CSV, "", file).await.expect(201);
     let import = set.ended(answer.str("id")).await;
@@ -229,7 +229,7 @@ async fn json_that_is_not_as_the_document_says_is_refused() {
     ] {
         let answer = set.upload(JSON, "", body).await;
         if faults.is_empty() {
-            // A number that no program can hold is no JSON to most of them.
+            // Most programs reject a number that they cannot represent as invalid JSON.
             assert_eq!(answer.refusal(), "400 malformed-request", "{body}");
         } else {
             assert_eq!(answer.expect(422).faults(), faults, "{body}");
@@ -356,7 +356,7 @@ async fn uploads_that_stall_hold_up_no_other_tenant_and_end() {
     let stalled = (0..4).map(|_| {
         let reading = Arc::clone(&reading);
         let mut counted = false;
-        // The handler reads, and nothing ever comes.
+        // The handler reads, and no data ever arrives.
         let body = stream::poll_fn(move |_| -> Poll<Option<Result<Bytes, std::io::Error>>> {
             if !std::mem::replace(&mut counted, true) {
                 reading.fetch_add(1, Ordering::SeqCst);

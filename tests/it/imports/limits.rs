@@ -1,4 +1,4 @@
-//! The limits of imports, as they are configured.
+//! Configured limits of imports.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ async fn a_body_over_the_limit_is_refused_however_it_comes() {
     ];
     let answer = send_form(&shop, "/v1/imports", form(&fields)).await;
     assert_eq!(answer.refusal(), "413 payload-too-large");
-    // Without an announced length.
+    // Without a Content-Length.
     let frames =
         stream::iter((0..3).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 400]))));
     let request = Request::post(format!("{}/imports", set.path()))

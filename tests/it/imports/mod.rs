@@ -1,4 +1,4 @@
-//! What imports take in, and how they report it.
+//! Imports and their reports.
 
 pub mod cancel;
 mod command;
@@ -40,7 +40,7 @@ pub(super) async fn start() -> (TestApp, Shop, CouponSet) {
     (app, shop, set)
 }
 
-/// Uploads, waits for the end, and looks that the counts add up.
+/// Uploads, waits for the end, and checks that the counts add up.
 pub(super) async fn import(
     set: &CouponSet,
     kind: &str,
@@ -70,13 +70,13 @@ pub(super) fn counts(import: &Value) -> [i64; 4] {
     ["total", "success", "errors", "duplicates"].map(|name| import[name].as_i64().unwrap())
 }
 
-/// The codes of all sets in the order in which they will be dealt.
+/// The codes of all sets in dealing order.
 pub(super) async fn codes(app: &TestApp) -> Vec<String> {
     let query = "select array_agg(code order by set_no, lot_no, ordinal) from cards";
     serde_json::from_value(app.database.ask_one(query).await).unwrap_or_default()
 }
 
-/// The rows of the report, the first four cells joined by a bar.
+/// Rows of the report, with the first four cells joined by a bar.
 pub(super) async fn report(set: &CouponSet, import: &Value) -> Vec<String> {
     let url = import["errorReportFileUrl"].as_str().expect("a report");
     let answer = set.client.get(url).await.expect(200);
@@ -100,7 +100,7 @@ pub(super) async fn report(set: &CouponSet, import: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A form of these fields; `file` comes with a file name.
+/// A form of these fields; `file` has a file name.
 pub(super) fn form(fields: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| {
         let file = if *name == "file" {
@@ -132,7 +132,7 @@ async fn csv_a_pasted_list_and_json_all_bring_codes_in() {
 }
 
 #[tokio::test]
-async fn an_import_tells_its_whole_story() {
+async fn an_import_reports_all_its_counts_and_rows() {
     let (_app, _, set) = start().await;
     let queued = set
         .upload(CSV, "", "Name;Code\nann;A\nbob;B\n")
@@ -186,7 +186,7 @@ async fn every_rejected_row_is_reported_with_its_line_and_reason_and_duplicates_
     assert_eq!(rows[1], "5|C|duplicateInFile|2");
     assert_eq!(rows[2], "6||empty|");
     assert_eq!(rows[3], format!("7|{cut}…|tooLong|"));
-    // Both are true of it; that the file holds it twice is what its author can mend.
+    // Both reasons apply; the duplicate in the file is the one that its author can fix.
     assert_eq!(rows[4], "9|B|duplicateInFile|3");
     assert_eq!(rows.len(), 5);
     assert_eq!(codes(&app).await, ["A", "B", "C", "D", "c"]);
@@ -417,7 +417,7 @@ async fn any_usual_csv_is_read_as_its_author_meant_it() {
         ("", "nombre;Código\nana;A\n", "A"),
         ("", "name;Coupon Code\nann;A\n", "A"),
         ("", "name;coupon\nann;A\n", "A"),
-        // Blank lines are no rows, neither before the header nor after it.
+        // Blank lines are not rows, neither before the header nor after it.
         ("", "\n\r\ncode\n\nA\n  \n\n\nB\n\n", "A B"),
     ] {
         let before = codes(&app).await.len();

@@ -1,4 +1,4 @@
-//! What a chunk reads for each of its rows, by plans that were made while the tables were as good as empty.
+//! Pages read per row of a chunk, with plans made while the tables were almost empty.
 
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -8,11 +8,12 @@ use crate::support::by_hand::ByHand;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, sql};
 
-/// Pages that may be read and written for a row. The longest way is into the indexes of three tables, in three sets.
+/// Maximum number of pages read and written per row. The longest path goes through the indexes of three tables, in
+/// three sets.
 const MOST: i64 = 40;
 const ROWS: i64 = 2_000;
 
-/// Applies an import of so many codes as the service does, and answers the pages for each of its rows.
+/// Applies an import of `count` codes as the service does, and returns the pages per row.
 async fn apply(
     app: &TestApp,
     worker: &mut PgConnection,

@@ -1,4 +1,4 @@
-//! What a preview tells of the first part of a file.
+//! Previews of the first part of a file.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -25,7 +25,7 @@ fn kinds(sample: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_preview_tells_how_a_file_would_be_read_and_stores_nothing() {
+async fn a_preview_shows_how_a_file_would_be_read_and_stores_nothing() {
     let (app, shop, set) = start().await;
     let file = "name;code;until\nann;A-1;2026-12-31\nbob;;\ncat;A-1;soon\ndan;A-1;\n";
     let answer = preview(&shop.client, CSV, "?expiresAtColumn=until&whole=true", file).await;
@@ -48,7 +48,7 @@ async fn a_preview_tells_how_a_file_would_be_read_and_stores_nothing() {
     );
     assert_eq!(kinds(&sample), ["badDate", "duplicateInFile", "empty"]);
     assert_eq!(stored(&app).await, 0);
-    // An import rejects what was foretold.
+    // An import rejects the rows that the preview named.
     let import = import(&set, CSV, "?expiresAtColumn=until", file).await;
     assert_eq!(counts(&import), [4, 1, 3, 1]);
 }

@@ -1,4 +1,4 @@
-//! Imports of a service that is killed, of a client that goes away, and of a file that is bigger than memory should be.
+//! Imports of a killed service, of a disconnected client, and of a file larger than the memory limit.
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -10,7 +10,7 @@ use crate::support::process::{Process, answer};
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually};
 
-/// A shop and a set in a database that no service works on.
+/// A shop and a set in a database that no service uses.
 async fn prepare() -> (TestApp, Shop, CouponSet) {
     let (app, shop, set) = start().await;
     app.app.stop().await;
@@ -19,12 +19,13 @@ async fn prepare() -> (TestApp, Shop, CouponSet) {
 
 const ROWS: usize = 400_000;
 
-/// The code of a row from 0. The last of each thousand repeats one of an earlier chunk, or of its own if it is the first.
+/// The code of a row, from 0. The last of each thousand repeats a code of an earlier chunk, or of its own if it is the
+/// first.
 fn code(row: usize) -> String {
     format!("CODE-{:06}", first_row(row).unwrap_or(row))
 }
 
-/// Where the code of a duplicate stood first.
+/// Row in which the code of a duplicate occurred first.
 fn first_row(row: usize) -> Option<usize> {
     (row % 1000 == 999).then(|| row.checked_sub(60_001).unwrap_or(row - 1))
 }
@@ -50,7 +51,7 @@ async fn kill_9_in_the_middle_of_an_import_resumes_it_and_counts_nothing_twice()
 
     service.kill();
     let service = Process::start(&app.database);
-    // What the dead service had sent to PostgreSQL is carried out: a commit that nobody hears of.
+    // PostgreSQL still executes the dead service's last statement: a commit that no client learns of.
     block.rollback().await.unwrap();
     eventually("the import is claimed again", async || {
         (app.database.ask_one("select epoch from imports").await == 2).then_some(())
@@ -129,7 +130,7 @@ async fn a_client_that_goes_away_in_the_middle_of_an_upload_leaves_nothing_behin
         })
         .await;
     }
-    // The service ends when all that it had begun is over.
+    // The service ends when all requests in progress are over.
     assert!(service.terminate().success());
     assert_eq!(service.temporary_files(), 0);
     assert_eq!(stored(&app).await, 0);
@@ -163,7 +164,7 @@ async fn the_memory_of_the_service_does_not_grow_with_the_file() {
         service.peak_memory()
     };
     let small = import(0..1024).await;
-    // Longer than what it may grow by, in two ways: bytes of the file, and rows of many chunks.
+    // Larger than the permitted growth in two ways: bytes of the file, and rows of many chunks.
     let big = import(1024..129 * 1024).await;
     eprintln!(
         "{} MiB after 1 MiB, {} MiB after 128 MiB",

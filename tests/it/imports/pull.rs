@@ -28,7 +28,7 @@ fn router(codes: String) -> Router {
     let list = || async { ([(header::CONTENT_TYPE, "text/plain")], "L1 L2,L3") };
     let cut = || async {
         let begin = stream::iter([Ok("code\nC1\n")]);
-        // The pause lets the beginning out.
+        // The pause flushes the first part.
         let end = stream::once(async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             Err("the disk is gone")
@@ -64,7 +64,7 @@ fn router(codes: String) -> Router {
         .route("/huge", get(huge))
 }
 
-/// A set of a service with these options.
+/// A service with these options, and a set.
 async fn start(options: &[&str]) -> (TestApp, CouponSet) {
     let app = TestApp::with(TestDatabase::create().await, options);
     let shop = app.shop().await;
@@ -162,7 +162,7 @@ async fn what_may_not_be_fetched_is_refused_before_any_connection() {
         assert_eq!(answer.faults(), ["/url"], "{url}");
         assert_eq!(imports(set).await, json!([]));
     }
-    // A name that leads to a private address shows only when it is looked up.
+    // A name that resolves to a private address is rejected only after the lookup.
     let answer = pull(&public_only, &localhost).await;
     assert_eq!(answer.refusal(), "502 fetch-failed");
     assert!(
@@ -174,7 +174,7 @@ async fn what_may_not_be_fetched_is_refused_before_any_connection() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_on_the_way_is_told_and_stores_nothing() {
+async fn a_failure_on_the_way_is_reported_and_stores_nothing() {
     let files = serve().await;
     let options = ["--pull-hosts=localhost", "--pull-private"];
     let (_app, set) = start(
@@ -200,7 +200,7 @@ async fn what_goes_wrong_on_the_way_is_told_and_stores_nothing() {
     }
     let answer = pull(&set, &files.url("localhost", "/huge")).await;
     assert_eq!(answer.refusal(), "413 payload-too-large");
-    // Nobody listens there.
+    // Nothing listens there.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
         "https://localhost:{}/",
@@ -221,7 +221,7 @@ async fn a_fetch_that_takes_too_long_is_given_up() {
         "--pull-seconds=1",
     ])
     .await;
-    // It takes connections and says nothing.
+    // It accepts connections and sends nothing.
     let answer = pull(&set, &format!("https://localhost:{port}/codes.csv")).await;
     assert_eq!(answer.refusal(), "502 fetch-failed");
     assert!(answer.str("detail").contains("1 second"), "{}", answer.text);

@@ -1,4 +1,4 @@
-//! Imports that wait: how many may, whose turn comes, and that their space is used again.
+//! Queued imports: their limit, fairness between tenants, and reuse of their disk space.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::support::by_hand::ByHand;
 use crate::support::eventually;
 
 #[tokio::test]
-async fn a_tenant_may_queue_ten_imports_and_is_told_so_in_both_tongues() {
+async fn a_tenant_may_queue_ten_imports_and_the_refusal_comes_in_both_languages() {
     let (app, shop, set) = start().await;
     let running = ByHand::store(&app, &set, "inProgress", &[&["X"]]).await;
     // Eleven at once for ten places.
@@ -35,7 +35,7 @@ async fn a_tenant_may_queue_ten_imports_and_is_told_so_in_both_tongues() {
     }
     let stored = "select count(*) from imports";
     assert_eq!(app.database.ask_one(stored).await, 11);
-    // It is about new ones of this tenant: a file that waits is known again.
+    // The limit applies to new imports of this tenant: a file that is queued is recognized.
     let waiting = app
         .database
         .ask_one("select codes[1] from import_chunks where import_id <> (select id from imports where status = 'inProgress') limit 1")
@@ -52,7 +52,7 @@ async fn a_tenant_may_queue_ten_imports_and_is_told_so_in_both_tongues() {
     cancel(&shop, running.id).await.expect(200);
 }
 
-/// Makes an import stop before this chunk until the transaction ends.
+/// Blocks an import before this chunk until the transaction ends.
 async fn hold(
     app: &TestApp,
     import: &ByHand<'_>,
@@ -79,7 +79,7 @@ async fn huge_imports_of_one_tenant_do_not_hold_up_a_small_one_of_another() {
         let set = shop.multiple(&format!("huge {n}"), &[]).await;
         let codes: Vec<[&str; 1]> = codes.iter().map(|code| [code.as_str()]).collect();
         let chunks: Vec<&[&str]> = codes.iter().map(<[&str; 1]>::as_slice).collect();
-        // Not to be claimed before all is prepared.
+        // Not claimable until everything is prepared.
         huge.push(ByHand::store(&app, &set, "inProgress", &chunks).await);
     }
     // Each worker is in the middle of a huge import.
@@ -103,7 +103,7 @@ async fn huge_imports_of_one_tenant_do_not_hold_up_a_small_one_of_another() {
     for transaction in now {
         transaction.rollback().await.unwrap();
     }
-    // No worker gets past the sixth chunk of a huge one, so one of them has to leave it.
+    // No worker gets past the sixth chunk of a huge import, so one of them must leave it.
     let told = other.ended(small.str("id")).await;
     assert_eq!(
         (&told["status"], &told["success"]),
@@ -133,7 +133,7 @@ async fn tenants_take_turns_where_each_has_a_huge_import_and_a_single_worker_ser
         let chunks: Vec<&[&str]> = codes.iter().map(<[&str; 1]>::as_slice).collect();
         imports.push(ByHand::store(&app, &set, "inProgress", &chunks).await);
     }
-    // One worker hangs in an import of a fourth tenant.
+    // One worker is stuck in an import of a fourth tenant.
     let set = app.shop().await.multiple("stuck", &[]).await;
     let stuck = ByHand::store(&app, &set, "inProgress", &[&["A"], &["B"]]).await;
     let block = hold(&app, &stuck, 0).await;
@@ -155,7 +155,7 @@ async fn tenants_take_turns_where_each_has_a_huge_import_and_a_single_worker_ser
         (app.database.ask_one(query).await == 3).then_some(())
     })
     .await;
-    // Each came to its turn again and again, not one after the other.
+    // Each import got many time slices, instead of one import after the other.
     let query = "select count(*) from imports a, imports b
         where a.status = 'finished' and b.status = 'finished' and a.id <> b.id and a.finished_at < b.started_at";
     assert_eq!(app.database.ask_one(query).await, 0);
@@ -177,7 +177,7 @@ async fn the_space_of_chunks_is_used_again() {
     let mut sizes = Vec::new();
     for round in ['A', 'B', 'C'] {
         import(&set, LIST, "", file(round)).await;
-        // In place of the one that comes by itself at some time, and without giving the space back.
+        // In place of autovacuum, which comes at an unknown time, and without truncating the table.
         app.database
             .execute("vacuum (truncate off) import_chunks")
             .await;

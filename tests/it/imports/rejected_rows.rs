@@ -1,4 +1,4 @@
-//! What imports tell of rows that they reject is true: which one, why, and since when.
+//! Rejected rows of imports: the row, the reason, and the time at which a duplicate was first imported.
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor};
@@ -11,7 +11,7 @@ use crate::support::TestApp;
 use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 
-/// The rows of the report, all cells joined by a bar.
+/// Rows of the report, with all cells joined by a bar.
 async fn whole_report(set: &CouponSet, import: &Value) -> Vec<String> {
     let url = import["errorReportFileUrl"].as_str().expect("a report");
     let answer = set.client.get(url).await.expect(200);
@@ -23,7 +23,7 @@ async fn whole_report(set: &CouponSet, import: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A member of an import that is a moment, as a report writes it.
+/// A timestamp of an import, as a report formats it.
 fn moment(import: &Value, name: &str) -> String {
     let moment = import[name].as_str().unwrap();
     let moment = chrono::DateTime::parse_from_rfc3339(moment).unwrap();
@@ -37,10 +37,10 @@ async fn set_with(shop: &Shop, name: &str, field: &str) -> CouponSet {
 }
 
 #[tokio::test]
-async fn reasons_are_counted_and_a_duplicate_tells_when_its_code_came_in() {
+async fn reasons_are_counted_and_a_duplicate_shows_when_its_code_was_imported() {
     let (app, _, set) = start().await;
     let first = set.fill(&["A", "B"]).await;
-    // Tells the two imports apart in a report, which has whole seconds.
+    // Distinguishes the two imports in a report, which has whole seconds.
     let back = "update lots set published_at = published_at - interval '1 hour';
                 update imports set finished_at = finished_at - interval '1 hour'";
     app.database.execute(back).await;
@@ -64,7 +64,7 @@ async fn reasons_are_counted_and_a_duplicate_tells_when_its_code_came_in() {
 }
 
 #[tokio::test]
-async fn a_code_that_came_back_or_whose_import_was_deleted_still_tells_when_it_came_in() {
+async fn a_code_that_was_released_or_whose_import_was_deleted_still_shows_when_it_was_imported() {
     let (_app, _, set) = start().await;
     let first = set.fill(&["A", "B"]).await;
     let given = set.assign("ann").await.expect(201);
@@ -130,7 +130,7 @@ async fn a_set_may_refuse_what_any_other_set_of_the_tenant_has() {
     );
     assert_eq!(d, "5|D|duplicateInFile|4||");
 
-    // The other set does not ask for it; and this one may stop to.
+    // The other set does not require it, and this one may stop requiring it.
     assert_eq!(counts(&import(&elsewhere, LIST, "", "D").await)[1], 1);
     set.patch(json!({"uniqueInTenant": false}))
         .await
@@ -162,13 +162,13 @@ async fn of_two_imports_at_once_into_unique_sets_one_gets_the_code() {
     assert_eq!(second.publish(1).await, Ok(true));
     let told = two.ended(&second.id.to_string()).await;
     assert_eq!(counts(&told), [2, 1, 1, 1]);
-    // It is on its way there, so there is no time to tell.
+    // The import is still in progress, so there is no time to report.
     assert_eq!(
         whole_report(&two, &told).await,
         ["1|B|duplicateInTenant|||one"]
     );
 
-    // What never came in there is free again.
+    // A code that was never published there is free again.
     cancel(&shop, first.id).await.expect(200);
     assert_eq!(counts(&import(&two, LIST, "", "B").await)[1], 1);
     all_is_cleaned_up(&app).await;
@@ -182,7 +182,7 @@ async fn a_set_may_ignore_case_and_keeps_codes_as_they_are_written() {
     assert_eq!(counts(&first), [5, 3, 2, 2]);
     let expected = ["2|ABC|duplicateInFile|1||", "4|äx|duplicateInFile|3||"];
     assert_eq!(whole_report(&set, &first).await, expected);
-    // A code that was given back is a new card, and the same code.
+    // A released code is a new card, but the same code.
     let given = set.assign("ann").await.expect(201);
     assert_eq!(given.str("couponCode"), "abc");
     set.release(given.str("id")).await.expect(200);
@@ -192,7 +192,7 @@ async fn a_set_may_ignore_case_and_keeps_codes_as_they_are_written() {
     let query = "select array_agg(distinct code order by code) from cards where folded is not null";
     let kept = app.database.ask_one(query).await;
     assert_eq!(kept, json!(["Z", "abc", "y", "ÄX"]));
-    // Sets that regard case pay nothing for it.
+    // Case-sensitive sets pay nothing for it.
     import(&usual, LIST, "", "abc ABC").await;
     let query = "select count(folded) from cards c join coupon_sets s using (tenant_id, set_no) where not ignore_case";
     assert_eq!(app.database.ask_one(query).await, 0);
@@ -241,7 +241,7 @@ async fn how_codes_are_compared_can_change_only_while_there_are_none() {
         let patched = set.patch(json!({"ignoreCase": ignore})).await.expect(200);
         assert_eq!(patched.body["ignoreCase"], ignore);
     }
-    // Codes on their way count, and so do those that are there; what is the case already may be said.
+    // Codes in progress count, and so do imported ones; requesting the present value is allowed.
     let waiting = ByHand::store(&app, &set, "inProgress", &[&["A"]]).await;
     let other = json!({"ignoreCase": false});
     assert_eq!(set.patch(other.clone()).await.refusal(), "409 wrong-state");
@@ -272,7 +272,7 @@ async fn an_upload_that_was_read_in_another_way_than_the_set_has_now_is_sent_aga
 }
 
 #[tokio::test]
-async fn what_else_a_row_tells_is_kept_with_its_card() {
+async fn the_other_columns_of_a_row_are_stored_with_its_card() {
     let (app, _, set) = start().await;
     for unsorted in [false, true] {
         let codes: &[&[&str]] = if unsorted {

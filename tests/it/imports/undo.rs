@@ -1,4 +1,4 @@
-//! What the undo of an import promises: what nobody has goes to nobody, at once, and what contacts have stays theirs.
+//! Undoing an import: codes that no contact holds are withdrawn at once, and assigned codes stay.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ async fn undo(client: &Client, import: &Value, query: &str) -> Answer {
     client.send(Method::POST, &uri, &[], Body::empty()).await
 }
 
-/// `withdrawn`, `withdrawnBefore` and `kept` of an answer, which are all of the import.
+/// `withdrawn`, `withdrawnBefore` and `kept` of a response, which add up to the import.
 fn numbers(import: &Value, answer: Answer) -> [i64; 3] {
     let undo = answer.expect(200).body;
     let numbers = ["withdrawn", "withdrawnBefore", "kept"].map(|name| undo[name].as_i64().unwrap());
@@ -100,7 +100,7 @@ async fn the_codes_of_an_undone_import_come_again_but_for_those_that_contacts_ha
         (&json!(2), &json!(1))
     );
     assert_eq!(set.counts().await, [2, 0, 1, 0, 0]);
-    // And once more, in the same way.
+    // The same result again.
     assert_eq!(
         numbers(&right, undo(&shop.client, &right, "").await),
         [2, 0, 0]
@@ -144,7 +144,7 @@ async fn what_was_given_back_is_withdrawn_whether_before_the_undo_or_after() {
     assert_eq!(numbers(&import, done), [2, 0, 3]);
     assert_eq!(set.counts().await, [2, 3, 0, 0, 0]);
 
-    // D is released into a lot that was withdrawn, C runs out.
+    // D is released into a withdrawn lot, C runs out.
     set.release(&ids[1].1).await.expect(200);
     assert_eq!(set.counts().await, [2, 2, 0, 0, 0]);
     assert_eq!(set.read().await["withdrawn"], 3);
@@ -156,7 +156,7 @@ async fn what_was_given_back_is_withdrawn_whether_before_the_undo_or_after() {
                      from reservations r
                     where r.tenant_id = e.tenant_id and r.set_no = e.set_no and r.number = e.assignment_number";
     app.database.execute(run_out).await;
-    // Nobody has ended it yet, and it counts as it will.
+    // It is not swept yet, but it counts as void already.
     assert_eq!(set.counts().await, [2, 1, 0, 0, 0]);
     assert_eq!(set.read().await["withdrawn"], 4);
     check_ledger(&app).await;
@@ -166,10 +166,10 @@ async fn what_was_given_back_is_withdrawn_whether_before_the_undo_or_after() {
         (&read["withdrawn"], &read["released"]),
         (&json!(4), &json!(5))
     );
-    // What is still reserved is confirmed as ever.
+    // An open reservation can still be confirmed.
     set.confirm(&ids[4].1).await.expect(200);
     assert_eq!(set.counts().await, [0, 0, 3, 0, 0]);
-    // A release where there was no lot for it yet.
+    // A release into a set that had no lot for it yet.
     let given = set.fill(&["Z"]).await;
     let z = set.assign("gus").await.expect(201);
     assert_eq!(
@@ -264,7 +264,7 @@ async fn only_an_import_that_is_finished_can_be_undone() {
         .await;
     assert_eq!(refused.faults(), ["/reason", "/why"]);
     assert_eq!(set.counts().await, [1, 0, 0, 0, 0]);
-    // Of a set that was deleted too.
+    // The same holds for a deleted set.
     set.delete().await.expect(204);
     assert_eq!(
         numbers(&import, undo(&shop.client, &import, "").await),
@@ -273,7 +273,7 @@ async fn only_an_import_that_is_finished_can_be_undone() {
     check_ledger(&app).await;
 }
 
-/// What clients do while an import is undone: they ask for codes, and give some back, until there is nothing left.
+/// Clients during an undo: they request codes, and release some, until there is nothing left.
 async fn work(set: CouponSet, client: usize) -> Vec<Value> {
     let mut given = Vec::new();
     for n in 0.. {
@@ -342,7 +342,7 @@ async fn an_assignment_beside_an_undo_has_its_code_or_never_gets_it() {
         .iter()
         .map(|g| g["couponCode"].as_str().unwrap())
         .collect();
-    // Each code was given or withdrawn; by the undo, never both, and not given after it.
+    // Each code was either assigned or withdrawn by the undo, and none was assigned after it.
     let broken = app
         .database
         .ask(
@@ -422,7 +422,7 @@ async fn an_undo_touches_as_few_pages_of_300_thousand_codes_as_of_300() {
         ));
     }
     drop(owner);
-    // The first one loads catalogs and makes plans.
+    // The first call loads catalogs and makes plans.
     println!("pages and records of undoing 300, 300 and 300,000 codes: {pages:?}");
     assert!(pages[2].0 <= pages[1].0 + 20, "{pages:?}");
     assert!(pages[2].1 <= pages[1].1 + 10, "{pages:?}");

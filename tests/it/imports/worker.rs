@@ -1,4 +1,4 @@
-//! Imports survive whatever happens to their clients, their workers and their sets, and count every row once.
+//! Imports survive failures of their clients, workers and sets, and count every row once.
 
 use std::collections::HashSet;
 
@@ -11,14 +11,14 @@ use crate::support::by_hand::ByHand;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, eventually, rows};
 
-/// How many chunks of this app's imports wait to be applied.
+/// Number of chunks of this app's imports that wait to be applied.
 pub(super) async fn waiting_chunks(app: &TestApp) -> Value {
     app.database
         .ask_one("select count(*) from import_chunks")
         .await
 }
 
-/// Waits until nothing is left of imports that ended without being published, and no chunk of any.
+/// Waits until nothing is left of unpublished imports, and no chunk of any.
 pub(super) async fn all_is_cleaned_up(app: &TestApp) {
     eventually("all is cleaned up", async || {
         let needs_cleanup = "select count(*) from imports where needs_cleanup";
@@ -28,14 +28,14 @@ pub(super) async fn all_is_cleaned_up(app: &TestApp) {
     assert_eq!(waiting_chunks(app).await, 0);
 }
 
-/// What `name` is in the import of a set that has one.
+/// Value of `name` in the import of a set with one import.
 async fn of_import(app: &TestApp, name: &str) -> Value {
     app.database
         .ask_one(&format!("select {name} from imports"))
         .await
 }
 
-/// Locks the chunk of this number as soon as it is stored, so that its import gets stuck in the middle of it.
+/// Locks the chunk of this number as soon as it is stored, so that its import blocks in the middle of it.
 pub(super) async fn block_chunk(
     app: &TestApp,
     chunk: i32,
@@ -52,7 +52,7 @@ pub(super) async fn block_chunk(
     .await
 }
 
-/// Waits until something waits for a lock that another holds.
+/// Waits until a statement waits for a lock of another transaction.
 pub(super) async fn something_is_blocked(app: &TestApp) {
     let query = "select count(*) > 0 from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
@@ -107,7 +107,7 @@ async fn a_worker_that_was_thought_dead_is_turned_away_and_changes_nothing() {
     assert_eq!(import.everything().await, before);
     assert!(import.begin(2).await);
     assert_eq!(import.apply(2, 1).await, Ok(true));
-    // Also at the very end.
+    // The same at the very end.
     let before = import.everything().await;
     assert_eq!(import.publish(1).await, Ok(false));
     assert_eq!(import.everything().await, before);
@@ -184,7 +184,7 @@ async fn an_import_whose_worker_has_gone_is_resumed_where_it_stood() {
 #[tokio::test]
 async fn two_imports_of_one_set_never_run_at_once() {
     let (app, _, set) = start().await;
-    // Another replica's import, not committed yet: to this one the set looks free.
+    // Another replica's import, not committed yet: this replica sees the set as free.
     let mut other = app.database.owner.begin().await.unwrap();
     let (id, sql) = rows::import(&set, "inProgress", &[&["A", "B"]]);
     other.execute(AssertSqlSafe(sql)).await.unwrap();
@@ -229,7 +229,7 @@ async fn two_imports_of_one_set_never_run_at_once() {
 async fn two_replicas_share_many_imports_and_do_each_exactly_once() {
     let app = TestApp::start().await;
     let replica = app.replica();
-    // A tenant may not queue as many as all of them.
+    // Two tenants, because one may not queue this many imports.
     let shops = [app.shop().await, app.shop().await];
     let mut sets = Vec::new();
     for (shop, name) in [(0, "a"), (0, "b"), (1, "a"), (1, "b")] {
@@ -348,7 +348,7 @@ async fn a_set_that_is_deleted_in_the_middle_of_a_chunk_gets_nothing_of_the_impo
     };
     let (deleted, ()) = tokio::join!(set.delete(), unblock);
     deleted.expect(204);
-    // Whether another chunk slipped in before the deletion is a race; nothing of it counts.
+    // Another chunk may or may not be applied before the deletion; nothing of it counts.
     assert_eq!(
         set.ended(&import.id.to_string()).await["status"],
         "cancelled"

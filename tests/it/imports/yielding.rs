@@ -1,4 +1,4 @@
-//! Imports leave room for those who ask for codes.
+//! Imports yield to assignment requests.
 
 use std::fmt::Write;
 

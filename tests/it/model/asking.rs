@@ -1,4 +1,4 @@
-//! Requests for codes: one by one, as batches and as rehearsals.
+//! Requests for codes: single, in batches and as dry runs.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::reference::{Given, Verdict};
 use super::run::{Check, Run, refusal, same, time};
 use crate::support::client::Answer;
 
-/// What came back for one request for a code: alone or as an item of a batch.
+/// Response to one request for a code: alone or as an item of a batch.
 struct Seen {
     status: u16,
     /// The assignment or the problem.
@@ -56,7 +56,7 @@ impl Run<'_> {
         self.check_answer(set, self.as_person(ask), child, key, &answer.into())
     }
 
-    /// Compares one answer with what the model says, and lets the model have what was given.
+    /// Compares one response with the model, and applies the assignment to the model.
     fn check_answer(
         &mut self,
         set: usize,
@@ -205,8 +205,8 @@ impl Run<'_> {
         }
         let answer = answer.expect(200);
         same("the number of results", answer.results().len(), asks.len())?;
-        // An item asks after all others if an earlier one brought its key for another contact that was refused: it may hold
-        // what that one could not be given.
+        // An item must be evaluated after all others if an earlier one used its key for another contact and was
+        // refused: it may get a code that the earlier one could not.
         let mut open: Vec<usize> = (0..asks.len()).collect();
         while !open.is_empty() {
             let is_first = |index: &usize| {
@@ -240,7 +240,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The items of a batch that cannot be given a code, with their problems.
+    /// The items of a batch that cannot be served, with their problems.
     fn rehearse_batch(
         &self,
         set: usize,
@@ -305,8 +305,8 @@ impl Run<'_> {
     }
 }
 
-/// Nothing was given, and the items that could not be served are named. What is said of an item whose contact or key
-/// occurs twice depends on what became of the other one, so of these any of the refused will do.
+/// Checks a withheld batch: nothing was assigned, and the refused items are named. Where a contact or key occurs twice,
+/// the result of an item depends on the other one, so any of its refusals is accepted.
 fn check_withheld(answer: &Answer, asks: &[Ask], refusals: &[(usize, &str)]) -> Check {
     same(
         "the refusal",

@@ -1,4 +1,4 @@
-//! How the steps of a history are told to the service.
+//! Translation of a history's steps into API requests.
 
 use axum::http::Method;
 use chrono::{SecondsFormat, TimeDelta};
@@ -18,7 +18,7 @@ pub fn code(code: u8) -> String {
     format!("C{code}")
 }
 
-/// The child of the set that is opened as this one.
+/// The child of the set that is created at this index.
 pub fn child_of_new(index: usize, new: &NewSet) -> Option<usize> {
     let back = usize::from(new.child?) + 1;
     index.checked_sub(back)
@@ -39,12 +39,12 @@ pub fn verb(event: Event) -> &'static str {
 pub struct Player {
     pub shop: Shop,
     pub sets: Vec<CouponSet>,
-    /// Where the days of the history are counted from; time that passes moves it.
+    /// Start of the history's days; passing time moves it.
     pub base: Time,
 }
 
 impl Player {
-    /// Opens the sets; their codes are imported later.
+    /// Creates the sets; their codes are imported later.
     pub async fn open(shop: Shop, base: Time, sets: &[NewSet]) -> Self {
         let mut player = Self {
             shop,
@@ -90,7 +90,7 @@ impl Player {
         self.sets[set].read().await["type"] == "multiple"
     }
 
-    /// The set of this number.
+    /// Index of the set with this number.
     pub fn set(&self, number: u8) -> usize {
         usize::from(number) % self.sets.len()
     }
@@ -103,7 +103,7 @@ impl Player {
         json!(self.child(child).map(|child| &self.sets[child].id))
     }
 
-    /// An odd half hour after a full day.
+    /// A time half an hour off a full day.
     pub fn moment(&self, day: Option<i8>) -> Option<Time> {
         day.map(|day| self.base + TimeDelta::days(day.into()) + TimeDelta::minutes(30))
     }
@@ -195,7 +195,7 @@ impl Player {
             .await
     }
 
-    /// Waits until the codes can be handed out.
+    /// Imports codes and waits until they are available.
     pub async fn import(&self, set: usize, rows: &[Row]) -> Value {
         let row = |(number, day): &Row| match day {
             None => json!(code(*number)),
@@ -246,7 +246,7 @@ pub fn batch_key(key: u8) -> String {
     format!("b{key}")
 }
 
-/// The key of an item of a batch; none if the service makes it.
+/// Key of an item of a batch; `None` if the service generates it.
 pub fn item_key(ask: Ask, index: usize, batch: Option<u8>) -> Option<String> {
     let of_batch = || batch.map(|batch| format!("{}:{index}", batch_key(batch)));
     ask.key.map(key).or_else(of_batch)

@@ -1,4 +1,4 @@
-//! Several clients that do what they like at two replicas at once. What each gets is chance; what must not be is not.
+//! Several clients that act at random at two replicas at once. Their results are random too; the invariants are not.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,12 +16,12 @@ use crate::support::TestApp;
 use crate::support::client::Answer;
 use crate::support::ledger::check_ledger;
 
-/// Crowds, one after the other, and what is in one.
+/// Number of crowds, one after the other, and their size.
 const CROWDS: usize = 6;
 const CLIENTS: usize = 8;
 const STEPS: usize = 40;
 
-/// What all clients of a crowd have seen: assignments and imports, and what each key of each set was answered with.
+/// Observations of all clients of a crowd: assignments, imports, and the result of each key of each set.
 #[derive(Default)]
 struct Seen {
     assignments: Vec<(String, usize, String)>,
@@ -35,7 +35,7 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// An assignment that somebody got, counted from the latest one back.
+    /// An assignment of any client, counted back from the latest.
     fn pick(&self, which: u8) -> Option<(String, usize, String)> {
         let seen = self.seen.lock().unwrap();
         let back = usize::from(which) % seen.assignments.len().max(1);
@@ -43,7 +43,7 @@ impl Client<'_> {
         Some(seen.assignments[index].clone())
     }
 
-    /// Remembers what was given, and fails if a key was answered in two ways.
+    /// Stores an assignment, and fails if a key got two different results.
     fn note(&self, set: usize, assigned: &Value) {
         let Some(key) = assigned["idempotencyKey"].as_str() else {
             return;

@@ -1,4 +1,4 @@
-//! Histories that were found to go wrong once.
+//! Histories that once exposed a bug.
 
 use super::history::{Ask, Change, Event, History, Kind, NewSet, Policy, Step, Subject};
 use super::run::play;
@@ -10,7 +10,7 @@ async fn expect_as_the_model_says(sets: Vec<NewSet>, steps: Vec<Step>) {
     played.unwrap_or_else(|fault| panic!("{fault}"));
 }
 
-/// A set with so many codes and perhaps a child.
+/// A set with `codes` codes and perhaps a child.
 fn set(codes: u8, child: Option<u8>, policies: &[Policy]) -> NewSet {
     NewSet {
         kind: Kind::Multiple((0..codes).map(|code| (code, None)).collect()),
@@ -52,7 +52,7 @@ async fn the_first_of_two_items_of_a_contact_is_assigned_also_as_a_whole_and_wit
 }
 
 #[tokio::test]
-async fn an_event_that_is_told_twice_is_judged_by_what_was_told_in_between() {
+async fn a_repeated_event_is_evaluated_by_the_events_in_between() {
     let events = [
         Event::Used,
         Event::Sent,

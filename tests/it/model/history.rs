@@ -1,7 +1,7 @@
-//! Random histories: what a shop and its workflows may do, one step after the other.
+//! Random histories: sequences of steps of a shop and its workflows.
 //!
-//! Steps name sets, contacts, keys and assignments by small numbers, so that a step means something whatever was removed
-//! before it: that is what makes a history that fails shrink.
+//! Steps name sets, contacts, keys and assignments by small numbers. So a step stays meaningful when earlier steps are
+//! removed, and a failing history shrinks.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// A day, counted from the beginning of the history: moments that expire are on such days, an odd half hour later.
+/// A day, counted from the start of the history. Expiry times are on such days, half an hour later.
 pub type Day = i8;
 
-/// A code and when it expires.
+/// A code and its expiry.
 pub type Row = (u8, Option<Day>);
 
 #[derive(Debug, Clone)]
 pub struct NewSet {
     pub kind: Kind,
-    /// The set before this one by so many, and one more.
+    /// The child is `child + 1` sets before this one.
     pub child: Option<u8>,
     pub policies: Vec<Policy>,
 }
@@ -62,7 +62,7 @@ pub enum Event {
     Void,
 }
 
-/// An assignment, counted from the latest one back; by its id or by its set and code.
+/// An assignment, counted back from the latest; by its id or by its set and code.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject {
     Id(u8),
@@ -90,7 +90,7 @@ pub enum Step {
     TellMany(Vec<(Event, Subject)>),
     Patch(u8, Change),
     Hours(u16),
-    /// A contact into another one.
+    /// Merges a contact into another one.
     Merge(u8, u8),
     Sweep,
     Rehearse {
@@ -104,11 +104,11 @@ pub enum Step {
         count: u8,
         child: Option<u8>,
     },
-    /// Codes of a set by name.
+    /// Withdraws codes of a set by name.
     Withdraw(u8, Vec<u8>),
-    /// An import, counted from the latest one back; or only the question what it would do.
+    /// Undoes an import, counted back from the latest; true for a dry run.
     Undo(u8, bool),
-    /// The codes of a set, with what became of them.
+    /// Lists the codes of a set with their status.
     Coupons(u8),
     Find(u8),
     List {
@@ -184,7 +184,7 @@ fn new_set() -> impl Strategy<Value = NewSet> {
     })
 }
 
-/// Mostly no other child than the set's own.
+/// Usually the set's own child.
 fn child() -> impl Strategy<Value = Option<u8>> {
     option::weighted(0.15, 0..4_u8)
 }
@@ -233,7 +233,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// What clients may do at once: time passes for all of them, so it is no step of one.
+/// A step that clients may take concurrently. Passing time affects all of them, so it is excluded.
 pub fn client_step() -> impl Strategy<Value = Step> {
     let batch = (
         0..4_u8,

@@ -1,4 +1,4 @@
-//! Contacts that turn out to be one.
+//! Merging contacts.
 
 use super::client::contact;
 use super::history::Ask;
@@ -11,7 +11,7 @@ impl Model {
         self.merged.get(&contact).copied().unwrap_or(contact)
     }
 
-    /// Answers the contact that stands for both, or the problem.
+    /// Returns the contact that stands for both, or the problem.
     fn merge(&mut self, contact: u8, into: u8) -> Result<u8, &'static str> {
         let root = self.person(into);
         if contact == into {
@@ -36,7 +36,7 @@ impl Model {
 }
 
 impl Run<'_> {
-    /// As the one asks who stands for the contact.
+    /// The request with the contact that stands for its contact.
     pub fn as_person(&self, ask: Ask) -> Ask {
         Ask {
             contact: self.model.person(ask.contact),

@@ -1,6 +1,7 @@
-//! Random histories against a small model of the hand-out: `reference` says what must come of each step, `run` compares.
+//! Random histories against a small model of assignment: `reference` computes the expected result of each step, `run`
+//! compares.
 //!
-//! A history that fails is printed as a list of steps, made as short as it goes. Found ones become tests of their own.
+//! A failing history is printed as a list of steps, shrunk as far as possible. Found histories become separate tests.
 
 mod asking;
 mod client;
@@ -22,7 +23,7 @@ use crate::support::TestApp;
 use crate::support::ledger::check_ledger;
 use history::histories;
 
-/// Histories of the normal run and of the long one, for each of two that play at once.
+/// Number of histories in the normal and in the long run, for each of two threads.
 const CASES: u32 = 40;
 const MANY_CASES: u32 = 2_000;
 
@@ -31,7 +32,7 @@ fn play_histories(cases: u32) {
     let runtime = Runtime::new().expect("a runtime");
     let app = Arc::new(runtime.block_on(TestApp::start()));
     let play = |app: &TestApp| {
-        // No file remembers what failed: a found history becomes a test.
+        // Failures are not saved to a file: a found history becomes a test.
         let mut runner = TestRunner::new(Config {
             cases,
             failure_persistence: None,

@@ -1,5 +1,5 @@
-//! What the hand-out must do, said as simply as it can be: from `openapi.yaml`, one request after the other, with lists
-//! that are searched from end to end.
+//! The reference model of assignment, as simple as possible: from `openapi.yaml`, one request after the other, with
+//! linear searches.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::withdrawing::{Import, Withdrawn};
 
 pub type Time = DateTime<Utc>;
 
-/// A code, as long as nobody has it.
+/// A code that no contact holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
     pub code: String,
@@ -21,7 +21,7 @@ pub struct Card {
 
 #[derive(Debug, Clone)]
 pub struct Set {
-    /// Of a `single` set.
+    /// Code of a `single` set.
     pub code: Option<String>,
     pub quantity: Option<usize>,
     pub child: Option<usize>,
@@ -31,11 +31,11 @@ pub struct Set {
     pub expires_at: Option<Time>,
     pub timezone: Tz,
     pub valid_for_days: Option<u64>,
-    /// What was imported and not given yet, in the order of dealing.
+    /// Imported codes that were never assigned, in dealing order.
     pub deck: Vec<Card>,
-    /// What came back. Which of them is given next is not promised.
+    /// Released codes. Their order is not promised.
     pub returned: Vec<Card>,
-    /// Every code that was taken in and not withdrawn.
+    /// Every code that was imported and not withdrawn.
     pub codes: Vec<String>,
     pub withdrawn: Withdrawn,
 }
@@ -84,11 +84,11 @@ pub struct Assignment {
     pub expires_at: Option<Time>,
     pub state: State,
     pub events: Vec<&'static str>,
-    /// It was a reservation that ran out, and the sweeper has certainly seen it.
+    /// True if it was a reservation that ran out and has certainly been swept.
     pub swept: bool,
 }
 
-/// What a request for a code must be answered with.
+/// Expected result of a request for a code.
 #[derive(Debug)]
 pub enum Verdict {
     /// One of these cards of this set.
@@ -98,7 +98,7 @@ pub enum Verdict {
     Refused(u16, &'static str, Option<usize>),
 }
 
-/// What an event must be answered with.
+/// Expected result of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Told {
     Recorded(State),
@@ -112,7 +112,7 @@ pub struct Model {
     pub sets: Vec<Set>,
     pub assignments: Vec<Assignment>,
     pub imports: Vec<Import>,
-    /// What a key was answered with.
+    /// Assignments of the keys.
     pub keys: BTreeMap<(usize, String), usize>,
     pub merged: BTreeMap<u8, u8>,
 }
@@ -121,20 +121,20 @@ pub fn is_over(moment: Option<Time>, now: Time) -> bool {
     moment.is_some_and(|moment| moment <= now)
 }
 
-/// The earlier of two moments of which each may be never.
+/// The earlier of two times, where `None` is never.
 fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
     one.into_iter().chain(other).min()
 }
 
 impl Set {
-    /// The end of `validForDays` that begin at this moment: the same time by the clocks of the zone.
+    /// End of `validForDays` from this time: the same local time in the set's zone.
     fn valid_until(&self, from: Time) -> Option<Time> {
         let days = Days::new(self.valid_for_days?);
         let local = from.with_timezone(&self.timezone).naive_local() + days;
         let hour = TimeDelta::hours(1);
         let end = match self.timezone.from_local_datetime(&local) {
             LocalResult::Single(end) | LocalResult::Ambiguous(_, end) => end,
-            // The clocks skip this time: by the clocks of before.
+            // The clocks skip this time: use the offset before the gap.
             LocalResult::None => {
                 self.timezone
                     .from_local_datetime(&(local - hour))
@@ -148,7 +148,7 @@ impl Set {
 }
 
 impl Model {
-    /// Reservations that have run out by now are over, and their codes are back.
+    /// Ends reservations that have run out, and releases their codes.
     pub fn set_time(&mut self, now: Time) {
         self.now = now;
         let mut back = Vec::new();
@@ -164,7 +164,7 @@ impl Model {
         }
     }
 
-    /// Time passes: all that is still to come is nearer.
+    /// Lets time pass: every future time moves nearer.
     pub fn pass(&mut self, time: TimeDelta) {
         let nearer = |moment: &mut Option<Time>| *moment = moment.map(|moment| moment - time);
         for set in &mut self.sets {
@@ -180,7 +180,7 @@ impl Model {
         }
     }
 
-    /// The sets that may serve, in order.
+    /// The sets that may serve a request, in order.
     pub fn chain(&self, set: usize, child: Option<usize>) -> Result<Vec<usize>, &'static str> {
         let mut chain = vec![set];
         let mut next = child.or(self.sets[set].child);
@@ -194,7 +194,7 @@ impl Model {
         Ok(chain)
     }
 
-    /// Whether a change of a child would close a cycle.
+    /// True if this child would close a cycle.
     pub fn closes_a_cycle(&self, set: usize, child: usize) -> bool {
         let chain = self.chain(child, None).expect("no cycle so far");
         chain.contains(&set)
@@ -206,7 +206,7 @@ impl Model {
             .filter(move |assignment| assignment.set == set)
     }
 
-    /// The cards of which one comes next; none if the set has nothing to give.
+    /// The cards of which one comes next; empty if the set is exhausted.
     fn next_cards(&self, set_index: usize) -> Vec<Card> {
         let set = &self.sets[set_index];
         if is_over(set.expires_at, self.now) {
@@ -229,7 +229,7 @@ impl Model {
         }
     }
 
-    /// What this request must be answered with. Nothing changes until the answer is `take`n.
+    /// Computes the expected result of this request. The model changes only when the result is `take`n.
     pub fn ask(
         &self,
         requested: usize,
@@ -299,7 +299,7 @@ impl Model {
         }
     }
 
-    /// A code was handed out: it leaves its set, and the key is bound.
+    /// Applies an assignment: the code leaves its set, and the key is bound.
     pub fn take(&mut self, given: Given) -> &Assignment {
         let Given {
             id,
@@ -344,7 +344,7 @@ impl Model {
         self.assignments.last().expect("it was just pushed")
     }
 
-    /// Something happens to an assignment. A confirmation is complete when `confirm_at` has told its time.
+    /// Records an event. `confirm_at` completes a confirmation with its time.
     pub fn tell(&mut self, index: usize, event: Event) -> Told {
         let assignment = &mut self.assignments[index];
         let state = assignment.state;
@@ -383,14 +383,14 @@ impl Model {
         Told::Recorded(next)
     }
 
-    /// The days of a reserved code begin to count.
+    /// Starts the `validForDays` of a reserved code.
     pub fn confirm_at(&mut self, index: usize, at: Time) {
         let assignment = &mut self.assignments[index];
         let days = self.sets[assignment.set].valid_until(at);
         assignment.expires_at = earlier(assignment.expires_at, days);
     }
 
-    /// Takes codes in and answers how many of them were new.
+    /// Imports codes and returns the number of new ones.
     pub fn import(&mut self, set_index: usize, rows: Vec<Card>) -> usize {
         let set = &mut self.sets[set_index];
         let mut lot: Vec<Card> = Vec::new();
@@ -442,7 +442,7 @@ impl Model {
         }
     }
 
-    /// How often codes were given back at least and at most: the sweeper may have come by or not.
+    /// Lower and upper bound of the number of releases: the sweeper may have run or not.
     pub fn released(&self, set: usize) -> (usize, usize) {
         let count = |is: &dyn Fn(&Assignment) -> bool| self.of_set(set).filter(|a| is(a)).count();
         let least = count(&|a| a.state == State::Released || a.swept);
@@ -466,7 +466,7 @@ impl Model {
         }
     }
 
-    /// The one thing that must never be: a code that two hold.
+    /// The one violation that must never occur: a code with two holders.
     pub fn twice_held(&self) -> Option<&Assignment> {
         let mut held = HashSet::new();
         self.assignments
@@ -476,7 +476,7 @@ impl Model {
     }
 }
 
-/// A code that was handed out, by the word of the service.
+/// An assigned code, as the service returned it.
 #[derive(Debug)]
 pub struct Given {
     pub id: String,

@@ -11,7 +11,7 @@ use super::withdrawing::Withdrawn;
 use crate::support::TestApp;
 use crate::support::client::Answer;
 
-/// What a set counts.
+/// Counters of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     pub quantity: Option<usize>,
@@ -24,7 +24,7 @@ pub struct Counters {
     pub expired: usize,
 }
 
-/// What was wrong, in words.
+/// Description of a mismatch.
 pub type Check<T = ()> = Result<T, String>;
 
 #[expect(
@@ -50,7 +50,7 @@ fn zone(name: &str) -> Tz {
     name.parse().expect("a zone")
 }
 
-/// Status and code of a problem; else the whole answer.
+/// Status and code of a problem; otherwise the whole response.
 pub fn refusal(answer: &Answer) -> String {
     let code = &answer.body["code"];
     format!(
@@ -60,14 +60,14 @@ pub fn refusal(answer: &Answer) -> String {
     )
 }
 
-/// A history on its way, in the service and in the model.
+/// A history in progress, in the service and in the model.
 pub struct Run<'a> {
     app: &'a TestApp,
     pub player: Player,
     pub model: Model,
 }
 
-/// Plays a history in a shop of its own.
+/// Plays a history in a new shop.
 pub async fn play(app: &TestApp, history: &History) -> Check {
     let base = Utc::now().trunc_subsecs(6);
     let player = Player::open(app.shop().await, base, &history.sets).await;
@@ -172,7 +172,7 @@ impl Run<'_> {
         }
     }
 
-    /// An assignment, counted from the latest one back.
+    /// An assignment, counted back from the latest.
     pub fn pick(&self, which: u8) -> Option<usize> {
         let count = self.model.assignments.len();
         let back = usize::from(which) % count.max(1);
@@ -248,7 +248,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Lets time pass: all moments that the service has stored and that are still to come move towards the present.
+    /// Lets time pass: moves every future time that the service has stored towards the present.
     async fn pass(&mut self, time: TimeDelta) {
         let tenant = format!(
             "(select t.tenant_id from tenants t where t.id = '{}')",
@@ -345,7 +345,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Every key that was answered is replayed.
+    /// Replays every key that has a result.
     async fn replay_all(&mut self) -> Check {
         self.sweep().await;
         self.check_sets().await?;

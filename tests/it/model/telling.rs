@@ -1,4 +1,4 @@
-//! What becomes of assignments, and the questions that read.
+//! Events of assignments, and read requests.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ impl Run<'_> {
     }
 
     pub async fn tell_many(&mut self, events: &[(Event, Subject)]) -> Check {
-        // Which assignment a code means is decided before any of the events.
+        // A code is resolved to its assignment before any of the events.
         let mut bodies = Vec::new();
         let mut subjects = Vec::new();
         for (event, subject) in events {
@@ -155,7 +155,7 @@ impl Run<'_> {
         )
     }
 
-    /// Reads an assignment with its history. If it was confirmed just now, the model hears when.
+    /// Reads an assignment with its history. If it was just confirmed, passes the time to the model.
     pub async fn look_at(&mut self, index: usize, confirmed: bool) -> Check {
         let seen = self.player.find(&self.model.assignments[index].id).await;
         let events = seen["events"].as_array().expect("events");
@@ -172,7 +172,7 @@ impl Run<'_> {
             .filter_map(|event| event["event"].as_str())
             .collect();
         let assignment = &self.model.assignments[index];
-        // The sweeper may have come by or not.
+        // The sweeper may have run or not.
         if assignment.state == State::Expired && events.last() == Some(&"expired") {
             events.pop();
         } else if assignment.swept {

@@ -1,4 +1,4 @@
-//! Codes that go to nobody any more, by name and by import, and the list of all of them.
+//! Withdrawing codes, by name and by import, and listing all codes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use super::client::code;
 use super::reference::{Card, Model, Set, State, is_over};
 use super::run::{Check, Run, refusal, same};
 
-/// What was withdrawn of a set.
+/// Withdrawn codes of a set.
 #[derive(Debug, Clone, Default)]
 pub struct Withdrawn {
-    /// How often a code was.
+    /// Number of withdrawals.
     pub count: usize,
-    /// Codes that were, also if they came again.
+    /// Codes that were withdrawn, even if imported again.
     pub codes: BTreeSet<String>,
-    /// The import that brought a code last.
+    /// The latest import of each code.
     pub origins: BTreeMap<String, usize>,
 }
 
@@ -26,7 +26,7 @@ pub struct Import {
     success: usize,
     /// Codes of it that were withdrawn by name.
     named: usize,
-    /// The numbers of its undo: `withdrawn`, `withdrawnBefore` and `kept`.
+    /// Result of its undo: `withdrawn`, `withdrawnBefore` and `kept`.
     undone: Option<[usize; 3]>,
 }
 
@@ -43,7 +43,7 @@ impl Import {
 }
 
 impl Set {
-    /// Notes a new code with its import.
+    /// Stores a new code with its import.
     pub fn take_in(&mut self, code: &str, import: usize) {
         self.codes.push(code.to_owned());
         self.withdrawn.origins.insert(code.to_owned(), import);
@@ -51,7 +51,7 @@ impl Set {
 }
 
 impl Model {
-    /// A code that somebody had is free again, unless its import was undone.
+    /// Releases a code, unless its import was undone.
     pub fn give_back(&mut self, set_index: usize, card: Card) {
         let set = &mut self.sets[set_index];
         let origin = set.withdrawn.origins.get(&card.code);
@@ -63,7 +63,7 @@ impl Model {
         }
     }
 
-    /// Takes a code that nobody has out of its set.
+    /// Removes an available code from its set.
     fn remove(&mut self, set: usize, code: &str) {
         let set = &mut self.sets[set];
         for pile in [&mut set.deck, &mut set.returned] {
@@ -82,7 +82,7 @@ impl Model {
             .any(|card| card.code == code)
     }
 
-    /// The state in which somebody has this code.
+    /// The state in which a contact holds this code.
     fn held(&self, set: usize, code: &str) -> Option<State> {
         if self.is_free(set, code) || !self.sets[set].codes.iter().any(|other| other == code) {
             return None;
@@ -97,7 +97,7 @@ impl Model {
             .map(|index| self.assignments[*index].state)
     }
 
-    /// Withdraws codes of a `multiple` set and answers what became of each.
+    /// Withdraws codes of a `multiple` set and returns the result of each.
     fn withdraw(&mut self, set: usize, codes: &[String]) -> Vec<Value> {
         let mut now = BTreeSet::new();
         let mut results = Vec::new();
@@ -124,7 +124,7 @@ impl Model {
         results
     }
 
-    /// The numbers of an undo, which is done unless it is only a question.
+    /// The numbers of an undo, which is applied unless it is a dry run.
     fn undo(&mut self, index: usize, dry: bool) -> [usize; 3] {
         let import = self.imports[index].clone();
         if let Some(numbers) = import.undone {
@@ -186,9 +186,9 @@ impl Run<'_> {
         )
     }
 
-    /// Each code of a set once, whatever came of it.
+    /// Lists each code of a set once, with its status.
     pub async fn list_coupons(&mut self, set: usize) -> Check {
-        // Until it is swept a reservation that has run out is shown as one.
+        // Until it is swept, an expired reservation is listed as reserved.
         self.sweep().await;
         let uri = format!("{}/coupons?limit=1000", self.player.sets[set].path());
         let answer = self.player.shop.client.get(&uri).await;

@@ -1,4 +1,4 @@
-//! From what happens to what an endpoint gets.
+//! From events in the ledger to messages at an endpoint.
 
 use std::collections::{BTreeSet, HashMap};
 

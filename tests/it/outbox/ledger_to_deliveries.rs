@@ -1,5 +1,4 @@
-//! What comes into the deliveries of webhooks: each assignment, once for each endpoint, in the order of the ledger,
-//! whatever fails in between.
+//! The outbox: each assignment becomes exactly one delivery per endpoint, in ledger order, despite failures in between.
 
 use std::collections::HashMap;
 
@@ -10,7 +9,7 @@ use sqlx::{Connection, Row};
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, contract, eventually, rows, sql};
 
-/// Adds an endpoint, past the API, and answers its number. Nothing that is sent to it arrives.
+/// Adds an endpoint directly in the database, and returns its number. Messages sent to it never arrive.
 pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
     let tenant = format!(
         "(select tenant_id from tenants where id = '{}')",
@@ -21,7 +20,7 @@ pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
     number.into()
 }
 
-/// Turns an endpoint on or off.
+/// Sets the state of an endpoint.
 pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) {
     let update = format!(
         "update webhooks w
@@ -33,7 +32,7 @@ pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) 
     app.database.execute(&update).await;
 }
 
-/// Waits until all that has happened is told.
+/// Waits until all entries are published.
 pub(super) async fn all_is_told(app: &TestApp) {
     let query = "select (select count(*) from webhook_events)
                         + (select count(*)
@@ -47,7 +46,7 @@ pub(super) async fn all_is_told(app: &TestApp) {
     .await;
 }
 
-/// What an endpoint was told, in the order in which it is sent.
+/// Deliveries of an endpoint, in the order of sending.
 pub(super) async fn told(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<Value> {
     let query = format!(
         "select d.event_type as type, d.id, d.set_no as set, d.ledger_number as number, d.occurred_at as at, d.payload
@@ -86,7 +85,7 @@ async fn full_set(shop: &Shop, name: &str, count: usize) -> CouponSet {
     shop.multiple(name, &codes).await
 }
 
-/// Stops those who are about to finish a portion, cuts their connections, and lets others begin again.
+/// Blocks readers that are about to finish a batch, cuts their connections, and lets others start.
 async fn cut_readers(app: &TestApp) {
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(
@@ -109,7 +108,7 @@ async fn cut_readers(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_though_readers_are_cut_off()
+async fn each_assignment_of_two_replicas_is_delivered_once_to_each_endpoint_in_order_though_readers_are_cut_off()
  {
     const EACH: usize = 250;
     let app = TestApp::start().await;
@@ -128,7 +127,7 @@ async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_
     let asking = (0..EACH * sets.len()).map(|n| {
         let set = sets[n % sets.len()].at(&sets_there[n / sets.len() % 2]);
         async move {
-            // In waves, so that readers are at work all the time.
+            // In waves, so that readers are active all the time.
             tokio::time::sleep(std::time::Duration::from_millis(4 * n as u64)).await;
             set.assign(&format!("contact {n}")).await.expect(201);
         }
@@ -169,7 +168,7 @@ async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_
     assert_eq!(distinct.len(), ids[0].len());
     let others = told(&app, &shop, other).await;
     assert_eq!(others.len(), 3, "{others:?}");
-    // The senders are at them already, and nobody listens.
+    // The senders are trying them already, and nothing listens.
     eventually("all are due, or will be again", async || {
         let due = "select count(*) from webhooks where next_due_at is not null";
         (app.database.ask_one(due).await == 3).then_some(())
@@ -178,7 +177,7 @@ async fn each_assignment_of_two_replicas_is_told_once_to_each_endpoint_in_order_
 }
 
 #[tokio::test]
-async fn what_is_rolled_back_or_refused_tells_nothing() {
+async fn a_rollback_or_a_refusal_delivers_nothing() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
@@ -203,7 +202,7 @@ async fn what_is_rolled_back_or_refused_tells_nothing() {
     );
 }
 
-/// A call of the database that no replica knows of.
+/// A database call that no replica knows of.
 fn assign_by_hand(set: &CouponSet, contact: &str) -> String {
     format!(
         "select *
@@ -216,7 +215,7 @@ fn assign_by_hand(set: &CouponSet, contact: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_a_replica_wrote_that_is_gone_is_told_by_the_next_one() {
+async fn entries_of_a_replica_that_is_gone_are_published_by_the_next_one() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B"]).await;
@@ -236,7 +235,7 @@ async fn what_a_replica_wrote_that_is_gone_is_told_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else() {
+async fn an_endpoint_gets_what_happens_while_it_is_enabled_and_nothing_else() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = full_set(&shop, "set", 20).await;
@@ -254,7 +253,7 @@ async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else()
     all_is_told(&app).await;
     turn(&app, &shop, second, "failed").await;
     assign("nobody").await;
-    // No replica is at it, so what was noted was let go of.
+    // No replica claims it, so the mark was removed.
     turn(&app, &shop, first, "enabled").await;
     assign("first alone").await;
     all_is_told(&app).await;
@@ -282,7 +281,7 @@ async fn an_endpoint_is_told_what_happens_while_it_is_enabled_and_nothing_else()
 }
 
 #[tokio::test]
-async fn a_reservation_is_told_when_it_is_confirmed_and_not_otherwise() {
+async fn a_reservation_is_delivered_when_it_is_confirmed_and_not_otherwise() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
@@ -308,7 +307,7 @@ async fn a_reservation_is_told_when_it_is_confirmed_and_not_otherwise() {
 }
 
 #[tokio::test]
-async fn tenants_are_told_of_their_own_sets_and_one_without_an_endpoint_costs_nothing() {
+async fn tenants_get_events_of_their_own_sets_and_one_without_an_endpoint_costs_nothing() {
     let app = TestApp::start().await;
     let shops = [app.shop().await, app.shop().await, app.shop().await];
     let endpoints = [
@@ -326,7 +325,7 @@ async fn tenants_are_told_of_their_own_sets_and_one_without_an_endpoint_costs_no
             .await
             .expect(200);
     }
-    // The last one has written by now, and the others are told after that.
+    // The last assignment is written by now, and the others are published after it.
     let busy = CouponSet::at(&shops[0].single("late", "SAME", None).await, &shops[0]);
     busy.assign("ann").await.expect(201);
     all_is_told(&app).await;

@@ -1,5 +1,4 @@
-//! What telling a portion of a ledger reads, by plans that were made while the tables were empty or that know nothing of
-//! them.
+//! Pages read to publish a batch of a ledger, with plans made while the tables were empty or without statistics.
 
 use serde_json::Value;
 use sqlx::Connection;
@@ -8,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use crate::support::database::TestDatabase;
 use crate::support::{rows, sql};
 
-/// Pages that may be read and written for a number of the ledger.
+/// Maximum number of pages read and written per ledger number.
 const MOST: i64 = 15;
 const PORTION: i64 = 1000;
 
@@ -45,7 +44,7 @@ async fn check_costs(analyzed: bool) {
     database
         .execute(&rows::confirmed_reservations(11, 30_000))
         .await;
-    // As many deliveries as there are after a while.
+    // As many deliveries as there are after some time.
     for _ in 0..15 {
         portion(&mut reader).await;
     }
@@ -59,11 +58,11 @@ async fn check_costs(analyzed: bool) {
 }
 
 #[tokio::test]
-async fn telling_reads_a_few_pages_for_a_number_by_plans_made_before_there_were_statistics() {
+async fn publishing_reads_a_few_pages_for_a_number_by_plans_made_before_there_were_statistics() {
     check_costs(false).await;
 }
 
 #[tokio::test]
-async fn telling_reads_a_few_pages_for_a_number_by_plans_made_while_the_tables_were_empty() {
+async fn publishing_reads_a_few_pages_for_a_number_by_plans_made_while_the_tables_were_empty() {
     check_costs(true).await;
 }

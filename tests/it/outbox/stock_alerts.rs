@@ -1,4 +1,4 @@
-//! What webhooks are told of stock and of imports: each step down once, refills, and how imports end.
+//! Webhook events of stock and imports: each step down once, refills, and the ends of imports.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ const STOCK: [&str; 3] = [
     "coupon-set.refilled",
 ];
 
-/// What an endpoint was told of the stock of a set, as in "half 5" for a step, "0" for none left and "+3 8" for a refill.
+/// Stock events delivered to an endpoint, as in "half 5" for a step, "0" for exhausted and "+3 8" for a refill.
 pub(super) async fn stock(
     app: &TestApp,
     shop: &Shop,
@@ -50,7 +50,7 @@ pub(super) async fn threshold(app: &TestApp, set: &CouponSet, threshold: &str) {
     app.database.execute(&update).await;
 }
 
-/// What must be told, by the rules of the steps.
+/// Expected events, by the rules of the steps.
 struct Model {
     threshold: Option<i64>,
     available: i64,
@@ -105,7 +105,7 @@ impl Model {
     }
 }
 
-/// Numbers that look random and are the same in each run.
+/// Random numbers that are the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -118,7 +118,7 @@ impl Random {
     }
 }
 
-/// Takes, gives back and refills at random, and compares what is told after each step.
+/// Assigns, releases and refills at random, and compares the events after each step.
 async fn walk(app: &TestApp, shop: &Shop, webhook: i64, name: &str, most: Option<i64>, seed: u64) {
     const STEPS: usize = 40;
     let set = shop.multiple(name, &[]).await;
@@ -166,7 +166,7 @@ async fn walk(app: &TestApp, shop: &Shop, webhook: i64, name: &str, most: Option
 }
 
 #[tokio::test]
-async fn each_step_down_is_told_once_and_again_only_after_a_refill() {
+async fn each_step_down_is_delivered_once_and_again_only_after_a_refill() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let webhook = listen(&app, &shop, &STOCK).await;
@@ -181,7 +181,7 @@ async fn each_step_down_is_told_once_and_again_only_after_a_refill() {
 }
 
 #[tokio::test]
-async fn of_several_steps_that_were_fallen_through_only_the_deepest_is_told() {
+async fn of_several_steps_at_once_only_the_deepest_is_delivered() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let webhook = listen(&app, &shop, &STOCK).await;
@@ -222,7 +222,7 @@ async fn an_alert_carries_the_forecast() {
 }
 
 #[tokio::test]
-async fn what_was_low_before_the_endpoint_is_not_told_until_it_falls_further() {
+async fn stock_that_was_low_before_the_endpoint_is_not_delivered_until_it_falls_further() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B", "C", "D"]).await;
@@ -239,7 +239,7 @@ async fn what_was_low_before_the_endpoint_is_not_told_until_it_falls_further() {
 }
 
 #[tokio::test]
-async fn a_refill_that_was_not_told_before_the_endpoint_was_disabled_is_not_told_when_it_is_enabled()
+async fn a_refill_not_delivered_before_the_endpoint_was_disabled_is_not_delivered_when_it_is_enabled()
  {
     let app = TestApp::start().await;
     let shop = app.shop().await;
@@ -308,7 +308,7 @@ async fn a_raised_quantity_refills_a_set_of_one_code_and_a_lowered_one_does_not(
 }
 
 #[tokio::test]
-async fn stock_that_falls_without_an_assignment_is_told_too_but_a_set_past_its_end_has_not_run_out()
+async fn stock_that_falls_without_an_assignment_is_delivered_too_but_a_set_past_its_end_has_not_run_out()
 {
     let app = TestApp::start().await;
     let shop = app.shop().await;
@@ -329,7 +329,7 @@ async fn stock_that_falls_without_an_assignment_is_told_too_but_a_set_past_its_e
         )
         .await;
     sets[1].withdraw(&["B"]).await;
-    // One that comes up looks at once.
+    // A replica sweeps when it starts.
     let _next = app.replica();
     all_is_told(&app).await;
     for set in &sets[..2] {
@@ -338,14 +338,14 @@ async fn stock_that_falls_without_an_assignment_is_told_too_but_a_set_past_its_e
         })
         .await;
     }
-    // Nobody has told it, and nobody would now.
+    // It is not published, and no event would trigger it now.
     let alert = "select alert_level from publish_ledger(1, 3, 1000)";
     assert_eq!(app.database.ask_one(alert).await, Value::Null);
     assert!(stock(&app, &shop, webhook, &sets[2]).await.is_empty());
 }
 
 #[tokio::test]
-async fn what_happens_beside_the_ledger_is_told_at_its_place_in_it() {
+async fn changes_beside_the_ledger_are_delivered_at_their_place_in_it() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A", "B"]).await;
@@ -356,7 +356,7 @@ async fn what_happens_beside_the_ledger_is_told_at_its_place_in_it() {
         "coupon-set.exhausted",
     ];
     let webhook = listen(&app, &shop, &types).await;
-    // While it is held, nobody tells anything of the set.
+    // While its row is locked, no replica publishes anything of the set.
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(&mut holder, "select from webhook_cursors for update")
         .await
@@ -389,7 +389,7 @@ async fn what_happens_beside_the_ledger_is_told_at_its_place_in_it() {
 }
 
 #[tokio::test]
-async fn each_import_that_ends_is_told_as_the_api_shows_it() {
+async fn each_import_that_ends_is_delivered_as_the_api_shows_it() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let webhook = listen(&app, &shop, &["import.finished", "coupon-set.refilled"]).await;

@@ -1,4 +1,4 @@
-//! How the reader of the outbox finds sets that nobody has noted, and which it need not look at.
+//! The outbox sweep: it finds changed sets that were not marked, and skips sets that need no check.
 
 use serde_json::json;
 
@@ -39,7 +39,7 @@ async fn only_sets_that_may_have_changed_are_looked_at_and_expiries_are_among_th
         (stock(&app, &shop, webhook, &sets[0]).await == ["0"]).then_some(())
     })
     .await;
-    // By then all is done that was found with it.
+    // By then everything found in the same sweep is published.
     late.at(&shop.at(&next)).assign("ann").await.expect(201);
     all_is_told(&app).await;
     let judged = "select json_agg(set_no order by set_no)
@@ -49,7 +49,7 @@ async fn only_sets_that_may_have_changed_are_looked_at_and_expiries_are_among_th
 }
 
 #[tokio::test]
-async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_told_at_once() {
+async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_delivered_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let withdrawn = shop.multiple("withdrawn", &["A", "B"]).await;
@@ -81,7 +81,7 @@ async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_told_at_on
         (app.database.ask_one(judged).await == 5).then_some(())
     })
     .await;
-    // Only a sweep finds what changes past the service, so as long as this is not told none has come.
+    // Only a sweep finds changes made past the service, so until this event arrives none has run.
     threshold(&app, &unnoted, "18").await;
     let shop = shop.at(&next);
     let [withdrawn, undone, changed, lowered] =

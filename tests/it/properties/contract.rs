@@ -1,4 +1,4 @@
-//! The API as its document tells it, and the one shape of every failure.
+//! The API as documented, and the uniform shape of errors.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub fn method(operation: &Operation) -> Method {
     operation.method.to_uppercase().parse().unwrap()
 }
 
-/// Whoever may call the operation.
+/// A client with the credentials that the operation requires.
 pub fn caller(app: &TestApp, tenant: &Client, operation: &Operation) -> Client {
     if operation.path.starts_with("/admin/") {
         app.operator()
@@ -30,7 +30,7 @@ pub fn caller(app: &TestApp, tenant: &Client, operation: &Operation) -> Client {
     }
 }
 
-/// Its path, with ids that nothing has.
+/// Path of the operation, with ids of no existing resource.
 fn path(operation: &Operation) -> String {
     let parts = operation
         .path
@@ -67,7 +67,7 @@ async fn every_route_is_in_the_document_and_the_document_has_no_other() {
     assert_eq!(served.collect::<BTreeSet<_>>(), documented);
 }
 
-/// Calls operations and remembers which of them succeeded.
+/// Calls operations and records which of them succeeded.
 struct Journey<'a> {
     app: &'a TestApp,
     all: Client,
@@ -75,7 +75,7 @@ struct Journey<'a> {
 }
 
 impl Journey<'_> {
-    /// Calls an operation as somebody who may do this and nothing else.
+    /// Calls an operation with a key that has only its scope.
     async fn step(
         &mut self,
         method: Method,
@@ -120,7 +120,7 @@ impl Journey<'_> {
     }
 }
 
-/// Tells what became of assignments, in every way there is.
+/// Records events by every operation for it.
 async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &str) {
     let asked = json!({"contactId": "cat", "reserveForSeconds": 600});
     let reserved = journey.post(&format!("{set}/assignments"), asked).await;
@@ -142,7 +142,7 @@ async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &
     journey.post(&lost, json!({"reason": "fraud"})).await;
 }
 
-/// Signs in, asks whose session it is, and signs out.
+/// Signs in, reads the session, and signs out.
 async fn have_a_session(journey: &mut Journey<'_>, key: &str) {
     let signed_in = journey.post("/v1/session", json!({"key": key})).await;
     let client = journey.all.with_session(signed_in.cookie());
@@ -167,7 +167,7 @@ async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
         .await;
 }
 
-/// Tells who uses a set.
+/// Puts, reads and deletes a workflow that uses a set.
 async fn tell_of_workflows(journey: &mut Journey<'_>, id: &str) {
     let workflow = "/v1/workflows/birthday%2Fmail";
     let said =
@@ -180,7 +180,7 @@ async fn tell_of_workflows(journey: &mut Journey<'_>, id: &str) {
     journey.delete(workflow).await;
 }
 
-/// Asks what contacts were given, merges one and erases it.
+/// Reads the activity of contacts, merges one and erases it.
 async fn know_contacts(journey: &mut Journey<'_>) {
     for what in ["activity", "coupons"] {
         journey.get(&format!("/v1/contacts/ann/{what}")).await;
@@ -190,7 +190,7 @@ async fn know_contacts(journey: &mut Journey<'_>) {
     journey.delete("/v1/contacts/ann").await;
 }
 
-/// Cancels an import into this set that somebody works on.
+/// Cancels an import into this set while a worker applies it.
 async fn cancel_an_import(journey: &mut Journey<'_>, set: String) {
     let set = CouponSet {
         client: journey.all.clone(),
@@ -201,7 +201,7 @@ async fn cancel_an_import(journey: &mut Journey<'_>, set: String) {
     journey.step(Method::POST, &cancel, "", "").await;
 }
 
-/// Imports into this set by all bodies, and reads what came of the last one, whose path it answers.
+/// Imports into this set by all body types, reads the results of the last import, and returns its path.
 async fn import_in_all_ways(journey: &mut Journey<'_>, set: &str, id: &str) -> String {
     let imports = format!("{set}/imports");
     journey
@@ -239,7 +239,7 @@ async fn import_in_all_ways(journey: &mut Journey<'_>, set: &str, id: &str) -> S
     import
 }
 
-/// Makes a webhook, changes it, and sends it something again.
+/// Creates a webhook, changes it, and replays a delivery.
 async fn use_a_webhook(journey: &mut Journey<'_>) {
     let body = json!({"url": "https://localhost:9/", "eventTypes": ["import.finished"]});
     let made = journey.post("/v1/webhooks", body).await;
@@ -426,7 +426,7 @@ async fn ids_that_are_no_uuid_are_400_at_every_operation() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let mut called = 0;
-    // Ids of workflows and contacts are the caller's: any text. Those of files are none.
+    // Ids of workflows and contacts are free text of the caller. Files have no id.
     let by_uuid = |operation: &Operation| {
         let path = &operation.path;
         let others = ["{workflowId}", "{contactId}", "{file}"];

@@ -1,13 +1,13 @@
-//! The floors of the source: a module imports only what is on a lower floor, and no modules form a circle.
+//! Layers of the source: a module imports only from lower layers, and no modules form a cycle.
 //!
 //! Read from the `use crate::…` lines and the other `crate::…` paths of `src`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The modules of the crate, from the lowest floor up. Those of one floor may import each other, but not in a circle.
+/// The modules of the crate, from the lowest layer up. Modules of one layer may import each other, but not in a cycle.
 const FLOORS: [&[&str]; 10] = [
-    // Things that know nothing of the service.
+    // Modules that know nothing of the service.
     &["ids", "text", "text_enum", "time_zone", "telemetry"],
     // The platform.
     &[
@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 10] = [
     &["cli", "import_command", "start"],
 ];
 
-/// The rooms of `assignments`, which is large enough to have floors of its own.
+/// Layers inside `assignments`, which is large enough to have its own.
 const ROOMS: [&[&str]; 3] = [&["id"], &["assign", "list"], &["lifecycle"]];
 
 /// A reference from one file to a module.
@@ -40,7 +40,7 @@ struct Import {
     path: Vec<String>,
 }
 
-/// Every path in the text that begins with `crate::`, those in braces included.
+/// Every path in the text that begins with `crate::`, including those in braces.
 fn paths(text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices("crate::") {
@@ -53,7 +53,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path or a tree of paths in braces, and returns what follows it.
+/// Reads one path or a tree of paths in braces, and returns the rest of the text.
 fn expand<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = prefix.to_vec();
     let mut rest = text;
@@ -69,7 +69,7 @@ fn expand<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) ->
         let is_name = |char: char| char.is_alphanumeric() || char == '_';
         let end = rest.find(|char| !is_name(char)).unwrap_or(rest.len());
         if end == 0 {
-            // A glob, or anything else that is no name.
+            // A glob, or anything else that is not a name.
             found.push(path);
             let end = rest.find([',', '}', ';']).unwrap_or(rest.len());
             return &rest[end..];
@@ -85,7 +85,7 @@ fn expand<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) ->
     }
 }
 
-/// All imports of `src`, but for those of tests and comments.
+/// All imports of `src`, without those of tests and comments.
 fn imports() -> Vec<Import> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut open = vec![root.clone()];
@@ -124,7 +124,7 @@ fn module(file: &str) -> &str {
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-/// The names of all modules that stand in a folder.
+/// The names of all modules in a folder.
 fn modules(folder: &str) -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src")
@@ -139,7 +139,7 @@ fn modules(folder: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The imports that go up by these floors, and the circles among the others.
+/// Imports that point to a higher layer, and cycles among the others.
 fn violations(
     floors: &[&[&str]],
     edges: &BTreeMap<(String, String), BTreeSet<String>>,
@@ -150,7 +150,7 @@ fn violations(
         .filter(|((from, to), _)| floor(from) < floor(to))
         .map(|((from, to), files)| format!("{from} imports {to}, which is above it: {files:?}"))
         .collect();
-    // Takes modules away that import none of the others; what is left at the end is in a circle, or above one.
+    // Remove modules that import none of the others. The rest is in a cycle, or imports one.
     let mut left: BTreeSet<&str> = floors.concat().into_iter().collect();
     let imports_one_of = |left: &BTreeSet<&str>, name: &str| {
         edges

@@ -1,5 +1,5 @@
-//! Counts that must not grow: what one assignment costs the database, whatever the size of the set, however long somebody
-//! holds a snapshot, and whether or not the tables were analyzed.
+//! Cost limits: the database cost of one assignment does not depend on the size of the set, on an old open snapshot, or
+//! on whether the tables were analyzed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::faults::wire::Messages;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, rows, sql};
 
-/// Assignments of a call.
+/// Assignments per call.
 const BATCH: i64 = 64;
-/// Calls that are measured after those that warm up.
+/// Calls that are measured, after those that warm up.
 const CALLS: i64 = 10;
 
-/// A session as the service's tasks have it.
+/// A session configured like those of the service's tasks.
 async fn task(app: &TestApp) -> PgConnection {
     let mut connection = PgConnection::connect_with(&app.database.options)
         .await
@@ -33,7 +33,7 @@ async fn task(app: &TestApp) -> PgConnection {
     connection
 }
 
-/// Fills a set past the API: `cards` codes in one lot, of which `dealt` are with contacts.
+/// Fills a set directly in the database: `cards` codes in one lot, of which `dealt` are assigned.
 async fn fill(app: &TestApp, set: &CouponSet, cards: i64, dealt: i64) {
     let set_no = app
         .database
@@ -48,7 +48,7 @@ async fn fill(app: &TestApp, set: &CouponSet, cards: i64, dealt: i64) {
         .await;
 }
 
-/// Buffers that one assignment touches, of a batch of new keys and new contacts.
+/// Shared buffers touched per assignment, in batches of new keys and new contacts.
 async fn buffers(task: &mut PgConnection, set: &CouponSet, name: &str) -> f64 {
     let mut touched = 0;
     for call in 0..CALLS + 2 {
@@ -101,7 +101,7 @@ async fn an_assignment_touches_as_few_buffers_of_5_million_codes_as_of_10_thousa
     let mut new = task(&app).await;
     flat("never analyzed", buffers(&mut new, &large, "new").await);
 
-    // A backup, a report: a snapshot that is older than all that follows.
+    // A backup or a report: a snapshot that is older than everything that follows.
     let mut reader = PgConnection::connect_with(&app.database.options)
         .await
         .unwrap();
@@ -132,8 +132,7 @@ async fn an_assignment_touches_as_few_buffers_of_5_million_codes_as_of_10_thousa
     assert_eq!(counters.0, json!(5_000_000));
 }
 
-/// What is sent on the connections that deal or record: statements that were executed, and statements in plain text (a
-/// `begin`).
+/// Traffic of the connections that assign or record: executed statements, and statements in plain text (a `begin`).
 #[derive(Debug, Default)]
 struct Sent {
     executed: AtomicUsize,
@@ -141,7 +140,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Counts and forgets.
+    /// Returns the counts and resets them.
     fn take(&self) -> (usize, usize) {
         (
             self.executed.swap(0, Ordering::SeqCst),
@@ -150,7 +149,7 @@ impl Sent {
     }
 }
 
-/// Leads connections to the server's socket and looks at what the clients send.
+/// Forwards connections to the server's socket and counts the statements of the clients.
 async fn listen(socket: PathBuf, sent: Arc<Sent>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -191,7 +190,7 @@ async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::R
     }
 }
 
-/// A replica whose traffic with the database is looked at.
+/// A replica whose database traffic is counted.
 async fn watched(app: &TestApp) -> (TestApp, Arc<Sent>) {
     let traffic = Arc::new(Sent::default());
     let socket = app.database.options.get_socket().expect("a socket");
@@ -238,7 +237,7 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
     assert!(results.iter().all(|result| result["status"] == 201));
     assert_eq!(traffic.take(), (1, 0), "one call for five hundred items");
 
-    // What comes while a call is under way shares the next one, however slowly it comes.
+    // Requests that arrive during a call share the next one, however slowly they arrive.
     let mut holder = holding_the_sets(&app).await;
     let asking = (0..64).map(|n| {
         let set = set.clone();

@@ -1,5 +1,5 @@
-//! What the database's functions read for each item, by plans that were made while the tables were as good as empty, for a
-//! service keeps its plans while its tables grow; and by plans that were made later but before any statistics.
+//! Pages that the database's functions read per item, with plans made while the tables were almost empty, because a
+//! service keeps its plans while its tables grow. Also with plans made later, but before any statistics.
 
 use std::mem;
 
@@ -17,25 +17,25 @@ const SETS: [&str; 4] = [
     "'newCode', 'always', 3",
     "'refuse', 'always', null",
 ];
-/// Pages that may be read and written for an item. The longest way is into the indexes of four tables.
+/// Maximum number of pages read and written per item. The longest path goes through the indexes of four tables.
 const MOST: i64 = 80;
 
-/// What the planner knows of the tables when the first plans are made.
+/// Statistics that the planner has when the first plans are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Statistics {
-    /// They were never analyzed, which it takes for ten pages of rows.
+    /// Never analyzed: the planner assumes ten pages of rows.
     None,
-    /// They were analyzed while they had no rows.
+    /// Analyzed while the tables had no rows.
     Empty,
 }
 
-/// A database with these sets and one connection of a service to it.
+/// A database with these sets, and one connection of a service to it.
 struct Bench {
     database: TestDatabase,
     dealer: PgConnection,
-    /// Items of each step.
+    /// Items per step.
     items: i64,
-    /// What the calls have read and written.
+    /// Pages read and written by the calls.
     costs: Vec<Cost>,
 }
 
@@ -69,7 +69,7 @@ impl Bench {
         bench
     }
 
-    /// Calls each function while there is nothing for it, so that it makes what plans it can.
+    /// Calls each function without data, so that all possible plans are made.
     async fn ask_in_vain(&mut self) {
         for set in 1..=4 {
             self.assign(set, "early ", "early ", "600", "exhausted")
@@ -94,7 +94,7 @@ impl Bench {
         self.database.execute(&rows::more_cards(count)).await;
     }
 
-    /// Asks a set for a code for each of these contacts.
+    /// Requests a code of a set for each of these contacts.
     async fn assign(
         &mut self,
         set: i64,
@@ -118,7 +118,7 @@ impl Bench {
         self.call(&call, expected).await;
     }
 
-    /// Tells of the last assignments of a set.
+    /// Records an event for the last assignments of a set.
     async fn tell(&mut self, set: i64, event: &str, expected: &str) {
         let items = self.items;
         let last = format!(
@@ -140,7 +140,7 @@ impl Bench {
         self.call(&call, expected).await;
     }
 
-    /// Calls a function, whose outcome is to be this one for each item, and notes what it costs.
+    /// Calls a function that must have this result for each item, and stores its cost.
     async fn call(&mut self, call: &str, expected: &str) {
         let explained: Value = sql::value(
             &mut self.dealer,
@@ -170,7 +170,7 @@ impl Bench {
         });
     }
 
-    /// Fails if an item of any call has cost too much.
+    /// Fails if any call exceeded the maximum per item.
     fn check_costs(&self) {
         let costs = self.costs.iter();
         let too_much: Vec<String> = costs
@@ -180,7 +180,7 @@ impl Bench {
         assert_eq!(too_much, Vec::<String>::new());
     }
 
-    /// Takes items of each set through all that can happen to them.
+    /// Takes items of each set through every state.
     async fn live(&mut self, round: &str) {
         let name = |name: &str| format!("{name} {round} ");
         let contacts = name("contact");
@@ -192,7 +192,7 @@ impl Bench {
         self.assign(1, &name("b"), &contacts, "null", "replayed")
             .await;
 
-        // Every second of the codes that come next, so that what is given lies between.
+        // Every second of the next codes, so that assigned ones lie between.
         let withdrawn = format!(
             "withdraw_coupons(1, 1, array(
                select code
@@ -242,7 +242,7 @@ impl Bench {
         self.assign(4, &name("d"), &name("released"), "600", "ended")
             .await;
 
-        // Reservations that run out, which the sweeper ends or, where nothing is left, the next who asks.
+        // Reservations that run out, ended by the sweeper or, where nothing is left, by the next request.
         for sweeping in [true, false] {
             let late = name(&format!("late {sweeping}"));
             self.assign(4, &late, &late, "600", "assigned").await;
@@ -259,7 +259,7 @@ impl Bench {
                 self.call(swept, "ended").await;
             }
         }
-        // What was released and swept, then what is due.
+        // Released and swept codes first, then codes with an expiry.
         let lots = "update lots set state = 'closed' where set_no = 4 and lot_no = 1";
         self.database.execute(lots).await;
         for keys in ["e", "f", "g"] {
@@ -275,7 +275,7 @@ fn id(number: i64) -> String {
     format!("'00000000-0000-7000-8000-{number:012}'::uuid")
 }
 
-/// A session as the service's tasks have it.
+/// A session configured like those of the service's tasks.
 async fn dealer(database: &TestDatabase) -> PgConnection {
     let mut dealer = PgConnection::connect_with(&database.options).await.unwrap();
     sql::run(
@@ -287,10 +287,10 @@ async fn dealer(database: &TestDatabase) -> PgConnection {
     dealer
 }
 
-/// Fails if an item costs more than a few pages when there is a long past.
+/// Fails if an item costs more than a few pages when there is a long history.
 async fn check_a_long_past(statistics: Statistics) {
     let mut bench = Bench::open(statistics).await;
-    // What a call costs whatever it holds is much for so few.
+    // The fixed cost of a call is too high for so few items.
     bench.costs.clear();
 
     bench.fill(40_000).await;
@@ -302,7 +302,7 @@ async fn check_a_long_past(statistics: Statistics) {
             ("past 3 ", "null"),
         ] {
             bench.assign(set, keys, keys, reserve, "assigned").await;
-            // At once, for what reads the whole past for each of so many takes minutes.
+            // Check at once, because a query that reads the whole history per item takes minutes.
             bench.check_costs();
         }
         bench.tell(set, "sent", "recorded").await;
@@ -316,7 +316,7 @@ async fn check_a_long_past(statistics: Statistics) {
     }
     bench.live("last").await;
     bench.check_costs();
-    // Plans that are made now, while nobody has counted the rows, are those of a service that restarts before it is done.
+    // Plans made now, before the rows are counted, are those of a service that restarts in between.
     bench.dealer = dealer(&bench.database).await;
     bench.live("after a restart").await;
     bench.check_costs();
@@ -332,7 +332,7 @@ async fn each_item_costs_a_few_pages_also_by_plans_made_while_the_tables_were_em
     check_a_long_past(Statistics::Empty).await;
 }
 
-/// So many entries that without statistics either index seems to find one, and it is the other that costs less.
+/// Number of entries at which, without statistics, both indexes seem to find one row, and the other index is cheaper.
 #[tokio::test]
 async fn each_event_costs_a_few_pages_by_plans_made_before_the_entries_were_ever_counted() {
     let mut bench = Bench::open(Statistics::None).await;
@@ -375,7 +375,7 @@ async fn what_few_items_cost_does_not_grow_with_the_reservations_that_are_open()
                 .assign(set, "open ", "open ", "86400", "assigned")
                 .await;
         }
-        // In the order of their time they lie all over the table, as they do after a while.
+        // Ordered by time they are spread over the whole table, as in practice.
         let spread = "update reservations set expires_at = expires_at + number * 7919 % 500000 * interval '1 second'";
         bench.database.execute(spread).await;
         for plans in ["old", "new", "new and analyzed"] {

@@ -9,19 +9,19 @@ use tempfile::TempDir;
 
 use crate::support::program::{Service, command, couponry, folder, folder_with_cluster};
 
-/// The pages with commands that are executed here.
+/// Pages whose commands are executed here.
 const EXECUTED: [&str; 2] = ["README.md", "docs/tutorial.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A page, by its path in the repository.
+/// Reads a page by its path in the repository.
 fn read(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
-/// The commands of the shell on a page, as one script.
+/// The shell commands of a page, as one script.
 fn commands(page: &str) -> String {
     let text = read(page);
     let blocks = text.split("\n```sh\n").skip(1);
@@ -30,7 +30,7 @@ fn commands(page: &str) -> String {
         .collect()
 }
 
-/// Runs the commands of a page at a service of their own; returns their output and their folder.
+/// Runs the commands of a page with a separate service. Returns their output and their folder.
 fn run(page: &str) -> (String, TempDir) {
     let folder = folder_with_cluster();
     let service = Service::start(folder.path(), &mut couponry(folder.path()));
@@ -225,7 +225,7 @@ fn check_history(
     assert!(secret.starts_with("whsec_"));
 }
 
-/// What is left and what is assigned in the end.
+/// Available and assigned codes at the end.
 fn check_sets(sets: &Value) {
     let sets = sets["results"].as_array().expect("a list");
     let counted: Vec<_> = sets
@@ -313,7 +313,7 @@ fn fields<const N: usize>(object: &Value, names: [&str; N]) -> [i64; N] {
     })
 }
 
-/// The settings that the program's help names, as option and variable.
+/// The settings in the program's help, as option and variable.
 fn settings() -> Vec<(String, String)> {
     let folder = folder();
     let help = couponry(folder.path()).arg("--help").output();
@@ -370,14 +370,14 @@ fn the_files_for_containers_name_settings_that_exist() {
         let names = names(text);
         assert!(names.len() > 1, "{names:?}");
         for name in names {
-            // The address on the host belongs to the compose file.
+            // The compose file defines the address on the host.
             assert!(
                 known.contains(&name) || name == "COUPONRY_PUBLISH",
                 "{name} is no setting"
             );
         }
     }
-    // What the example offers is used, and what is needed is offered.
+    // Every variable of the example is used, and every required one is in it.
     let example = include_str!("../../../.env.example");
     let offered: Vec<&str> = example
         .lines()
@@ -414,7 +414,7 @@ fn pages() -> Vec<String> {
     others.map(str::to_owned).into_iter().chain(book).collect()
 }
 
-/// The lines of a text that are not in a block of code.
+/// The lines of a text outside code blocks.
 fn prose(text: &str) -> Vec<&str> {
     let mut in_code = false;
     let mut lines = Vec::new();
@@ -465,7 +465,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
         let text = read(&page);
         for link in links(&text) {
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
-            // The built book has no files from outside its folder.
+            // The built book contains no files from outside its folder.
             let leaves = page.starts_with("docs/") && file.starts_with("..");
             assert!(!leaves, "{page} links out of the book: {link}");
             let target = if file.is_empty() {

@@ -1,4 +1,4 @@
-//! What starting and stopping the program promises.
+//! Starting and stopping the program.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -21,7 +21,7 @@ use crate::support::program::{
 
 const NOBODY: u32 = 65534;
 
-/// A service with a PostgreSQL of its own.
+/// A service with its own PostgreSQL.
 fn start(dir: &Path) -> (Service, u32) {
     let service = Service::start(dir, &mut couponry(dir));
     let postgres = ready_pid(&dir.join("pg")).expect("its PostgreSQL runs");
@@ -54,7 +54,7 @@ fn a_first_start_shows_a_key_once_and_a_second_one_finds_the_data() {
         format!("export COUPONRY_URL={url} COUPONRY_KEY={key}")
     );
 
-    // The next command to try works as it is printed.
+    // The suggested next command works as printed.
     let next = format!("{export}; {}", service.greeted("curl "));
     let next = Command::new("sh").args(["-c", &next]).output();
     let answer = String::from_utf8(next.expect("sh runs").stdout).expect("text");
@@ -102,7 +102,7 @@ fn kill_9_leaves_no_server_and_nothing_in_the_way_of_the_next_start() {
         held.expect("an answer").expect(201).str("couponCode"),
         "HAPPY"
     );
-    // Not even waiting for the end of what was killed is needed.
+    // It need not even wait for the end of the killed processes.
     service.kill();
     let (service, next) = start(folder.path());
     assert_ne!(postgres, next);
@@ -163,7 +163,7 @@ async fn with_a_database_url_it_starts_no_server_and_makes_no_tenant() {
     let dir = folder.path().join("data");
     let mut command = couponry(&dir);
     command.env("DATABASE_URL", database.url());
-    // A compose file sets what it does not know to nothing.
+    // A compose file sets unknown variables to an empty string.
     command.env("COUPONRY_OPERATOR_TOKEN", "");
     let service = Service::start(folder.path(), &mut command);
     assert!(children(service.pid()).is_empty());
@@ -210,7 +210,7 @@ fn a_folder_without_programs_of_postgresql_is_named_in_one_line() {
 
 #[test]
 fn without_postgresql_one_line_says_what_to_install() {
-    // Hides the places where systems keep it, for this one process.
+    // Hides the system's installations, for this one process.
     let hide = "for dir in /usr/lib/postgresql /usr/pgsql-* /usr/local/pgsql; do \
                 if [ -d \"$dir\" ]; then mount -t tmpfs none \"$dir\" || exit 77; fi; done";
     let hidden = |then: &str| {
@@ -242,7 +242,7 @@ fn without_postgresql_one_line_says_what_to_install() {
 }
 
 #[test]
-fn a_port_in_use_is_told_in_one_line_before_anything_is_started() {
+fn a_port_in_use_is_reported_in_one_line_before_anything_is_started() {
     let folder = folder();
     let dir = folder.path().join("data");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -271,7 +271,7 @@ fn a_guessable_operator_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_health_check_tells_by_its_exit_code() {
+async fn the_health_check_reports_by_its_exit_code() {
     let folder = folder();
     let (service, _database) = start_on_database(folder.path()).await;
     let check = |address: &str| {
@@ -281,7 +281,7 @@ async fn the_health_check_tells_by_its_exit_code() {
     };
     let address = service.address.to_string();
     assert!(check(&address).status().expect("it runs").success());
-    // As in a container, which serves at all of its addresses.
+    // As in a container, which listens on all addresses.
     let everywhere = format!("0.0.0.0:{}", service.address.port());
     assert!(check(&everywhere).status().expect("it runs").success());
     assert!(service.stop(Signal::TERM).success());
@@ -327,7 +327,7 @@ async fn logs_hold_no_key_no_code_and_no_contact() {
         .expect(400);
     shop.get("/v1/coupon-sets?q=private").expect(200);
     shop.get("/private-path?private-query").expect(404);
-    // A failure of ours is logged with its cause.
+    // An internal error is logged with its cause.
     database
         .owner
         .execute("alter table assignments rename column contact_no to c")
@@ -366,7 +366,7 @@ async fn a_half_sent_header_is_given_up_after_five_seconds_also_by_a_service_tha
             .expect("it reads");
         let patience = Some(Duration::from_secs(15));
         stream.set_read_timeout(patience).expect("a time");
-        // Once a later connection is answered, this one was accepted.
+        // Once a later connection has a response, this one was accepted.
         service.client("").get("/healthz").expect(200);
         stream
     };

@@ -1,4 +1,4 @@
-//! What the export of statistics promises: every assignment of a set, a tenant or a period, once and in its order.
+//! Export of statistics: every assignment of a set, a tenant or a period, once and in order.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -100,7 +100,7 @@ async fn the_export_has_every_assignment_once_and_in_its_order() {
             .iter()
             .all(|node| node == "n, o")
     );
-    // The child was made first.
+    // The child was created first.
     let of_tenant = export(&shop.client, "/v1/statistics").await.expect(200);
     let mut all = column(&of_child, "id");
     all.extend(column(&of_set, "id"));

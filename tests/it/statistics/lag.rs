@@ -1,21 +1,21 @@
-//! Statistics whose roll-up is far behind: refused early and clearly, and nothing waits for their forecasts.
+//! Statistics with a roll-up that lags far behind: refused early and clearly, and nothing waits for their forecasts.
 
 use serde_json::json;
 
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually, sql};
 
-/// Entries that are not rolled up; the service answers with up to 500,000.
+/// Entries that are not rolled up; the service responds with up to 500,000.
 const BEHIND: i64 = 600_000;
 
-/// A set of one code that is used up within a week by an active workflow: ten a day on the last four days, and 30 are left.
+/// A set of one code that an active workflow uses up within a week: ten a day on the last four days, and 30 are left.
 async fn hurried(shop: &Shop) -> CouponSet {
     let set = shop.single("hurried", "S", Some(BEHIND + 30)).await;
     shop.workflow("mail", "active", &[&set]).await;
     set
 }
 
-/// Writes its history. The last number leaves out so many that the ledger is far ahead of any roll-up.
+/// Writes its history. The last number leaves a gap, so that the ledger is far ahead of any roll-up.
 fn history(set: &CouponSet) -> String {
     format!(
         "insert into contacts (tenant_id, contact_id) values (1, 'ann');
@@ -38,7 +38,7 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = hurried(&shop).await;
-    // Who rolls up skips what somebody holds.
+    // The roll-up skips locked sets.
     app.database
         .execute("insert into statistics_progress (tenant_id, set_no, number) values (1, 1, 0)")
         .await;
@@ -56,7 +56,7 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
         assert_eq!(refused.refusal(), "503 statistics-behind");
         assert_eq!(refused.headers["retry-after"], "10");
         assert!(refused.str("detail").contains("600000"), "{}", refused.text);
-        // An export reads the ledger alone.
+        // An export reads only the ledger.
         let csv = [("accept", "text/csv")];
         let export = shop
             .client
@@ -66,7 +66,7 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
         assert_eq!(export.text.lines().count(), 42);
     }
     assert_eq!(set.read().await["stock"], "ok");
-    // Of another tenant nothing is behind.
+    // Another tenant does not lag.
     let other = app.shop().await;
     let answer = other.client.get("/v1/statistics").await.expect(200);
     assert_eq!(answer.body["totals"]["assigned"], json!(0));

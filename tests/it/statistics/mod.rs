@@ -1,4 +1,4 @@
-//! Statistics: totals, series, exports, and a recount that they are compared with.
+//! Statistics: totals, series, exports, and a recount for comparison.
 
 mod export;
 mod lag;

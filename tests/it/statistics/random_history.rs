@@ -1,5 +1,5 @@
-//! That statistics tell the truth: a history made up by chance over many hours, and a recount of the bare tables for each of
-//! them, whatever the roll-up has done.
+//! Statistics equal a recount of the base tables, at each hour of a random history of many hours and at any stage of
+//! the roll-up.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::support::shop::{CouponSet, Shop};
 /// Hours of a history.
 const HOURS: u32 = 24;
 
-/// A shop whose past is made up.
+/// A shop with a random history.
 struct World {
     app: TestApp,
     shop: Shop,
@@ -20,7 +20,7 @@ struct World {
     sets: Vec<(i64, CouponSet)>,
     random: Random,
     codes: u32,
-    /// How often an answer was given while nothing, a part and all was rolled up.
+    /// Number of responses while nothing, a part and all was rolled up.
     seen: [u32; 3],
 }
 
@@ -43,9 +43,9 @@ impl World {
         }
     }
 
-    /// One thing happens that may happen to a set.
+    /// Performs one random operation on a set.
     async fn act(&mut self) {
-        // Most happens to the sets whose codes come and go.
+        // Most operations concern the sets whose codes are assigned and released.
         let (_, set) = self.sets[[0, 1, 1, 1, 2, 2, 2, 3][self.random.index(8)]].clone();
         let is_multiple = set.read().await["type"] == "multiple";
         match self.random.below(20) {
@@ -121,7 +121,7 @@ impl World {
         let imports = set.client.get(&uri).await.expect(200);
         let imports = imports.results();
         if !imports.is_empty() {
-            // Of the newest ones most is left.
+            // The newest imports have most codes left.
             let import = &imports[self.random.index(imports.len().min(3))]["id"];
             let uri = format!("/v1/imports/{}/undo", import.as_str().unwrap());
             set.client.post(&uri, json!({})).await;
@@ -148,7 +148,7 @@ impl World {
         set.assign_batch(json!(items), None).await;
     }
 
-    /// Tells something of an assignment of the set, which may refuse it.
+    /// Records an event for an assignment of the set, which may refuse it.
     async fn tell(&mut self, set: &CouponSet) {
         let uri = format!("/v1/assignments?couponSetId={}&limit=1000", set.id);
         let given = set.client.get(&uri).await.expect(200);
@@ -166,7 +166,7 @@ impl World {
         self.app.database.execute(statement).await;
     }
 
-    /// Compares the answers with each other and with a recount, while nothing, a part and all is rolled up.
+    /// Compares the responses with each other and with a recount, while nothing, a part and all is rolled up.
     async fn check(&mut self) {
         let hour = "select date_trunc('hour', now())";
         let began = self.app.database.ask_one(hour).await;
@@ -200,7 +200,7 @@ impl World {
             "exists (select from statistics_tails where rolled_up > 0 and rolled_up < number)",
         )
         .await;
-        // Portion by portion, so that quarters of an hour are rolled up in several parts too.
+        // In batches, so that quarters of an hour are rolled up in several parts too.
         let portion = 1 + self.random.below(20);
         self.execute(&format!(
             "do $$ begin
@@ -231,7 +231,7 @@ impl World {
         compare_tenant(&all, &answers[self.sets.len()]);
     }
 
-    /// Of all sets, and of the tenant.
+    /// Statistics of all sets, and of the tenant.
     async fn answers(&self, query: &str) -> Vec<Value> {
         let mut answers = Vec::new();
         for (_, set) in &self.sets {
@@ -256,7 +256,7 @@ impl World {
     }
 }
 
-/// What a history must have had for this to say anything.
+/// Conditions that the histories together must cover for the test to be meaningful.
 const LIVED: [&str; 5] = [
     "imports i join lots l on l.import_id = i.id
        join cards c on c.set_no = l.set_no and c.lot_no = l.lot_no
@@ -270,7 +270,7 @@ const LIVED: [&str; 5] = [
     "coupon_set_terms where expires_at < now()",
 ];
 
-/// Answers which of those it had.
+/// Returns the conditions that the history covered.
 async fn run(seed: u64) -> [bool; 5] {
     let mut world = World::open(seed).await;
     for hour in 0..HOURS {

@@ -1,5 +1,5 @@
-//! A recount of what statistics tell from the bare tables, past the views and functions of the service; and a past for them to
-//! tell of.
+//! A recount of the statistics from the base tables, without the views and functions of the service; and a history for
+//! them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{TestApp, eventually};
 
-/// What is counted as it stands, and what as it moves.
+/// Figures counted as a level; the others are flows.
 const LEVELS: [&str; 4] = ["quantity", "available", "reserved", "expired"];
 const FLOWS: [&str; 7] = [
     "assigned",
@@ -21,7 +21,7 @@ const FLOWS: [&str; 7] = [
 ];
 const SHARED: [&str; 5] = ["assigned", "sent", "used", "released", "void"];
 
-/// How a set stood before each of some moments, by the bare tables.
+/// State of a set before each of some times, from the base tables.
 const RECOUNT: &str = "
     with ats as (
       select at from unnest(array[{ats}]::timestamptz[]) as a (at)
@@ -119,7 +119,7 @@ fn number(value: &Value, name: &str) -> i64 {
         .unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// So many hours pass: all that has happened lies so much farther back.
+/// Lets hours pass: moves everything that has happened into the past.
 pub async fn pass(app: &TestApp, hours: u32) {
     let mut statements = "set local session_replication_role = replica;
         lock table statistics_progress in share row exclusive mode;
@@ -144,7 +144,7 @@ pub async fn pass(app: &TestApp, hours: u32) {
             .collect();
         let _ = write!(statements, "update {table} set {};", moved.join(", "));
     }
-    // Quarters of an hour that were moved one by one could meet.
+    // Quarters of an hour that were moved one by one could collide.
     statements.push_str(RESET);
     app.database
         .execute(&format!("begin; {statements} commit"))
@@ -156,7 +156,7 @@ pub async fn pass(app: &TestApp, hours: u32) {
     .await;
 }
 
-/// Compares the answer of a set with a recount.
+/// Compares the statistics of a set with a recount.
 pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
     let series = answer["series"].as_array().unwrap();
     let mut ats: Vec<String> = series
@@ -176,7 +176,7 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
             assert_eq!(number(point, name), moved, "{name} of set {set} in {point}");
         }
         let levels = &pair[1].levels;
-        // What the recount says of tomorrow is not so yet.
+        // A recount of tomorrow is not true yet.
         let levels = if place == series.len() {
             &answer["totals"]
         } else {
@@ -221,7 +221,7 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
     }
 }
 
-/// What a roll-up leaves.
+/// Deletes the results of a roll-up.
 pub const RESET: &str =
     "delete from statistics_progress; delete from statistics_checkpoints; delete from statistics_shares;
     delete from statistics_sources; delete from statistics_expiries;";
@@ -231,7 +231,7 @@ fn whose(share: &Value, names: &[&str]) -> String {
     ids.join(" ")
 }
 
-/// A moment of a recount.
+/// One time of a recount.
 struct Told {
     is_single: bool,
     counts: BTreeMap<&'static str, i64>,
@@ -282,7 +282,7 @@ impl Told {
         }
     }
 
-    /// What each had by then.
+    /// Counts per group at this time.
     fn shares(&self, names: &[&str]) -> BTreeMap<String, [i64; 5]> {
         let mut shares: BTreeMap<String, [i64; 5]> = BTreeMap::new();
         for life in &self.lives {
@@ -304,7 +304,7 @@ impl Told {
     }
 }
 
-/// The tenant's answer is the sum of those of its sets.
+/// Fails unless the tenant's statistics are the sum of those of its sets.
 pub fn compare_tenant(sets: &[&Value], tenant: &Value) {
     let sum = |pointer: &str, name: &str| {
         let of_set = |set: &&Value| set.pointer(pointer).unwrap()[name].as_i64().unwrap_or(0);
@@ -312,7 +312,7 @@ pub fn compare_tenant(sets: &[&Value], tenant: &Value) {
     };
     let mut pointers = vec!["/totals".to_owned()];
     let points = tenant["series"].as_array().unwrap().len();
-    // A tenant's days are those of the zone that is asked for, as they are for the sets.
+    // A tenant's days are those of the requested zone, as they are for the sets.
     pointers.extend((0..points).map(|place| format!("/series/{place}")));
     for pointer in pointers {
         for name in LEVELS.iter().chain(&FLOWS) {

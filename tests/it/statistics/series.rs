@@ -1,4 +1,4 @@
-//! What the series, the breakdowns, the forecast and the export of statistics promise beside their truth.
+//! Series, breakdowns, forecast and export of statistics.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ fn sum(list: &Value, name: &str) -> i64 {
         .sum()
 }
 
-/// Moves the assignments of set 1 back, so that the last one was made a day ago and the others a day before each other.
+/// Moves the assignments of set 1 back, so that the last one was made a day ago and the others a day apart.
 pub async fn spread_over_days(app: &TestApp) {
     let statement = format!(
         "begin;
@@ -152,7 +152,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
         .await
         .expect(201);
     set.ended(import.str("id")).await;
-    // One of those that expire soon is with a contact by then.
+    // One of those that expire soon is assigned by then.
     set.assign("ann").await.expect(201);
     pass(&app, 3).await;
     let undo = format!("/v1/imports/{}/undo", import.str("id"));
@@ -168,7 +168,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
     );
     for (rolled_up, forgotten) in [(false, false), (true, false), (true, true)] {
         if forgotten {
-            // The report of an import may go, and what it did stays done.
+            // The report of an import may be deleted; its effects stay.
             let report = format!("/v1/imports/{}", import.str("id"));
             shop.client.delete(&report).await.expect(204);
             eventually("the report is gone", async || {
@@ -190,7 +190,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
                 ["quantity", "available", "expired"].map(|name| point[name].as_i64().unwrap())
             })
             .collect();
-        // Seven hours ago they came in, an hour later two of them expired, and after two more all were withdrawn.
+        // They were imported seven hours ago. An hour later two of them expired, and after two more all were withdrawn.
         let told = [
             [5, 4, 0],
             [5, 3, 1],
@@ -201,7 +201,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
             [1, 0, 0],
             [1, 0, 0],
         ];
-        // The second hour ends before they expire, unless the minute that they last longer lies in it.
+        // The second hour ends before they expire, unless their extra minute lies in it.
         assert_eq!(levels.len(), told.len());
         assert_eq!(levels[0], told[0]);
         assert_eq!(levels[2..], told[2..]);
@@ -210,7 +210,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
 }
 
 #[tokio::test]
-async fn of_more_than_a_thousand_workflows_the_small_ones_are_told_together() {
+async fn of_more_than_a_thousand_workflows_the_small_ones_are_summed_up() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.single("set", "S", None).await;
@@ -262,12 +262,12 @@ async fn a_set_that_is_used_steadily_has_a_forecast_and_one_that_is_not_has_none
         {"couponSetId": set.id, "name": "steady", "available": 20, "forecast": expected},
     ]);
     assert_eq!(tenant["runsOutNext"], next);
-    // The same from what is rolled up.
+    // The same from the roll-up.
     let rolled_up = "select roll_up_statistics(1, 1, 1000)";
     let mut owner = app.database.owner.acquire().await.unwrap();
     sql::run(&mut owner, rolled_up).await.unwrap();
     assert_eq!(forecast().await, expected);
-    // And to others nothing of it is told.
+    // Other tenants see nothing of it.
     let other = app.shop().await;
     let other = statistics(&other.client, "/v1/statistics").await;
     assert_eq!(other["runsOutNext"], json!([]));
@@ -320,7 +320,7 @@ async fn replicas_roll_up_at_once_and_nothing_counts_twice() {
     };
     tokio::join!(rolling_up, assigning);
 
-    // The tasks of both do the rest.
+    // The tasks of both replicas do the rest.
     eventually("all is rolled up", async || {
         let left = "select count(*) from statistics_tails where rolled_up < number";
         (app.database.ask_one(left).await == 0).then_some(())
@@ -333,7 +333,7 @@ async fn replicas_roll_up_at_once_and_nothing_counts_twice() {
     assert_eq!(sum(&answer["byNode"], "assigned"), 400);
 }
 
-/// Pages that may be read and written for a number of a ledger that is rolled up.
+/// Maximum number of pages read and written per ledger number that is rolled up.
 const MOST: i64 = 60;
 
 #[tokio::test]
@@ -354,7 +354,7 @@ async fn a_number_that_is_rolled_up_costs_a_few_pages_however_long_the_ledger_is
             .await
             .unwrap();
     }
-    // Each second card expires in its time, and each tenth number says that the code before came back.
+    // Each second card expires in time, and each tenth number releases the code before.
     let past = format!(
         "begin;
          set local session_replication_role = replica;

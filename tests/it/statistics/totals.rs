@@ -1,4 +1,4 @@
-//! What statistics promise: totals that are exact at the moment of the answer.
+//! Totals of statistics: exact at the time of the response.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ async fn of_tenant(shop: &Shop) -> Value {
     shop.client.get("/v1/statistics").await.expect(200).body
 }
 
-/// Totals where all that was given is with its contact.
+/// Totals of a set whose assigned codes are all held by their contacts.
 fn totals(quantity: impl Into<Value>, available: impl Into<Value>, assigned: i64) -> Value {
     json!({
         "quantity": quantity.into(),
@@ -32,7 +32,7 @@ fn totals(quantity: impl Into<Value>, available: impl Into<Value>, assigned: i64
     })
 }
 
-/// The totals of a child that served so many for others.
+/// The totals of a child that served `for_others` requests of other sets.
 fn served(mut totals: Value, for_others: i64) -> Value {
     totals["servedForOthers"] = json!(for_others);
     totals
@@ -122,7 +122,7 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
     check([3, 0, 1, 1, 0, 0, 0]).await;
     tell(&ann, "used").await;
     check([3, 0, 1, 1, 1, 0, 0]).await;
-    // Said again, nothing moves.
+    // A repeated event changes nothing.
     tell(&ann, "used").await;
     check([3, 0, 1, 1, 1, 0, 0]).await;
     let bob = give("bob", Value::Null).await;
@@ -134,7 +134,7 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
     let dan = give("dan", Value::Null).await;
     tell(&dan, "void").await;
     check([2, 0, 1, 1, 1, 2, 1]).await;
-    // A reservation that runs out counts as given back once it was swept, and as available from its end on.
+    // An expired reservation counts as released once it was swept, and as available from its end on.
     give("eve", json!(1)).await;
     eventually("the reservation is ended", async || {
         (of_set(&birthday).await["totals"]["released"] == 3).then_some(())
@@ -158,7 +158,7 @@ async fn the_totals_of_single_sets_follow_their_quantity_and_are_null_without_on
         of_set(&set).await["totals"],
         totals(Value::Null, Value::Null, 2)
     );
-    // A tenant's are of the sets that have one.
+    // A tenant's totals include only limited sets.
     check_tenant(&shop, 1, &totals(0, 0, 2)).await;
 }
 
@@ -199,7 +199,7 @@ async fn the_totals_of_a_tenant_are_the_sums_over_its_sets() {
         }
     }
     check_tenant(&shop, 4, &totals(3 + 10 + 2, 1 + 7 + 1, 2 + 3 + 4 + 1)).await;
-    // What a deleted set gave stays given; what it had left is gone.
+    // Assignments of a deleted set stay; its remaining codes are gone.
     deleted.delete().await.expect(204);
     check_tenant(&shop, 3, &totals(3 + 10, 1 + 7, 2 + 3 + 4 + 1)).await;
     check_tenant(&other, 1, &totals(2, 1, 1)).await;

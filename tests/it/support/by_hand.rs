@@ -13,7 +13,7 @@ pub struct ByHand<'a> {
 }
 
 impl<'a> ByHand<'a> {
-    /// Stores an import of these chunks, a code on each line. A running one is of epoch 1, held for an hour.
+    /// Stores an import of these chunks, one code per line. A running import has epoch 1 and an hour's lease.
     pub async fn store(
         app: &'a TestApp,
         set: &CouponSet,
@@ -25,7 +25,7 @@ impl<'a> ByHand<'a> {
         Self { app, id }
     }
 
-    /// Answers what the function answers, or its error.
+    /// Returns the result of the function, or its error.
     pub async fn call(&self, function: &str, arguments: &str) -> Result<bool, String> {
         let call = format!(
             "{function}((select tenant_id from imports where id = '{id}'), '{id}', {arguments})",
@@ -54,7 +54,7 @@ impl<'a> ByHand<'a> {
         self.call("publish_import", &epoch.to_string()).await
     }
 
-    /// Everything that is stored of imports and decks.
+    /// All stored rows of imports and decks.
     pub async fn everything(&self) -> Value {
         let tables = ["imports", "import_chunks", "import_errors", "lots", "cards"];
         let all =

@@ -1,4 +1,4 @@
-//! A client of the API in this process.
+//! An API client in this process.
 
 use axum::Router;
 use axum::body::Body;
@@ -14,29 +14,29 @@ use super::contract;
 pub struct Client {
     router: Router,
     authorization: Option<String>,
-    /// The cookie of a session, which is sent as the dashboard sends it.
+    /// The cookie of a session, sent as the dashboard sends it.
     cookie: Option<String>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub text: String,
-    /// Null if the body is no JSON.
+    /// Null if the body is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// Fails unless the status is this one.
+    /// Fails unless this is the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         self
     }
 
-    /// A member of the body that is a string.
+    /// A string member of the body.
     #[track_caller]
     pub fn str(&self, name: &str) -> &str {
         self.body[name]
@@ -44,7 +44,7 @@ impl Answer {
             .unwrap_or_else(|| panic!("`{name}` is no string in {}", self.text))
     }
 
-    /// The code of the problem, after a look that it is one.
+    /// The code of the problem. Fails unless the response is a problem.
     #[track_caller]
     pub fn problem(&self) -> &str {
         assert_eq!(
@@ -58,13 +58,13 @@ impl Answer {
         self.str("code")
     }
 
-    /// The problem's code with its status, as in "409 name-taken".
+    /// The problem's status and code, as in "409 name-taken".
     #[track_caller]
     pub fn refusal(&self) -> String {
         format!("{} {}", self.status.as_u16(), self.problem())
     }
 
-    /// The pointers of the faults of a 422.
+    /// The pointers of the errors of a 422.
     #[track_caller]
     pub fn faults(&self) -> Vec<&str> {
         assert_eq!(self.problem(), "validation-failed", "{}", self.text);
@@ -75,7 +75,7 @@ impl Answer {
             .collect()
     }
 
-    /// The cookie that it brings, as it is sent back.
+    /// The cookie that the response sets, in the form in which it is sent back.
     #[track_caller]
     pub fn cookie(&self) -> &str {
         let cookie = self.headers[header::SET_COOKIE].to_str().expect("text");
@@ -109,7 +109,7 @@ impl Client {
         }
     }
 
-    /// The same client with the session that this cookie stands for.
+    /// The same client with the session of this cookie.
     pub fn with_session(&self, cookie: &str) -> Self {
         Self {
             router: self.router.clone(),
@@ -145,8 +145,8 @@ impl Client {
         self.send(method, uri, &headers, body.to_string()).await
     }
 
-    /// Sends what a test wants and checks what comes back against the API document. A path that is not in the document
-    /// may only be answered with 404.
+    /// Sends a request and checks the response against the API document. A path that is not in the document must get
+    /// 404.
     pub async fn send(
         &self,
         method: Method,

@@ -1,4 +1,4 @@
-//! Compares requests and answers with `openapi.yaml`.
+//! Checks requests and responses against `openapi.yaml`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -48,14 +48,14 @@ pub fn operations() -> Vec<Operation> {
     paths.iter().flat_map(of_path).collect()
 }
 
-/// The operation that a request is of. The path decides first, and a literal segment is a better match than a parameter:
-/// a method that only a worse match has is not allowed.
+/// The operation of a request. The path decides first, and a literal segment is a better match than a parameter: a
+/// method that only a worse match has is not allowed.
 pub fn operation(method: &Method, uri: &str) -> Option<Operation> {
     let path = uri.split('?').next().unwrap_or_default();
     let segments: Vec<&str> = path.split('/').collect();
     let fits = |template: &str| {
         let parts: Vec<&str> = template.split('/').collect();
-        // A file may lie in a folder.
+        // A file may be in a folder.
         let has_rest = template.ends_with("/{file}") && segments.len() > parts.len();
         (parts.len() == segments.len() || has_rest)
             && parts.iter().zip(&segments).all(|(part, segment)| {
@@ -80,12 +80,12 @@ fn resolve(value: &'static Value) -> &'static Value {
     }
 }
 
-/// Validators are expensive to make, and there are few.
+/// Returns a validator from a cache: compiling them is expensive, and there are few.
 fn validator(schema: &'static Value) -> Arc<Validator> {
     static KNOWN: LazyLock<Mutex<HashMap<usize, Arc<Validator>>>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap();
     let make = || {
-        // The components go along, so that references resolve.
+        // Include the components, so that references resolve.
         let root = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "components": DOCUMENT["components"],
@@ -110,7 +110,7 @@ fn faults(schema: &'static Value, value: &Value) -> String {
     faults.join("; ")
 }
 
-/// Fails the test if the message of a webhook is not as the document says.
+/// Fails the test if the message of a webhook violates the document.
 #[track_caller]
 pub fn check_message(message: &Value) {
     let kind = message["type"].as_str().expect("a message has a type");
@@ -119,7 +119,7 @@ pub fn check_message(message: &Value) {
     assert_eq!(faults, "", "{message}");
 }
 
-/// Fails the test if an answer is not as the document says, or if a request was accepted that is not.
+/// Fails the test if a response violates the document, or if a request that violates it was accepted.
 pub fn check(method: &Method, uri: &str, sent: Option<&Value>, answer: &Answer) {
     let Some(operation) = operation(method, uri) else {
         let status = answer.status.as_u16();
@@ -161,7 +161,7 @@ fn compare(operation: &Operation, sent: Option<&Value>, answer: &Answer) -> Resu
             }
         }
     }
-    // The items of a batch are judged one by one.
+    // The items of a batch are checked one by one.
     let batches = ["assignCoupons", "tellEvents"];
     let judged = !batches.contains(&operation.body()["operationId"].as_str().unwrap_or_default());
     if let Some(sent) = sent.filter(|_| judged && answer.status.is_success()) {

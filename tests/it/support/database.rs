@@ -33,7 +33,7 @@ pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded_postgres::Optio
     }
 }
 
-/// A slot for each test run at the same time; what is in it is kept for the next run.
+/// The server in the first free slot: concurrent test runs use different slots, and later runs reuse their data.
 fn server() -> &'static PostgresServer {
     SERVER.get_or_init(|| {
         let slots = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
@@ -58,7 +58,7 @@ fn options(database: &str) -> PgConnectOptions {
         .disable_statement_logging()
 }
 
-/// The options as a URL that leads a program to the server's socket.
+/// The options as a URL with which a program connects to the server's socket.
 pub fn url(options: &PgConnectOptions) -> String {
     let socket = options.get_socket().expect("a socket");
     let mut path = String::new();
@@ -131,9 +131,9 @@ async fn template() -> &'static str {
 #[derive(Clone)]
 pub struct TestDatabase {
     pub options: PgConnectOptions,
-    /// As the superuser, whom row level security does not bind.
+    /// The superuser's pool, which bypasses row level security.
     pub owner: PgPool,
-    /// Dropped with the last of them.
+    /// Dropped with the last clone.
     _name: Arc<Name>,
 }
 
@@ -158,7 +158,7 @@ impl Drop for Name {
                 .await;
             });
         });
-        // The next run drops what was left.
+        // If the drop fails, the next run drops the database.
         let _ = dropping.join();
     }
 }
@@ -191,18 +191,18 @@ impl TestDatabase {
         self.clone()
     }
 
-    /// As the setting of the program has it.
+    /// The URL in the form of the program's setting.
     pub fn url(&self) -> String {
         url(&self.options)
     }
 
-    /// Waits until so many statements wait for a lock of a row.
+    /// Waits until `count` statements wait for a row lock.
     pub async fn wait_for_lock_waiters(&self, count: usize) {
         wait_for_lock_waiters(&self.owner, count).await;
     }
 }
 
-/// Waits until so many statements in this database wait for a lock of a row.
+/// Waits until `count` statements in this database wait for a row lock.
 pub async fn wait_for_lock_waiters(owner: &PgPool, count: usize) {
     let query = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     super::eventually("statements wait for a lock", async || {

@@ -1,4 +1,4 @@
-//! Webhooks of a shop, and endpoints that take what is sent to them.
+//! Webhooks of a shop, and endpoints that receive their messages.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use super::rows;
 use super::shop::Shop;
 use super::tls::TlsServer;
 
-/// What an endpoint was sent.
+/// A message that an endpoint received.
 #[derive(Debug, Clone)]
 pub struct Received {
     pub at: Instant,
@@ -51,13 +51,13 @@ impl Received {
         }
     }
 
-    /// The number that a test gave an event.
+    /// The number that a test assigned to an event.
     #[track_caller]
     pub fn n(&self) -> i64 {
         self.body["data"]["n"].as_i64().unwrap()
     }
 
-    /// The signature that a secret makes, computed here from the definition of HMAC.
+    /// The signature for a secret, computed here from the definition of HMAC.
     pub fn signature(&self, secret: &str) -> String {
         let key = STANDARD
             .decode(secret.strip_prefix("whsec_").unwrap())
@@ -76,7 +76,7 @@ impl Received {
     }
 }
 
-/// How an endpoint answers.
+/// Response of an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply {
     pub status: u16,
@@ -105,14 +105,14 @@ pub struct Endpoint {
 
 struct Shared {
     received: Mutex<Vec<Received>>,
-    /// Requests that are being answered, and the most that were at a time.
+    /// Requests in progress, and their maximum so far.
     open: AtomicUsize,
     most: AtomicUsize,
     script: Box<Script>,
 }
 
 impl Shared {
-    /// With the router that fills it.
+    /// Returns the endpoint and its router.
     fn new(script: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> (Arc<Self>, Router) {
         let shared = Arc::new(Self {
             received: Mutex::default(),
@@ -128,7 +128,7 @@ impl Shared {
 }
 
 impl Endpoint {
-    /// One that takes everything.
+    /// An endpoint that accepts everything.
     pub async fn open() -> Self {
         Self::answering(|_| status(200)).await
     }
@@ -144,7 +144,7 @@ impl Endpoint {
         }
     }
 
-    /// One that takes everything by HTTPS, and its server, whose authority has to be trusted.
+    /// An endpoint that accepts everything by HTTPS, and its server, whose authority must be trusted.
     pub async fn secure() -> (Self, TlsServer) {
         let (shared, router) = Shared::new(|_| status(200));
         let server = TlsServer::serve(|_| router).await;
@@ -160,17 +160,17 @@ impl Endpoint {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// The numbers of what came, in the order in which it came.
+    /// The numbers of the received events, in the order of arrival.
     pub fn numbers(&self) -> Vec<i64> {
         self.received().iter().map(Received::n).collect()
     }
 
-    /// The most requests that were open at a time.
+    /// Maximum number of concurrent requests.
     pub fn most_at_once(&self) -> usize {
         self.shared.most.load(Ordering::SeqCst)
     }
 
-    /// Waits until so much has come.
+    /// Waits until `count` messages have arrived.
     pub async fn wait_for(&self, count: usize) -> Vec<Received> {
         eventually(&format!("{count} messages come"), async || {
             let received = self.received();
@@ -195,7 +195,7 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
     status.into_response()
 }
 
-/// A webhook, seen by one client.
+/// A webhook and a client that manages it.
 pub struct Webhook {
     pub client: Client,
     pub id: String,
@@ -203,7 +203,7 @@ pub struct Webhook {
 }
 
 impl Shop {
-    /// A webhook for all types of events.
+    /// Creates a webhook for all types of events.
     pub async fn webhook(&self, url: &str) -> Webhook {
         let body = json!({"url": url, "eventTypes": [
             "coupon.assigned",
@@ -234,7 +234,7 @@ impl Webhook {
         self.client.patch(&self.path(), body).await
     }
 
-    /// Calls one of its operations that take no body.
+    /// Calls an operation of the webhook that takes no body.
     pub async fn call(&self, operation: &str) -> Answer {
         let uri = format!("{}/{operation}", self.path());
         let method = axum::http::Method::POST;
@@ -247,7 +247,7 @@ impl Webhook {
         self.client.get(&uri).await.expect(200).results().clone()
     }
 
-    /// Waits until its deliveries are these in number and all in this state.
+    /// Waits until there are `count` deliveries, all in this state.
     pub async fn settled(&self, count: usize, state: &str) -> Vec<Value> {
         eventually(&format!("{count} deliveries are {state}"), async || {
             let deliveries = self.deliveries("?limit=1000").await;
@@ -257,7 +257,7 @@ impl Webhook {
         .await
     }
 
-    /// Writes events for it, past the service, with the numbers from `from` to `to`.
+    /// Writes events for it directly into the database, with the numbers from `from` to `to`.
     pub async fn write(&self, database: &TestDatabase, from: i64, to: i64) {
         database.execute(&self.writing(from, to)).await;
     }
@@ -267,7 +267,7 @@ impl Webhook {
         rows::deliveries(&self.id, from, to)
     }
 
-    /// Lets what waits for its next attempt be due now.
+    /// Makes deliveries that wait for their next attempt due now.
     pub async fn hasten(&self, database: &TestDatabase) {
         database.execute(&rows::due_deliveries(&self.id)).await;
     }

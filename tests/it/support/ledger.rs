@@ -1,11 +1,11 @@
-//! What must hold in the tables of the hand-out at every moment, whatever clients and replicas did at once: asked in
-//! plain SQL, past the views and functions of the service.
+//! Invariants of the assignment tables under any concurrency of clients and replicas, checked in plain SQL without the
+//! views and functions of the service.
 
 use serde_json::json;
 
 use super::TestApp;
 
-/// Rules with a query for what breaks them.
+/// Rules, each with a query for its violations.
 const RULES: [(&str, &str); 14] = [
     (
         "the numbers of a ledger are dense from 1, over assignments and entries",
@@ -178,8 +178,8 @@ const RULES: [(&str, &str); 14] = [
     ),
 ];
 
-/// The ledger as one sequence, its entries with the event before each of the same assignment, and the cards with what
-/// became of them.
+/// The ledger as one sequence, its entries with the previous event of the same assignment, and the cards with their
+/// status.
 const TABLES: &str = "with numbers as (
     select tenant_id, set_no, number, assigned_at as at from assignments
      union all
@@ -199,7 +199,7 @@ const TABLES: &str = "with numbers as (
         on w.tenant_id = c.tenant_id and w.set_no = c.set_no and w.lot_no = c.lot_no and w.ordinal = c.ordinal
   )";
 
-/// What a set has by a recount, beside what the view of the counters says.
+/// Recounted counters of a set beside those of the view.
 const COUNTERS: &str = "select c.*, recount.*
     from coupon_set_counters c
     join coupon_sets s on s.tenant_id = c.tenant_id and s.set_no = c.set_no
@@ -238,7 +238,7 @@ const COUNTERS: &str = "select c.*, recount.*
       or c.quantity <> c.available + c.reserved + c.assigned + c.void + c.expired
       or least(c.available, c.reserved, c.assigned, c.void, c.expired, c.withdrawn) < 0";
 
-/// Rules with a whole statement for what breaks them, for whoever sees the rows of all tenants.
+/// Rules, each with a complete statement for its violations, to be run by a role that sees the rows of all tenants.
 pub fn rules() -> impl Iterator<Item = (&'static str, String)> {
     let rules = RULES.map(|(rule, query)| (rule, format!("{TABLES} {query}")));
     let counters = ("the counters are what a recount gives", COUNTERS.to_owned());

@@ -1,4 +1,4 @@
-//! What the tests share: the service on a database of its own, and a client that speaks the product.
+//! Shared helpers of the tests: the service with its own database, and a client with the operations of the API.
 //!
 //! Every request of a test is checked against `openapi.yaml`, so each test is a contract test too.
 
@@ -78,13 +78,13 @@ impl TestApp {
         self.with_key(OPERATOR_TOKEN)
     }
 
-    /// A new tenant with a key that may do everything.
+    /// A new tenant with a key that has all scopes.
     pub async fn shop(&self) -> Shop {
         Shop::open(self).await
     }
 }
 
-/// Waits until the question is answered with something; fails after half a minute.
+/// Waits until the closure returns a value; fails after half a minute.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut question: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! What only the owner of the database sees and does, beside the API.
+//! Queries and statements of the database's owner, beside the API.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, Row};
@@ -13,12 +13,12 @@ impl TestDatabase {
         row.expect("the query is right").get(0)
     }
 
-    /// The one value of a query.
+    /// The single value of a query.
     pub async fn ask_one(&self, query: &str) -> Value {
         self.try_ask_one(query).await.expect("the query is right")
     }
 
-    /// The one value of a query that may be refused.
+    /// The single value of a query that may fail.
     pub async fn try_ask_one(&self, query: &str) -> sqlx::Result<Value> {
         let query = format!("select to_json(({query}))");
         let row = self.owner.fetch_one(AssertSqlSafe(query)).await?;

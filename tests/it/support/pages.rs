@@ -1,11 +1,11 @@
-//! Walking through a list by its links alone.
+//! Following the links of a list.
 
 use serde_json::Value;
 
 use super::client::Client;
 
-/// Reads a list to its end by `next` and from there back to its beginning by `prev`, and fails unless both ways show the
-/// same pages. Answers the pages.
+/// Reads a list to its end by `next` and from there back to its beginning by `prev`, and fails unless both directions
+/// show the same pages. Returns the pages.
 pub async fn walk(client: &Client, uri: &str) -> Vec<Vec<Value>> {
     let mut page = client.get(uri).await.expect(200);
     assert_eq!(
@@ -30,7 +30,7 @@ pub async fn walk(client: &Client, uri: &str) -> Vec<Vec<Value>> {
     forward
 }
 
-/// One member of each of these, as text.
+/// One member of each result, as text.
 pub fn strings<'a>(results: impl IntoIterator<Item = &'a Value>, member: &str) -> Vec<String> {
     let text = |result: &Value| {
         result[member]

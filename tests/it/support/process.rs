@@ -1,4 +1,4 @@
-//! A service in a process of its own that uploads are sent to: what it keeps of them on disk and in memory is watched.
+//! The service as a separate process that receives uploads. Its use of disk and memory is measured.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use tokio::net::TcpStream;
 use super::database::TestDatabase;
 use super::program::{Service, couponry, folder};
 
-/// A running service; it is killed when this is dropped.
+/// A running service, killed when this value is dropped.
 pub struct Process {
     service: Service,
     folder: TempDir,
 }
 
 impl Process {
-    /// Starts the program on a database and waits until it serves.
+    /// Starts the program on a database and waits until it is ready.
     pub fn start(database: &TestDatabase) -> Self {
         Self::start_with(database, &[])
     }
 
-    /// With further settings of the environment.
+    /// With further environment settings.
     pub fn start_with(database: &TestDatabase, settings: &[(&str, &str)]) -> Self {
         let folder = folder();
         let uploads = folder.path().join("uploads");
@@ -44,12 +44,12 @@ impl Process {
         self.service.address
     }
 
-    /// What `kill -9` does.
+    /// Kills the process like `kill -9`.
     pub fn kill(self) {
         self.service.kill();
     }
 
-    /// What `kill` does; waits until the program has ended by itself.
+    /// Stops the process like `kill`, and waits until it has ended.
     pub fn terminate(&mut self) -> ExitStatus {
         self.service.interrupt(Signal::TERM);
         self.service.ended()
@@ -59,7 +59,7 @@ impl Process {
         self.folder.path().join("uploads")
     }
 
-    /// The sizes of the files that it holds open and that have no name.
+    /// Sizes of its open files without a name.
     pub fn unnamed_files(&self) -> Vec<u64> {
         let files = fs::read_dir(format!("/proc/{}/fd", self.service.pid()));
         files
@@ -73,14 +73,14 @@ impl Process {
             .collect()
     }
 
-    /// The files that have a name in its temporary folder.
+    /// Number of named files in its temporary folder.
     pub fn temporary_files(&self) -> usize {
         fs::read_dir(self.uploads())
             .expect("the folder is ours")
             .count()
     }
 
-    /// The most memory that it has held so far, in bytes.
+    /// Its peak memory so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.service.pid()));
         let kib = status
@@ -91,7 +91,7 @@ impl Process {
         kib.expect("Linux tells it") * 1024
     }
 
-    /// Sends the head of a request; its body and its answer are the caller's.
+    /// Sends the head of a request; the caller sends the body and reads the response.
     pub async fn open(&self, key: &str, request: &str, kind: &str, length: u64) -> TcpStream {
         let mut stream = TcpStream::connect(self.service.address)
             .await
@@ -104,7 +104,7 @@ impl Process {
         stream
     }
 
-    /// Sends a request with a body and reads the answer.
+    /// Sends a request with a body and reads the response.
     pub async fn send(&self, key: &str, request: &str, kind: &str, body: &str) -> (u16, Value) {
         let mut stream = self.open(key, request, kind, body.len() as u64).await;
         stream.write_all(body.as_bytes()).await.expect("it reads");
@@ -112,7 +112,7 @@ impl Process {
     }
 }
 
-/// Reads an answer that is JSON of a known length.
+/// Reads a JSON response of a known length.
 pub async fn answer(mut stream: TcpStream) -> (u16, Value) {
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("an answer");

@@ -1,4 +1,4 @@
-//! The program as a process of its own, and the folders and clusters that such processes run on.
+//! The program as a separate process, and the folders and clusters of such processes.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 use super::database::embedded_options;
 
-/// How long anything may take that is waited for.
+/// Timeout of every wait.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits until the question is answered with something.
+/// Waits until the closure returns a value.
 #[track_caller]
 pub fn until<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
@@ -32,7 +32,7 @@ pub fn until<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A folder that any user may enter, removed with the value.
+/// A folder that any user may enter, removed when the value is dropped.
 pub fn folder() -> TempDir {
     let mut builder = tempfile::Builder::new();
     builder.permissions(fs::Permissions::from_mode(0o755));
@@ -68,20 +68,20 @@ fn tar(dir: &Path, arguments: &[&std::ffi::OsStr]) {
     assert!(tar.expect("tar is installed").success());
 }
 
-/// Puts a fresh cluster into a folder of an embedded server.
+/// Unpacks a fresh cluster into the folder of an embedded server.
 pub fn put_cluster(dir: &Path) {
     fs::create_dir_all(dir).expect("the folder is ours");
     tar(dir, &["-xpf".as_ref(), CLUSTER.as_os_str()]);
 }
 
-/// A folder for the program in which a cluster is made already.
+/// A folder for the program with an existing cluster.
 pub fn folder_with_cluster() -> TempDir {
     let folder = folder();
     put_cluster(&folder.path().join("pg"));
     folder
 }
 
-/// Starts an embedded server in this process, after the one that may still be ending in the folder.
+/// Starts an embedded server in this process, after an earlier one in the folder has ended.
 pub fn start_postgres(dir: &Path, durable: bool) -> PostgresServer {
     let options = Options {
         wait: DEADLINE,
@@ -99,12 +99,12 @@ pub fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).expect("the process is there and ours");
 }
 
-/// Whether the process lives; a zombie, which only waits to be counted, does not.
+/// True if the process is alive; false for a zombie.
 pub fn runs(pid: u32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe")).is_ok()
 }
 
-/// What the process has started itself.
+/// Direct children of the process.
 pub fn children(parent: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task"));
     let lists = tasks.into_iter().flatten().flatten().map(|task| {
@@ -116,7 +116,7 @@ pub fn children(parent: u32) -> Vec<u32> {
     pids.map(|pid| pid.parse().expect("a number")).collect()
 }
 
-/// The process of the server in this folder once it takes connections, as it tells itself.
+/// Process id of the server in this folder once it accepts connections, from its own lock file.
 pub fn ready_pid(dir: &Path) -> Option<u32> {
     let file = fs::read_to_string(dir.join("data/postmaster.pid")).ok()?;
     let mut lines = file.lines().map(str::trim);
@@ -124,7 +124,7 @@ pub fn ready_pid(dir: &Path) -> Option<u32> {
     (lines.nth(6) == Some("ready")).then_some(pid)
 }
 
-/// Whether no server and no backend of one is left in this folder.
+/// True if no server and no backend of one is left in this folder.
 pub fn lock_is_free(dir: &Path) -> bool {
     File::open(dir.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok())
 }
@@ -146,7 +146,7 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The program with its data in this folder, at a port that is free.
+/// The program with its data in this folder, on a free port.
 pub fn couponry(dir: &Path) -> Command {
     let mut command = command(env!("CARGO_BIN_EXE_couponry"));
     settings(&mut command, dir);
@@ -159,7 +159,7 @@ pub fn settings(command: &mut Command, dir: &Path) {
         .env("COUPONRY_LISTEN", "127.0.0.1:0");
 }
 
-/// Runs a program that is to fail and answers its line on standard error.
+/// Runs a program that must fail, and returns its line on standard error.
 #[track_caller]
 pub fn complaint(mut command: Command) -> String {
     let folder = folder();
@@ -172,7 +172,7 @@ pub fn complaint(mut command: Command) -> String {
     line
 }
 
-/// A running program, killed with the value.
+/// A running program, killed when the value is dropped.
 pub struct Service {
     child: Child,
     dir: PathBuf,
@@ -180,7 +180,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the program and waits until it serves. What it prints goes to files in the folder.
+    /// Starts the program and waits until it is ready. Its output goes to files in the folder.
     pub fn start(dir: &Path, command: &mut Command) -> Self {
         let mut service = Self::spawn(dir, command);
         let address = until("the service serves", || {
@@ -208,7 +208,7 @@ impl Service {
         }
     }
 
-    /// The address, for a service that was only spawned.
+    /// Reads the address, for a service that was only spawned.
     pub fn find(&mut self) {
         self.address = until("the service serves", || serving_at(&self.log()));
     }
@@ -217,12 +217,12 @@ impl Service {
         self.child.id()
     }
 
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub fn greeting(&self) -> String {
         fs::read_to_string(self.dir.join("stdout")).expect("it was made")
     }
 
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("stderr")).expect("it was made")
     }
@@ -239,14 +239,14 @@ impl Service {
             .to_owned()
     }
 
-    /// The key of the demo tenant, of a first start.
+    /// The key of the demo tenant, on a first start.
     #[track_caller]
     pub fn demo_key(&self) -> String {
         let line = self.greeted("API key of the demo tenant, shown only once: ");
         line.rsplit(' ').next().expect("a word").to_owned()
     }
 
-    /// Asks the process to stop and waits until it has.
+    /// Sends a signal to the process and waits until it has ended.
     pub fn stop(mut self, with: Signal) -> ExitStatus {
         self.interrupt(with);
         self.ended()
@@ -262,7 +262,7 @@ impl Service {
         })
     }
 
-    /// Kills the process as nothing else would: without a chance to do anything.
+    /// Kills the process with SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it was killed");
@@ -303,21 +303,21 @@ fn serving_at(log: &str) -> Option<SocketAddr> {
     serving.next()?["listen"].as_str()?.parse().ok()
 }
 
-/// Sends requests over the network, each by a connection of its own.
+/// Sends requests over the network, each on a new connection.
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
     bearer: String,
 }
 
-/// What came back over the network.
+/// A response over the network.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
     /// The status line and the headers, in lower case.
     pub head: String,
     pub text: String,
-    /// Null if the body is no JSON.
+    /// Null if the body is not JSON.
     pub body: Value,
 }
 
@@ -352,7 +352,7 @@ impl Client {
             .expect("an answer")
     }
 
-    /// Creates a tenant as the operator, and answers a client with a key of it.
+    /// Creates a tenant as the operator, and returns a client with a key of it.
     pub fn new_shop(&self) -> Self {
         let tenant = self
             .post("/admin/v1/tenants", &serde_json::json!({"name": "Shop"}))
@@ -366,13 +366,13 @@ impl Client {
         }
     }
 
-    /// Creates a set and answers its path.
+    /// Creates a set and returns its path.
     pub fn new_set(&self, set: &Value) -> String {
         let set = self.post("/v1/coupon-sets", set).expect(201);
         format!("/v1/coupon-sets/{}", set.str("id"))
     }
 
-    /// Imports codes and waits until they can be assigned.
+    /// Imports codes and waits until they are available.
     pub fn fill(&self, set: &str, codes: &[String]) {
         let imports = format!("{set}/imports");
         let import = self.post(&imports, &serde_json::json!({"codes": codes}));
@@ -382,14 +382,14 @@ impl Client {
         });
     }
 
-    /// Asks for a code.
+    /// Requests a code.
     pub fn assign(&self, set: &str, contact: &str, key: Option<&str>) -> io::Result<Reply> {
         let key = key.map(|key| ("Idempotency-Key", key));
         let body = serde_json::json!({"contactId": contact}).to_string();
         self.send("POST", &format!("{set}/assignments"), key.as_slice(), &body)
     }
 
-    /// Writes a request, without its body but for a part of it.
+    /// Writes a request with only a part of its body.
     pub fn begin(
         &self,
         method: &str,
@@ -402,7 +402,7 @@ impl Client {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n"
         );
-        // Who has none may have a session.
+        // Without a token the client may use a session.
         if !self.bearer.is_empty() {
             head = head + "Authorization: Bearer " + &self.bearer + "\r\n";
         }
@@ -429,7 +429,7 @@ impl Client {
     }
 }
 
-/// Reads an answer to its end; one that breaks off is an error.
+/// Reads a complete response; an incomplete one is an error.
 pub fn receive(mut stream: TcpStream) -> io::Result<Reply> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -1,4 +1,4 @@
-//! Statements that write rows past the API: more of them than requests could make in a test, and moments that have passed.
+//! Statements that write rows past the API: more than requests could create in a test, and times in the past.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ pub fn tenants(count: i64) -> String {
     )
 }
 
-/// `on_repeat`, `same_code_until` and `assignments_per_contact` of a set where nothing is said.
+/// Default `on_repeat`, `same_code_until` and `assignments_per_contact` of a set.
 pub const USUAL_POLICY: &str = "default, default, default";
 
 /// A set with one lot, empty or as if it had `size` codes. Its id and its policy are expressions.
@@ -127,7 +127,7 @@ pub async fn hold_sweeper(app: &TestApp) {
     app.database.execute(statement).await;
 }
 
-/// An import of these chunks, a code on each line, and its id. A running one is of epoch 1, held for an hour.
+/// An import of these chunks, one code per line, and its id. A running import has epoch 1 and an hour's lease.
 pub fn import(set: &CouponSet, status: &str, chunks: &[&[&str]]) -> (Uuid, String) {
     let id = Uuid::now_v7();
     let total: usize = chunks.iter().map(|codes| codes.len()).sum();
@@ -155,7 +155,8 @@ pub fn import(set: &CouponSet, status: &str, chunks: &[&[&str]]) -> (Uuid, Strin
     (id, sql)
 }
 
-/// A webhook of the tenant that an expression names, and the statement's answer is its number. Nothing that is sent to it arrives.
+/// A webhook of the tenant that an expression names; the statement returns its number. Messages sent to it never
+/// arrive.
 pub fn webhook(tenant: &str, types: &[&str]) -> String {
     format!(
         "insert into webhooks (tenant_id, webhook_no, id, url, event_types, secret)
@@ -168,7 +169,7 @@ pub fn webhook(tenant: &str, types: &[&str]) -> String {
     )
 }
 
-/// Deliveries of a webhook with the numbers `from` to `to`, due at once, written as any writer has to.
+/// Deliveries of a webhook with the numbers `from` to `to`, due at once, written as every writer must write them.
 pub fn deliveries(webhook: &str, from: i64, to: i64) -> String {
     format!(
         "with hook as (
@@ -189,7 +190,7 @@ pub fn deliveries(webhook: &str, from: i64, to: i64) -> String {
     )
 }
 
-/// Makes what waits for its next attempt due now.
+/// Makes deliveries that wait for their next attempt due now.
 pub fn due_deliveries(webhook: &str) -> String {
     format!(
         "update webhook_deliveries d

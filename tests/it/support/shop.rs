@@ -1,4 +1,4 @@
-//! The product's verbs: a shop has sets, fills them, and hands their codes to contacts.
+//! Operations of a tenant: creating sets, filling them, and assigning their codes to contacts.
 
 use axum::body::Body;
 use axum::http::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Answer, Client};
 use super::{TestApp, eventually};
 
-/// A tenant with a key that may do everything.
+/// A tenant with a key that has all scopes.
 #[derive(Clone)]
 pub struct Shop {
     pub client: Client,
@@ -54,7 +54,7 @@ impl Shop {
         }
     }
 
-    /// A key of this shop with these scopes only.
+    /// A key of this shop with only these scopes.
     pub async fn key_with(&self, scopes: &[&str]) -> Client {
         let key = self
             .client
@@ -96,7 +96,7 @@ impl Shop {
     }
 }
 
-/// A coupon set, seen by one client.
+/// A coupon set and a client that manages it.
 #[derive(Clone)]
 pub struct CouponSet {
     pub client: Client,
@@ -112,7 +112,7 @@ impl CouponSet {
         self.client.get(&self.path()).await.expect(200).body
     }
 
-    /// The same set, seen by this shop's client.
+    /// The same set with this shop's client.
     pub fn at(&self, shop: &Shop) -> Self {
         Self {
             client: shop.client.clone(),
@@ -120,7 +120,7 @@ impl CouponSet {
         }
     }
 
-    /// `quantity`, `assigned` and `available`, after a look that all counters add up.
+    /// `quantity`, `assigned` and `available`. Fails unless all counters add up.
     pub async fn counters(&self) -> (Value, i64, Value) {
         let set = self.read().await;
         let count = |name: &str| set[name].as_i64();
@@ -136,7 +136,7 @@ impl CouponSet {
         )
     }
 
-    /// `available`, `reserved`, `assigned`, `void` and `expired`, after a look that they add up.
+    /// `available`, `reserved`, `assigned`, `void` and `expired`. Fails unless they add up.
     pub async fn counts(&self) -> [i64; 5] {
         let set = self.read().await;
         let names = ["available", "reserved", "assigned", "void", "expired"];
@@ -186,12 +186,12 @@ impl CouponSet {
         .await
     }
 
-    /// Asks for a code with a new key.
+    /// Requests a code with a new key.
     pub async fn assign(&self, contact: &str) -> Answer {
         self.assign_with(json!({"contactId": contact}), None).await
     }
 
-    /// Asks for a code with this key.
+    /// Requests a code with this key.
     pub async fn assign_as(&self, contact: &str, key: &str) -> Answer {
         self.assign_with(json!({"contactId": contact}), Some(key))
             .await
@@ -209,7 +209,7 @@ impl CouponSet {
             .await
     }
 
-    /// Asks for a batch of codes and answers its results.
+    /// Requests a batch of codes and returns its results.
     pub async fn assign_batch(&self, items: Value, key: Option<&str>) -> Vec<Value> {
         let key = key.map(|key| ("idempotency-key", key));
         let uri = format!("{}/assignments/batch", self.path());
@@ -220,7 +220,7 @@ impl CouponSet {
             .expect(200);
         answer.results().clone()
     }
-    /// Asks for a batch that is given as a whole or not at all.
+    /// Requests an all-or-nothing batch.
     pub async fn assign_all_or_nothing(&self, items: Value) -> Answer {
         let body = json!({"items": items, "allOrNothing": true});
         let uri = format!("{}/assignments/batch", self.path());
@@ -239,7 +239,7 @@ impl CouponSet {
         self.client.get(&uri).await.expect(200).body
     }
 
-    /// Tells what became of an assignment.
+    /// Records an event for an assignment.
     pub async fn tell(&self, event: &str, id: &str) -> Answer {
         self.tell_with(event, id, json!({})).await
     }
@@ -261,7 +261,7 @@ impl CouponSet {
         self.tell("void", id).await
     }
 
-    /// Tells what became of many assignments and answers the results.
+    /// Records events for many assignments and returns the results.
     pub async fn tell_all(&self, events: Value) -> Vec<Value> {
         let uri = "/v1/assignments/events";
         let answer = self.client.post(uri, json!({"events": events})).await;

@@ -1,9 +1,9 @@
-//! SQL that a test makes up, past the service.
+//! SQL statements of the tests, past the service.
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Executor, Postgres, Row, Type};
 
-/// Runs statements that answer nothing.
+/// Runs statements without results.
 pub async fn run(connection: &mut PgConnection, sql: impl Into<String>) -> sqlx::Result<()> {
     connection
         .execute(AssertSqlSafe(sql.into()))
@@ -11,7 +11,7 @@ pub async fn run(connection: &mut PgConnection, sql: impl Into<String>) -> sqlx:
         .map(|_| ())
 }
 
-/// All rows of an answer.
+/// All rows of a result.
 pub async fn rows(connection: &mut PgConnection, sql: impl Into<String>) -> Vec<PgRow> {
     connection
         .fetch_all(AssertSqlSafe(sql.into()))
@@ -28,7 +28,7 @@ where
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// The one value of an answer.
+/// The single value of a result.
 pub async fn value<T>(connection: &mut PgConnection, sql: impl Into<String>) -> T
 where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres>,

@@ -1,4 +1,4 @@
-//! A server that speaks TLS, by the certificate of an authority of its own.
+//! A TLS server with a certificate of its own authority.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct TlsServer {
 }
 
 impl TlsServer {
-    /// The router may depend on where the server is.
+    /// Starts the server. The router may depend on its address.
     pub async fn serve(router: impl FnOnce(&Self) -> Router) -> Self {
         let (tls, authority) = certificates();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -41,7 +41,7 @@ impl TlsServer {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (acceptor, router) = (acceptor.clone(), router.clone());
                 tokio::spawn(async move {
-                    // A client that does not trust the certificate hangs up.
+                    // A client that does not trust the certificate closes the connection.
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
@@ -59,7 +59,7 @@ impl TlsServer {
         format!("https://{host}:{}{path}", self.address.port())
     }
 
-    /// A file with the certificate of who vouches for it.
+    /// A file with the certificate of the authority.
     pub fn authority(&self) -> &str {
         self.authority.path().to_str().unwrap()
     }

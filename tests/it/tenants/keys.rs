@@ -1,4 +1,4 @@
-//! What tenants, their keys and the operator's token promise.
+//! Tenants, their keys and the operator's token.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -21,14 +21,14 @@ use crate::support::{TestApp, eventually, sql};
 const TENANTS: &str = "/admin/v1/tenants";
 const KEYS: &str = "/v1/api-keys";
 const NO_SUCH_ID: &str = "01900000-0000-7000-8000-000000000000";
-/// A key may live for one second on a replica that was not told; the rest is for a busy machine.
+/// Limit for a revoked key on a replica that was not notified: one second, and a margin for a busy machine.
 pub const LATEST: Duration = Duration::from_secs(2);
 
 fn keys_of(shop: &Shop) -> String {
     format!("{TENANTS}/{}/api-keys", shop.tenant_id)
 }
 
-/// The key's id as the key writes it, and the secret.
+/// The key's id as the key contains it, and the secret.
 fn parts(key: &str) -> (&str, &str) {
     let (id, secret) = key.strip_prefix("cpk_").unwrap().split_once('_').unwrap();
     (id, secret)
@@ -44,7 +44,7 @@ async fn order(client: &Client, uri: &str) -> Answer {
     client.send(Method::POST, uri, &[], Body::empty()).await
 }
 
-/// Asks until the answer is this refusal, and tells how long after `since` the last request was sent that was accepted.
+/// Repeats a request until the response is this refusal. Returns the time from `since` to the last accepted request.
 pub async fn accepted_until(client: &Client, since: Instant, refusal: &str) -> Duration {
     let last = Cell::new(since);
     eventually("the replica refuses", async || {
@@ -389,7 +389,7 @@ async fn a_key_grants_only_the_scopes_that_it_has() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_new_key_are_told_at_once() {
+async fn all_errors_of_a_new_key_are_reported_at_once() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     for scopes in [
@@ -423,7 +423,7 @@ async fn the_last_use_of_a_key_is_shown() {
         key["lastUsedAt"].clone()
     };
     assert_eq!(last_used().await, Value::Null);
-    // Whoever has not the secret does not use the key.
+    // A request without the right secret does not use the key.
     let (id, _) = parts(made.str("key"));
     let guess = app.with_key(&format!("cpk_{id}_00"));
     let refused = guess.get("/v1/coupon-sets").await;
@@ -446,7 +446,7 @@ async fn the_last_use_is_written_once_a_minute_at_most() {
         let mut owner = app.database.owner.acquire().await.unwrap();
         let back = format!("update api_keys set last_used_at = now() - interval '{age}'");
         sql::run(&mut owner, back).await.unwrap();
-        // A replica that knows nothing of the key yet.
+        // A replica that has not cached the key yet.
         let there = shop.at(&app.replica());
         there.client.get("/v1/coupon-sets").await.expect(200);
         let recent = "select last_used_at > now() - interval '20 seconds' from api_keys";

@@ -1,4 +1,4 @@
-//! What signing in promises: a session can do what its key can, and ends with it.
+//! Signing in: a session has the scopes of its key, and ends with it.
 
 use std::time::Instant;
 
@@ -33,10 +33,10 @@ fn time(body: &Value) -> DateTime<Utc> {
 }
 
 #[tokio::test]
-async fn signing_in_tells_whose_session_it_is_and_for_how_long() {
+async fn signing_in_returns_the_owner_and_the_end_of_the_session() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    // A key that was copied with what stood around it.
+    // A key that was copied with surrounding whitespace.
     let signed_in = sign_in(&app, &format!(" {}\n", shop.key)).await.expect(201);
     let keys = shop.client.get("/v1/api-keys").await.expect(200);
     assert_eq!(signed_in.body["keyId"], keys.results()[0]["id"]);
@@ -51,7 +51,7 @@ async fn signing_in_tells_whose_session_it_is_and_for_how_long() {
     assert_eq!(found.body, signed_in.body);
     let answer = app.anyone().get(SESSION).await;
     assert_eq!(answer.refusal(), "401 unauthorized");
-    // A key is no session.
+    // A key is not a session.
     let answer = shop.client.get(SESSION).await;
     assert_eq!(answer.refusal(), "401 unauthorized");
 }
@@ -137,7 +137,7 @@ async fn a_session_reads_and_writes_in_the_name_of_its_key_and_within_its_scopes
     let history = set.assignment(given.str("id")).await;
     assert_eq!(history["events"][0]["apiKeyId"], session.body["keyId"]);
     set.patch(json!({"name": "Birthday"})).await.expect(200);
-    // What else the browser sends for this host, of other services and in any bytes.
+    // Other cookies of the browser for this host, from other services and with any bytes.
     let cookie = cookie_of(&app, &shop).await;
     let cookie = format!("a=b; {cookie}; couponry=x");
     let client = app.anyone().with_session(&cookie);
@@ -192,7 +192,7 @@ async fn with_a_session_a_write_without_the_dashboards_header_is_refused_at_ever
         }
     }
     assert!(called > 60, "{called}");
-    // Reading changes nothing, and a link of the page can send no header.
+    // A read changes nothing, and a link of the page can send no header.
     let headers = [("cookie", &*cookie)];
     for path in ["/v1/coupon-sets", SESSION, &set.path()] {
         let answer = anyone
@@ -280,7 +280,7 @@ async fn a_session_ends_when_its_key_is_revoked() {
     let session = app.anyone().with_session(signed_in.cookie());
     session.get("/v1/coupon-sets").await.expect(200);
     let uri = format!("/v1/api-keys/{}", key.str("id"));
-    // By itself, which is the last thing that it does.
+    // The session deletes its own key as its last request.
     session.delete(&uri).await.expect(204);
     for path in ["/v1/coupon-sets", SESSION] {
         let answer = session.get(path).await;
@@ -319,7 +319,7 @@ async fn a_session_that_has_expired_is_refused_and_deleted_when_its_tenant_signs
     app.database
         .execute("update sessions set expires_at = now()")
         .await;
-    // A replica that knows nothing of the session yet.
+    // A replica that has not cached the session yet.
     let there = app.replica().anyone().with_session(&cookie);
     for path in ["/v1/coupon-sets", SESSION] {
         let answer = there.get(path).await;
@@ -333,7 +333,7 @@ async fn a_session_that_has_expired_is_refused_and_deleted_when_its_tenant_signs
 }
 
 #[tokio::test]
-async fn the_use_of_a_session_is_noted_once_a_minute_and_prolongs_it_for_30_days_in_all() {
+async fn the_use_of_a_session_is_recorded_once_a_minute_and_prolongs_it_for_30_days_in_all() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let cookie = cookie_of(&app, &shop).await;
@@ -371,7 +371,7 @@ async fn only_a_hash_of_the_token_is_stored() {
     assert_eq!(stored, Sha256::digest(token).as_slice());
     let row = app.database.ask_one("select s::text from sessions s").await;
     assert!(!row.as_str().unwrap().contains(token));
-    // It opens nothing itself.
+    // The hash itself opens nothing.
     let hash = "select 'couponry_session=' || encode(token_hash, 'hex') from sessions";
     let hash: String = sql::value(&mut owner, hash).await;
     let client = app.anyone().with_session(&hash);
@@ -379,7 +379,7 @@ async fn only_a_hash_of_the_token_is_stored() {
 }
 
 #[tokio::test]
-async fn imports_tell_whether_they_came_from_the_dashboard() {
+async fn imports_show_whether_they_came_from_the_dashboard() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("birthday", &[]).await;
@@ -418,7 +418,7 @@ async fn logs_hold_no_token() {
     let header = [("X-Couponry-Session", "dashboard")];
     assert_eq!(send("GET", &[]), 200);
     assert_eq!(send("DELETE", &[]), 403);
-    // A failure of ours is logged with its cause.
+    // An internal error is logged with its cause.
     database
         .execute("alter table sessions rename to gone")
         .await;
@@ -441,7 +441,7 @@ async fn logs_hold_no_token() {
     }
 }
 
-/// The cookie of an answer that came over the network.
+/// The cookie of a response over the network.
 fn cookie(reply: &Reply) -> String {
     let mut lines = reply.head.lines();
     let line = lines.find_map(|line| line.strip_prefix("set-cookie: "));

@@ -1,4 +1,4 @@
-//! Webhooks: who is told, and by which secret it is signed.
+//! Webhooks: their endpoints and their signing secrets.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::TestApp;
 use crate::support::database::TestDatabase;
 use crate::support::hooks::{Endpoint, slow, status};
 
-/// A service that sends to this machine too.
+/// A service that may send to this machine too.
 pub async fn start() -> TestApp {
     on(TestDatabase::create().await)
 }
@@ -153,7 +153,7 @@ async fn a_tenant_has_at_most_20_webhooks_however_many_it_asks_for_at_once() {
 }
 
 #[tokio::test]
-async fn a_test_call_is_signed_and_its_outcome_is_told_whatever_the_state() {
+async fn a_test_call_is_signed_and_its_outcome_is_returned_in_any_state() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -207,7 +207,7 @@ async fn nothing_is_sent_to_an_address_that_is_not_public_unless_the_operator_al
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
-    // A name is looked up when something is sent.
+    // A name is resolved when a message is sent.
     let url = endpoint.url();
     let url = url.replace("http://127.0.0.1", "https://localhost");
     let webhook = shop.webhook(&url).await;
@@ -215,7 +215,7 @@ async fn nothing_is_sent_to_an_address_that_is_not_public_unless_the_operator_al
     assert_eq!(outcome["delivered"], false);
     let error = outcome["error"].as_str().unwrap();
     assert!(error.contains("not public"), "{error}");
-    // One from a time when it was allowed.
+    // A URL from a time when it was allowed.
     let url = format!("url = '{}'", endpoint.url());
     webhook.set(&app.database, &url).await;
     webhook.write(&app.database, 1, 1).await;
@@ -243,7 +243,7 @@ async fn a_secret_that_was_replaced_signs_too_for_a_day() {
         secrets.push(rotated.str("secret").to_owned());
         webhook.call("test").await.expect(200);
         let received = endpoint.received().pop().unwrap();
-        // The one before the previous one no longer signs.
+        // The secret before the previous one no longer signs.
         let latest = secrets.iter().rev().take(2);
         let expected: Vec<_> = latest.map(|secret| received.signature(secret)).collect();
         assert_eq!(received.signatures, expected);
@@ -284,7 +284,7 @@ async fn deliveries_are_listed_by_time_state_and_type() {
         webhook.deliveries("?eventType=coupon.assigned").await.len(),
         0
     );
-    // All of one moment: the order is that of sending, newest first.
+    // All of the same time: the order is that of sending, newest first.
     let at = all[0]["occurredAt"].as_str().unwrap();
     assert_eq!(webhook.deliveries(&format!("?from={at}")).await.len(), 5);
     assert_eq!(webhook.deliveries(&format!("?to={at}")).await.len(), 0);

@@ -1,4 +1,4 @@
-//! Webhooks: what becomes of deliveries and endpoints that fail.
+//! Webhooks: failing deliveries and endpoints.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::support::hooks::{Endpoint, Webhook, status};
 use crate::support::{TestApp, eventually};
 use crate::webhooks::endpoints::{on, start};
 
-/// An endpoint that fails until it is told to work.
+/// An endpoint that fails until the flag is set.
 async fn broken() -> (Endpoint, Arc<AtomicBool>) {
     let works = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&works);
@@ -24,7 +24,7 @@ async fn broken() -> (Endpoint, Arc<AtomicBool>) {
     (Endpoint::answering(script).await, switch)
 }
 
-/// Waits until the newest delivery was attempted so often.
+/// Waits until the newest delivery was attempted `times` times.
 async fn attempted(webhook: &Webhook, times: i64) -> Value {
     eventually(&format!("{times} attempts are made"), async || {
         let delivery = webhook.deliveries("?limit=1").await.pop()?;
@@ -84,7 +84,7 @@ async fn a_failed_delivery_is_tried_again_after_growing_gaps_with_the_same_id_un
 }
 
 #[tokio::test]
-async fn an_endpoint_that_cannot_be_reached_is_told_as_such() {
+async fn an_endpoint_that_cannot_be_reached_is_reported_as_such() {
     let app = start().await;
     let shop = app.shop().await;
     let closed = {
@@ -130,7 +130,7 @@ async fn after_the_last_attempt_a_delivery_has_failed_and_can_be_replayed_from_t
     works.store(true, Ordering::SeqCst);
     webhook.call(&replay).await.expect(200);
     webhook.settled(1, "delivered").await;
-    // One that was delivered is sent once more if its owner wants it.
+    // A delivered message is sent once more on request.
     let before = endpoint.received().len();
     webhook.call(&replay).await.expect(200);
     let received = endpoint.wait_for(before + 1).await;
@@ -146,7 +146,7 @@ async fn an_endpoint_that_fails_for_five_days_is_disabled_until_it_is_enabled_ag
     let webhook = shop.webhook(&endpoint.url()).await;
     webhook.write(&app.database, 1, 1).await;
     attempted(&webhook, 1).await;
-    // Nearly, and then enough.
+    // Slightly too short, and then long enough.
     let since = |hours: i32| format!("failing_since = now() - interval '{hours} hours'");
     webhook.set(&app.database, &since(119)).await;
     webhook.hasten(&app.database).await;
@@ -178,7 +178,7 @@ async fn an_endpoint_that_fails_for_five_days_is_disabled_until_it_is_enabled_ag
 }
 
 #[tokio::test]
-async fn what_is_not_there_to_be_told_is_no_failure_of_the_endpoint() {
+async fn a_delivery_without_content_is_no_failure_of_the_endpoint() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -186,7 +186,7 @@ async fn what_is_not_there_to_be_told_is_no_failure_of_the_endpoint() {
     for (n, failing_since) in [(1, "null"), (2, "now() - interval '6 days'")] {
         let columns = format!("failing_since = {failing_since}");
         webhook.set(&app.database, &columns).await;
-        // Of a set that does not exist.
+        // A delivery of a set that does not exist.
         let lost = format!(
             "{};
              update webhook_deliveries set payload = null, set_no = 9, ledger_number = 9",
@@ -251,7 +251,7 @@ async fn what_waits_while_a_webhook_is_disabled_goes_on_when_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_deleted_webhook_is_told_nothing_and_leaves_nothing() {
+async fn a_deleted_webhook_gets_nothing_and_leaves_nothing() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -268,7 +268,7 @@ async fn a_deleted_webhook_is_told_nothing_and_leaves_nothing() {
             "updated_at = now() - interval '2 hours', next_due_at = now()",
         )
         .await;
-    // The cleaner begins with the service.
+    // The cleaner starts with the service.
     let replica = on(app.database.shared());
     eventually("nothing is left", async || {
         let left =
@@ -296,7 +296,7 @@ async fn a_webhook_that_cannot_be_cleaned_keeps_none_after_it_waiting() {
                for each row when (old.tenant_id = 1) execute function refuse()",
         )
         .await;
-    // The cleaner begins with the service.
+    // The cleaner starts with the service.
     let replica = on(app.database.shared());
     eventually("the other one is clean", async || {
         let left = "select string_agg(tenant_id::text, ' ') from webhook_deliveries";
@@ -319,7 +319,7 @@ async fn deliveries_are_kept_for_30_days_after_they_ended() {
         .await
         .expect(200);
     webhook.write(&app.database, 6, 6).await;
-    // 1 and 2 are over for long, 3 happened long ago and ended late, and 6 waits for as long.
+    // 1 and 2 ended long ago, 3 happened long ago and ended recently, and 6 has been waiting equally long.
     let age = |happened: i32, ended: &str, which: &str| {
         format!(
             "update webhook_deliveries

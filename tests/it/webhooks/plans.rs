@@ -1,4 +1,4 @@
-//! Webhooks: a turn costs what it sends, whatever was sent before and whatever the planner knows.
+//! Webhooks: the cost of a lease depends on what it sends, not on earlier deliveries or on planner statistics.
 
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -6,11 +6,11 @@ use tokio::sync::Mutex;
 
 use crate::support::{TestApp, eventually, sql};
 
-/// Deliveries that an endpoint has behind it, and those that a turn is about.
+/// Number of delivered messages of an endpoint, and of those that are due.
 const DONE: i64 = 50_000;
 const TURN: i64 = 100;
 
-/// Buffers that a call touches which answers so many rows.
+/// Shared buffers touched by a call that returns `rows` rows.
 async fn buffers(task: &mut PgConnection, call: &str, rows: i64) -> i64 {
     let explained = format!("explain (analyze, buffers, format json) select * from {call}");
     let plan: Value = sql::value(task, explained).await;
@@ -29,7 +29,7 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
         .await
         .expect(200);
     let mut owner = app.database.owner.acquire().await.unwrap();
-    // As if there were next to none, and then all of them wait and are delivered at once.
+    // Planned as if there were almost none; then all of them are due and are delivered at once.
     webhook.write(&app.database, 1, 3).await;
     sql::run(
         &mut owner,
@@ -67,7 +67,7 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
         sql::run(&mut *task.lock().await, "discard plans")
             .await
             .unwrap();
-        // The first looks clean up after those that were delivered, as soon as nobody else may see these.
+        // The first polls clean up after delivered rows, as soon as no other transaction may see these.
         let found = eventually("a look is cheap", async || {
             let found = buffers(&mut *task.lock().await, &due, TURN).await;
             (found < 10 * TURN).then_some(found)
@@ -102,7 +102,7 @@ async fn a_list_of_few_in_one_state_reads_little_of_the_many_in_another() {
         webhook.write(&app.database, 1, 30_000).await;
         webhooks.push(webhook);
     }
-    // The first has few that have failed, the second few that wait, both from before all others.
+    // The first has few failed deliveries, the second few pending ones, both from before all others.
     app.database
         .execute(
             "update webhook_deliveries
@@ -114,7 +114,7 @@ async fn a_list_of_few_in_one_state_reads_little_of_the_many_in_another() {
         )
         .await;
     let mut owner = app.database.owner.acquire().await.unwrap();
-    // The first leaves nothing dead in the indexes, and tells the planner next to nothing.
+    // The first leaves nothing dead in the indexes, and gives the planner almost no statistics.
     for statistics in ["vacuum", "vacuum analyze"] {
         let statement = format!("{statistics} webhook_deliveries");
         sql::run(&mut owner, statement).await.unwrap();

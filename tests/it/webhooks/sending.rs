@@ -1,4 +1,4 @@
-//! Webhooks: what is sent, in which order, and by how many senders.
+//! Webhooks: messages, their order, and concurrent senders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{TestApp, eventually};
 use crate::webhooks::endpoints::{on, start};
 
 #[tokio::test]
-async fn an_assignment_is_told_with_all_that_never_changes_of_it() {
+async fn an_assignment_is_sent_with_all_its_constant_fields() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -29,7 +29,7 @@ async fn an_assignment_is_told_with_all_that_never_changes_of_it() {
     let ann = set.assign_with(asked, None).await.expect(201);
     let bob = set.reserve("bob", 600).await.expect(201);
     set.confirm(bob.str("id")).await.expect(200);
-    // Ann's is 1, Bob's is 2, that it was reserved is 3, and that it was confirmed 4.
+    // Ann's assignment is 1, Bob's is 2, the reservation is 3, and the confirmation 4.
     let received = endpoint.wait_for(2).await;
     for (message, (given, number)) in received.iter().zip([(&ann, 1), (&bob, 4)]) {
         assert_eq!(message.body["type"], "coupon.assigned");
@@ -130,7 +130,7 @@ async fn first_attempts_of_different_sets_go_beside_each_other_and_those_of_one_
         assert_eq!(of_set.len(), 5);
         for pair in of_set.windows(2) {
             assert!(pair[0].n() < pair[1].n());
-            // Each after the answer to the one before it.
+            // Each is sent after the response to the one before.
             assert!(pair[1].at - pair[0].at >= pause);
         }
     }
@@ -181,7 +181,7 @@ async fn slow_endpoints_of_one_tenant_delay_no_other_tenant() {
         webhook.write(&app.database, n, n).await;
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
     }
-    // All of it while the first attempts were under way: the end of one begins the next.
+    // All of it during the first attempts: the end of one starts the next.
     assert_eq!(stuck.received().len(), 4);
 }
 
@@ -207,12 +207,12 @@ async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() 
         webhook.write(&app.database, n, n).await;
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
     }
-    // All of it while the first attempts were under way: the end of one begins the next.
+    // All of it during the first attempts: the end of one starts the next.
     assert_eq!(stuck.received().len(), 32);
 }
 
 #[tokio::test]
-async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
+async fn deliveries_that_a_killed_process_did_not_record_are_sent_again_with_the_same_ids() {
     let database = TestDatabase::create().await;
     let app = on(database.shared());
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(10))).await;
@@ -225,7 +225,7 @@ async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
     let before = endpoint.received().len();
     let noted = "select count(*) from webhook_deliveries where state = 'delivered'";
     assert_eq!(database.ask_one(noted).await, json!(100));
-    // The endpoint is the dead process's until its lease has run out.
+    // The dead process keeps the endpoint until its lease has run out.
     let successor = on(database.shared());
     webhook.set(&database, "lease_until = now()").await;
     eventually("all are delivered", async || {
@@ -242,7 +242,7 @@ async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
     for (n, ids) in ids {
         assert!(ids.iter().all(|id| *id == ids[0]), "an id for each event");
         let n = usize::try_from(n).unwrap();
-        // One more may have been on its way when the process died.
+        // One more may have been in progress when the process died.
         match ids.len() {
             1 => assert!(n <= 100 || n >= before, "{n} came once"),
             times => assert!(
@@ -254,7 +254,7 @@ async fn what_a_killed_process_did_not_note_is_sent_again_with_the_same_ids() {
 }
 
 #[tokio::test]
-async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
+async fn deliveries_committed_while_a_lease_ends_are_not_forgotten() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(500))).await;
@@ -262,7 +262,7 @@ async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
     for n in [1, 3, 5] {
         webhook.write(&app.database, n, n).await;
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
-        // Written while the turn goes on, and committed when its end waits for the row.
+        // Written during the lease, and committed when its end waits for the row.
         let mut writer = app.database.owner.begin().await.unwrap();
         writer
             .execute(AssertSqlSafe(webhook.writing(n + 1, n + 1)))
@@ -278,7 +278,7 @@ async fn what_is_committed_while_a_turn_ends_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_while_a_turn_is_noted_lets_nothing_be_sent_twice() {
+async fn a_connection_that_breaks_while_a_lease_is_recorded_lets_nothing_be_sent_twice() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;
@@ -301,7 +301,7 @@ async fn a_connection_that_breaks_while_a_turn_is_noted_lets_nothing_be_sent_twi
 }
 
 #[tokio::test]
-async fn while_a_tenant_is_suspended_it_is_told_nothing_and_after_it_all() {
+async fn while_a_tenant_is_suspended_it_gets_nothing_and_after_it_everything() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::open().await;
@@ -324,7 +324,7 @@ async fn while_a_tenant_is_suspended_it_is_told_nothing_and_after_it_all() {
 }
 
 #[tokio::test]
-async fn a_service_that_stops_notes_what_it_has_sent() {
+async fn a_service_that_stops_records_what_it_has_sent() {
     let app = start().await;
     let shop = app.shop().await;
     let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(50))).await;
@@ -332,7 +332,7 @@ async fn a_service_that_stops_notes_what_it_has_sent() {
     webhook.write(&app.database, 1, 60).await;
     endpoint.wait_for(10).await;
     app.app.stop().await;
-    // It ends after the attempt that is under way, not after the last one.
+    // It ends after the attempt in progress, not after the last one.
     assert!(endpoint.received().len() < 60);
     let successor = on(app.database.shared());
     let webhook = crate::support::hooks::Webhook {

@@ -1,4 +1,4 @@
-//! What workflows promise: the engine tells who uses a set, and the sets know it.
+//! Workflows: the engine registers which sets each uses, and the sets list their workflows.
 
 use axum::http::Method;
 use base64::Engine as _;
@@ -19,7 +19,7 @@ impl Shop {
         self.client.json(Method::PUT, &uri, &[], body).await
     }
 
-    /// Says that a workflow is in a state and uses these sets.
+    /// Puts a workflow in this state that uses these sets.
     pub async fn workflow(&self, id: &str, state: &str, sets: &[&CouponSet]) -> Value {
         let body = workflow(&format!("The {id}"), state, sets);
         let answer = self.put_workflow(id, body).await;
@@ -130,7 +130,7 @@ async fn ids_are_any_text_that_requests_for_codes_may_bring() {
             .delete(&format!("{WORKFLOWS}/{path}"))
             .await
             .expect(204);
-        // What it was given stays.
+        // Its assignments are kept.
         let list = format!("/v1/assignments?workflowId={path}");
         let list = list
             .replace("%20padded%20", "padded")
@@ -161,7 +161,7 @@ async fn ids_are_any_text_that_requests_for_codes_may_bring() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_workflow_are_told_at_once_and_nothing_is_kept() {
+async fn all_errors_of_a_workflow_are_reported_at_once_and_nothing_is_stored() {
     let app = TestApp::start().await;
     let (shop, other) = (app.shop().await, app.shop().await);
     let set = shop.multiple("set", &[]).await;
@@ -252,7 +252,7 @@ async fn the_list_has_all_workflows_in_the_order_of_their_ids() {
         let pages = walk(&shop.client, &format!("{WORKFLOWS}?limit={limit}")).await;
         assert_eq!(pages.concat(), all, "by {limit}");
     }
-    // One that goes does not disturb who pages.
+    // Deleting one does not disturb a client that reads pages.
     let page = shop
         .client
         .get(&format!("{WORKFLOWS}?limit=2"))
@@ -283,7 +283,7 @@ async fn the_list_has_all_workflows_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
-async fn a_set_tells_which_workflows_use_it_and_finished_ones_do_not() {
+async fn a_set_lists_the_workflows_that_use_it_without_finished_ones() {
     let app = TestApp::start().await;
     let (shop, other) = (app.shop().await, app.shop().await);
     let (set, rest) = (
@@ -314,7 +314,7 @@ async fn a_set_tells_which_workflows_use_it_and_finished_ones_do_not() {
     assert_eq!(users(&set).await, ["paused p", "draft d"]);
     assert_eq!(users(&theirs).await, ["active theirs"]);
 
-    // However many there are: the active ones come first.
+    // With any number of them, the active ones come first.
     let many = "insert into workflows (tenant_id, workflow_id, name, state)
                 select tenant_id, 'many-' || n, 'The many-' || n, case n when 150 then 'active' else 'paused' end
                   from coupon_sets, generate_series(1, 150) n where name = 'rest';
@@ -363,7 +363,7 @@ async fn a_set_that_an_active_or_a_paused_workflow_uses_cannot_be_deleted() {
         .await
         .expect(204);
     set.delete().await.expect(204);
-    // The others let go of it, and what they answer can be put again.
+    // The other sets are released from it, and the response can be put again.
     for (id, sets) in [
         ("mail", json!([rest.id])),
         ("next-year", json!([rest.id])),
@@ -415,7 +415,7 @@ async fn a_set_is_never_deleted_under_a_workflow_that_takes_it_at_the_same_time(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_put_one_workflow_at_once_one_is_told_that_it_is_new_and_one_wins_whole() {
+async fn of_many_concurrent_puts_of_one_workflow_one_gets_201_and_one_wins_as_a_whole() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let names: Vec<String> = (0..12).map(|n| format!("set {n}")).collect();
@@ -443,7 +443,7 @@ async fn of_many_who_put_one_workflow_at_once_one_is_told_that_it_is_new_and_one
     assert!(said.contains(&read), "{read}");
 }
 
-/// The most rows that any step of a plan yields.
+/// The maximum number of rows that any step of a plan yields.
 fn most_rows(plan: &Value) -> i64 {
     let steps = plan["Plans"].as_array().into_iter().flatten();
     let below = steps.map(most_rows).max();
@@ -455,7 +455,7 @@ async fn a_set_finds_its_workflows_without_reading_all_also_before_any_statistic
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &[]).await;
-    // So few that reading all of the tenant's looks cheap.
+    // So few rows that reading all of the tenant's looks cheap.
     let many = "alter table workflows set (autovacuum_enabled = false);
                 alter table workflow_sets set (autovacuum_enabled = false);
                 insert into workflows (tenant_id, workflow_id, name, state)

@@ -1,4 +1,4 @@
-//! What a campaign can count on: whether there is enough, and all or nothing.
+//! Promises for campaigns: the check for sufficient stock, and all-or-nothing batches.
 
 use std::collections::HashSet;
 
@@ -14,13 +14,13 @@ async fn ask(set: &CouponSet, query: &str) -> Answer {
     set.client.get(&uri).await
 }
 
-/// Items for these contacts, each with its contact as the key.
+/// Items for these contacts, each with the contact as its key.
 fn items(contacts: &[&str]) -> Value {
     let item = |contact: &&str| json!({"contactId": contact, "idempotencyKey": contact});
     contacts.iter().map(item).collect()
 }
 
-/// What the items of a batch got, as in "201 assigned A".
+/// Results of a batch's items, as in "201 assigned A".
 fn given(answer: &Answer) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let results = answer.results().iter();
@@ -33,7 +33,7 @@ fn given(answer: &Answer) -> Vec<String> {
         .collect()
 }
 
-/// Which items of a batch were refused and why, after a look that it was withheld.
+/// The refused items of a batch with their reasons. Fails unless the batch was withheld.
 #[track_caller]
 fn refused(answer: &Answer) -> Vec<(u64, &str)> {
     assert_eq!(answer.refusal(), "409 batch-withheld", "{}", answer.text);
@@ -58,7 +58,7 @@ async fn with_child(shop: &Shop, name: &str, codes: &[&str], child: &CouponSet) 
 }
 
 #[tokio::test]
-async fn a_set_tells_whether_it_and_its_children_can_serve_a_campaign() {
+async fn a_set_shows_whether_it_and_its_children_can_serve_a_campaign() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let last = shop.single("last", "S", Some(4)).await;
@@ -76,7 +76,7 @@ async fn a_set_tells_whether_it_and_its_children_can_serve_a_campaign() {
             "couponSets": links(&[(&set, json!(3)), (&child, json!(2)), (&last, json!(4))])});
         assert_eq!(answer.body, expected);
     }
-    // What is reserved is not there, nothing is set aside, and an expired set has nothing.
+    // Reserved codes do not count as available, nothing is set aside, and an expired set has nothing.
     set.reserve("ann", 60).await.expect(201);
     child
         .patch(json!({"expiresAt": "2026-01-01"}))
@@ -93,7 +93,7 @@ async fn a_set_tells_whether_it_and_its_children_can_serve_a_campaign() {
     let expected = json!({"count": 4, "sufficient": false, "available": 3,
         "couponSets": links(&[(&set, json!(2)), (&other, json!(1))])});
     assert_eq!(answer.body, expected);
-    // One without a limit is enough for all.
+    // One unlimited set is enough for all.
     last.patch(json!({"quantity": null})).await.expect(200);
     let answer = ask(&set, "?count=1000000000").await.expect(200);
     let expected = json!({"count": 1_000_000_000, "sufficient": true, "available": null,
@@ -162,7 +162,7 @@ async fn a_batch_is_given_as_a_whole_or_not_at_all_and_its_retry_is_replayed() {
     assert_eq!(set.counts().await, [3, 0, 0, 0, 0]);
     let list = set.client.get("/v1/assignments").await.expect(200);
     assert_eq!(list.results().len(), 0);
-    // The refusal is not remembered for the keys.
+    // The keys do not remember the refusal.
     let three = items(&["ann", "bob", "cat"]);
     let first = set.assign_all_or_nothing(three.clone()).await.expect(200);
     let expected = ["201 assigned A", "201 assigned B", "201 assigned C"];
@@ -170,7 +170,7 @@ async fn a_batch_is_given_as_a_whole_or_not_at_all_and_its_retry_is_replayed() {
     let again = set.assign_all_or_nothing(three).await.expect(200);
     let expected = ["200 replayed A", "200 replayed B", "200 replayed C"];
     assert_eq!(given(&again), expected);
-    // What is replayed counts as given, and one that is not keeps the rest from being given.
+    // A replayed item counts as served; one refused item withholds all others.
     let two = set.assign_all_or_nothing(items(&["bob", "dan"])).await;
     assert_eq!(refused(&two), [(1, "coupon-set-exhausted")]);
     set.fill(&["D"]).await;
@@ -206,7 +206,7 @@ async fn what_a_contact_holds_withholds_a_batch_or_counts_as_given_as_the_set_sa
                 assert_eq!(error["assignmentId"], held.body["id"]);
             }
             assert_eq!(set.counts().await, [2, 0, 1, 0, 0]);
-            // Without it the others are given theirs.
+            // Without that contact the others are served.
             set.release(held.str("id")).await.expect(200);
             let answer = set.assign_all_or_nothing(items(&contacts)).await;
             assert_eq!(given(&answer.expect(200)).len(), 3);
@@ -247,7 +247,7 @@ async fn a_contact_that_occurs_twice_counts_twice() {
         let expected = ["201 assigned A", "201 assigned B", last];
         assert_eq!(given(&answer.expect(200)), expected);
     }
-    // Two that share a key are one; under `sameCode` two codes are enough for three items.
+    // Two items with one key count as one. Under `sameCode` two codes are enough for three items.
     let set = shop.multiple("few", &["A", "B"]).await;
     let answer = set
         .assign_all_or_nothing(items(&["ann", "ann", "bob"]))
@@ -283,7 +283,7 @@ async fn a_child_set_completes_a_batch_that_is_given_as_a_whole() {
             .iter()
             .all(|given| given.starts_with("200 replayed"))
     );
-    // So does a child that the items name.
+    // The same holds for a child that the items name.
     let other = shop.multiple("other", &["O", "P"]).await;
     let item = |contact: &str| json!({"contactId": contact, "childCouponSetId": other.id});
     let answer = set
@@ -333,13 +333,13 @@ async fn a_batch_that_is_wrong_as_a_whole_is_refused_as_a_whole() {
     let uri = format!("{}/assignments/batch", set.path());
     let answer = shop.client.post(&uri, body).await.expect(422);
     assert_eq!(answer.faults(), ["/allOrNothing"]);
-    // A key that another contact was answered with is a fault of its item alone, and withholds the others.
+    // A key already used for another contact is an error of its item alone, and withholds the others.
     set.assign_as("ann", "ann").await.expect(201);
     let items = json!([{"contactId": "cat"}, {"contactId": "bob", "idempotencyKey": "ann"}]);
     let answer = set.assign_all_or_nothing(items).await;
     assert_eq!(refused(&answer), [(1, "idempotency-key-reused")]);
     assert_eq!(set.counts().await, [1, 0, 1, 0, 0]);
-    // Without the word each item is served by itself.
+    // Without the flag each item is served by itself.
     for all in [json!(false), Value::Null] {
         let body = json!({"items": [{"contactId": ""}], "allOrNothing": all});
         let answer = shop.client.post(&uri, body).await.expect(200);

@@ -1,4 +1,4 @@
-//! What the batch endpoint promises: for each item what the same request alone would have got.
+//! Promises of the batch endpoint: each item gets the result that the same request alone would get.
 
 use std::collections::HashSet;
 
@@ -139,7 +139,7 @@ async fn followers_in_an_exhausted_set_are_refused_like_their_leader() {
         statuses(&results).into_iter().collect::<HashSet<_>>(),
         HashSet::from([409])
     );
-    // Each of them asks by itself, since what is refused to one may be another's.
+    // Each item is evaluated alone, because a code refused to one may go to another.
     let same_key: Vec<Value> = (0..300)
         .map(|contact| json!({"contactId": format!("c{contact}"), "idempotencyKey": "k"}))
         .collect();

@@ -1,4 +1,5 @@
-//! Handing out under fire: many callers, several replicas, clients that go away, and what the database itself forbids.
+//! Assignment under concurrency: many callers, several replicas, clients that disconnect, and the constraints of the
+//! database itself.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +22,7 @@ pub async fn someone_waits(app: &TestApp) {
     .await;
 }
 
-/// Fails unless this constraint refused it.
+/// Fails unless this constraint rejected the statement.
 #[track_caller]
 fn refused_by(constraint: &str, outcome: sqlx::Result<()>) {
     let error = outcome.unwrap_err();
@@ -89,7 +90,7 @@ async fn every_key_has_one_code_and_every_code_one_key_whoever_asks_how_often() 
     fill(&set, codes("A")).await;
     fill(&child, codes("X")).await;
 
-    // 400 contacts, each asking three times with one key, at two replicas, while both sets are refilled.
+    // 400 contacts, each requesting three times with one key, at two replicas, while both sets are refilled.
     let asking = (0..1_200).map(|n| {
         let client = shop.at(&replicas[n % 2]).client;
         let set = CouponSet {
@@ -116,7 +117,7 @@ async fn every_key_has_one_code_and_every_code_one_key_whoever_asks_how_often() 
                 .or_default()
                 .insert(answer.str("couponCode").to_owned());
         } else {
-            // Only before the refills; 600 codes are enough for all.
+            // Possible only before the refills; 600 codes are enough for all.
             assert_eq!(answer.refusal(), "409 coupon-set-exhausted");
         }
     }
@@ -141,7 +142,7 @@ async fn a_client_that_goes_away_loses_nothing() {
             answer = asking => panic!("answered while the set was locked: {}", answer.text),
             () = someone_waits(&app) => {}
         }
-        // The client is gone; the batch waits on.
+        // The client has disconnected; the batch still waits.
     }
     holder.execute("commit").await.unwrap();
     eventually("the code is handed out", async || {
@@ -211,7 +212,7 @@ async fn what_is_too_much_for_one_tenant_is_refused_at_once_and_other_tenants_ar
     let mut asking: FuturesUnordered<_> = (1..=3)
         .map(|part| set.assign_batch(items(part), None))
         .collect();
-    // Two of them fill the queue, whichever come first, and wait.
+    // Two of them fill the queue, in either order, and wait.
     let refused = asking.next().await.expect("one is answered");
     for result in &refused {
         assert_eq!(result["error"]["code"], "overloaded", "{result}");
@@ -280,7 +281,7 @@ async fn the_database_itself_forbids_to_give_a_code_twice_to_end_it_twice_or_to_
                select jsonb_populate_record(a, '{change}') as x from assignments a) y"
         )
     };
-    // Each leaves all but one of the constraints in peace.
+    // Each row violates only one of the constraints.
     let new_key = r#""key_hash": "01890000-0000-8000-8000-000000000000""#;
     for (change, constraint) in [
         (
@@ -307,7 +308,7 @@ async fn the_database_itself_forbids_to_give_a_code_twice_to_end_it_twice_or_to_
         let uri = format!("/v1/assignments/{}/{told}", given.str("id"));
         set.client.post(&uri, json!({})).await.expect(200);
     }
-    // The last entry of the ledger once more, as something else.
+    // The last entry of the ledger once more, with a different event.
     let entry = |number: i64, assignment: i64, event: &str| {
         format!(
             "insert into ledger_entries (

@@ -1,4 +1,4 @@
-//! Test mode: answers as if they were meant, and nothing that stays.
+//! Test mode: the response equals the real one, and nothing is stored.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::shop::{CouponSet, Shop};
 
 const ZEROS: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Everything that assigning writes.
+/// All rows that an assignment writes.
 async fn everything(app: &TestApp) -> Value {
     let tables = [
         "assignments",
@@ -55,21 +55,21 @@ async fn a_test_is_answered_with_a_marked_placeholder_and_takes_nothing() {
     assert_eq!(list.results().len(), 0);
     let answer = shop.client.get(&format!("/v1/assignments/{ZEROS}")).await;
     assert_eq!(answer.refusal(), "404 not-found");
-    // The key is free, also for another contact, and what is meant is not marked.
+    // The key stays free, also for another contact, and real assignments are not marked as tests.
     let meant = set.assign_as("bob", "k").await.expect(201);
     assert_eq!(meant.str("couponCode"), "A");
     assert_eq!(meant.body["test"], Value::Null);
     let body = json!({"contactId": "cat", "test": false});
     let meant = set.assign_with(body, None).await.expect(201);
     assert_eq!(meant.str("couponCode"), "B");
-    // A key that is known is not looked at, and a set without codes is no hindrance.
+    // An already used key is not looked up, and an empty set is no obstacle.
     let body = json!({"contactId": "cat", "test": true});
     let answer = set.assign_with(body, Some("k")).await.expect(200);
     assert_eq!(answer.str("outcome"), "assigned");
 }
 
 #[tokio::test]
-async fn a_reservation_is_rehearsed_as_one() {
+async fn a_dry_run_of_a_reservation_returns_a_reservation() {
     let (app, _, set) = start().await;
     let before = everything(&app).await;
     let body = json!({"contactId": "ann", "test": true, "reserveForSeconds": 60});
@@ -82,7 +82,7 @@ async fn a_reservation_is_rehearsed_as_one() {
 }
 
 #[tokio::test]
-async fn each_outcome_can_be_rehearsed_and_says_that_it_is_a_test() {
+async fn each_outcome_can_be_requested_in_a_dry_run_and_says_that_it_is_a_test() {
     let (app, _, set) = start().await;
     let before = everything(&app).await;
     for (outcome, expected) in [
@@ -103,7 +103,7 @@ async fn each_outcome_can_be_rehearsed_and_says_that_it_is_a_test() {
         }
     }
     assert_eq!(everything(&app).await, before);
-    // `newCode` and `sameCode` are rehearsed alike.
+    // `newCode` and `sameCode` behave alike in a dry run.
     let body = json!({"contactId": "ann", "test": true, "testOutcome": "alreadyAssigned"});
     set.patch(json!({"onRepeat": "sameCode"})).await.expect(200);
     let answer = set.assign_with(body.clone(), None).await.expect(200);
@@ -113,7 +113,7 @@ async fn each_outcome_can_be_rehearsed_and_says_that_it_is_a_test() {
     assert_eq!(answer.refusal(), "409 already-assigned");
     assert_eq!(answer.body["test"], true);
     assert_eq!(answer.str("assignmentId"), ZEROS);
-    // Whatever is rehearsed, an assignment is possible.
+    // A dry run never blocks a real assignment.
     let body = json!({"contactId": "ann", "test": true, "testOutcome": null});
     let answer = set.assign_with(body, None).await.expect(200);
     assert_eq!(answer.str("outcome"), "assigned");
@@ -172,7 +172,7 @@ async fn what_is_wrong_with_a_request_is_wrong_with_its_test() {
 }
 
 #[tokio::test]
-async fn the_items_of_a_batch_are_rehearsed_one_by_one() {
+async fn the_items_of_a_batch_are_dry_runs_one_by_one() {
     let (_app, shop, set) = start().await;
     let items = json!([
         {"contactId": "ann", "test": true, "idempotencyKey": "k"},
@@ -220,7 +220,7 @@ async fn the_items_of_a_batch_are_rehearsed_one_by_one() {
 }
 
 #[tokio::test]
-async fn a_batch_as_a_whole_is_withheld_by_a_refusal_that_is_rehearsed() {
+async fn an_all_or_nothing_batch_is_withheld_by_a_refusal_of_a_dry_run() {
     let (app, _, set) = start().await;
     let before = everything(&app).await;
     let items = json!([

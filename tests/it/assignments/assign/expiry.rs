@@ -1,4 +1,4 @@
-//! What expiry promises: by set, by code, by days after the assignment; and that nothing expired is handed out.
+//! Promises of expiry: by set, by code, by days after the assignment; and no expired code is assigned.
 
 use chrono::{DateTime, Days, TimeDelta, TimeZone, Utc};
 use chrono_tz::Europe::Madrid;
@@ -14,12 +14,12 @@ fn time(value: &Value) -> DateTime<Utc> {
     time.parse().expect("a time")
 }
 
-/// A moment as the API has it.
+/// A time as the API formats it.
 fn text(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
-/// Imports codes, each with the seconds from now until it expires, or none.
+/// Imports codes, each with the seconds from now until it expires, or without expiry.
 async fn fill(set: &CouponSet, codes: &[(&str, Option<i64>)]) {
     let now = Utc::now();
     let codes: Vec<Value> = codes
@@ -32,7 +32,7 @@ async fn fill(set: &CouponSet, codes: &[(&str, Option<i64>)]) {
     import(set, JSON, "", json!({"codes": codes}).to_string()).await;
 }
 
-/// Lets the cards of these codes expire, as if their time had come.
+/// Expires the cards of these codes.
 async fn expire(app: &TestApp, codes: &str) {
     app.database
         .execute(&format!(
@@ -97,7 +97,7 @@ async fn the_earliest_of_set_and_code_and_days_wins_and_comes_with_the_zone() {
             expected.map(|expected| expected.parse().unwrap()),
             "{n}"
         );
-        // Each way to look at it tells the same.
+        // Each way to read it returns the same.
         let id = given["id"].as_str().unwrap();
         let again = set.assign_as("ann", "k").await.expect(200).body;
         let uri = format!("/v1/assignments?couponSetId={}", set.id);
@@ -136,7 +136,7 @@ async fn valid_days_are_days_of_the_calendar_also_when_clocks_change() {
             ),
         ] {
             let (from, until) = (time(from), time(until));
-            // The same clock time on that day. Where clocks show it twice or never, another test would be wanted.
+            // The same clock time on that day. Clock times that occur twice or never would need another test.
             let local = from.with_timezone(&Madrid).naive_local() + Days::new(days);
             if let Some(expected) = Madrid.from_local_datetime(&local).single() {
                 assert_eq!(until, expected.to_utc(), "{days}");
@@ -169,7 +169,7 @@ async fn an_expired_set_is_like_an_exhausted_one() {
         let item = json!([{"contactId": "bob"}]);
         let result = &set.assign_batch(item, None).await[0];
         assert_eq!(result["error"]["code"], "coupon-set-expired");
-        // What was handed out before stays what it was.
+        // Assignments made before do not change.
         let again = set.assign_as("ann", "k").await.expect(200);
         assert_eq!(again.body["expiresAt"], held.body["expiresAt"]);
         set.tell("used", held.str("id")).await.expect(200);
@@ -182,7 +182,7 @@ async fn an_expired_set_is_like_an_exhausted_one() {
         let refusal = set.assign("dan").await.refusal();
         assert_eq!(refusal, "409 coupon-set-expired", "the child is exhausted");
         child.release(given.str("id")).await.expect(200);
-        // An expired child serves nobody; the set that was asked says why.
+        // An expired child serves no request; the refusal names the requested set.
         child
             .patch(json!({"expiresAt": "2026-01-01"}))
             .await
@@ -215,7 +215,7 @@ async fn an_expired_code_is_never_handed_out_and_not_counted_as_available() {
     let given = set.assign("ann").await.expect(201);
     assert_eq!(given.str("couponCode"), "D", "the next to expire");
     assert_eq!(set.counts().await, [2, 0, 1, 0, 2]);
-    // One with a contact is no loss of the set.
+    // A code that a contact holds does not count as expired stock.
     expire(&app, "'D'").await;
     assert_eq!(set.counts().await, [2, 0, 1, 0, 2]);
     expire(&app, "'C'").await;
@@ -226,7 +226,7 @@ async fn an_expired_code_is_never_handed_out_and_not_counted_as_available() {
     assert_eq!(set.read().await["state"], "exhausted");
     let refusal = set.assign("ann").await.refusal();
     assert_eq!(refusal, "409 coupon-set-exhausted");
-    // Others that come in are served.
+    // Newly imported codes are assigned.
     fill(&set, &[("F", Some(-1)), ("G", Some(600))]).await;
     assert_eq!(set.counts().await, [1, 0, 2, 0, 4]);
     let given = set.assign("ann").await.expect(201);
@@ -292,7 +292,7 @@ async fn what_expires_while_it_is_with_a_contact_does_not_come_back() {
     set.release(b.str("id")).await.expect(200);
     assert_eq!(set.counts().await, [1, 1, 2, 0, 0]);
     expire(&app, "'A', 'B', 'C'").await;
-    // B is in the pool, C is reserved, A is with its contact.
+    // B is available, C is reserved, A is assigned to its contact.
     assert_eq!(set.counts().await, [0, 0, 2, 0, 2]);
     set.release(a.str("id")).await.expect(200);
     assert_eq!(set.counts().await, [0, 0, 1, 0, 3]);
@@ -302,7 +302,7 @@ async fn what_expires_while_it_is_with_a_contact_does_not_come_back() {
         assert_eq!(set.counts().await, [0, 0, 1, 0, 3]);
     }
     assert_eq!(set.assignment(c.str("id")).await["state"], "expired");
-    // After all that, one that has not expired comes back as ever.
+    // After all that, a code that has not expired is released as before.
     set.release(d.str("id")).await.expect(200);
     assert_eq!(set.counts().await, [1, 0, 0, 0, 3]);
     let given = set.assign("eve").await.expect(201);
@@ -372,7 +372,7 @@ async fn the_expiry_that_was_answered_stays_when_the_policies_change() {
             assert_eq!(told["expiresAt"], given.body["expiresAt"]);
         }
     }
-    // Days are counted by the policy at the confirmation, and what the reservation was answered with stays.
+    // The policy at the time of the confirmation determines the days; the expiry in the reservation's response stays.
     let policies = json!({"expiresAt": null, "validForDays": null});
     set.patch(policies).await.expect(200);
     let confirmed = set.confirm(reserved.str("id")).await.expect(200);
@@ -422,7 +422,7 @@ async fn codes_that_came_back_together_expire_each_at_its_time() {
     for _ in 0..4 {
         given.push(set.assign("ann").await.expect(201));
     }
-    // Those that expire later come back first.
+    // Codes that expire later are released first.
     for given in given.iter().rev() {
         set.release(given.str("id")).await.expect(200);
     }

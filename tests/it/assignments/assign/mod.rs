@@ -1,4 +1,4 @@
-//! Handing codes out.
+//! Assigning codes.
 
 mod all_or_nothing;
 mod batch;

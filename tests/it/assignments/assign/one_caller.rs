@@ -1,4 +1,4 @@
-//! What handing out promises, seen by one caller.
+//! Promises of assignment, as one caller sees them.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn the_same_key_gets_the_same_answer_for_ever() {
 
     set.fill(&["B"]).await;
     set.patch(json!({"onRepeat": "refuse"})).await.expect(200);
-    // Whatever else the retry says, and at whichever replica it arrives.
+    // The rest of the retry's body and the replica that receives it make no difference.
     for (replica, asked) in [
         (
             shop.clone(),
@@ -167,7 +167,7 @@ async fn same_code_gives_a_contact_what_it_holds() {
     assert_eq!(second.str("outcome"), "alreadyAssigned");
     assert_eq!(second.body["id"], first.body["id"]);
 
-    // The second key has its answer too, whatever the policy becomes.
+    // The second key has its result too; later changes of the policy do not affect it.
     set.patch(json!({"onRepeat": "newCode"})).await.expect(200);
     let again = set.assign_as("ann", "k2").await.expect(200);
     assert_eq!(
@@ -193,7 +193,7 @@ async fn refuse_gives_a_contact_no_second_code() {
     let refused = set.assign("ann").await;
     assert_eq!(refused.refusal(), "409 already-assigned");
     assert_eq!(refused.body["assignmentId"], first.body["id"]);
-    // Its own key is no second request.
+    // A retry with its own key is not a second request.
     set.assign_as("ann", "k").await.expect(200);
     assert_eq!(set.counters().await, (json!(2), 1, json!(1)));
 }
@@ -233,11 +233,11 @@ async fn an_exhausted_set_falls_back_to_its_child() {
     assert_eq!(served.str("couponCode"), "WELCOME15");
     assert_eq!(served.str("couponSetId"), child.id);
     assert_eq!(served.str("requestedCouponSetId"), set.id);
-    // Counters move at the set that served.
+    // The counters of the set that served change.
     assert_eq!(set.counters().await, (json!(1), 1, json!(0)));
     assert_eq!(child.counters().await, (json!(2), 1, json!(1)));
 
-    // A refill changes nothing for a key that the child has answered.
+    // A refill does not affect a key that the child has served.
     set.fill(&["B"]).await;
     let again = set.assign_as("bob", "k").await.expect(200);
     assert_eq!(
@@ -284,7 +284,7 @@ async fn on_repeat_is_judged_on_the_requested_set_whoever_served() {
         (held.str("outcome"), &held.body["id"]),
         ("alreadyAssigned", &first.body["id"])
     );
-    // What a contact was given for the parent does not count when the child is asked itself.
+    // Codes that a contact got through the parent do not count for requests to the child itself.
     child.assign("ann").await.expect(201);
     assert_eq!(child.assign("ann").await.refusal(), "409 already-assigned");
 }
@@ -308,7 +308,7 @@ async fn a_chain_is_walked_to_its_end_and_no_further_than_five() {
         "409 coupon-set-exhausted"
     );
 
-    // A set without a child of its own, that names a chain of five in the request.
+    // A set without a child of its own; the request names a chain of five.
     let sixth = shop.multiple("0", &["A"]).await;
     let asked = json!({"contactId": "ann", "childCouponSetId": next.id});
     assert_eq!(
@@ -347,7 +347,7 @@ async fn an_unknown_or_deleted_set_hands_out_nothing() {
     set.delete().await.expect(204);
     assert_eq!(set.assign("bob").await.refusal(), "404 not-found");
     assert_eq!(set.assign_as("ann", "k").await.refusal(), "404 not-found");
-    // Its history stays.
+    // Its history is kept.
     let found = shop
         .client
         .get(&format!("/v1/assignments/{}", kept.str("id")))

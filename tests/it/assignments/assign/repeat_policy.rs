@@ -1,4 +1,4 @@
-//! What a contact gets who asks again: what the policies of the requested set say, and nothing more.
+//! Repeated requests of one contact: the policies of the requested set alone decide.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ async fn set_with(shop: &Shop, policies: Value) -> CouponSet {
     set
 }
 
-/// What came of a request, as in "assigned C1" or "409 already-assigned".
+/// Outcome of a request, as in "assigned C1" or "409 already-assigned".
 fn got(answer: &Answer) -> String {
     if answer.status.is_success() {
         let outcome = answer.str("outcome");
@@ -107,7 +107,7 @@ async fn refuse_names_what_the_contact_holds() {
     assert_eq!(got(&set.assign("bob").await), "assigned C2");
 }
 
-/// What the items of a batch got.
+/// Outcomes of the items of a batch.
 async fn batch(set: &CouponSet, contacts: &[&str]) -> Vec<String> {
     let items: Vec<Value> = contacts
         .iter()
@@ -168,7 +168,7 @@ async fn a_contact_that_occurs_often_in_a_batch_gets_no_more_than_it_would_have_
             ],
         ),
         (
-            // Of another policy: without effect.
+            // Fields of another policy have no effect.
             json!({"onRepeat": "newCode", "sameCodeUntil": "used"}),
             [
                 "assigned C1",
@@ -183,7 +183,7 @@ async fn a_contact_that_occurs_often_in_a_batch_gets_no_more_than_it_would_have_
         let set = set_with(&shop, policies.clone()).await;
         assert_eq!(batch(&set, &contacts).await, expected, "{policies}");
     }
-    // One that it holds from before counts.
+    // An assignment from before the policy counts.
     let set = set_with(&shop, json!({"assignmentsPerContact": 3})).await;
     set.assign("ann").await.expect(201);
     let expected = [
@@ -301,7 +301,7 @@ async fn the_same_code_is_given_until_it_was_used_or_has_expired_as_the_set_says
                 app.database.execute(expire).await;
             }
             assert_eq!(got(&set.assign("ann").await), expected, "{until} {what}");
-            // From then on the new one is the same code.
+            // From then on the new code is the one that `sameCode` returns.
             let code = expected.split(' ').next_back().unwrap();
             assert_eq!(
                 got(&set.assign("ann").await),
@@ -343,7 +343,7 @@ async fn policies_that_change_judge_what_the_contact_holds_from_before() {
         let answer = set.assign_as("ann", &format!("k{n}")).await;
         assert_eq!(got(&answer), expected, "{n}");
     }
-    // Keys that were answered are replayed, and those that were refused are judged anew.
+    // Keys with an assignment are replayed; refused keys are evaluated again.
     set.patch(json!({"onRepeat": "refuse"})).await.expect(200);
     for (n, expected) in [
         (1, "replayed C1"),
@@ -368,18 +368,18 @@ async fn the_policies_of_the_requested_set_count_whoever_serves() {
         (json!({"onRepeat": "refuse"}), "409 already-assigned"),
         (json!({"onRepeat": "sameCode"}), "alreadyAssigned C1"),
     ] {
-        // The child has no policy of its own but gives one code to a contact that asks it.
+        // The child has no policy of its own, and gives one code to a contact that requests from it.
         let child = set_with(&shop, json!({"name": format!("child {policies}")})).await;
         let body = json!({"name": format!("set {policies}"), "type": "multiple", "childCouponSetId": child.id});
         let set = shop.set(body).await;
         set.patch(policies.clone()).await.expect(200);
         assert_eq!(got(&set.assign("ann").await), "assigned C1");
         assert_eq!(got(&set.assign("ann").await), held, "served by the child");
-        // Of the child set nothing was asked yet.
+        // The child set has had no request yet.
         assert_eq!(got(&child.assign("ann").await), "assigned C2");
         child.patch(policies).await.expect(200);
         assert!(!got(&child.assign("ann").await).starts_with("assigned"));
-        // The policies of the child are not those of the set.
+        // The policies of the child do not apply to the parent.
         set.patch(json!({"onRepeat": "newCode", "assignmentsPerContact": null}))
             .await
             .expect(200);

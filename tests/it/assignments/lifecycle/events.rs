@@ -1,4 +1,4 @@
-//! What became of assignments, told many at once, and told by many at once.
+//! Recording events in bulk, and from many callers at once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use crate::support::shop::CouponSet;
 
 const EVENTS: &str = "/v1/assignments/events";
 
-/// What each event has come to, as in "recorded sent" or "409 wrong-state used".
+/// Result of each event, as in "recorded sent" or "409 wrong-state used".
 fn told(results: &[Value]) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     results
@@ -30,7 +30,7 @@ fn told(results: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// Assigns a code to each of so many contacts and answers the ids.
+/// Assigns one code to each of `count` contacts and returns the ids.
 async fn assign_all(set: &CouponSet, count: usize) -> Vec<String> {
     let items: Vec<Value> = (0..count)
         .map(|n| json!({"contactId": format!("c{n}")}))
@@ -42,14 +42,14 @@ async fn assign_all(set: &CouponSet, count: usize) -> Vec<String> {
         .collect()
 }
 
-/// The id with another time in it: it leads to the same place.
+/// The id with a different time in it; it refers to the same row.
 fn at_another_time(id: &str) -> String {
     let id: Uuid = id.parse().unwrap();
     Uuid::from_u128(id.as_u128() + (1 << 80)).to_string()
 }
 
 #[tokio::test]
-async fn events_of_many_sets_are_told_at_once_and_bad_ones_among_them_harm_no_other() {
+async fn events_of_many_sets_are_recorded_at_once_and_bad_ones_among_them_harm_no_other() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let foreign = app.shop().await.multiple("foreign", &["A"]).await;
@@ -110,7 +110,7 @@ async fn events_of_many_sets_are_told_at_once_and_bad_ones_among_them_harm_no_ot
 }
 
 #[tokio::test]
-async fn an_event_with_wrong_fields_tells_its_faults_and_its_place() {
+async fn an_event_with_wrong_fields_reports_its_errors_and_its_place() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("set", &["A"]).await;
     let given = set.assign("ann").await.expect(201);
@@ -231,7 +231,7 @@ async fn events_of_one_assignment_take_effect_in_their_order() {
         let tell = |event: &str| json!({"assignmentId": id, "event": event});
         let results = set.tell_all(json!(events.map(tell))).await;
         assert_eq!(told(&results), expected, "{events:?}");
-        // What one request tells is what four would have told.
+        // One request with four events has the effect of four requests.
         let id = set
             .reserve("ann", 60)
             .await
@@ -252,12 +252,12 @@ async fn events_of_one_assignment_take_effect_in_their_order() {
 }
 
 #[tokio::test]
-async fn ten_thousand_events_are_told_in_order_and_one_more_is_refused() {
+async fn ten_thousand_events_are_recorded_in_order_and_one_more_is_refused() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.single("set", "S", None).await;
     let ids = assign_all(&set, 4_999).await;
-    // Each is sent and, far behind, used; the first one is told once more at either end.
+    // Each is sent and, much later, used; the first event is recorded again at both ends.
     let mut events: Vec<Value> = ["sent", "used"]
         .iter()
         .flat_map(|event| {
@@ -422,7 +422,7 @@ async fn codes_that_come_back_while_others_ask_are_with_one_contact_at_a_time() 
     assert!(given > 100, "only {given} were given");
     assert_eq!(set.counts().await, [8, 0, 0, 0, 0]);
     assert_eq!(set.read().await["released"], given);
-    // By the ledger too: a code is dealt again after it was released, and not before.
+    // The ledger agrees: a code is assigned again after it was released, and not before.
     let query = "select count(*)
           from cards c
           join assignments a using (tenant_id, set_no, lot_no, ordinal)

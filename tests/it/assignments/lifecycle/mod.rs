@@ -1,4 +1,4 @@
-//! The states of an assignment after it was made, and the events that change them.
+//! The states of an assignment, and the events that change them.
 
 mod events;
 mod reservations;

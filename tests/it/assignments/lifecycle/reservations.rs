@@ -1,4 +1,4 @@
-//! What reservations promise: a code that is kept for a while, and goes back by itself.
+//! Promises of reservations: a code is held for a limited time, then released automatically.
 
 use std::collections::HashSet;
 
@@ -116,7 +116,7 @@ async fn a_set_that_somebody_holds_locked_keeps_the_sweeper_from_no_other() {
                       where event = 'expired'";
         app.database.ask_one(query).await
     };
-    // Whichever way the sweeper goes through the sets, a locked one comes first.
+    // In either order in which the sweeper visits the sets, a locked one comes first.
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(
         &mut holder,
@@ -235,7 +235,7 @@ async fn a_retry_gets_the_same_reservation_and_its_confirmed_assignment_after_th
     let set = app.shop().await.multiple("set", &["A", "B"]).await;
     let body = json!({"contactId": "ann", "reserveForSeconds": 60});
     let reserved = set.assign_with(body.clone(), Some("k")).await.expect(201);
-    // Whatever else the retry says.
+    // The rest of the retry's body makes no difference.
     for body in [
         body.clone(),
         json!({"contactId": "ann", "reserveForSeconds": 600}),

@@ -1,5 +1,5 @@
-//! What becomes of an assignment: each step where its state allows it, all of them in the ledger, and codes that come
-//! back.
+//! State transitions of an assignment: each event where its state allows it, all of them in the ledger, and codes that
+//! become available again.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ use crate::support::shop::CouponSet;
 
 const EVENTS: [&str; 5] = ["confirm", "sent", "used", "release", "void"];
 
-/// Each state with the events that lead an assigned one there, and what each event of `EVENTS` makes of it: the state
-/// after it, or nothing where it is refused.
+/// Each state, the events that lead from `assigned` to it, and the result of each event of `EVENTS` in it: the next
+/// state, or empty where the event is refused.
 const LIVES: [(&str, &[&str], [&str; 5]); 6] = [
     (
         "assigned",
@@ -32,14 +32,15 @@ const LIVES: [(&str, &[&str], [&str; 5]); 6] = [
     (
         "used",
         &["sent", "used"],
-        // It was sent before: told again.
+        // It was sent before: a repeated event.
         ["used", "used", "used", "", ""],
     ),
     ("released", &["release"], ["", "", "", "released", ""]),
     ("void", &["void"], ["", "", "", "", "void"]),
 ];
 
-/// Fails unless this event leads there, told once or again, or is refused and changes nothing.
+/// Fails unless this event leads to this state, on the first and on a repeated request, or is refused and changes
+/// nothing.
 async fn check(set: &CouponSet, id: &str, from: &str, event: &str, to: &str) {
     let before = set.assignment(id).await;
     assert_eq!(before["state"], from);
@@ -96,7 +97,7 @@ async fn each_event_takes_the_states_that_allow_it_and_any_other_is_named() {
 }
 
 #[tokio::test]
-async fn a_history_tells_when_each_step_was_told_by_whom_and_why() {
+async fn a_history_shows_when_each_step_was_recorded_by_whom_and_why() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = shop.multiple("set", &["A"]).await;
@@ -112,7 +113,7 @@ async fn a_history_tells_when_each_step_was_told_by_whom_and_why() {
     let (shop_key, mail_key) = (key("all"), key("some"));
     let reserved = set.reserve("ann", 60).await.expect(201);
     let id = reserved.str("id");
-    // A body may be missing.
+    // The body is optional.
     let uri = format!("/v1/assignments/{id}/confirm");
     let answer = mail.client.send(Method::POST, &uri, &[], Body::empty());
     assert_eq!(answer.await.expect(200).str("state"), "assigned");
@@ -120,7 +121,7 @@ async fn a_history_tells_when_each_step_was_told_by_whom_and_why() {
     mail.tell_with("sent", id, told).await.expect(200);
     let told = json!({"occurredAt": null, "reason": null});
     set.tell_with("used", id, told).await.expect(200);
-    // What is told again leaves no trace.
+    // A repeated event leaves no trace.
     let told = json!({"reason": "again"});
     mail.tell_with("used", id, told).await.expect(200);
 
@@ -156,7 +157,7 @@ async fn a_history_tells_when_each_step_was_told_by_whom_and_why() {
 }
 
 #[tokio::test]
-async fn a_remark_that_cannot_be_one_is_a_fault_and_nothing_is_told() {
+async fn invalid_event_details_are_an_error_and_nothing_is_recorded() {
     let app = TestApp::start().await;
     let set = app.shop().await.multiple("set", &["A"]).await;
     let given = set.assign("ann").await.expect(201);
@@ -194,7 +195,7 @@ async fn the_service_can_add_to_the_ledger_and_change_nothing_in_it_but_texts_of
         );
         let rights = app.database.ask_one(&rights).await;
         assert_eq!(rights, json!(["INSERT", "SELECT"]), "{table}");
-        // Only while a contact is being erased, which is shown there.
+        // Non-empty only while a contact is being erased, which is listed there.
         let columns = format!(
             "select array_agg(column_name::text order by column_name::text)
                from information_schema.column_privileges
@@ -229,7 +230,7 @@ async fn a_released_code_can_go_to_another_contact_and_is_not_touched_by_the_old
         "released again, it has not come back again"
     );
     assert_eq!(set.read().await["released"], 1);
-    // And so on, as often as it comes back.
+    // The same holds each time the code comes back.
     let mut last = new.str("id").to_owned();
     for contact in ["cat", "dan", "eve"] {
         set.release(&last).await.expect(200);
@@ -240,7 +241,7 @@ async fn a_released_code_can_go_to_another_contact_and_is_not_touched_by_the_old
 }
 
 #[tokio::test]
-async fn counters_tell_each_step_and_what_is_void_never_comes_back() {
+async fn counters_show_each_step_and_a_void_code_never_comes_back() {
     let app = TestApp::start().await;
     let set = app
         .shop()
@@ -314,7 +315,7 @@ async fn a_key_whose_assignment_has_ended_is_refused_with_its_id_and_without_the
         let result = &set.assign_batch(item, None).await[0];
         assert_eq!(result["error"]["code"], refusal[4..]);
         assert!(!result.to_string().contains("SECRET"), "{result}");
-        // For another contact the key is another's.
+        // For another contact the key is already in use.
         let answer = set.assign_as("bob", end).await;
         assert_eq!(answer.refusal(), "422 idempotency-key-reused");
     }
@@ -362,7 +363,7 @@ async fn a_released_code_of_a_set_with_several_expiries_comes_back_with_its_own(
         told.map(|given| format!("{} {}", given.body["couponCode"], given.body["expiresAt"]))
             .collect()
     };
-    // Back in an order of their own.
+    // Released in a different order.
     for place in [2, 1, 0, 3] {
         set.release(first[place].str("id")).await.expect(200);
     }
@@ -399,7 +400,7 @@ async fn a_lot_of_returned_codes_closes_when_it_is_empty_and_opens_again() {
     }
     assert_eq!(lots().await, Value::Null);
 
-    // A comes back, then B to the same lot; C and D to another one, after that one was closed.
+    // A is released, then B to the same lot; C and D go to another lot, after the first was closed.
     let mut closed = Vec::new();
     for (back, lot) in first.iter().zip([0, 0, 1, 1]) {
         set.release(back.str("id")).await.expect(200);
@@ -408,7 +409,7 @@ async fn a_lot_of_returned_codes_closes_when_it_is_empty_and_opens_again() {
         assert_eq!(lots().await, opened.as_str());
         assert_eq!(set.counts().await, [1, 0, 3, 0, 0]);
 
-        // It is lent once more and comes back, where it is last dealt from an empty lot.
+        // It is assigned once more and released, and finally dealt from an empty lot.
         let kept = set.reserve("bob", 60).await.expect(201);
         assert_eq!(kept.body["couponCode"], back.body["couponCode"]);
         exhausted().await;

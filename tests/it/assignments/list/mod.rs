@@ -9,7 +9,8 @@ use crate::support::database::TestDatabase;
 use crate::support::shop::Shop;
 use crate::support::{TestApp, rows, sql};
 
-/// A history over two `multiple` sets, a `single` one and three workflows. Its assignments, oldest first.
+/// Creates a history over two `multiple` sets, a `single` set and three workflows. Returns its assignments, oldest
+/// first.
 async fn history(shop: &Shop) -> Vec<Value> {
     let birthday = shop
         .multiple("birthday", &["A", "B", "C", "D", "E", "F", "G"])
@@ -35,7 +36,7 @@ async fn history(shop: &Shop) -> Vec<Value> {
 
 type Belongs = Box<dyn Fn(&Value) -> bool>;
 
-/// All rows of a list, page by page to its end and back again to its beginning.
+/// All rows of a list, page by page to its end and back to its beginning.
 async fn walk(client: &Client, query: &str, limit: usize) -> Vec<Value> {
     let mut pages = vec![
         client
@@ -73,7 +74,7 @@ async fn each_list_has_what_belongs_to_it_newest_first_on_pages_of_any_size() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let history = history(&shop).await;
-    // A stranger's assignments of the same names are not among them.
+    // Assignments of another tenant with the same names are not among them.
     self::history(&app.shop().await).await;
 
     let set_id = history[0]["couponSetId"].as_str().unwrap().to_owned();
@@ -158,7 +159,7 @@ async fn an_assignment_is_found_by_its_id_and_by_no_other() {
         let id = assignment["id"].as_str().unwrap();
         let found = shop.client.get(&format!("/v1/assignments/{id}")).await;
         let mut found = found.expect(200).body;
-        // Beyond what a list shows: what happened to it.
+        // The single read has one field more than the list: the events.
         let events = found.as_object_mut().unwrap().remove("events").unwrap();
         let begun = json!([{
             "event": "assigned",
@@ -170,7 +171,7 @@ async fn an_assignment_is_found_by_its_id_and_by_no_other() {
         assert_eq!(events, begun);
         assert_eq!(found, *assignment);
     }
-    // The place is right, the time is not.
+    // The id refers to an existing row, but its time is wrong.
     let id: uuid::Uuid = history[0]["id"].as_str().unwrap().parse().unwrap();
     let forged = uuid::Uuid::from_u128(id.as_u128() ^ (1 << 80));
     for id in [forged, uuid::Uuid::nil(), uuid::Uuid::now_v7()] {
@@ -213,7 +214,7 @@ async fn a_question_that_makes_no_sense_is_refused() {
     assert_eq!(unknown.refusal(), "404 not-found");
 }
 
-/// Pages of memory that a query touches for each of the rows that it must find.
+/// Shared buffers that a query touches per row that it must find.
 async fn pages(reader: &mut PgConnection, query: &str, rows: i64) -> i64 {
     let explain = format!("explain (analyze, buffers, format json) {query}");
     let explained: Value = sql::value(reader, explain).await;
@@ -230,7 +231,7 @@ async fn assignments_are_found_by_a_few_pages_of_memory_each_whatever_the_planne
         2, array_fill(1, array[100]), array(select n from generate_series(19901::bigint, 20000) n))";
     let by_contact = "select * from contact_assignments(2, 'contact 19999', true)";
     let by_code = "select * from card_assignments(2, 'CODE-19999', null)";
-    // Never analyzed; analyzed when it was as good as empty; and analyzed when only another tenant had much.
+    // Never analyzed; analyzed when almost empty; and analyzed when only another tenant had many rows.
     for (others, analyzed) in [(10, false), (10, true), (65_000, true)] {
         let database = TestDatabase::create().await;
         database.execute(&rows::tenants(2)).await;

@@ -1,4 +1,4 @@
-//! Contacts that are erased: their id is nowhere any more, and everything else is as it was.
+//! Erased contacts: their id is removed everywhere, and everything else stays as it was.
 
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -12,7 +12,7 @@ use crate::support::{TestApp, eventually, sql};
 pub(super) const ANN: &str = "ann+1@example.com";
 
 impl Shop {
-    /// Erases a contact and waits for the end of it; answers the pseudonym.
+    /// Erases a contact and waits until the erasure is complete. Returns the pseudonym.
     pub(super) async fn erase_wholly(&self, contact: &str) -> String {
         let erasure = self.erase(contact).await.expect(202);
         let pseudonym = erasure.str("contactId").to_owned();
@@ -36,7 +36,7 @@ impl Shop {
     }
 }
 
-/// Where in the database the text stands: the tables, each with how many rows have it.
+/// The tables that contain the text, each with the number of rows.
 pub(super) async fn places(app: &TestApp, text: &str) -> Vec<(String, i64)> {
     let mut owner = app.database.owner.acquire().await.unwrap();
     let tables = "select c.oid::regclass::text from pg_class c
@@ -53,7 +53,7 @@ pub(super) async fn places(app: &TestApp, text: &str) -> Vec<(String, i64)> {
     found
 }
 
-/// Rolls up the statistics of all sets, by this or by the task that does it.
+/// Rolls up the statistics of all sets, here or in the service's task.
 async fn roll_up(app: &TestApp) {
     eventually("all is rolled up", async || {
         let roll_up = "select coalesce(sum(roll_up_statistics(tenant_id, set_no, 1000)), 0)::bigint
@@ -65,7 +65,7 @@ async fn roll_up(app: &TestApp) {
     .await;
 }
 
-/// A tenant in which the contact's id stands wherever a caller can put it; the ids of its assignments.
+/// Puts the contact's id into every field of a tenant that a caller can write. Returns the ids of its assignments.
 async fn scatter(app: &TestApp, shop: &Shop) -> Vec<String> {
     let set = shop.multiple("birthday", &[]).await;
     let codes = json!({"codes": [
@@ -90,7 +90,7 @@ async fn scatter(app: &TestApp, shop: &Shop) -> Vec<String> {
     );
     let import = set.upload("text/csv", &options, file).await.expect(201);
     set.ended(import.str("id")).await;
-    // One that waits to be applied.
+    // An import that waits to be applied.
     let waiting = shop.multiple("waiting", &[]).await;
     let waiting = ByHand::store(app, &waiting, "inProgress", &[&["W1", "W2"]]).await;
     let told = json!({"for": ANN}).to_string();
@@ -124,7 +124,7 @@ async fn scatter(app: &TestApp, shop: &Shop) -> Vec<String> {
     let webhook = shop.webhook("https://example.com/").await;
     app.database.execute(&webhook.writing(1, 1)).await;
     let told = json!({"failure": format!("the first row has \"{ANN}\"")});
-    // Of a place that the ledger has not come to, so that it stays.
+    // Refers to a number that the ledger has not reached, so that the row stays.
     let events = format!(
         "update webhook_deliveries set payload = '{told}' where payload is null or event_type = 'import.finished';
          insert into webhook_events (tenant_id, set_no, number, event_type, payload)
@@ -163,7 +163,7 @@ async fn the_id_of_an_erased_contact_is_in_no_table_and_all_else_is_as_it_was() 
         .map(|(table, count)| (table.to_owned(), count))
         .into();
     assert_eq!(places(&app, ANN).await, everywhere);
-    // Of another tenant it is another contact.
+    // In another tenant the id is another contact.
     scatter(&app, &other).await;
     roll_up(&app).await;
     let statistics = shop.client.get("/v1/statistics").await.expect(200).text;
@@ -270,7 +270,7 @@ async fn whoever_comes_with_the_id_later_is_a_new_contact() {
         "422 idempotency-key-reused"
     );
     assert_eq!(got(&set.assign_as(ANN, "second").await), "assigned C2");
-    // Who was erased holds what was held.
+    // The erased contact still holds its assignments.
     assert_eq!(
         set.assign(&pseudonym).await.refusal(),
         "409 already-assigned"
@@ -279,7 +279,7 @@ async fn whoever_comes_with_the_id_later_is_a_new_contact() {
     assert_ne!(second, pseudonym);
     assert_eq!(places(&app, ANN).await, []);
 
-    // One that is unknown may stand in texts all the same; and short ones are no trouble.
+    // An unknown contact may still occur in texts; short ids cause no problem.
     let asked = json!({"contactId": "bob", "executionId": format!("friend of {ANN}")});
     set.assign_with(asked, None).await.expect(201);
     for unknown in [ANN, "x"] {
@@ -316,7 +316,7 @@ async fn to_erase_one_is_to_erase_all_that_are_one_with_it() {
         assert_eq!(entry["contactId"], *pseudonym);
         assert_eq!(entry["executionId"], format!("of {pseudonym}"));
     }
-    // The others have a pseudonym each, which leads to the same erasure.
+    // The other contacts have one pseudonym each, which leads to the same erasure.
     let names = "select contact_id from contacts where erased";
     let mut owner = app.database.owner.acquire().await.unwrap();
     let names: Vec<String> = sql::column(&mut owner, names).await;
@@ -339,7 +339,7 @@ async fn what_is_on_its_way_when_a_contact_is_erased_is_found_and_a_stop_resumes
     let shop = app.shop().await;
     let set = shop.multiple("set", &["C1", "C2"]).await;
     set.assign(ANN).await.expect(201);
-    // A batch that has read the contact and has not ended.
+    // A batch that has read the contact and is still in progress.
     let mut batch = app.database.owner.begin().await.unwrap();
     let given = format!(
         "select from coupon_sets for no key update;
@@ -458,7 +458,7 @@ async fn the_log_can_be_rewritten_only_while_a_contact_is_erased_and_only_in_its
     for statement in texts.iter().chain(&others) {
         check(statement, false).await;
     }
-    // One that is under way.
+    // An erasure in progress.
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(&mut holder, "select from coupon_sets for no key update")
         .await

@@ -1,5 +1,4 @@
-//! Contacts that are erased together: one search of the texts for all, no tenant before the others, and no portion without
-//! an end.
+//! Erasing many contacts together: one search of the texts for all, fairness between tenants, and bounded batches.
 
 use serde_json::json;
 
@@ -14,7 +13,7 @@ async fn erasures_that_come_while_one_is_under_way_share_one_search_and_each_kee
     let shop = app.shop().await;
     let set = shop.single("welcome", "W", None).await;
     let mut contacts: Vec<String> = (0..8).map(|n| format!("{n:02}{ANN}")).collect();
-    // One that has another in it.
+    // An id that contains another one.
     contacts.push(format!("friend of {}", contacts[0]));
     let all = contacts.join(", ");
     let asked = json!({"contactId": "bob", "executionId": all});
@@ -47,7 +46,7 @@ async fn erasures_that_come_while_one_is_under_way_share_one_search_and_each_kee
         let list = shop.client.get(&list).await.expect(200);
         strings(list.results(), name).remove(0)
     };
-    // The first was erased before the others, and so was its part of the longer name.
+    // The first contact was erased before the others, and so was its part of the longer name.
     let mut expected = names.clone();
     expected[8] = format!("friend of {}", names[0]);
     assert_eq!(of("bob", "executionId").await, expected.join(", "));

@@ -1,4 +1,4 @@
-//! Contacts that are erased while others, and they themselves, ask for codes.
+//! Erasing contacts while they and other contacts request codes.
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
@@ -49,7 +49,7 @@ async fn a_batch_goes_on_with_the_number_of_a_contact_that_was_erased_after_it_w
     let app = TestApp::start().await;
     let set = app.shop().await.single("welcome", "W", None).await;
     set.assign("whoever").await.expect(201);
-    // Numbers are read back where a new contact comes twice.
+    // Numbers are read back where a new contact occurs twice.
     let numbers = "select contact_numbers(1, array['ann', 'new', 'new'], array[1, null, null])";
     let numbers = app.database.ask_one(numbers).await;
     assert_eq!(numbers, json!([1, numbers[1], numbers[1]]));

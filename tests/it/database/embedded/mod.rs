@@ -1,4 +1,4 @@
-//! The embedded PostgreSQL: it keeps its data, and comes back whatever was killed.
+//! The embedded PostgreSQL: it keeps its data, and recovers from any killed process.
 
 mod process;
 
@@ -23,7 +23,7 @@ fn options(dir: &Path) -> Options {
     embedded_options(dir.to_owned(), false)
 }
 
-/// Starts a server with a cluster that is made already.
+/// Starts a server with an existing cluster.
 fn start(dir: &Path) -> PostgresServer {
     if !dir.join("data").exists() {
         put_cluster(dir);
@@ -69,7 +69,7 @@ async fn a_later_start_finds_the_data_of_the_first() {
 #[tokio::test]
 async fn it_listens_on_the_socket_only_and_speaks_english() {
     let folder = folder();
-    // This one makes its cluster itself.
+    // This server initializes its own cluster.
     let server = start_postgres(folder.path(), false);
     let settings = "select count(*)::int from pg_settings
                      where (name, setting) in (('listen_addresses', ''), ('lc_messages', 'C'), ('fsync', 'off'))";
@@ -124,7 +124,7 @@ async fn a_killed_postmaster_comes_back_at_the_same_socket() {
     write_a_mark(&server).await;
     let pool = PgPoolOptions::new().max_connections(2);
     let pool = pool.connect_lazy_with(server.connect_options("postgres"));
-    // This connection's backend stays as an orphan for as long as its statement takes, and the server cannot start meanwhile.
+    // This connection's backend stays as an orphan until its statement ends; meanwhile the server cannot start.
     let mut busy = pool.acquire().await.expect("the server runs");
     let sleeper = tokio::spawn(async move { busy.execute("select pg_sleep(1)").await.map(drop) });
     let sleeping = "select count(*)::int from pg_stat_activity where wait_event = 'PgSleep'";
@@ -170,7 +170,7 @@ fn files_of_a_server_that_lost_its_power_do_not_stop_the_start() {
     start(folder.path()).stop();
     let data = folder.path().join("data");
     let owner = fs::metadata(&data).expect("the cluster is there");
-    // Its number belongs to a living process of the same user by now, which PostgreSQL alone would take for the server.
+    // A living process of the same user has its pid by now, which PostgreSQL alone would mistake for the server.
     let mut other = Command::new("sleep");
     let mut other = std::os::unix::process::CommandExt::uid(&mut other, owner.uid())
         .arg("60")

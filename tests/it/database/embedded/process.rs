@@ -1,5 +1,5 @@
-//! The embedded PostgreSQL and the process that runs it: the server never outlives it, and whatever was killed leaves
-//! nothing in the way.
+//! The embedded PostgreSQL and the process that runs it: the server never outlives it, and no killed process leaves
+//! anything in the way.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::program::{
     runs, signal, start_postgres, until,
 };
 
-/// Starts a service in the folder, of which `pg` holds its server.
+/// Starts a service in the folder; `pg` in it holds its server.
 fn started(dir: &Path) -> (Service, u32) {
     let service = Service::spawn(dir, &mut couponry(dir));
     let pid = until("it runs its server", || ready_pid(&dir.join("pg")));
@@ -58,7 +58,8 @@ async fn a_start_recovers_what_was_killed_all_at_once() {
     write_a_mark(&server).await;
     server.stop();
     let (service, postmaster) = started(folder.path());
-    // Stopped processes cannot react to each other's end. The postmaster first, so that it starts no others meanwhile.
+    // Stopped processes cannot react to each other's end. Stop the postmaster first, so that it starts no other
+    // process.
     signal(postmaster, Signal::STOP);
     let backends = children(postmaster);
     for pid in &backends {
@@ -90,7 +91,7 @@ fn a_process_killed_while_it_makes_the_cluster_spoils_nothing() {
         service.kill();
         assert!(!pg.join("data").exists());
     }
-    // What was half made is made anew.
+    // A partial cluster is initialized again.
     start_postgres(&pg, false);
     assert!(!pg.join("data.new").exists());
 }

@@ -1,23 +1,23 @@
-//! Every operation of the API document, with what it is called with and what it answers to another tenant's key.
+//! Every operation of the API document, with its request and its expected response to another tenant's key.
 //!
-//! An operation without a case here fails the tests of `isolation`: say what it answers to a stranger.
+//! An operation without a case here fails the tests of `isolation`: add its response to a stranger.
 
 use serde_json::{Value, json};
 
 use crate::properties::isolation::Victim;
 use crate::support::contract::Operation;
 
-/// What an operation answers to another tenant's key that may do everything.
+/// Response of an operation to another tenant's key that has all scopes.
 pub(super) enum Stranger {
     /// 404, as if it did not exist.
     Gone,
-    /// 200 with exactly this.
+    /// 200 with exactly this body.
     Sees(Value),
     /// 200, with 404 for each item as if it did not exist.
     EachGone(usize),
-    /// 422 for the field that names what is not the stranger's.
+    /// 422 for the field that names another tenant's resource.
     Refused(&'static str),
-    /// It is about what the stranger has itself.
+    /// It concerns only the stranger's own resources.
     Own(u16),
 }
 
@@ -185,7 +185,7 @@ pub(super) fn case(operation: &Operation, victim: &Victim) -> Case {
         },
         "get /v1/api-keys" => get(Own(200)),
         "post /v1/api-keys" => json(json!({"name": "mine", "scopes": ["*"]}), Own(201)),
-        // The operator's: a tenant's key is none.
+        // Operator only: a tenant's key is rejected.
         "post /admin/v1/tenants" => json(json!({"name": "mine"}), Own(401)),
         "post /admin/v1/tenants/{tenantId}/api-keys" => {
             json(json!({"name": "mine", "scopes": ["*"]}), Own(401))

@@ -1,6 +1,6 @@
-//! Nothing is shared between tenants: every operation of the API document, called by those who may not.
+//! Isolation of tenants: every operation of the API document, called with credentials that do not permit it.
 //!
-//! What each is called with, and what it answers to a stranger, is in `cases`.
+//! The requests and the expected responses are in `cases`.
 
 mod cases;
 
@@ -14,7 +14,7 @@ use crate::support::contract::{DOCUMENT, Operation, operations};
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;
 
-/// A tenant with something of everything.
+/// A tenant with every kind of resource.
 pub struct Victim {
     shop: Shop,
     pub set: CouponSet,
@@ -38,7 +38,7 @@ impl Victim {
         let workflow = "secret%20workflow".to_owned();
         shop.workflow(&workflow, "active", &[&set]).await;
         let webhook = shop.webhook("https://secret.example.com/").await;
-        // So that nothing becomes of its delivery.
+        // Keeps its delivery from being sent.
         webhook
             .patch(json!({"state": "disabled"}))
             .await
@@ -57,7 +57,7 @@ impl Victim {
         }
     }
 
-    /// The path of an operation on what this tenant has.
+    /// Path of an operation on this tenant's resources.
     fn path(&self, operation: &Operation) -> String {
         [
             ("{couponSetId}", &self.set.id),
@@ -85,7 +85,7 @@ impl Victim {
             "/v1/coupon-sets",
             "/v1/imports",
             "/v1/assignments",
-            // Of a period that ends with no day.
+            // A fixed period, so that the response does not change at midnight.
             "/v1/statistics?from=2026-01-01&to=2026-01-02",
             &assignment,
             "/v1/api-keys?limit=1000",
@@ -95,7 +95,7 @@ impl Victim {
             &deliveries,
         ] {
             let mut answer = self.shop.client.get(uri).await.expect(200).body;
-            // Moves with this very look.
+            // Changes with this request itself.
             for result in answer["results"].as_array_mut().into_iter().flatten() {
                 result.as_object_mut().unwrap().remove("lastUsedAt");
             }
@@ -105,7 +105,7 @@ impl Victim {
     }
 }
 
-/// The operations that need a key or what stands for one, with what their `security` and `x-scope` say.
+/// The operations that need a key or a session, with the scope from `security` and `x-scope`.
 pub fn protected() -> Vec<(Operation, Option<&'static str>)> {
     let protected: Vec<_> = operations()
         .into_iter()
@@ -114,7 +114,7 @@ pub fn protected() -> Vec<(Operation, Option<&'static str>)> {
             let security = security.as_array().unwrap_or_else(|| {
                 panic!("{operation:?} does not say who may call it");
             });
-            // What is about a session itself takes nothing else.
+            // Session operations accept no other credentials.
             security.iter().any(|scheme| scheme["session"].is_null())
         })
         .map(|operation| {
@@ -213,7 +213,7 @@ async fn while_the_tenant_is_suspended_its_keys_are_403_at_every_operation() {
     assert_eq!(victim.belongings().await, before);
 }
 
-/// Calls every operation on the victim's things as another tenant.
+/// Calls every operation on the victim's resources as another tenant.
 pub async fn walk_as_a_stranger(stranger: &Shop, victim: &Victim) {
     let before = victim.belongings().await;
     for (operation, _) in protected() {
@@ -223,7 +223,7 @@ pub async fn walk_as_a_stranger(stranger: &Shop, victim: &Victim) {
             Stranger::Gone => assert_eq!(answer.refusal(), "404 not-found", "{operation:?}"),
             Stranger::Sees(body) => {
                 assert_eq!((answer.status.as_u16(), &answer.body), (200, &body));
-                // It was compared as a whole, and may repeat what was asked.
+                // It was compared as a whole, and may repeat parts of the request.
                 continue;
             }
             Stranger::EachGone(items) => {
@@ -240,7 +240,7 @@ pub async fn walk_as_a_stranger(stranger: &Shop, victim: &Victim) {
             }
             Stranger::Own(status) => assert_eq!(answer.status.as_u16(), status, "{operation:?}"),
         }
-        // The names of members are not the victim's.
+        // Member names are not the victim's data.
         let text = answer
             .text
             .replace("\"secret\":", "")
@@ -258,7 +258,7 @@ pub async fn walk_as_a_stranger(stranger: &Shop, victim: &Victim) {
             assert!(!text.contains(&**id), "{operation:?}: {text}");
         }
     }
-    // Nor by way of a filter or a field.
+    // Filters and fields reveal nothing either.
     let client = &stranger.client;
     for query in [
         "contactId=secret%20contact",
@@ -282,7 +282,7 @@ pub async fn walk_as_a_stranger(stranger: &Shop, victim: &Victim) {
         own.assign_with(asked, None).await.faults(),
         ["/childCouponSetId"]
     );
-    // The same code, contact, name and idempotency key are another tenant's own affair.
+    // Another tenant may use the same code, contact, name and idempotency key.
     let own = stranger.multiple("Secret name", &["SECRET-1"]).await;
     let given = own.assign("secret contact").await.expect(201);
     assert_eq!(given.str("couponCode"), "SECRET-1");

@@ -1,4 +1,4 @@
-//! Tenancy as PostgreSQL enforces it: what the catalog must say.
+//! Tenancy as PostgreSQL enforces it: rules of the catalog.
 
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -6,11 +6,11 @@ use sqlx::postgres::PgConnection;
 use crate::properties::tenancy::{CROSSING, READ_ONLY, TABLES};
 use crate::support::{TestApp, sql};
 
-/// What a policy of the tenants' role must say.
+/// Predicate of every policy of the tenants' role.
 const PREDICATE: &str =
     "(tenant_id = (NULLIF(current_setting('couponry.tenant_id'::text, true), ''::text))::integer)";
 
-/// Everything in the catalog that breaks a rule of tenancy, one line each.
+/// Violations of the rules of tenancy in the catalog, one line each.
 #[expect(clippy::too_many_lines, reason = "a table of rules")]
 async fn faults(owner: &mut PgConnection) -> Vec<String> {
     let crossing = CROSSING.map(|table| format!("'{table}'")).join(", ");
@@ -28,7 +28,7 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
                select count(*) from pg_policies p
                 where p.schemaname = 'public' and p.tablename = c.relname and p.roles = '{{couponry_app}}' and p.cmd = 'ALL')"
         ),
-        // `with check` too: without it a tenant could write rows of another one where it cannot read them.
+        // `with check` too: without it a tenant could write rows of another tenant where it cannot read them.
         format!(
             "select p.tablename || ': the policy ' || p.policyname || ' says something else'
                from pg_policies p
@@ -57,7 +57,7 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
             "select c.relname || ': is granted to everyone' {TABLES}
                 and exists (select from aclexplode(c.relacl) a where a.grantee = 0)"
         ),
-        // Truncating asks no policy.
+        // No policy restricts truncate.
         format!(
             "select c.relname || ': may be truncated by ' || r.rolname
                from pg_class c, pg_roles r

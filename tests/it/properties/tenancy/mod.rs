@@ -1,4 +1,4 @@
-//! Tenancy as PostgreSQL enforces it: what a forgotten predicate cannot reach.
+//! Tenancy as PostgreSQL enforces it: rows that are unreachable even if a predicate is forgotten.
 
 mod catalog;
 
@@ -48,7 +48,7 @@ impl TwoTenants {
                 ),
             )
             .await;
-            // Chunks are gone when an import has ended.
+            // Chunks are deleted when an import has ended.
             let chunk = format!(
                 "insert into import_chunks (tenant_id, import_id, chunk, row_nos, lines, codes)
                  select tenant_id, id, 0, '{{1}}', '{{1}}', '{{x}}' from imports where tenant_id = {number}"
@@ -56,13 +56,13 @@ impl TwoTenants {
             sql::run(&mut owner, chunk).await.unwrap();
             let webhook = shop.webhook("https://example.com/").await;
             sql::run(&mut owner, webhook.writing(1, 1)).await.unwrap();
-            // Of a place that the ledger has not come to, so that it stays.
+            // Refers to a number that the ledger has not reached, so that the row stays.
             let event = format!(
                 "insert into webhook_events (tenant_id, set_no, number, event_type, payload)
                  values ({number}, 1, 1000, 'import.finished', '{{}}')"
             );
             sql::run(&mut owner, event).await.unwrap();
-            // By this or by the task that does it.
+            // Done by this statement or by the service's task.
             let roll_up = format!("select roll_up_statistics({number}, 1, 1000)");
             sql::run(&mut owner, roll_up).await.unwrap();
             drop(owner);
@@ -78,7 +78,7 @@ impl TwoTenants {
         Self { app, one, two }
     }
 
-    /// A connection with the rights of the service that sees the first tenant.
+    /// A connection with the rights of the service, scoped to the first tenant.
     async fn as_the_first(&self) -> PgConnection {
         let mut connection = self.as_nobody().await;
         sql::run(
@@ -90,7 +90,7 @@ impl TwoTenants {
         connection
     }
 
-    /// A connection with the rights of the service that names no tenant.
+    /// A connection with the rights of the service, without a tenant.
     async fn as_nobody(&self) -> PgConnection {
         let mut connection = PgConnection::connect_with(&self.app.database.options)
             .await
@@ -108,7 +108,7 @@ impl TwoTenants {
         tables
     }
 
-    /// The rows of a tenant, as the superuser counts them.
+    /// The number of rows of a tenant, as the superuser sees them.
     async fn rows_of(&self, table: &str, tenant: i32) -> i64 {
         let mut owner = self.app.database.owner.acquire().await.unwrap();
         let count = format!("select count(*) from {table} where tenant_id = {tenant}");
@@ -136,7 +136,7 @@ async fn busy(shop: &Shop) {
     set.ended(import.expect(201).str("id")).await;
     set.withdraw(&["C"]).await;
     set.assign("ann").await.expect(201);
-    // With a new key: an answer of its own.
+    // With a new key, which gets its own stored result.
     set.assign("ann").await.expect(200);
     let reserved = serde_json::json!({"contactId": "bob", "reserveForSeconds": 604_800});
     set.assign_with(reserved, None).await.expect(201);
@@ -203,7 +203,7 @@ async fn a_tenant_can_change_no_row_of_another() {
     let mut changed = 0;
     for table in tenants.tables().await {
         let before = tenants.rows_of(&table, tenants.two).await;
-        // Of tenants itself the number is nobody's to write.
+        // No one may write the number in `tenants` itself.
         let column = if table == "tenants" {
             "name"
         } else {
@@ -215,7 +215,7 @@ async fn a_tenant_can_change_no_row_of_another() {
         );
         let delete = format!("delete from {table} where tenant_id = {}", tenants.two);
         for (statement, privilege) in [(update, "update"), (delete, "delete")] {
-            // Counted in the statement, so that nothing needs to be read afterwards.
+            // Counted in the statement, so that no read is needed afterwards.
             let count = format!("with done as ({statement} returning 1) select count(*) from done");
             if tenants.may(&table, privilege).await {
                 assert_eq!(
@@ -253,7 +253,7 @@ async fn a_tenant_can_neither_make_a_row_for_another_nor_give_it_one_of_its_own(
             ),
         )
         .await;
-        // What PostgreSQL computes nobody may write.
+        // Generated columns cannot be written.
         let columns: String = sql::value(
             &mut owner,
             format!(
@@ -336,7 +336,7 @@ async fn the_service_works_as_the_roles_that_row_level_security_binds() {
     let shop = app.shop().await;
     let set = shop.multiple("birthday", &["A"]).await;
     let mut owner = app.database.owner.acquire().await.unwrap();
-    // Whoever is refused after this is the role, not the owner.
+    // Any refusal after this concerns the role, not the owner.
     let revoke = "revoke select on coupon_sets from couponry_app; revoke select on tenants from couponry_system";
     sql::run(&mut owner, revoke).await.unwrap();
     let answer = shop.client.get(&set.path()).await;
