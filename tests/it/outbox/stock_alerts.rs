@@ -309,7 +309,7 @@ async fn a_raised_quantity_refills_a_set_of_one_code_and_a_lowered_one_does_not(
 
 #[tokio::test]
 async fn stock_that_falls_without_an_assignment_is_delivered_too_but_a_set_past_its_end_has_not_run_out()
-{
+ {
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let mut sets = Vec::new();
