@@ -31,12 +31,12 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use support::cpu::{DRIVER, SERVICE};
-use support::load::{self, Items, Outcome, Span, Work};
+use support::load::{self, Items, Outcome, TimeRange, Work};
 
 /// Numbers of concurrent clients, each with its own connection.
 pub const CLIENTS: [usize; 4] = [1, 4, 64, 256];
 /// Number of clients at which the other variants are compared.
-pub const BAR: usize = 64;
+pub const REFERENCE_CLIENTS: usize = 64;
 /// Connections of the textbook statement.
 pub const TEXTBOOK_CONNECTIONS: usize = 32;
 /// Items per batch, and the number of clients that send such batches.
@@ -50,7 +50,7 @@ const COLD_CODES: u64 = 400;
 /// Share of the top rate at which latency is measured.
 pub const OPEN_SHARE: f64 = 0.5;
 /// Codes of the set that is then requested when it is exhausted.
-const FEW: u64 = 100;
+const FEW_CODES: u64 = 100;
 
 /// Durations and repetitions of a run.
 #[derive(Debug)]
@@ -58,22 +58,22 @@ pub struct Plan {
     pub rounds: usize,
     /// Rows of the textbook table, and codes per set.
     pub codes: u64,
-    pub textbook: Span,
-    pub assign: Span,
-    pub nothing: Span,
-    pub open: Span,
-    pub batch: Span,
-    pub exhausted: Span,
-    pub insert: Span,
-    pub cold: Span,
+    pub textbook: TimeRange,
+    pub assign: TimeRange,
+    pub nothing: TimeRange,
+    pub open: TimeRange,
+    pub batch: TimeRange,
+    pub exhausted: TimeRange,
+    pub insert: TimeRange,
+    pub cold: TimeRange,
     /// Repetitions per round of the cold sets alone, and then beside a hot set.
     pub turns: usize,
     /// Codes that Redis pops.
     pub redis: u64,
 }
 
-const fn span(warm_up: u64, measured: u64) -> Span {
-    Span {
+const fn span(warm_up: u64, measured: u64) -> TimeRange {
+    TimeRange {
         warm_up: Duration::from_secs(warm_up),
         measured: Duration::from_secs(measured),
     }
@@ -263,7 +263,7 @@ impl Bench {
             self.plan.textbook,
         )
         .await?;
-        told("textbook", TEXTBOOK_CONNECTIONS, &round.textbook);
+        print_progress("textbook", TEXTBOOK_CONNECTIONS, &round.textbook);
         round.insert = textbook::run(
             &self.options,
             self.postmaster,
@@ -272,7 +272,7 @@ impl Bench {
             self.plan.insert,
         )
         .await?;
-        told("insert", 1, &round.insert);
+        print_progress("insert", 1, &round.insert);
         textbook::drop_table(&mut self.admin).await?;
 
         let set = self.filled_set(&format!("singles {number}"), csv).await?;
@@ -285,10 +285,10 @@ impl Bench {
         };
         for clients in CLIENTS {
             let outcome = self.closed(&nothing, clients, self.plan.nothing).await?;
-            told("nothing", clients, &outcome);
+            print_progress("nothing", clients, &outcome);
             round.nothing.push(outcome);
             let outcome = self.closed(&one, clients, self.plan.assign).await?;
-            told("assign", clients, &outcome);
+            print_progress("assign", clients, &outcome);
             round.assign.push(outcome);
         }
 
@@ -296,38 +296,38 @@ impl Bench {
         let rate = CLIENTS
             .iter()
             .zip(&round.assign)
-            .find(|(clients, _)| **clients == BAR)
+            .find(|(clients, _)| **clients == REFERENCE_CLIENTS)
             .map_or(0.0, |(_, outcome)| outcome.rate * OPEN_SHARE);
         round.open = load::open(
             self.service.address,
             self.postmaster,
             &self.assign(&set, Items::One),
-            BAR,
+            REFERENCE_CLIENTS,
             rate,
             self.plan.open,
         )
         .await?;
-        told("assign, open loop", BAR, &round.open);
+        print_progress("assign, open loop", REFERENCE_CLIENTS, &round.open);
         for (items, clients) in BATCHES {
             let work = self.assign(&set, Items::Batch(items));
             let outcome = self.closed(&work, clients, self.plan.batch).await?;
-            told("batch", clients, &outcome);
+            print_progress("batch", clients, &outcome);
             round.batches.push(outcome);
         }
 
         self.exhausted(number, &mut round).await?;
         let set = self.filled_set(&format!("hot {number}"), csv).await?;
         self.fairness(&set, &mut round).await?;
-        round.redis = redis::run(&self.scratch, BAR, self.plan.redis)?;
+        round.redis = redis::run(&self.scratch, REFERENCE_CLIENTS, self.plan.redis)?;
         if let Some(redis) = &round.redis {
-            told("redis", BAR, redis);
+            print_progress("redis", REFERENCE_CLIENTS, redis);
         }
         Ok(round)
     }
 
     /// An exhausted set: the cost of its refusals, and the cost when a child serves instead.
     async fn exhausted(&mut self, number: usize, round: &mut Round) -> Result<()> {
-        let few = csv(0..FEW);
+        let few = csv(0..FEW_CODES);
         let set = self
             .filled_set(&format!("exhausted {number}"), few.as_bytes())
             .await?;
@@ -337,8 +337,10 @@ impl Bench {
             ..self.assign(&set, Items::One)
         };
         self.drain(&set).await?;
-        round.exhausted = self.closed(&work, BAR, self.plan.exhausted).await?;
-        told("exhausted", BAR, &round.exhausted);
+        round.exhausted = self
+            .closed(&work, REFERENCE_CLIENTS, self.plan.exhausted)
+            .await?;
+        print_progress("exhausted", REFERENCE_CLIENTS, &round.exhausted);
 
         let child = self
             .service
@@ -358,8 +360,10 @@ impl Bench {
             codes: false,
             ..self.assign(&set, Items::One)
         };
-        round.fallback = self.closed(&work, BAR, self.plan.exhausted).await?;
-        told("exhausted, child", BAR, &round.fallback);
+        round.fallback = self
+            .closed(&work, REFERENCE_CLIENTS, self.plan.exhausted)
+            .await?;
+        print_progress("exhausted, child", REFERENCE_CLIENTS, &round.fallback);
         Ok(())
     }
 
@@ -377,12 +381,14 @@ impl Bench {
         let hot = self.assign(hot, Items::One);
         for _ in 0..self.plan.turns {
             let alone = self.cold(&cold)?.await?;
-            told("cold sets", COLD_CLIENTS, &alone);
-            let (hot, beside) =
-                tokio::join!(self.closed(&hot, BAR, self.plan.cold), self.cold(&cold)?);
+            print_progress("cold sets", COLD_CLIENTS, &alone);
+            let (hot, beside) = tokio::join!(
+                self.closed(&hot, REFERENCE_CLIENTS, self.plan.cold),
+                self.cold(&cold)?
+            );
             let (hot, beside) = (hot?, beside?);
-            told("hot set", BAR, &hot);
-            told("cold sets beside", COLD_CLIENTS, &beside);
+            print_progress("hot set", REFERENCE_CLIENTS, &hot);
+            print_progress("cold sets beside", COLD_CLIENTS, &beside);
             round.cold.push(alone);
             round.cold_beside_hot.push(beside);
             round.hot.push(hot);
@@ -422,7 +428,7 @@ impl Bench {
         let work = self.assign(set, Items::One);
         let mut client = Client::connect(self.service.address).await?;
         let mut body = String::new();
-        for _ in 0..FEW {
+        for _ in 0..FEW_CODES {
             work.items.write(&mut body);
             client
                 .send(&work.heads[0], body.as_bytes())
@@ -467,7 +473,7 @@ impl Bench {
         Ok(())
     }
 
-    async fn closed(&self, work: &Work, clients: usize, span: Span) -> Result<Outcome> {
+    async fn closed(&self, work: &Work, clients: usize, span: TimeRange) -> Result<Outcome> {
         load::closed(self.service.address, self.postmaster, work, clients, span).await
     }
 }
@@ -478,7 +484,7 @@ fn rounds() -> Option<usize> {
 }
 
 /// Prints progress to standard error.
-fn told(what: &str, clients: usize, outcome: &Outcome) {
+fn print_progress(what: &str, clients: usize, outcome: &Outcome) {
     let Outcome { rate, p50, p99, .. } = outcome;
     let [driver, service, postgresql] = outcome.cpu.map(|seconds| seconds * 1e6);
     eprintln!(

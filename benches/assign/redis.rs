@@ -55,10 +55,10 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
         &["-n", &count, "-P", "100", "lpush", "codes", "ABCDEFGHJKLM"],
     )?;
     let clients = clients.to_string();
-    let told = benchmark(port, &["-n", &count, "-c", &clients, "lpop", "codes"])?;
+    let output = benchmark(port, &["-n", &count, "-c", &clients, "lpop", "codes"])?;
     drop(server);
     // A header line, then a line of figures: test, rps, average, minimum, p50, p95, p99, maximum; in milliseconds.
-    let figures: Vec<f64> = told
+    let figures: Vec<f64> = output
         .lines()
         .last()
         .unwrap_or_default()
@@ -67,7 +67,7 @@ pub fn run(folder: &Path, clients: usize, codes: u64) -> Result<Option<Outcome>>
         .collect();
     let [rate, _, _, p50, _, p99, _] = figures[..] else {
         // A failure of the tool does not invalidate the other figures of the round.
-        eprintln!("  redis is left out of this round; redis-benchmark said: {told}");
+        eprintln!("  redis is left out of this round; redis-benchmark printed: {output}");
         return Ok(None);
     };
     Ok(Some(Outcome {

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::support::load::Outcome;
 use crate::support::table::{Table, times, whole};
 use crate::support::{float, machine, median};
-use crate::{BAR, BATCHES, CLIENTS, COLD_SETS, OPEN_SHARE, Plan, Round, TEXTBOOK_CONNECTIONS};
+use crate::{
+    BATCHES, CLIENTS, COLD_SETS, OPEN_SHARE, Plan, REFERENCE_CLIENTS, Round, TEXTBOOK_CONNECTIONS,
+};
 
 /// Medians over the rounds.
 struct Figures<'a> {
@@ -92,7 +94,7 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     }
     let outcome = figures.median(|round| &round.open);
     let what = format!("assign, open loop at {OPEN_SHARE} of that rate");
-    row(&what, BAR, &outcome, None);
+    row(&what, REFERENCE_CLIENTS, &outcome, None);
     for (index, (items, clients)) in BATCHES.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.batches[index]);
         let what = format!("assign in batches of {items}");
@@ -100,13 +102,13 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     }
     row(
         "exhausted set, refused (409)",
-        BAR,
+        REFERENCE_CLIENTS,
         &figures.median(|round| &round.exhausted),
         None,
     );
     row(
         "exhausted set, served by its child",
-        BAR,
+        REFERENCE_CLIENTS,
         &figures.median(|round| &round.fallback),
         None,
     );
@@ -115,21 +117,31 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     let cold = figures.median_of_all(|round| &round.cold);
     row(
         &format!("{COLD_SETS} cold sets, open loop"),
-        BAR,
+        REFERENCE_CLIENTS,
         &cold,
         None,
     );
     let beside = figures.median_of_all(|round| &round.cold_beside_hot);
-    row("the same beside a hot set", BAR, &beside, None);
+    row(
+        "the same beside a hot set",
+        REFERENCE_CLIENTS,
+        &beside,
+        None,
+    );
     row(
         "the hot set meanwhile",
-        BAR,
+        REFERENCE_CLIENTS,
         &figures.median_of_all(|round| &round.hot),
         None,
     );
     let redis = figures.redis();
     if let Some(redis) = &redis {
-        row("Redis: LPOP, appendfsync always", BAR, redis, None);
+        row(
+            "Redis: LPOP, appendfsync always",
+            REFERENCE_CLIENTS,
+            redis,
+            None,
+        );
     }
 
     let mut text = format!(
@@ -143,9 +155,11 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
 
 /// Ratios between the compared variants.
 fn ratios(figures: &Figures<'_>) -> String {
-    let bar = CLIENTS.iter().position(|clients| *clients == BAR);
-    let bar = bar.unwrap_or(0);
-    let single = figures.median(|round| &round.assign[bar]);
+    let reference = CLIENTS
+        .iter()
+        .position(|clients| *clients == REFERENCE_CLIENTS);
+    let reference = reference.unwrap_or(0);
+    let single = figures.median(|round| &round.assign[reference]);
     let textbook = figures.median(|round| &round.textbook);
     let insert = figures.median(|round| &round.insert);
     let cold = figures.median_of_all(|round| &round.cold);
@@ -153,7 +167,7 @@ fn ratios(figures: &Figures<'_>) -> String {
     let mut text = String::new();
     let compared = |what: &str, ratio: f64| format!("{what}: {} times.\n", times(ratio));
     text.push_str(&compared(
-        &format!("Assign at {BAR} clients over the textbook statement"),
+        &format!("Assign at {REFERENCE_CLIENTS} clients over the textbook statement"),
         single.rate / textbook.rate,
     ));
     let alone = figures.median(|round| &round.assign[0]);
@@ -161,7 +175,7 @@ fn ratios(figures: &Figures<'_>) -> String {
         let outcome = figures.median(|round| &round.batches[index]);
         // Compared at the same number of clients, and with clients whose requests share calls.
         for (place, others) in CLIENTS.into_iter().enumerate() {
-            if others == clients || others == BAR && clients > 1 {
+            if others == clients || others == REFERENCE_CLIENTS && clients > 1 {
                 let single = figures.median(|round| &round.assign[place]);
                 text.push_str(&compared(
                     &format!(
@@ -182,7 +196,7 @@ fn ratios(figures: &Figures<'_>) -> String {
     ));
     match figures.redis() {
         Some(redis) => text.push_str(&compared(
-            &format!("Assign at {BAR} clients over Redis"),
+            &format!("Assign at {REFERENCE_CLIENTS} clients over Redis"),
             single.rate / redis.rate,
         )),
         None => text.push_str("Redis is not installed and was left out.\n"),
@@ -198,7 +212,7 @@ fn ratios(figures: &Figures<'_>) -> String {
         ),
     ] {
         text.push_str(&compared(
-            &format!("{what} over a full set's answers at {BAR} clients"),
+            &format!("{what} over a full set's answers at {REFERENCE_CLIENTS} clients"),
             outcome.rate / single.rate,
         ));
     }
@@ -207,7 +221,7 @@ fn ratios(figures: &Figures<'_>) -> String {
 
 /// Conditions under which the figures were measured.
 fn settings(plan: &Plan) -> String {
-    let seconds = |span: crate::support::load::Span| span.measured.as_secs();
+    let seconds = |span: crate::support::load::TimeRange| span.measured.as_secs();
     format!(
         "\nMedians of {} rounds, in each of which everything was run once, and the cold sets {} times without and with the hot \
          one by turns, one after the other, on fresh tables and sets of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \

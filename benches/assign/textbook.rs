@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 
 use crate::support::cpu::Cpu;
-use crate::support::load::{Outcome, Span, percentile};
+use crate::support::load::{Outcome, TimeRange, percentile};
 use crate::support::{Result, float};
 
 const CREATE: &str = "
@@ -54,7 +54,7 @@ pub async fn run(
     postmaster: u32,
     statement: &'static str,
     connections: usize,
-    span: Span,
+    span: TimeRange,
 ) -> Result<Outcome> {
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use support::http::Head;
-use support::load::{self, Items, Outcome, Span, Work};
+use support::load::{self, Items, Outcome, TimeRange, Work};
 use support::service::{Service, csv};
 use support::table::{Table, times, whole};
 use support::{Result, float, machine, median};
@@ -34,14 +34,14 @@ struct Plan {
     codes: u64,
     /// Codes that a set holds before the same number is imported.
     many: u64,
-    span: Span,
+    span: TimeRange,
 }
 
 const FULL: Plan = Plan {
     rounds: 3,
     codes: 1_000_000,
     many: 5_000_000,
-    span: Span {
+    span: TimeRange {
         warm_up: Duration::from_secs(2),
         measured: Duration::from_secs(15),
     },
@@ -51,15 +51,15 @@ const QUICK: Plan = Plan {
     rounds: 1,
     codes: 100_000,
     many: 300_000,
-    span: Span {
+    span: TimeRange {
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(3),
     },
 };
 
 /// Assignments per second during an import.
-const FLOW: f64 = 500.0;
-const FLOW_CLIENTS: usize = 64;
+const ASSIGNMENT_RATE: f64 = 500.0;
+const ASSIGNMENT_CLIENTS: usize = 64;
 
 /// `\copy` names only the column of the codes, so defaults fill the others as cheaply as possible.
 const CREATE: &str = "
@@ -190,7 +190,7 @@ impl Bench {
         )?;
         writeln!(
             report,
-            "\n{FLOW} assignments a second (open loop): p50 {:.2} ms and p99 {:.2} ms; while codes are imported {:.2} ms and \
+            "\n{ASSIGNMENT_RATE} assignments a second (open loop): p50 {:.2} ms and p99 {:.2} ms; while codes are imported {:.2} ms and \
              {:.2} ms, which is a p99 of {} times.",
             alone.p50 * 1e3,
             alone.p99 * 1e3,
@@ -280,7 +280,15 @@ impl Bench {
     async fn assign(&self, work: &Work) -> Result<Outcome> {
         let address = self.process.service().address;
         // Processor time is not measured here.
-        load::open(address, 0, work, FLOW_CLIENTS, FLOW, self.plan.span).await
+        load::open(
+            address,
+            0,
+            work,
+            ASSIGNMENT_CLIENTS,
+            ASSIGNMENT_RATE,
+            self.plan.span,
+        )
+        .await
     }
 }
 

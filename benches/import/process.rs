@@ -52,7 +52,7 @@ impl Process {
                 return Ok(process);
             }
         }
-        Err("the service ended before it told its address and key".into())
+        Err("the service ended before it printed its address and key".into())
     }
 
     pub fn service(&self) -> &Service {
@@ -65,7 +65,7 @@ impl Process {
         let kib: u64 = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
-            .ok_or("the system does not tell the peak memory of a process")?
+            .ok_or("the system does not report the peak memory of a process")?
             .parse()?;
         Ok(float(kib) / 1024.0)
     }

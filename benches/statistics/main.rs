@@ -46,7 +46,7 @@ const QUICK: Plan = Plan {
 };
 
 /// Interval between checks of the roll-up.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Requests: the label in the report, and the query string.
 const QUESTIONS: [(&str, &str); 4] = [
@@ -169,7 +169,7 @@ async fn wait_for_roll_up(admin: &mut PgConnection) -> Result<Duration> {
     let started = Instant::now();
     let query = "select exists (select from statistics_tails where rolled_up < number)";
     while admin.fetch_one(query).await?.get(0) {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let took = started.elapsed();
     admin.execute("vacuum analyze").await?;

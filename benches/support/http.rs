@@ -40,12 +40,12 @@ pub struct Client {
 
 /// A complete response.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub struct Response<'a> {
     pub status: u16,
     pub body: &'a [u8],
 }
 
-impl Answer<'_> {
+impl Response<'_> {
     /// The value of a text field at any depth, provided that nothing in it is escaped.
     pub fn text(&self, field: &str) -> Result<&str> {
         let body = std::str::from_utf8(self.body)?;
@@ -87,7 +87,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the complete response.
-    pub async fn send(&mut self, head: &Head, body: &[u8]) -> Result<Answer<'_>> {
+    pub async fn send(&mut self, head: &Head, body: &[u8]) -> Result<Response<'_>> {
         self.output.clear();
         self.output.extend_from_slice(&head.0);
         if body.is_empty() {
@@ -111,7 +111,7 @@ impl Client {
             self.fill().await?;
         }
         let status = std::str::from_utf8(&self.input[9..12])?.parse()?;
-        Ok(Answer {
+        Ok(Response {
             status,
             body: &self.input[start..],
         })

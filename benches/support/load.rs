@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::cpu::{Cpu, DRIVER};
-use super::http::{Answer, Client, Head, find_text};
+use super::http::{Client, Head, Response, find_text};
 use super::service::CODE_LENGTH;
 use super::{Result, float, scatter};
 
@@ -72,7 +72,7 @@ impl Items {
 
 /// Start and end of the measured part of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Span {
+pub struct TimeRange {
     pub warm_up: Duration,
     pub measured: Duration,
 }
@@ -93,13 +93,13 @@ type Code = [u8; CODE_LENGTH];
 
 /// Observations of one client.
 #[derive(Default)]
-struct Seen {
+struct ClientLog {
     latencies: Vec<Duration>,
     codes: Vec<Code>,
 }
 
-impl Seen {
-    fn check(&mut self, work: &Work, answer: &Answer<'_>) -> Result<()> {
+impl ClientLog {
+    fn check(&mut self, work: &Work, answer: &Response<'_>) -> Result<()> {
         answer.expect(work.status)?;
         if !work.codes {
             return Ok(());
@@ -125,7 +125,7 @@ pub async fn closed(
     postmaster: u32,
     work: &Work,
     clients: usize,
-    span: Span,
+    span: TimeRange,
 ) -> Result<Outcome> {
     let connections = connect(address, clients).await?;
     let start = Instant::now() + span.warm_up;
@@ -134,7 +134,7 @@ pub async fn closed(
     for mut client in connections {
         let work = work.clone();
         running.spawn(async move {
-            let mut seen = Seen::default();
+            let mut seen = ClientLog::default();
             let mut body = String::new();
             for head in work.heads.iter().cycle() {
                 work.items.write(&mut body);
@@ -168,7 +168,7 @@ pub async fn open(
     work: &Work,
     clients: usize,
     rate: f64,
-    span: Span,
+    span: TimeRange,
 ) -> Result<Outcome> {
     let connections = connect(address, clients).await?;
     let begin = Instant::now();
@@ -199,7 +199,7 @@ pub async fn open(
         let waiting = Arc::clone(&waiting);
         let next = Arc::clone(&next);
         running.spawn(async move {
-            let mut seen = Seen::default();
+            let mut seen = ClientLog::default();
             let mut body = String::new();
             loop {
                 waiting.acquire().await?.forget();
@@ -236,7 +236,7 @@ async fn connect(address: SocketAddr, clients: usize) -> Result<Vec<Client>> {
 }
 
 /// Waits for all clients. Fails if a code occurred twice.
-async fn gather(mut running: JoinSet<Result<Seen>>) -> Result<Vec<Duration>> {
+async fn gather(mut running: JoinSet<Result<ClientLog>>) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     let mut codes = Vec::new();
     while let Some(seen) = running.join_next().await {
@@ -251,12 +251,12 @@ async fn gather(mut running: JoinSet<Result<Seen>>) -> Result<Vec<Duration>> {
         .find(|(one, next)| one == next);
     if let Some((code, _)) = twice {
         let code = String::from_utf8_lossy(code).into_owned();
-        return Err(format!("the code {code} was handed out twice").into());
+        return Err(format!("the code {code} was assigned twice").into());
     }
     Ok(latencies)
 }
 
-fn outcome(mut latencies: Vec<Duration>, work: &Work, span: Span, cpu: Cpu) -> Outcome {
+fn outcome(mut latencies: Vec<Duration>, work: &Work, span: TimeRange, cpu: Cpu) -> Outcome {
     latencies.sort_unstable();
     let items = float(latencies.len() as u64) * f64::from(work.items.count());
     Outcome {

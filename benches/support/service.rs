@@ -8,7 +8,7 @@ use super::http::{Client, Head};
 use super::{Result, scatter};
 
 /// Interval between checks of an import.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Address of the service, and an API key.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Service {
             let answer = client.send(&head, b"").await?;
             match answer.expect(200)?.text("status")? {
                 "finished" => return Ok(()),
-                "queued" | "inProgress" => tokio::time::sleep(LOOK).await,
+                "queued" | "inProgress" => tokio::time::sleep(POLL_INTERVAL).await,
                 status => return Err(format!("an import ended as {status}").into()),
             }
         }

@@ -26,7 +26,7 @@ use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 use support::cpu::{DRIVER, SERVICE};
 use support::http::{Client, Head};
-use support::load::{self, Items, Outcome, Span, Work};
+use support::load::{self, Items, Outcome, TimeRange, Work};
 use support::service::{Service, csv};
 use support::table::{Table, times, whole};
 use support::{Result, machine, median};
@@ -39,7 +39,7 @@ use receiver::Receiver;
 const RATE: f64 = 1000.0;
 const CLIENTS: usize = 64;
 /// Time limit for the delivery of the last assignment.
-const LAST: Duration = Duration::from_mins(2);
+const DELIVERY_TIMEOUT: Duration = Duration::from_mins(2);
 /// Operator token for `/admin` of this service.
 const TOKEN: &str = "operator-token-of-the-benchmark";
 
@@ -48,13 +48,13 @@ struct Plan {
     rounds: u32,
     /// Codes of each set, more than are requested.
     codes: u64,
-    span: Span,
+    span: TimeRange,
 }
 
 const FULL: Plan = Plan {
     rounds: 5,
     codes: 40_000,
-    span: Span {
+    span: TimeRange {
         warm_up: Duration::from_secs(3),
         measured: Duration::from_secs(20),
     },
@@ -63,7 +63,7 @@ const FULL: Plan = Plan {
 const QUICK: Plan = Plan {
     rounds: 1,
     codes: 10_000,
-    span: Span {
+    span: TimeRange {
         warm_up: Duration::from_secs(1),
         measured: Duration::from_secs(5),
     },
@@ -73,7 +73,7 @@ const QUICK: Plan = Plan {
 #[derive(Debug)]
 struct Round {
     silent: Outcome,
-    told: Outcome,
+    with_webhook: Outcome,
     /// Time from the last response to the last message.
     last: Duration,
     /// Times from an assignment to its message.
@@ -140,24 +140,24 @@ async fn run(
     plan: &Plan,
 ) -> Result<Vec<Round>> {
     let silent = open_shop(address).await?;
-    let told = open_shop(address).await?;
+    let with_webhook = open_shop(address).await?;
     let webhook = serde_json::json!({"url": receiver.url(), "eventTypes": ["coupon.assigned"]});
-    post(address, "/v1/webhooks", &told.key, &webhook).await?;
+    post(address, "/v1/webhooks", &with_webhook.key, &webhook).await?;
     let mut rounds = Vec::new();
     for number in 1..=plan.rounds {
         eprintln!("round {number} of {}", plan.rounds);
         let (outcome, _) = assign(&silent, postmaster, number, plan).await?;
-        note("silent", &outcome);
+        print_progress("silent", &outcome);
         let silent = outcome;
-        let (outcome, assigned) = assign(&told, postmaster, number, plan).await?;
-        note("told", &outcome);
+        let (outcome, assigned) = assign(&with_webhook, postmaster, number, plan).await?;
+        print_progress("with a webhook", &outcome);
         let ended = Instant::now();
-        let delays = receiver.take(assigned, LAST).await?;
+        let delays = receiver.take(assigned, DELIVERY_TIMEOUT).await?;
         let last = ended.elapsed();
-        eprintln!("  {assigned} told, the last {last:.2?} after the end");
+        eprintln!("  {assigned} delivered, the last {last:.2?} after the end");
         rounds.push(Round {
             silent,
-            told: outcome,
+            with_webhook: outcome,
             last,
             delays,
         });
@@ -217,7 +217,7 @@ async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Resul
 }
 
 /// Prints progress to standard error.
-fn note(what: &str, outcome: &Outcome) {
+fn print_progress(what: &str, outcome: &Outcome) {
     let Outcome { rate, p50, p99, .. } = outcome;
     let [_, service, postgresql] = outcome.cpu.map(|seconds| seconds * 1e6);
     eprintln!(
@@ -248,8 +248,8 @@ fn render(data: &Path, rounds: &[Round]) -> String {
         let processor = median(&|o| o.cpu[1] + o.cpu[2]);
         (p50, p99, processor)
     };
-    let silent = row("told to nobody", &|round| &round.silent);
-    let told = row("each told to a webhook", &|round| &round.told);
+    let silent = row("without a webhook", &|round| &round.silent);
+    let with_webhook = row("each delivered to a webhook", &|round| &round.with_webhook);
     let delay = |percent| {
         median(
             rounds
@@ -259,13 +259,13 @@ fn render(data: &Path, rounds: &[Round]) -> String {
     };
     format!(
         "\n`cargo bench --bench webhooks` on {}; fsync on.\n\n{table}\n\
-         Each assignment is told once, and p50 is {} times, p99 {} times and the processor time, with what it takes to send, \
+         Each assignment is delivered once, and p50 is {} times, p99 {} times and the processor time, with what it takes to send, \
          {} times that without a webhook. From an assignment to its message it takes {:.0} ms (p50) and {:.0} ms (p99), \
          and the last message of a round comes {:.1} s after its last answer. Open loop, {CLIENTS} clients, medians of {} rounds, alternated.",
         machine::describe(data),
-        times(told.0 / silent.0),
-        times(told.1 / silent.1),
-        times(told.2 / silent.2),
+        times(with_webhook.0 / silent.0),
+        times(with_webhook.1 / silent.1),
+        times(with_webhook.2 / silent.2),
         delay(50) * 1e3,
         delay(99) * 1e3,
         median(rounds.iter().map(|round| round.last.as_secs_f64())),

@@ -18,7 +18,7 @@ use crate::support::http::find_text;
 
 /// Received messages, by the id of their event.
 #[derive(Debug, Default)]
-struct Came {
+struct Arrivals {
     ids: HashSet<String>,
     delays: Vec<Duration>,
 }
@@ -27,15 +27,15 @@ struct Came {
 #[derive(Debug)]
 pub struct Receiver {
     address: SocketAddr,
-    came: Arc<Mutex<Came>>,
+    arrivals: Arc<Mutex<Arrivals>>,
 }
 
 impl Receiver {
     pub fn start() -> Result<Self> {
-        let came = Arc::new(Mutex::new(Came::default()));
+        let arrivals = Arc::new(Mutex::new(Arrivals::default()));
         let router = Router::new()
             .route("/", post(take))
-            .with_state(Arc::clone(&came));
+            .with_state(Arc::clone(&arrivals));
         let (bound, address) = mpsc::channel();
         std::thread::Builder::new()
             .name("receiver".to_owned())
@@ -52,7 +52,7 @@ impl Receiver {
             })?;
         Ok(Self {
             address: address.recv()?,
-            came,
+            arrivals,
         })
     }
 
@@ -66,28 +66,28 @@ impl Receiver {
         let deadline = Instant::now() + limit;
         loop {
             let (distinct, all) = {
-                let came = self.came.lock().map_err(|_| "the receiver panicked")?;
-                (came.ids.len(), came.delays.len())
+                let arrivals = self.arrivals.lock().map_err(|_| "the receiver panicked")?;
+                (arrivals.ids.len(), arrivals.delays.len())
             };
             if all > distinct {
-                return Err("an event was told twice".into());
+                return Err("an event was delivered twice".into());
             }
             if distinct >= count {
                 break;
             }
             if Instant::now() > deadline {
-                return Err(format!("{distinct} of {count} events came").into());
+                return Err(format!("{distinct} of {count} events arrived").into());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let mut came = self.came.lock().map_err(|_| "the receiver panicked")?;
-        let mut came = std::mem::take(&mut *came);
-        came.delays.sort_unstable();
-        Ok(came.delays)
+        let mut arrivals = self.arrivals.lock().map_err(|_| "the receiver panicked")?;
+        let mut arrivals = std::mem::take(&mut *arrivals);
+        arrivals.delays.sort_unstable();
+        Ok(arrivals.delays)
     }
 }
 
-async fn take(State(came): State<Arc<Mutex<Came>>>, headers: HeaderMap, body: Bytes) {
+async fn take(State(arrivals): State<Arc<Mutex<Arrivals>>>, headers: HeaderMap, body: Bytes) {
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok());
     let at = std::str::from_utf8(&body)
         .ok()
@@ -98,8 +98,9 @@ async fn take(State(came): State<Arc<Mutex<Came>>>, headers: HeaderMap, body: By
         eprintln!("a message without an id or a time");
         return;
     };
-    let mut came = came.lock().expect("no holder of this lock panics");
-    came.ids.insert(id.to_owned());
-    came.delays
+    let mut arrivals = arrivals.lock().expect("no holder of this lock panics");
+    arrivals.ids.insert(id.to_owned());
+    arrivals
+        .delays
         .push((Utc::now() - at).to_std().unwrap_or_default());
 }

@@ -81,7 +81,7 @@ async fn the_activity_of_a_contact_is_what_it_was_given_newest_first_with_the_st
         given.push(answer.str("id").to_owned());
         set.assign("bob").await;
     }
-    welcome.tell("used", &given[1]).await.expect(200);
+    welcome.record("used", &given[1]).await.expect(200);
     birthday.release(&given[2]).await.expect(200);
 
     let expected = ["assigned", "assigned", "released", "used", "assigned"];
@@ -122,7 +122,7 @@ async fn what_a_contact_can_use_is_what_it_holds_and_has_neither_used_nor_let_ex
         let given = set.assign("ann").await.expect(201);
         codes.push(given.str("couponCode").to_owned());
         if !event.is_empty() {
-            set.tell(event, given.str("id")).await.expect(200);
+            set.record(event, given.str("id")).await.expect(200);
         }
     }
     let reserved = set.reserve("ann", 60).await.expect(201);

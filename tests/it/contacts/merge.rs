@@ -260,7 +260,7 @@ async fn merges_that_cross_make_no_circle() {
         "{statuses:?}"
     );
     let roots = "select count(distinct merged_into) from contacts where contact_id like 'r%'";
-    assert_eq!(app.database.ask_one(roots).await, 1);
+    assert_eq!(app.database.query_value(roots).await, 1);
     check_ways(&app).await;
 }
 

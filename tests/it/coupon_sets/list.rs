@@ -145,10 +145,10 @@ async fn a_list_is_sorted_by_type_and_by_what_became_of_the_codes() {
             given.push(set.assign(&contact).await.expect(201).str("id").to_owned());
         }
         for id in &given[..sent] {
-            set.tell("sent", id).await.expect(200);
+            set.record("sent", id).await.expect(200);
         }
         for id in &given[assigned - used..] {
-            set.tell("used", id).await.expect(200);
+            set.record("used", id).await.expect(200);
         }
     }
     for (sort, names) in [

@@ -164,18 +164,18 @@ async fn all_errors_of_the_policies_are_reported_at_once() {
         ),
     ] {
         let answer = set.patch(wrong.clone()).await.expect(422);
-        let mut told = answer.faults();
-        told.sort_unstable();
-        assert_eq!(told, faults, "{wrong}");
+        let mut errors = answer.faults();
+        errors.sort_unstable();
+        assert_eq!(errors, faults, "{wrong}");
         let mut new = wrong.clone();
         new["name"] = json!("new");
         new["type"] = json!("double");
         let answer = shop.client.post(SETS, new).await.expect(422);
-        let mut told = answer.faults();
-        told.sort_unstable();
+        let mut errors = answer.faults();
+        errors.sort_unstable();
         let mut expected = [&faults[..], &["/type"]].concat();
         expected.sort_unstable();
-        assert_eq!(told, expected, "{wrong}");
+        assert_eq!(errors, expected, "{wrong}");
     }
     // Fields that do not accept null.
     let nulls = json!({"onRepeat": null, "sameCodeUntil": null, "timezone": null});

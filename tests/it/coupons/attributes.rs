@@ -21,7 +21,7 @@ async fn set_of(app: &TestApp, policies: Value, codes: Value) -> CouponSet {
     set
 }
 
-fn told(assignments: &[Value]) -> Vec<(&str, &Value)> {
+fn attributes_of(assignments: &[Value]) -> Vec<(&str, &Value)> {
     assignments
         .iter()
         .map(|assignment| {
@@ -68,7 +68,7 @@ async fn a_batch_gives_each_code_its_own() {
         .collect();
     let (one, four) = (json!({"n": "1"}), json!({"n": "4"}));
     assert_eq!(
-        told(&given),
+        attributes_of(&given),
         [("D", &four), ("A", &one), ("B", &Value::Null)]
     );
 }
@@ -85,7 +85,10 @@ async fn a_code_that_is_held_or_came_back_still_has_them() {
     set.release(first.str("id")).await.expect(200);
     let next = set.assign("bob").await.expect(201);
     let one = json!({"n": "1"});
-    assert_eq!(told(&[held.body, next.body]), [("A", &one), ("A", &one)]);
+    assert_eq!(
+        attributes_of(&[held.body, next.body]),
+        [("A", &one), ("A", &one)]
+    );
 }
 
 #[tokio::test]
@@ -104,13 +107,13 @@ async fn codes_of_a_child_bring_theirs_and_a_dry_run_or_a_single_code_has_none()
     let asked =
         |test: bool| json!({"contactId": "ann", "childCouponSetId": child.id, "test": test});
 
-    let rehearsed = parent.assign_with(asked(true), None).await.expect(200);
+    let dry_run = parent.assign_with(asked(true), None).await.expect(200);
     let own = parent.assign_with(asked(false), None).await.expect(201);
     let of_child = parent.assign_with(asked(false), None).await.expect(201);
     let of_single = single.assign("ann").await.expect(201);
-    assert_eq!(rehearsed.body["attributes"], Value::Null);
+    assert_eq!(dry_run.body["attributes"], Value::Null);
     assert_eq!(
-        told(&[own.body, of_child.body, of_single.body]),
+        attributes_of(&[own.body, of_child.body, of_single.body]),
         [
             ("P", &Value::Null),
             ("A", &json!({"n": "1"})),

@@ -70,7 +70,7 @@ pub async fn colourful(app: &TestApp) -> (CouponSet, BTreeMap<String, Value>) {
         ("BACK", "release"),
         ("WENT", "release"),
     ] {
-        set.tell(event, given[code]["id"].as_str().unwrap())
+        set.record(event, given[code]["id"].as_str().unwrap())
             .await
             .expect(200);
     }

@@ -63,7 +63,7 @@ async fn every_set_that_has_the_code_is_found_with_its_holder_and_its_history() 
     first.confirm(held.str("id")).await.expect(200);
     let remark = json!({"reason": "bought", "occurredAt": "2026-01-02T03:04:05Z"});
     first
-        .tell_with("used", held.str("id"), remark)
+        .record_with("used", held.str("id"), remark)
         .await
         .expect(200);
     let one = single.assign("ann").await.expect(201);
@@ -324,7 +324,7 @@ async fn a_question_without_a_code_or_with_more_than_one_is_400() {
 }
 
 /// Maximum number of pages read to find a code in three sets and its assignments.
-const MOST: i64 = 150;
+const MAX_PAGES: i64 = 150;
 
 #[tokio::test]
 async fn a_code_is_found_without_reading_the_sets_also_before_any_statistics() {
@@ -369,6 +369,6 @@ async fn a_code_is_found_without_reading_the_sets_also_before_any_statistics() {
         let plan: Value = sql::value(&mut owner, explain).await;
         let blocks = |name: &str| plan[0]["Plan"][name].as_i64().unwrap();
         let pages = blocks("Shared Hit Blocks") + blocks("Shared Read Blocks");
-        assert!(pages < MOST, "{pages} pages for {code}");
+        assert!(pages < MAX_PAGES, "{pages} pages for {code}");
     }
 }

@@ -67,7 +67,7 @@ async fn each_code_gets_its_own_result_and_a_repeat_changes_nothing() {
         set.confirm(id).await.expect(200);
     }
     for (id, event) in ids[1..].iter().zip(["sent", "used", "void", "release"]) {
-        set.tell(event, id).await.expect(200);
+        set.record(event, id).await.expect(200);
     }
     // RELEASED is queued behind codes that were never assigned.
     set.reserve("gus", 600).await.expect(201);
@@ -121,7 +121,7 @@ async fn each_code_gets_its_own_result_and_a_repeat_changes_nothing() {
     let entries = "select codes, withdrawn, key_id is not null as by_key, reason, import_id from ledger_entries
                     where event = 'withdrawn'";
     assert_eq!(
-        app.database.ask(entries).await,
+        app.database.query_rows(entries).await,
         json!([{"codes": 3, "withdrawn": 3, "by_key": true, "reason": null, "import_id": null}])
     );
     check_ledger(&app).await;
@@ -187,7 +187,7 @@ async fn a_set_whose_codes_are_all_withdrawn_is_exhausted_until_the_next_import(
     assert_eq!(set.read().await["state"], "exhausted");
     assert_eq!(empty(&set).await, Vec::<String>::new());
     assert_eq!(
-        app.database.ask_one("select state from lots").await,
+        app.database.query_value("select state from lots").await,
         "closed"
     );
     // They are no duplicates, and each is in the set once.
@@ -332,7 +332,7 @@ async fn ten_thousand_codes_are_withdrawn_by_one_request() {
     assert_eq!(empty(&set).await, ["C00000", "C10001"]);
     let entry = "select codes, reason from ledger_entries";
     assert_eq!(
-        app.database.ask(entry).await,
+        app.database.query_rows(entry).await,
         json!([{"codes": 10_000, "reason": "They leaked"}])
     );
     check_ledger(&app).await;

@@ -33,13 +33,13 @@ async fn the_dashboard_works_in_a_real_browser() {
 
 /// The reason why Node cannot run the tests. The tests themselves detect a missing browser.
 fn lack() -> Option<String> {
-    let told = match node().arg("--version").output() {
+    let version = match node().arg("--version").output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
         Err(error) => return Some(format!("Node cannot be started: {error}")),
     };
-    let major = told.trim_start_matches('v').split('.').next();
+    let major = version.trim_start_matches('v').split('.').next();
     if major.and_then(|major| major.parse().ok()) < Some(OLDEST_NODE) {
-        return Some(format!("Node is older than {OLDEST_NODE}: {told}"));
+        return Some(format!("Node is older than {OLDEST_NODE}: {version}"));
     }
     let modules = Path::new(TESTS).join("node_modules");
     (!modules.exists()).then(|| format!("run `npm ci --prefix {TESTS}` first"))

@@ -174,7 +174,7 @@ async fn postgresql_gone_for_seconds_costs_nothing_but_time() {
 }
 
 /// Number of requests made during the faults.
-const ASKED: usize = 600;
+const REQUESTS: usize = 600;
 const CALLERS: usize = 8;
 
 /// Callers request codes, each with its own key, and retry until they have one, while the fault recurs. At the end
@@ -182,7 +182,7 @@ const CALLERS: usize = 8;
 fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
     let (folder, _postgres, service) = start();
     let shop = service.client(OPERATOR_TOKEN).new_shop();
-    let set = full_set(&shop, ASKED);
+    let set = full_set(&shop, REQUESTS);
     let next = AtomicUsize::new(0);
     let answered = AtomicUsize::new(0);
     let refused = AtomicUsize::new(0);
@@ -193,7 +193,7 @@ fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= ASKED {
+                    if n >= REQUESTS {
                         return;
                     }
                     let key = key(n);
@@ -215,7 +215,7 @@ fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
             });
         }
         for round in 1..=4 {
-            let enough = round * ASKED / 5;
+            let enough = round * REQUESTS / 5;
             until("traffic flows", || {
                 (answered.load(Ordering::Relaxed) >= enough).then_some(())
             });
@@ -232,14 +232,11 @@ fn traffic_with(fault: impl Fn(&[u32]) + Sync) {
             fault(&backends);
         }
     });
-    eprintln!(
-        "{} requests were told to come again",
-        refused.load(Ordering::Relaxed)
-    );
+    eprintln!("{} requests got 503", refused.load(Ordering::Relaxed));
     let held = held.into_inner().unwrap();
     let given: HashSet<&String> = held.iter().map(|(_, _, code)| code).collect();
-    assert_eq!(given.len(), ASKED, "no code is given twice");
-    assert_eq!(totals(&shop, &set), exact(ASKED, ASKED));
+    assert_eq!(given.len(), REQUESTS, "no code is given twice");
+    assert_eq!(totals(&shop, &set), exact(REQUESTS, REQUESTS));
     for (key, n, code) in held.iter().step_by(29) {
         let again = shop
             .assign(&set, &format!("contact-{n}"), Some(key))

@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::cluster::Cluster;
-use super::history::{Answer, Call, Told, Verdict};
+use super::events::{EventItem, send_events};
+use super::history::{Call, CodeAnswer, EventAnswer, EventCall};
 use super::http::Caller;
 use super::random::Random;
-use super::telling::{Tale, tell};
 use super::workload::{Item, Shared, send};
 use crate::support::sql;
 
@@ -20,42 +20,50 @@ const REPLAYED_AT_ONCE: usize = 200;
 /// Concurrent requests of the final replay.
 const REPLAYING: usize = 16;
 /// Timeout of one request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time during which a request is retried until it has a complete response. After that the checker reports the gap.
-const LIMIT: Duration = Duration::from_secs(30);
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends every event once more, until it has a result.
-pub async fn retell_all(shared: &Arc<Shared>, random: &Random, told: &mut Vec<Told>) {
+pub async fn resend_events(
+    shared: &Arc<Shared>,
+    random: &Random,
+    event_calls: &mut Vec<EventCall>,
+) {
     let mut seen = HashSet::new();
-    let all = told.iter().map(|told| (told.id, told.event));
-    let all: Vec<Tale> = all.filter(|tale| seen.insert(*tale)).collect();
+    let all = event_calls.iter().map(|call| (call.id, call.event));
+    let all: Vec<EventItem> = all.filter(|item| seen.insert(*item)).collect();
     let mut running = JoinSet::new();
     let portion = all.len().div_ceil(REPLAYING).max(1);
-    for (number, tales) in all.chunks(portion).enumerate() {
+    for (number, items) in all.chunks(portion).enumerate() {
         let mut random = random.fork(number as u64);
-        let (shared, tales) = (Arc::clone(shared), tales.to_vec());
+        let (shared, items) = (Arc::clone(shared), items.to_vec());
         running.spawn(async move {
             let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
-            let mut told = Vec::new();
-            for portion in tales.chunks(REPLAYED_AT_ONCE) {
+            let mut calls = Vec::new();
+            for portion in items.chunks(REPLAYED_AT_ONCE) {
                 let mut open = portion.to_vec();
-                let deadline = Instant::now() + LIMIT;
+                let deadline = Instant::now() + RETRY_LIMIT;
                 while !open.is_empty() {
                     if Instant::now() > deadline {
-                        return told;
+                        return calls;
                     }
                     let replica = random.index(shared.addresses.count());
-                    let again = tell(&shared, &mut caller, replica, &open, true, PATIENCE).await;
-                    let unknown = again.iter().filter(|told| told.verdict == Verdict::Unknown);
-                    open = unknown.map(|told| (told.id, told.event)).collect();
-                    told.extend(again);
+                    let again =
+                        send_events(&shared, &mut caller, replica, &open, true, REQUEST_TIMEOUT)
+                            .await;
+                    let unknown = again
+                        .iter()
+                        .filter(|call| call.answer == EventAnswer::Unknown);
+                    open = unknown.map(|call| (call.id, call.event)).collect();
+                    calls.extend(again);
                 }
             }
-            told
+            calls
         });
     }
     while let Some(again) = running.join_next().await {
-        told.extend(again.expect("a telling ends"));
+        event_calls.extend(again.expect("a sender ends"));
     }
 }
 
@@ -68,7 +76,7 @@ pub async fn sweep(cluster: &Cluster) {
         }
     };
     // The checker objects to any that are left.
-    timeout(LIMIT, swept).await.ok();
+    timeout(RETRY_LIMIT, swept).await.ok();
 }
 
 /// Sends every key once more. A key without any result so far is sent twice, to see its result again.
@@ -86,7 +94,7 @@ pub async fn replay_all(shared: &Arc<Shared>, random: &Random, calls: &mut Vec<C
         }
     }
     for call in calls.iter() {
-        if call.answer != Answer::Unknown {
+        if call.answer != CodeAnswer::Unknown {
             open.remove(&call.key);
         }
     }
@@ -121,14 +129,22 @@ async fn replay(
     for (_, items) in by_set {
         for portion in items.chunks(size) {
             let mut open = portion.to_vec();
-            let deadline = Instant::now() + LIMIT;
+            let deadline = Instant::now() + RETRY_LIMIT;
             while !open.is_empty() {
                 if Instant::now() > deadline {
                     return calls;
                 }
                 let replica = random.index(shared.addresses.count());
-                let sent = send(shared, &mut caller, replica, &open, size > 1, PATIENCE).await;
-                let unknown = |call: &&Call| call.answer == Answer::Unknown;
+                let sent = send(
+                    shared,
+                    &mut caller,
+                    replica,
+                    &open,
+                    size > 1,
+                    REQUEST_TIMEOUT,
+                )
+                .await;
+                let unknown = |call: &&Call| call.answer == CodeAnswer::Unknown;
                 let keys: Vec<u64> = sent.iter().filter(unknown).map(|call| call.key).collect();
                 open.retain(|item| keys.contains(&item.key));
                 calls.extend(sent);

@@ -7,10 +7,10 @@ use std::fmt::Display;
 use uuid::Uuid;
 
 use super::history::{
-    Answer, Call, ENDLESS_CODE, Entry, Evidence, Given, Moment, OnRepeat, Outcome, SETS, chain,
-    code, contact_text, key_hash,
+    AssignedCode, Call, CodeAnswer, ENDLESS_CODE, Evidence, LogEntry, Moment, OnRepeat, Outcome,
+    SETS, chain, code, contact_text, key_hash,
 };
-use super::lives::Life;
+use super::lifecycles::Lifecycle;
 
 /// Objections of one kind that are kept as text.
 const EXAMPLES: usize = 3;
@@ -21,7 +21,7 @@ pub struct Objections {
     pub count: usize,
     pub examples: Vec<String>,
     /// Objections of one kind differ only in their numbers.
-    by_sort: HashMap<String, usize>,
+    by_kind: HashMap<String, usize>,
 }
 
 impl Objections {
@@ -32,7 +32,7 @@ impl Objections {
         let sort: Vec<&str> = words
             .filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
             .collect();
-        let seen = self.by_sort.entry(sort.join(" ")).or_default();
+        let seen = self.by_kind.entry(sort.join(" ")).or_default();
         *seen += 1;
         if *seen <= EXAMPLES {
             self.examples.push(text);
@@ -50,12 +50,12 @@ impl Objections {
 pub fn check(evidence: &Evidence) -> Objections {
     let mut objections = Objections::default();
     let mut record = Record::new(evidence, &mut objections);
-    record.note_ends();
+    record.derive_ends();
     record.check_log(&mut objections);
-    record.check_lives(&mut objections);
+    record.check_lifecycles(&mut objections);
     record.check_holders(&mut objections);
-    record.check_told(&mut objections);
-    record.check_sights(&mut objections);
+    record.check_events(&mut objections);
+    record.check_observations(&mut objections);
     record.check_counters(&mut objections);
     let mut by_key: HashMap<(usize, u64), Vec<&Call>> = HashMap::new();
     for call in &evidence.calls {
@@ -73,11 +73,11 @@ pub fn check(evidence: &Evidence) -> Objections {
 /// The service's records, indexed for the checks.
 pub struct Record<'a> {
     pub evidence: &'a Evidence,
-    pub lives: HashMap<Uuid, Life<'a>>,
+    pub lifecycles: HashMap<Uuid, Lifecycle<'a>>,
     /// Times at which codes of a set were known to be released, in order.
     pub returned: Vec<Vec<Moment>>,
-    by_id: HashMap<Uuid, &'a Entry>,
-    by_place: HashMap<(usize, i64), &'a Entry>,
+    by_id: HashMap<Uuid, &'a LogEntry>,
+    by_place: HashMap<(usize, i64), &'a LogEntry>,
     /// Times at which codes of a set were assigned, in order.
     dealt: Vec<Vec<Moment>>,
     /// Known supply of codes of a set over time.
@@ -99,17 +99,17 @@ impl<'a> Record<'a> {
             }
             dealt[entry.served].push(entry.at);
         }
-        let mut lives: HashMap<Uuid, Life> = by_id
+        let mut lifecycles: HashMap<Uuid, Lifecycle> = by_id
             .iter()
-            .map(|(id, entry)| (*id, Life::new(entry)))
+            .map(|(id, entry)| (*id, Lifecycle::new(entry)))
             .collect();
-        let mut turns: Vec<_> = evidence.turns.iter().collect();
-        turns.sort_by_key(|turn| turn.number);
-        for turn in turns {
-            let entry = by_place.get(&(turn.served, turn.of));
-            match entry.and_then(|entry| lives.get_mut(&entry.id)) {
-                Some(life) => life.turns.push(turn),
-                None => objections.raise(format!("of no assignment is {turn:?}")),
+        let mut changes: Vec<_> = evidence.changes.iter().collect();
+        changes.sort_by_key(|change| change.number);
+        for change in changes {
+            let entry = by_place.get(&(change.served, change.of));
+            match entry.and_then(|entry| lifecycles.get_mut(&entry.id)) {
+                Some(life) => life.changes.push(change),
+                None => objections.raise(format!("of no assignment is {change:?}")),
             }
         }
         for times in &mut dealt {
@@ -125,7 +125,7 @@ impl<'a> Record<'a> {
         }
         Self {
             evidence,
-            lives,
+            lifecycles,
             returned: vec![Vec::new(); SETS.len()],
             by_id,
             by_place,
@@ -139,8 +139,8 @@ impl<'a> Record<'a> {
         let mut cards = HashMap::new();
         let mut keys = HashMap::new();
         let mut numbers = vec![Vec::new(); SETS.len()];
-        for turn in &self.evidence.turns {
-            numbers[turn.served].push(turn.number);
+        for change in &self.evidence.changes {
+            numbers[change.served].push(change.number);
         }
         for (set, number) in &self.evidence.unlisted {
             objections.raise(format!(
@@ -223,11 +223,11 @@ impl<'a> Record<'a> {
     fn check_call(&self, call: &Call, objections: &mut Objections) {
         let Call { set, key, .. } = *call;
         match &call.answer {
-            Answer::Unknown => {}
-            Answer::Wrong(what) => {
+            CodeAnswer::Unknown => {}
+            CodeAnswer::Wrong(what) => {
                 objections.raise(format!("{} key-{key} was answered {what}", self.time(call)));
             }
-            Answer::Given(given) => {
+            CodeAnswer::Assigned(given) => {
                 let fault = self.fault(call, given);
                 if let Some(fault) = fault {
                     let time = self.time(call);
@@ -238,18 +238,18 @@ impl<'a> Record<'a> {
                     self.check_passed(call, passed, objections);
                 }
             }
-            Answer::Exhausted => self.check_passed(call, chain(set), objections),
-            Answer::Ended(id, state) => {
+            CodeAnswer::Exhausted => self.check_passed(call, chain(set), objections),
+            CodeAnswer::Ended(id, state) => {
                 let entry = self.by_id.get(id);
                 let fits = entry.is_some_and(|entry| {
                     self.is_of(call, entry) && *entry.contact == contact_text(call.contact)
                 });
                 objections.unless(fits && !state.is_live(), || {
                     let time = self.time(call);
-                    format!("{time} key-{key} was told {state:?} of {id}, which is {entry:?}")
+                    format!("{time} key-{key} got {state:?} of {id}, which is {entry:?}")
                 });
             }
-            Answer::Refused(id) => {
+            CodeAnswer::Refused(id) => {
                 let entry = self.by_id.get(id);
                 let holds = entry.is_some_and(|entry| {
                     *entry.contact == contact_text(call.contact)
@@ -271,13 +271,13 @@ impl<'a> Record<'a> {
     }
 
     fn was_over(&self, id: Uuid, at: Moment) -> bool {
-        let life = self.lives.get(&id);
+        let life = self.lifecycles.get(&id);
         life.and_then(|life| life.over)
             .is_some_and(|over| over < at)
     }
 
     /// True if the key made the assignment, or returned it from an earlier one.
-    fn is_of(&self, call: &Call, entry: &Entry) -> bool {
+    fn is_of(&self, call: &Call, entry: &LogEntry) -> bool {
         let hash = key_hash(call.key);
         let place = (entry.served, entry.number);
         entry.requested == call.set
@@ -286,7 +286,7 @@ impl<'a> Record<'a> {
     }
 
     /// The contradiction between the result and the log, if there is one.
-    fn fault(&self, call: &Call, given: &Given) -> Option<&'static str> {
+    fn fault(&self, call: &Call, given: &AssignedCode) -> Option<&'static str> {
         let Some(entry) = self.by_id.get(&given.id) else {
             return Some("it is lost");
         };
@@ -375,11 +375,11 @@ fn check_key(calls: &[&Call], objections: &mut Objections) {
     let mut made = 0;
     for call in calls {
         let id = match &call.answer {
-            Answer::Given(given) => {
+            CodeAnswer::Assigned(given) => {
                 made += usize::from(given.outcome == Outcome::Assigned);
                 given.id
             }
-            Answer::Ended(id, _) => *id,
+            CodeAnswer::Ended(id, _) => *id,
             _ => continue,
         };
         let (before, ended) = first.get_or_insert((id, call.ended));
@@ -389,15 +389,15 @@ fn check_key(calls: &[&Call], objections: &mut Objections) {
         *ended = call.ended.min(*ended);
     }
     objections.unless(made <= 1, || {
-        format!("key-{key} was told {made} times that its code is new")
+        format!("key-{key} got a new code {made} times")
     });
     let last = calls.last().expect("a key was sent");
-    objections.unless(last.answer != Answer::Unknown, || {
+    objections.unless(last.answer != CodeAnswer::Unknown, || {
         format!("key-{key} got no answer in the end")
     });
     let Some((id, ended)) = first else { return };
     for call in calls {
-        let forgotten = matches!(call.answer, Answer::Exhausted | Answer::Refused(_));
+        let forgotten = matches!(call.answer, CodeAnswer::Exhausted | CodeAnswer::Refused(_));
         objections.unless(!(forgotten && call.sent > ended), || {
             format!("key-{key} was answered {id} and later {:?}", call.answer)
         });

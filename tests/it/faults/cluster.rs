@@ -32,7 +32,7 @@ pub struct Cluster {
     urls: Vec<String>,
     pub proxies: Vec<Proxy>,
     pub addresses: Addresses,
-    lives: AtomicU32,
+    lifecycles: AtomicU32,
 }
 
 impl Cluster {
@@ -59,7 +59,7 @@ impl Cluster {
             urls,
             proxies,
             addresses: Addresses::new(REPLICAS),
-            lives: AtomicU32::new(0),
+            lifecycles: AtomicU32::new(0),
         });
         for replica in 0..REPLICAS {
             cluster.restart(replica, async || {}).await;
@@ -79,7 +79,7 @@ impl Cluster {
             service.kill();
             pause().await;
         }
-        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let life = self.lifecycles.fetch_add(1, Ordering::Relaxed);
         let dir = self
             .folder
             .path()
@@ -131,7 +131,7 @@ impl Cluster {
     /// A superuser's connection, as soon as the server accepts one.
     pub async fn sql(&self) -> PgConnection {
         let options = self.postgres.connect_options("postgres");
-        eventually("PostgreSQL takes connections", async || {
+        eventually("PostgreSQL accepts connections", async || {
             PgConnection::connect_with(&options).await.ok()
         })
         .await

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::checker::check;
 use super::history::{
-    Answer, Call, Counters, Entry, Evidence, Given, Outcome, Refill, SETS, State, code,
-    contact_text, key_hash,
+    AssignedCode, Call, CodeAnswer, Counters, Evidence, LogEntry, Outcome, Refill, SETS, State,
+    code, contact_text, key_hash,
 };
 
 const SHARED: usize = 1;
@@ -15,12 +15,12 @@ pub const ONCE: usize = 5;
 
 /// Builder of a history in which each request takes ten microseconds.
 #[derive(Clone)]
-pub struct Story {
+pub struct HistoryBuilder {
     pub evidence: Evidence,
     pub time: i64,
 }
 
-impl Story {
+impl HistoryBuilder {
     /// Imports two codes into each deck.
     pub fn begin() -> Self {
         let mut evidence = Evidence::default();
@@ -41,7 +41,7 @@ impl Story {
         Self { evidence, time: 0 }
     }
 
-    pub fn call(&mut self, set: usize, key: u64, contact: u64, answer: Answer) -> &mut Self {
+    pub fn call(&mut self, set: usize, key: u64, contact: u64, answer: CodeAnswer) -> &mut Self {
         self.time += 10;
         self.evidence.calls.push(Call {
             set,
@@ -55,16 +55,19 @@ impl Story {
     }
 
     /// Adds the next code of a set to the log, assigned to a contact.
-    pub fn log(&mut self, requested: usize, served: usize, key: u64, contact: u64) -> Given {
+    pub fn log(&mut self, requested: usize, served: usize, key: u64, contact: u64) -> AssignedCode {
         let evidence = &mut self.evidence;
         let counters = &mut evidence.counters[served];
         counters.assigned += 1;
         counters.available = counters.available.map(|left| left - 1);
         let entries = evidence.log.iter().filter(|entry| entry.served == served);
         let ordinal = entries.count() as u64;
-        let turns = evidence.turns.iter().filter(|turn| turn.served == served);
-        let number = ordinal + turns.count() as u64 + 1;
-        let entry = Entry {
+        let changes = evidence
+            .changes
+            .iter()
+            .filter(|change| change.served == served);
+        let number = ordinal + changes.count() as u64 + 1;
+        let entry = LogEntry {
             id: Uuid::from_u128(u128::from(ordinal) + ((served as u128) << 64)),
             served,
             requested,
@@ -77,7 +80,7 @@ impl Story {
             key_hash: key_hash(key),
             state: State::Assigned,
         };
-        let given = Given {
+        let given = AssignedCode {
             id: entry.id,
             code: entry.code.clone(),
             served,
@@ -89,9 +92,9 @@ impl Story {
     }
 
     /// Adds a complete assignment.
-    pub fn assign(&mut self, set: usize, key: u64, contact: u64) -> Given {
+    pub fn assign(&mut self, set: usize, key: u64, contact: u64) -> AssignedCode {
         let given = self.log(set, set, key, contact);
-        self.call(set, key, contact, Answer::Given(given.clone()));
+        self.call(set, key, contact, CodeAnswer::Assigned(given.clone()));
         given
     }
 
@@ -118,129 +121,131 @@ impl Story {
     }
 }
 
-pub fn replayed(given: &Given) -> Answer {
-    Answer::Given(Given {
+pub fn replayed(given: &AssignedCode) -> CodeAnswer {
+    CodeAnswer::Assigned(AssignedCode {
         outcome: Outcome::Replayed,
         ..given.clone()
     })
 }
 
 /// Two codes were assigned, one of them after a response was lost.
-fn honest() -> (Story, Given, Given) {
-    let mut story = Story::begin();
-    let ann = story.assign(SPRING, 1, 1);
-    let bob = story.log(SPRING, SPRING, 2, 2);
-    story.call(SPRING, 2, 2, Answer::Unknown);
-    story.call(SPRING, 2, 2, replayed(&bob));
-    story.call(SPRING, 1, 1, replayed(&ann));
-    (story, ann, bob)
+fn honest() -> (HistoryBuilder, AssignedCode, AssignedCode) {
+    let mut history = HistoryBuilder::begin();
+    let ann = history.assign(SPRING, 1, 1);
+    let bob = history.log(SPRING, SPRING, 2, 2);
+    history.call(SPRING, 2, 2, CodeAnswer::Unknown);
+    history.call(SPRING, 2, 2, replayed(&bob));
+    history.call(SPRING, 1, 1, replayed(&ann));
+    (history, ann, bob)
 }
 
 #[test]
 fn the_checker_has_nothing_against_an_honest_history() {
-    let (mut story, ..) = honest();
-    story.is_fine();
-    let cat = story.log(SPRING, SHARED, 3, 3);
-    story.call(SPRING, 3, 3, Answer::Given(cat));
-    let dan = story.assign(SAME, 4, 4);
+    let (mut history, ..) = honest();
+    history.is_fine();
+    let cat = history.log(SPRING, SHARED, 3, 3);
+    history.call(SPRING, 3, 3, CodeAnswer::Assigned(cat));
+    let dan = history.assign(SAME, 4, 4);
     let place = (dan.served, 1);
-    story.evidence.shared.insert((SAME, key_hash(5)), place);
-    let again = Given {
+    history.evidence.shared.insert((SAME, key_hash(5)), place);
+    let again = AssignedCode {
         outcome: Outcome::AlreadyAssigned,
         ..dan
     };
-    story.call(SAME, 5, 4, Answer::Given(again));
-    let eve = story.assign(ONCE, 6, 6);
-    story.call(ONCE, 7, 6, Answer::Refused(eve.id));
-    story.assign(ONCE, 8, 8);
-    story.call(ONCE, 9, 9, Answer::Exhausted);
-    story.is_fine();
+    history.call(SAME, 5, 4, CodeAnswer::Assigned(again));
+    let eve = history.assign(ONCE, 6, 6);
+    history.call(ONCE, 7, 6, CodeAnswer::Refused(eve.id));
+    history.assign(ONCE, 8, 8);
+    history.call(ONCE, 9, 9, CodeAnswer::Exhausted);
+    history.is_fine();
 }
 
 #[test]
 fn the_checker_objects_to_a_code_that_is_given_twice() {
-    let (story, ann, bob) = honest();
+    let (history, ann, bob) = honest();
     let in_the_log = |evidence: &mut Evidence| evidence.log[1].code = ann.code.clone();
-    story.forged(in_the_log).is_refuted_by("is held twice");
+    history.forged(in_the_log).is_refuted_by("is held twice");
     let on_one_card = |evidence: &mut Evidence| evidence.log[1].ordinal = 1;
-    story
+    history
         .forged(on_one_card)
         .is_refuted_by("card 1:1 of spring is in");
     let in_the_answer = |evidence: &mut Evidence| {
         let code = ann.code.clone();
-        evidence.calls[2].answer = Answer::Given(Given { code, ..bob });
+        evidence.calls[2].answer = CodeAnswer::Assigned(AssignedCode { code, ..bob });
     };
-    story
+    history
         .forged(in_the_answer)
         .is_refuted_by("the log has another code");
 }
 
 #[test]
 fn the_checker_objects_to_a_key_with_two_answers() {
-    let (story, ann, _) = honest();
+    let (history, ann, _) = honest();
     let other = |evidence: &mut Evidence| evidence.calls[2].answer = replayed(&ann);
-    story.forged(other).is_refuted_by("key-2 was answered");
+    history.forged(other).is_refuted_by("key-2 was answered");
     let two = |evidence: &mut Evidence| evidence.log[1].key_hash = evidence.log[0].key_hash;
-    story.forged(two).is_refuted_by("one key made");
+    history.forged(two).is_refuted_by("one key made");
     let twice_new = |evidence: &mut Evidence| {
-        evidence.calls[3].answer = Answer::Given(ann.clone());
+        evidence.calls[3].answer = CodeAnswer::Assigned(ann.clone());
     };
-    story
+    history
         .forged(twice_new)
-        .is_refuted_by("was told 2 times that its code is new");
-    let forgotten = |evidence: &mut Evidence| evidence.calls[3].answer = Answer::Exhausted;
-    story.forged(forgotten).is_refuted_by("and later Exhausted");
+        .is_refuted_by("got a new code 2 times");
+    let forgotten = |evidence: &mut Evidence| evidence.calls[3].answer = CodeAnswer::Exhausted;
+    history
+        .forged(forgotten)
+        .is_refuted_by("and later Exhausted");
 }
 
 #[test]
 fn the_checker_objects_to_a_lost_answer() {
-    let (story, ..) = honest();
+    let (history, ..) = honest();
     let lost = |evidence: &mut Evidence| {
         evidence.log.remove(0);
     };
-    story.forged(lost).is_refuted_by("it is lost");
-    story.forged(lost).is_refuted_by("the log of spring has");
+    history.forged(lost).is_refuted_by("it is lost");
+    history.forged(lost).is_refuted_by("the log of spring has");
     let hidden = |evidence: &mut Evidence| evidence.unlisted.push((SPRING, 3));
-    story
+    history
         .forged(hidden)
         .is_refuted_by("number 3 of spring is not listed");
-    let silence = |evidence: &mut Evidence| evidence.calls[2].answer = Answer::Unknown;
-    story
+    let silence = |evidence: &mut Evidence| evidence.calls[2].answer = CodeAnswer::Unknown;
+    history
         .forged(silence)
         .is_refuted_by("key-2 got no answer in the end");
 }
 
 #[test]
 fn the_checker_objects_to_an_assignment_that_nobody_or_somebody_else_asked_for() {
-    let (story, ..) = honest();
+    let (history, ..) = honest();
     let contact = |evidence: &mut Evidence| evidence.log[0].contact = contact_text(7).into();
-    story
+    history
         .forged(contact)
         .is_refuted_by("the log has another contact");
-    story.forged(contact).is_refuted_by("unasked");
+    history.forged(contact).is_refuted_by("unasked");
     let key = |evidence: &mut Evidence| evidence.log[1].key_hash = key_hash(7);
-    story.forged(key).is_refuted_by("the log has another key");
+    history.forged(key).is_refuted_by("the log has another key");
     let late = |evidence: &mut Evidence| evidence.log[0].at += 10;
-    story.forged(late).is_refuted_by("it was made later");
+    history.forged(late).is_refuted_by("it was made later");
     let early = |evidence: &mut Evidence| evidence.log[0].at -= 10;
-    story
+    history
         .forged(early)
         .is_refuted_by("it was made by another request");
 }
 
 #[test]
 fn the_checker_objects_to_false_exhaustion() {
-    let mut story = Story::begin();
-    story.assign(ONCE, 1, 1);
-    story.call(ONCE, 2, 2, Answer::Exhausted);
-    story.is_refuted_by("got no code of once, which had 2 less 1");
+    let mut history = HistoryBuilder::begin();
+    history.assign(ONCE, 1, 1);
+    history.call(ONCE, 2, 2, CodeAnswer::Exhausted);
+    history.is_refuted_by("got no code of once, which had 2 less 1");
     // The second code may have been assigned before the refusal.
-    story.time -= 10;
-    story.assign(ONCE, 3, 3);
-    story.is_fine();
+    history.time -= 10;
+    history.assign(ONCE, 3, 3);
+    history.is_fine();
     // Codes imported during the request may have come too late for it.
     let refill = |known| {
-        story.forged(|evidence| {
+        history.forged(|evidence| {
             evidence.delivered[ONCE] = 3;
             evidence.imported[ONCE] = 3;
             evidence.counters[ONCE].quantity = Some(3);
@@ -255,50 +260,53 @@ fn the_checker_objects_to_false_exhaustion() {
     refill(21).is_fine();
     refill(20).is_refuted_by("got no code of once, which had 3 less 2");
 
-    let mut story = Story::begin();
-    story.call(SPRING, 1, 1, Answer::Exhausted);
-    story.is_refuted_by("got no code of endless");
-    let mut story = Story::begin();
-    let early = story.log(SPRING, SHARED, 1, 1);
-    story.call(SPRING, 1, 1, Answer::Given(early));
-    story.is_refuted_by("got no code of spring, which had 2 less 0");
+    let mut history = HistoryBuilder::begin();
+    history.call(SPRING, 1, 1, CodeAnswer::Exhausted);
+    history.is_refuted_by("got no code of endless");
+    let mut history = HistoryBuilder::begin();
+    let early = history.log(SPRING, SHARED, 1, 1);
+    history.call(SPRING, 1, 1, CodeAnswer::Assigned(early));
+    history.is_refuted_by("got no code of spring, which had 2 less 0");
 }
 
 #[test]
 fn the_checker_objects_to_a_second_code_where_a_contact_has_to_get_one() {
     for set in [SAME, ONCE] {
-        let mut story = Story::begin();
-        story.assign(set, 1, 1);
-        story.is_fine();
-        story.assign(set, 2, 1);
-        story.is_refuted_by("but has to get one");
+        let mut history = HistoryBuilder::begin();
+        history.assign(set, 1, 1);
+        history.is_fine();
+        history.assign(set, 2, 1);
+        history.is_refuted_by("but has to get one");
     }
-    let mut story = Story::begin();
-    let held = story.assign(ONCE, 1, 1);
-    story.call(ONCE, 2, 2, Answer::Refused(held.id));
-    story.is_refuted_by("key-2 was refused for");
+    let mut history = HistoryBuilder::begin();
+    let held = history.assign(ONCE, 1, 1);
+    history.call(ONCE, 2, 2, CodeAnswer::Refused(held.id));
+    history.is_refuted_by("key-2 was refused for");
 }
 
 #[test]
 fn the_checker_objects_to_counters_that_do_not_add_up() {
-    let (story, ..) = honest();
+    let (history, ..) = honest();
     let assigned = |evidence: &mut Evidence| evidence.counters[SPRING].assigned = 1;
-    story
+    history
         .forged(assigned)
         .is_refuted_by("spring counts Counters");
     let lost = |evidence: &mut Evidence| evidence.counters[ONCE].available = Some(1);
-    story.forged(lost).is_refuted_by("once counts Counters");
+    history.forged(lost).is_refuted_by("once counts Counters");
     let imported = |evidence: &mut Evidence| evidence.imported[SHARED] = 1;
-    story
+    history
         .forged(imported)
         .is_refuted_by("2 codes were delivered to shared, but 1 were imported");
     let stranger = |evidence: &mut Evidence| {
         evidence.log[0].code = code(SPRING, 2).into();
         evidence.calls.clear();
     };
-    story
+    history
         .forged(stranger)
         .is_refuted_by("was never delivered to spring");
-    let wrong = |evidence: &mut Evidence| evidence.calls[1].answer = Answer::Wrong("500".into());
-    story.forged(wrong).is_refuted_by("key-2 was answered 500");
+    let wrong =
+        |evidence: &mut Evidence| evidence.calls[1].answer = CodeAnswer::Wrong("500".into());
+    history
+        .forged(wrong)
+        .is_refuted_by("key-2 was answered 500");
 }

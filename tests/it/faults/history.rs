@@ -31,7 +31,7 @@ impl OnRepeat {
 
 /// A set of the trial, identified everywhere by its index in `SETS`. Children come first.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SetPlan {
     pub name: &'static str,
     /// True if its codes are imported; otherwise it is an unlimited `single` set.
     pub is_deck: bool,
@@ -41,7 +41,7 @@ pub struct Plan {
     pub share: u64,
 }
 
-pub const SETS: [Plan; 6] = [
+pub const SETS: [SetPlan; 6] = [
     plan("endless", false, OnRepeat::NewCode, None, 0),
     plan("shared", true, OnRepeat::NewCode, Some(0), 10),
     plan("spring", true, OnRepeat::NewCode, Some(1), 35),
@@ -56,8 +56,8 @@ const fn plan(
     on_repeat: OnRepeat,
     child: Option<usize>,
     share: u64,
-) -> Plan {
-    Plan {
+) -> SetPlan {
+    SetPlan {
         name,
         is_deck,
         on_repeat,
@@ -212,7 +212,7 @@ pub fn reserve_seconds(key: u64) -> Option<u64> {
 
 /// An assigned code, as in a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct AssignedCode {
     pub id: Uuid,
     pub code: Box<str>,
     /// The set that served it.
@@ -222,8 +222,8 @@ pub struct Given {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    Given(Given),
+pub enum CodeAnswer {
+    Assigned(AssignedCode),
     /// No code was left.
     Exhausted,
     /// The contact holds this assignment, and the set assigns no second one.
@@ -244,12 +244,12 @@ pub struct Call {
     pub contact: u64,
     pub sent: Moment,
     pub ended: Moment,
-    pub answer: Answer,
+    pub answer: CodeAnswer,
 }
 
 /// Result of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum EventAnswer {
     /// The state in the response; `is_new` is true if this request is known to have recorded the event.
     Done {
         state: State,
@@ -262,17 +262,17 @@ pub enum Verdict {
 
 /// One transmission of one event.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct EventCall {
     pub id: Uuid,
     pub event: Event,
     pub sent: Moment,
     pub ended: Moment,
-    pub verdict: Verdict,
+    pub answer: EventAnswer,
 }
 
 /// An entry of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turn {
+pub struct StateChange {
     pub served: usize,
     pub number: i64,
     /// Number of the assignment in the same ledger.
@@ -285,7 +285,7 @@ pub struct Turn {
 
 /// An assignment in the log.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct LogEntry {
     pub id: Uuid,
     pub served: usize,
     pub requested: usize,
@@ -325,13 +325,13 @@ pub struct Evidence {
     /// Start of the load.
     pub began: Moment,
     pub calls: Vec<Call>,
-    pub told: Vec<Told>,
+    pub event_calls: Vec<EventCall>,
     /// Number of delivered codes, by set: the codes below it.
     pub delivered: [u64; SETS.len()],
     pub refills: Vec<Refill>,
-    pub log: Vec<Entry>,
+    pub log: Vec<LogEntry>,
     /// Entries of the ledgers, without the assignments themselves.
-    pub turns: Vec<Turn>,
+    pub changes: Vec<StateChange>,
     /// Open reservations, by set and number.
     pub reservations: HashSet<(usize, i64)>,
     /// Violated rules of the tables, as the owner sees them.

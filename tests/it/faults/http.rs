@@ -94,7 +94,7 @@ impl Caller {
         &mut self,
         replica: usize,
         request: Request<'_>,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Option<Reply> {
         let address = self.addresses.of(replica)?;
         let kept = self.connections[replica].take();
@@ -108,13 +108,13 @@ impl Caller {
             let reply = exchange(&mut stream, &self.bearer, request).await?;
             io::Result::Ok((stream, reply))
         };
-        let (stream, reply) = timeout(patience, exchange).await.ok()?.ok()?;
+        let (stream, reply) = timeout(time_limit, exchange).await.ok()?.ok()?;
         self.connections[replica] = Some((address, stream));
         Some(reply)
     }
 
     /// Sends a request to one replica after the other until one of them responds with another status than 503.
-    pub async fn insist(&mut self, random: &mut Random, request: Request<'_>) -> Reply {
+    pub async fn send_with_retries(&mut self, random: &mut Random, request: Request<'_>) -> Reply {
         let deadline = Instant::now() + RECOVERY;
         loop {
             assert!(Instant::now() < deadline, "no answer to {request:?}");
@@ -129,7 +129,7 @@ impl Caller {
 
     /// Reads a resource; the response must be 200.
     pub async fn read(&mut self, random: &mut Random, path: &str) -> Value {
-        let reply = self.insist(random, Request::get(path)).await;
+        let reply = self.send_with_retries(random, Request::get(path)).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
         reply.body
     }

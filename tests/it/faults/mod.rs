@@ -10,15 +10,15 @@
 mod aftermath;
 mod checker;
 mod cluster;
+mod events;
 mod forged;
-mod forged_lives;
+mod forged_lifecycles;
 mod history;
 mod http;
-mod lives;
+mod lifecycles;
 mod nemesis;
 mod proxy;
 pub mod random;
-mod telling;
 mod trial;
 pub(crate) mod wire;
 mod workload;
@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 
 use cluster::Cluster;
 use history::{EVENTS, Evidence, SETS, State};
-use nemesis::{Counts, FAULTS, Pace};
+use nemesis::{FAULTS, FaultCounts, Pace};
 use random::Random;
 use workload::{Client, OPERATIONS, Shared};
 
@@ -53,9 +53,9 @@ struct Trial {
     goal: Goal,
     pace: Pace,
     /// Milliseconds that a client pauses between two operations.
-    rest: (u64, u64),
+    pause: (u64, u64),
     /// Maximum number of codes per import into a busy set.
-    portion: u64,
+    import_size: u64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,8 +67,8 @@ async fn each_code_goes_to_one_contact_whatever_fails() {
             gap: (300, 1300),
             freeze: (1000, 4000),
         },
-        rest: (0, 300),
-        portion: 1000,
+        pause: (0, 300),
+        import_size: 1000,
     };
     trial.run().await;
 }
@@ -83,8 +83,8 @@ async fn each_of_a_million_codes_goes_to_one_contact_whatever_fails() {
             gap: (1000, 5000),
             freeze: (1000, 8000),
         },
-        rest: (0, 0),
-        portion: 20_000,
+        pause: (0, 0),
+        import_size: 20_000,
     };
     trial.run().await;
 }
@@ -97,18 +97,20 @@ impl Trial {
         let cluster = Cluster::start().await;
         let shop = trial::open_shop(&cluster).await;
         let shared = Arc::new(Shared::new(shop, cluster.addresses.clone()));
-        let counts = Counts::default();
+        let counts = FaultCounts::default();
 
         let mut evidence = self.load(&cluster, &shared, &random, &counts).await;
         let load = began.elapsed();
-        aftermath::retell_all(&shared, &random.fork(6), &mut evidence.told).await;
+        aftermath::resend_events(&shared, &random.fork(6), &mut evidence.event_calls).await;
         aftermath::replay_all(&shared, &random.fork(3), &mut evidence.calls).await;
         aftermath::sweep(&cluster).await;
         trial::read_record(&shared, &cluster, &random.fork(4), &mut evidence).await;
         let objections = checker::check(&evidence);
 
-        let turns = evidence.turns.iter();
-        let ran_out = turns.filter(|turn| turn.state == State::Expired).count() as u64;
+        let changes = evidence.changes.iter();
+        let ran_out = changes
+            .filter(|change| change.state == State::Expired)
+            .count() as u64;
         let in_decks = evidence
             .log
             .iter()
@@ -134,20 +136,20 @@ impl Trial {
         row("answered keys sent again", read(&shared.replays));
         row("items refused as exhausted", read(&shared.exhausted));
         row("items refused as assigned already", read(&shared.refused));
-        row("keys of what has ended", read(&shared.ended));
+        row("keys of ended assignments", read(&shared.ended));
         row("events refused for the state", read(&shared.wrong_states));
         row("reservations that ran out", ran_out);
-        row("codes handed out again", again);
+        row("codes assigned again", again);
         for (fault, count) in FAULTS.iter().zip(counts.iter()) {
             row(&fault.to_string(), read(count));
         }
         for (what, count) in &done {
             row(what, read(count));
         }
-        row("entries in the ledgers", evidence.turns.len() as u64);
+        row("entries in the ledgers", evidence.changes.len() as u64);
         row(
             "answers compared",
-            (evidence.calls.len() + evidence.told.len()) as u64,
+            (evidence.calls.len() + evidence.event_calls.len()) as u64,
         );
         row("seconds under load", load.as_secs());
         row("seconds in all", began.elapsed().as_secs());
@@ -177,7 +179,7 @@ impl Trial {
         cluster: &Arc<Cluster>,
         shared: &Arc<Shared>,
         random: &Random,
-        counts: &Counts,
+        counts: &FaultCounts,
     ) -> Evidence {
         let mut evidence = Evidence {
             began: history::now(),
@@ -186,16 +188,16 @@ impl Trial {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let client = Client::new(shared, random.fork(1).fork(number));
-            clients.spawn(client.run(self.rest));
+            clients.spawn(client.run(self.pause));
         }
         let mut refills = JoinSet::new();
         for (set, plan) in SETS.iter().enumerate().filter(|(_, plan)| plan.is_deck) {
-            let portion = self.portion * plan.share / 35;
+            let import_size = self.import_size * plan.share / 35;
             let random = random.fork(2).fork(set as u64);
-            refills.spawn(trial::refill(Arc::clone(shared), random, set, portion));
+            refills.spawn(trial::refill(Arc::clone(shared), random, set, import_size));
         }
         let (stop, stopped) = watch::channel(false);
-        let nemesis = nemesis::rage(
+        let nemesis = nemesis::run(
             Arc::clone(cluster),
             random.fork(5),
             self.pace,
@@ -212,7 +214,7 @@ impl Trial {
         while let Some(seen) = clients.join_next().await {
             let seen = seen.expect("a client ends");
             evidence.calls.extend(seen.calls);
-            evidence.told.extend(seen.told);
+            evidence.event_calls.extend(seen.event_calls);
         }
         while let Some(delivery) = refills.join_next().await {
             let delivery = delivery.expect("a refiller ends");
@@ -222,9 +224,9 @@ impl Trial {
         evidence
     }
 
-    async fn reach_goal(self, shared: &Shared, counts: &Counts) {
+    async fn reach_goal(self, shared: &Shared, counts: &FaultCounts) {
         let began = Instant::now();
-        let mut told = began;
+        let mut reported = began;
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let assigned = shared.assigned.load(Ordering::Relaxed);
@@ -232,8 +234,8 @@ impl Trial {
                 Goal::Time(time) => began.elapsed() >= time,
                 Goal::Assignments(goal) => assigned >= goal,
             };
-            if is_reached || told.elapsed() > Duration::from_secs(5) {
-                told = Instant::now();
+            if is_reached || reported.elapsed() > Duration::from_secs(5) {
+                reported = Instant::now();
                 let faults: u64 = counts.iter().map(|n| n.load(Ordering::Relaxed)).sum();
                 let seconds = began.elapsed().as_secs();
                 eprintln!("{seconds} s: {assigned} assigned, {faults} faults");

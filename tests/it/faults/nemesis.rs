@@ -73,7 +73,7 @@ pub struct Pace {
 }
 
 /// Number of occurrences of each fault, in the order of `FAULTS`.
-pub type Counts = Arc<[AtomicU64; FAULTS.len()]>;
+pub type FaultCounts = Arc<[AtomicU64; FAULTS.len()]>;
 
 /// Longest wait for a connection to reach the point where it is to be cut.
 const CUT_LIMIT: Duration = Duration::from_secs(2);
@@ -81,11 +81,11 @@ const CUT_ATTEMPTS: u32 = 8;
 
 /// Causes faults until it is stopped, then waits until all of them are over. Faults come in shuffled rounds, each once
 /// per round. They do not wait for each other.
-pub async fn rage(
+pub async fn run(
     cluster: Arc<Cluster>,
     mut random: Random,
     pace: Pace,
-    counts: Counts,
+    counts: FaultCounts,
     mut stop: watch::Receiver<bool>,
 ) {
     let began = Instant::now();
@@ -107,7 +107,7 @@ pub async fn rage(
         let (cluster, counts) = (Arc::clone(&cluster), Arc::clone(&counts));
         running.spawn(async move {
             eprintln!("{} ms: {fault}", began.elapsed().as_millis());
-            if strike(&cluster, fault, random, pace).await {
+            if cause(&cluster, fault, random, pace).await {
                 counts[fault as usize].fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -121,7 +121,7 @@ pub async fn rage(
 }
 
 /// Causes a fault. Returns true if it took effect.
-async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: Pace) -> bool {
+async fn cause(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: Pace) -> bool {
     let replica = random.index(REPLICAS);
     match fault {
         Fault::KillReplica => {
@@ -170,8 +170,8 @@ async fn strike(cluster: &Arc<Cluster>, fault: Fault, mut random: Random, pace: 
 async fn cut(cluster: &Cluster, random: &mut Random, cut: Cut) -> bool {
     for _ in 0..CUT_ATTEMPTS {
         let proxy = &cluster.proxies[random.index(cluster.proxies.len())];
-        if let Ok(told) = timeout(CUT_LIMIT, proxy.arm(cut)).await {
-            return told.is_ok();
+        if let Ok(done) = timeout(CUT_LIMIT, proxy.arm(cut)).await {
+            return done.is_ok();
         }
     }
     false
@@ -212,7 +212,7 @@ impl Cluster {
             "select pg_reload_conf()".to_owned(),
         ];
         for statement in statements {
-            eventually("PostgreSQL takes a setting", async || {
+            eventually("PostgreSQL accepts a setting", async || {
                 sql::run(&mut self.sql().await, &*statement).await.ok()
             })
             .await;

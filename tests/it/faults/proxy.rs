@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::oneshot;
 
-use super::wire::{Begin, Messages};
+use super::wire::{MessageStart, Messages};
 
 /// PostgreSQL sends a long reply in pieces of this size; the first leaves it before the commit.
 const PIECE: usize = 8192;
@@ -34,12 +34,12 @@ pub enum Cut {
 }
 
 /// A requested cut, and the channel that reports it.
-type Armed = (Cut, oneshot::Sender<()>);
+type ArmedCut = (Cut, oneshot::Sender<()>);
 
 #[derive(Debug, Clone)]
 pub struct Proxy {
     pub address: SocketAddr,
-    armed: Arc<Mutex<Vec<Armed>>>,
+    armed: Arc<Mutex<Vec<ArmedCut>>>,
 }
 
 impl Proxy {
@@ -72,9 +72,9 @@ impl Proxy {
 
     /// Cuts the next connection that reaches this point. The returned channel reports the cut.
     pub fn arm(&self, cut: Cut) -> oneshot::Receiver<()> {
-        let (done, told) = oneshot::channel();
+        let (done, receiver) = oneshot::channel();
         self.armed.lock().unwrap().push((cut, done));
-        told
+        receiver
     }
 
     /// Takes the first requested cut that may happen here.
@@ -102,7 +102,7 @@ impl Proxy {
                 return Ok(());
             }
             let mut end = None;
-            for Begin { kind, at } in messages.follow(&bytes[..count]) {
+            for MessageStart { kind, at } in messages.follow(&bytes[..count]) {
                 match kind {
                     b'E' => executes = true,
                     b'S' if executes => {
@@ -139,7 +139,7 @@ impl Proxy {
                 return Ok(());
             }
             let mut end = None;
-            for Begin { kind, at } in messages.follow(&bytes[..count]) {
+            for MessageStart { kind, at } in messages.follow(&bytes[..count]) {
                 let cut = match (last, kind) {
                     (_, b'K') => {
                         backend = backend.or_else(|| process(&bytes[at..count]));

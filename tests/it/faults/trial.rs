@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::cluster::Cluster;
 use super::history::{
-    Counters, ENDLESS_CODE, Entry, Evidence, Refill, SETS, State, Turn, code, now,
+    Counters, ENDLESS_CODE, Evidence, LogEntry, Refill, SETS, State, StateChange, code, now,
 };
 use super::http::{Caller, Request};
 use super::random::Random;
@@ -52,16 +52,21 @@ pub async fn open_shop(cluster: &Cluster) -> Shop {
 
 /// Files that a refiller has imported.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct ImportedCodes {
     pub set: usize,
     pub delivered: u64,
     pub refills: Vec<Refill>,
 }
 
 /// Imports codes into a deck repeatedly, but lets it run dry at times.
-pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion: u64) -> Delivery {
+pub async fn refill(
+    shared: Arc<Shared>,
+    mut random: Random,
+    set: usize,
+    import_size: u64,
+) -> ImportedCodes {
     let mut caller = Caller::new(&shared.addresses, &shared.shop.bearer);
-    let mut delivery = Delivery {
+    let mut delivery = ImportedCodes {
         set,
         delivered: 0,
         refills: Vec::new(),
@@ -69,8 +74,8 @@ pub async fn refill(shared: Arc<Shared>, mut random: Random, set: usize, portion
     while !shared.is_over() {
         let body = caller.read(&mut random, &shared.shop.path(set)).await;
         let available = body["available"].as_u64().expect("a count");
-        if available <= portion / 4 {
-            let size = 1 + random.below(portion);
+        if available <= import_size / 4 {
+            let size = 1 + random.below(import_size);
             let codes = delivery.delivered..delivery.delivered + size;
             let codes: Vec<String> = codes.map(|number| code(set, number)).collect();
             delivery.delivered += size;
@@ -94,7 +99,9 @@ async fn import(
 ) -> u64 {
     let path = format!("{}/imports", shared.shop.path(set));
     let body = json!({"codes": codes}).to_string();
-    let import = caller.insist(random, Request::post(&path, &body)).await;
+    let import = caller
+        .send_with_retries(random, Request::post(&path, &body))
+        .await;
     // 200: the first one had arrived.
     assert!(matches!(import.status, 200 | 201), "{}", import.body);
     let id = import.body["id"].as_str().expect("an id").to_owned();
@@ -127,7 +134,7 @@ pub async fn read_record(
         let mut of_set = of_set.expect("a set can be read");
         evidence.log.append(&mut of_set.log);
         evidence.unlisted.append(&mut of_set.unlisted);
-        evidence.turns.append(&mut of_set.turns);
+        evidence.changes.append(&mut of_set.changes);
         evidence.reservations.extend(of_set.reservations);
         for set in 0..SETS.len() {
             evidence.imported[set] += of_set.imported[set];
@@ -197,7 +204,7 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
             evidence.unlisted.push((set, number));
             continue;
         };
-        evidence.log.push(Entry {
+        evidence.log.push(LogEntry {
             number,
             lot: row.get(1),
             ordinal: row.get(2),
@@ -220,7 +227,7 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
         };
         let at: DateTime<Utc> = row.get(3);
         let until: Option<DateTime<Utc>> = row.get(4);
-        evidence.turns.push(Turn {
+        evidence.changes.push(StateChange {
             served: set,
             number: row.get(0),
             of: row.get(1),
@@ -242,10 +249,10 @@ async fn read_set(shared: &Shared, cluster: &Cluster, mut random: Random, set: u
 }
 
 /// Converts an assignment of the API.
-fn read_entry(shop: &Shop, body: &Value) -> Entry {
+fn read_entry(shop: &Shop, body: &Value) -> LogEntry {
     let text = |name: &str| body[name].as_str().expect("a text");
     let at: DateTime<Utc> = text("assignedAt").parse().expect("a time");
-    Entry {
+    LogEntry {
         id: text("id").parse().expect("an id"),
         served: shop.set_of(&body["couponSetId"]).expect("a set of ours"),
         requested: shop

@@ -13,7 +13,7 @@ pub struct Messages {
 
 /// Start of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Begin {
+pub struct MessageStart {
     pub kind: u8,
     /// Offset of its first byte in the given bytes.
     pub at: usize,
@@ -36,7 +36,7 @@ impl Messages {
     }
 
     /// Parses the next bytes and returns the messages that start in them.
-    pub fn follow(&mut self, bytes: &[u8]) -> Vec<Begin> {
+    pub fn follow(&mut self, bytes: &[u8]) -> Vec<MessageStart> {
         let mut begun = Vec::new();
         let mut at = 0;
         while at < bytes.len() {
@@ -51,7 +51,7 @@ impl Messages {
                 self.head.push(0);
             }
             if self.head.is_empty() {
-                begun.push(Begin {
+                begun.push(MessageStart {
                     kind: bytes[at],
                     at,
                 });
@@ -83,5 +83,8 @@ fn messages_are_found_however_the_bytes_are_cut() {
     }
     let mut messages = Messages::of_client();
     let startup = b"\0\0\0\x09\0\x03\0\0\0Q\0\0\0\x05\0";
-    assert_eq!(messages.follow(startup), [Begin { kind: b'Q', at: 9 }]);
+    assert_eq!(
+        messages.follow(startup),
+        [MessageStart { kind: b'Q', at: 9 }]
+    );
 }

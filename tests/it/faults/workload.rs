@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::history::{
-    Answer, Call, EVENTS, Given, Moment, Outcome, SETS, State, Told, contact_text, key_text, now,
-    reserve_seconds,
+    AssignedCode, Call, CodeAnswer, EVENTS, EventCall, Moment, Outcome, SETS, State, contact_text,
+    key_text, now, reserve_seconds,
 };
 use super::http::{Addresses, Caller, Reply, Request};
 use super::random::Random;
@@ -26,9 +26,9 @@ pub enum Operation {
     /// One new key at two replicas at the same time.
     Twins,
     /// One event.
-    Tell,
+    Record,
     /// Many events.
-    TellMany,
+    RecordMany,
     /// Two different events for one assignment at two replicas at the same time.
     Rivals,
 }
@@ -38,8 +38,8 @@ pub const OPERATIONS: [(Operation, u64); 7] = [
     (Operation::Batch, 9),
     (Operation::Replay, 13),
     (Operation::Twins, 8),
-    (Operation::Tell, 17),
-    (Operation::TellMany, 6),
+    (Operation::Record, 17),
+    (Operation::RecordMany, 6),
     (Operation::Rivals, 5),
 ];
 
@@ -48,7 +48,7 @@ pub const OPERATIONS: [(Operation, u64); 7] = [
 const MAX_ITEMS: u64 = 100;
 /// Milliseconds that a client waits for a response. Most give up while a slow service still works on the request, so
 /// that not all clients hang at a frozen replica.
-const PATIENCE: [(u64, u64); 5] = [
+const TIMEOUTS: [(u64, u64); 5] = [
     (100, 500),
     (100, 500),
     (300, 1500),
@@ -148,14 +148,14 @@ pub struct Client {
     remembered: [Vec<Item>; SETS.len()],
     /// Assignments of this client's keys, with their last known state.
     pub held: Vec<(Uuid, State)>,
-    pub seen: Seen,
+    pub seen: ClientLog,
 }
 
 /// Observations of a client.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ClientLog {
     pub calls: Vec<Call>,
-    pub told: Vec<Told>,
+    pub event_calls: Vec<EventCall>,
 }
 
 impl Client {
@@ -167,14 +167,14 @@ impl Client {
             callers: [caller(), caller()],
             remembered: Default::default(),
             held: Vec::new(),
-            seen: Seen::default(),
+            seen: ClientLog::default(),
         }
     }
 
     /// Runs operations until the load is over, and returns the observations.
-    pub async fn run(mut self, rest: (u64, u64)) -> Seen {
+    pub async fn run(mut self, pause: (u64, u64)) -> ClientLog {
         while !self.shared.is_over() {
-            tokio::time::sleep(self.random.millis(rest)).await;
+            tokio::time::sleep(self.random.millis(pause)).await;
             let mut lot = self.random.below(100);
             let chosen = OPERATIONS.iter().position(|(_, share)| {
                 let found = lot < *share;
@@ -187,19 +187,19 @@ impl Client {
             match OPERATIONS[chosen].0 {
                 Operation::Assign => {
                     let item = self.new_item(set);
-                    self.ask(set, vec![item], false).await;
+                    self.request_codes(set, vec![item], false).await;
                 }
                 Operation::Batch => self.batch(set).await,
                 Operation::Replay => {
                     if let Some(item) = self.known_item(set) {
                         count(&self.shared.replays, 1);
-                        self.ask(set, vec![item], false).await;
+                        self.request_codes(set, vec![item], false).await;
                     }
                 }
                 Operation::Twins => self.twins(set).await,
-                Operation::Tell => self.tell_one().await,
-                Operation::TellMany => self.tell_many().await,
-                Operation::Rivals => self.tell_rivals().await,
+                Operation::Record => self.record_one().await,
+                Operation::RecordMany => self.record_many().await,
+                Operation::Rivals => self.record_rivals().await,
             }
         }
         self.seen
@@ -240,38 +240,38 @@ impl Client {
                 None => items.push(self.new_item(set)),
             }
         }
-        self.ask(set, items, true).await;
+        self.request_codes(set, items, true).await;
     }
 
     async fn twins(&mut self, set: usize) {
         let item = self.new_item(set);
-        let patience = self.patience();
+        let time_limit = self.time_limit();
         let replicas = self.shared.addresses.count();
         let first = self.random.index(replicas);
         let second = (first + 1) % replicas;
         let [one, other] = &mut self.callers;
         let items = [item];
         let (one, other) = tokio::join!(
-            send(&self.shared, one, first, &items, false, patience),
-            send(&self.shared, other, second, &items, false, patience),
+            send(&self.shared, one, first, &items, false, time_limit),
+            send(&self.shared, other, second, &items, false, time_limit),
         );
-        let open = [self.record(one), self.record(other)];
+        let open = [self.store_calls(one), self.store_calls(other)];
         if open.iter().all(|open| !open.is_empty()) {
-            self.ask(set, items.to_vec(), false).await;
+            self.request_codes(set, items.to_vec(), false).await;
         }
     }
 
     /// Sends items, with retries, until each has a result or the load is over.
-    async fn ask(&mut self, set: usize, items: Vec<Item>, as_batch: bool) {
+    async fn request_codes(&mut self, set: usize, items: Vec<Item>, as_batch: bool) {
         debug_assert!(items.iter().all(|item| item.set == set));
         let replicas = self.shared.addresses.count();
         let mut replica = self.random.index(replicas);
         let mut open = items;
         loop {
-            let patience = self.patience();
+            let time_limit = self.time_limit();
             let caller = &mut self.callers[0];
-            let calls = send(&self.shared, caller, replica, &open, as_batch, patience).await;
-            open = self.record(calls);
+            let calls = send(&self.shared, caller, replica, &open, as_batch, time_limit).await;
+            open = self.store_calls(calls);
             if open.is_empty() || self.shared.is_over() {
                 return;
             }
@@ -281,13 +281,13 @@ impl Client {
         }
     }
 
-    pub fn patience(&mut self) -> Duration {
-        let range = PATIENCE[self.random.index(PATIENCE.len())];
+    pub fn time_limit(&mut self) -> Duration {
+        let range = TIMEOUTS[self.random.index(TIMEOUTS.len())];
         self.random.millis(range)
     }
 
     /// Stores results, and returns the items with an unknown result.
-    fn record(&mut self, calls: Vec<Call>) -> Vec<Item> {
+    fn store_calls(&mut self, calls: Vec<Call>) -> Vec<Item> {
         let mut open = Vec::new();
         for call in calls {
             let item = Item {
@@ -296,22 +296,22 @@ impl Client {
                 contact: call.contact,
             };
             match &call.answer {
-                Answer::Given(given) => self.remember(item, given),
-                Answer::Unknown => {
+                CodeAnswer::Assigned(given) => self.remember(item, given),
+                CodeAnswer::Unknown => {
                     count(&self.shared.unknown, 1);
                     open.push(item);
                 }
-                Answer::Exhausted => count(&self.shared.exhausted, 1),
-                Answer::Refused(_) => count(&self.shared.refused, 1),
-                Answer::Ended(..) => count(&self.shared.ended, 1),
-                Answer::Wrong(_) => {}
+                CodeAnswer::Exhausted => count(&self.shared.exhausted, 1),
+                CodeAnswer::Refused(_) => count(&self.shared.refused, 1),
+                CodeAnswer::Ended(..) => count(&self.shared.ended, 1),
+                CodeAnswer::Wrong(_) => {}
             }
             self.seen.calls.push(call);
         }
         open
     }
 
-    fn remember(&mut self, item: Item, given: &Given) {
+    fn remember(&mut self, item: Item, given: &AssignedCode) {
         if given.outcome != Outcome::AlreadyAssigned {
             self.hold(given.id, given.state);
         }
@@ -338,7 +338,7 @@ pub async fn send(
     replica: usize,
     items: &[Item],
     as_batch: bool,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Vec<Call> {
     count(&shared.requests, 1);
     let set = items[0].set;
@@ -356,7 +356,7 @@ pub async fn send(
         let body = json!({"items": body}).to_string();
         let path = format!("{path}/assignments/batch");
         let request = Request::post(&path, &body);
-        let reply = caller.send(replica, request, patience).await;
+        let reply = caller.send(replica, request, time_limit).await;
         read_batch(&shared.shop, items, reply.as_ref())
     } else {
         let [item] = items else {
@@ -369,14 +369,14 @@ pub async fn send(
             key: Some(&key),
             ..Request::post(&path, &body)
         };
-        let reply = caller.send(replica, request, patience).await;
-        let answer = reply.map_or(Answer::Unknown, |Reply { status, body }| {
+        let reply = caller.send(replica, request, time_limit).await;
+        let answer = reply.map_or(CodeAnswer::Unknown, |Reply { status, body }| {
             read(&shared.shop, *item, status, &body)
         });
         vec![answer]
     };
     let ended = now();
-    let call = |(item, answer): (&Item, Answer)| call(*item, begun, ended, answer);
+    let call = |(item, answer): (&Item, CodeAnswer)| call(*item, begun, ended, answer);
     items.iter().zip(answers).map(call).collect()
 }
 
@@ -388,7 +388,7 @@ fn body(item: Item) -> Value {
     body
 }
 
-fn call(item: Item, sent: Moment, ended: Moment, answer: Answer) -> Call {
+fn call(item: Item, sent: Moment, ended: Moment, answer: CodeAnswer) -> Call {
     Call {
         set: item.set,
         key: item.key,
@@ -399,17 +399,17 @@ fn call(item: Item, sent: Moment, ended: Moment, answer: Answer) -> Call {
     }
 }
 
-fn read_batch(shop: &Shop, items: &[Item], reply: Option<&Reply>) -> Vec<Answer> {
-    let all = |answer: Answer| vec![answer; items.len()];
+fn read_batch(shop: &Shop, items: &[Item], reply: Option<&Reply>) -> Vec<CodeAnswer> {
+    let all = |answer: CodeAnswer| vec![answer; items.len()];
     let Some(Reply { status, body }) = reply else {
-        return all(Answer::Unknown);
+        return all(CodeAnswer::Unknown);
     };
     if *status != 200 {
         return all(read(shop, items[0], *status, body));
     }
     let results = body["results"].as_array().map_or(&[][..], Vec::as_slice);
     if results.len() != items.len() {
-        return all(Answer::Wrong("a batch of another length".into()));
+        return all(CodeAnswer::Wrong("a batch of another length".into()));
     }
     let answer = |(item, result): (&Item, &Value)| {
         let status = result["status"].as_u64().and_then(|n| n.try_into().ok());
@@ -423,24 +423,24 @@ fn read_batch(shop: &Shop, items: &[Item], reply: Option<&Reply>) -> Vec<Answer>
 }
 
 /// Converts a response into the result of this item.
-fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> Answer {
+fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> CodeAnswer {
     let answer = match (status, body["code"].as_str()) {
-        (200 | 201, _) => read_given(shop, item, status, body),
-        (409, Some("coupon-set-exhausted")) => Some(Answer::Exhausted),
-        (409, Some("already-assigned")) => parse(&body["assignmentId"]).map(Answer::Refused),
+        (200 | 201, _) => read_assigned(shop, item, status, body),
+        (409, Some("coupon-set-exhausted")) => Some(CodeAnswer::Exhausted),
+        (409, Some("already-assigned")) => parse(&body["assignmentId"]).map(CodeAnswer::Refused),
         (409, Some(ended)) if ended.starts_with("assignment-") => {
             let state = ended.strip_prefix("assignment-").and_then(State::parse);
             let ended = parse(&body["assignmentId"]).zip(state);
-            ended.map(|(id, state)| Answer::Ended(id, state))
+            ended.map(|(id, state)| CodeAnswer::Ended(id, state))
         }
         // A replica that was frozen may report that the request took too long to arrive.
-        (408 | 503, _) => Some(Answer::Unknown),
+        (408 | 503, _) => Some(CodeAnswer::Unknown),
         _ => None,
     };
-    answer.unwrap_or_else(|| Answer::Wrong(format!("{status} {body}").into()))
+    answer.unwrap_or_else(|| CodeAnswer::Wrong(format!("{status} {body}").into()))
 }
 
-fn read_given(shop: &Shop, item: Item, status: u16, body: &Value) -> Option<Answer> {
+fn read_assigned(shop: &Shop, item: Item, status: u16, body: &Value) -> Option<CodeAnswer> {
     let outcome = match (status, body["outcome"].as_str()?) {
         (201, "assigned") => Outcome::Assigned,
         (200, "replayed") => Outcome::Replayed,
@@ -450,14 +450,14 @@ fn read_given(shop: &Shop, item: Item, status: u16, body: &Value) -> Option<Answ
     let is_ours = body["contactId"] == contact_text(item.contact)
         && body["idempotencyKey"] == key_text(item.key)
         && shop.set_of(&body["requestedCouponSetId"]) == Some(item.set);
-    let given = Given {
+    let given = AssignedCode {
         id: parse(&body["id"])?,
         code: body["couponCode"].as_str()?.into(),
         served: shop.set_of(&body["couponSetId"])?,
         outcome,
         state: State::parse(body["state"].as_str()?)?,
     };
-    is_ours.then_some(Answer::Given(given))
+    is_ours.then_some(CodeAnswer::Assigned(given))
 }
 
 pub fn parse(id: &Value) -> Option<Uuid> {

@@ -23,7 +23,7 @@ fn taking(content_type: &str) -> Vec<Operation> {
 }
 
 /// Resources that the operations refer to.
-struct Things {
+struct Resources {
     tenant: String,
     set: String,
     import: String,
@@ -31,7 +31,7 @@ struct Things {
     webhook: String,
 }
 
-impl Things {
+impl Resources {
     async fn of(shop: &Shop) -> Self {
         let set = shop.multiple("set", &[]).await;
         let import = set.fill(&["CODE"]).await;
@@ -60,11 +60,11 @@ impl Things {
 async fn a_body_of_another_type_is_415_at_every_operation() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    let things = Things::of(&shop).await;
+    let resources = Resources::of(&shop).await;
     let mut with_body = taking("application/json");
     with_body.extend(taking("multipart/form-data"));
     for operation in with_body {
-        let path = things.path(&operation);
+        let path = resources.path(&operation);
         let client = caller(&app, &shop.client, &operation);
         for kind in [
             "",
@@ -107,10 +107,10 @@ async fn json_may_come_with_parameters_and_in_any_case() {
 async fn a_body_that_is_no_json_is_400_and_json_that_is_no_object_is_422_at_every_operation() {
     let app = TestApp::start().await;
     let shop = app.shop().await;
-    let things = Things::of(&shop).await;
+    let resources = Resources::of(&shop).await;
     let headers = &[("content-type", "application/json")];
     for operation in taking("application/json") {
-        let path = things.path(&operation);
+        let path = resources.path(&operation);
         let client = caller(&app, &shop.client, &operation);
         for body in [
             &b""[..],
@@ -144,9 +144,9 @@ async fn a_body_may_be_left_out_only_where_the_document_says_so() {
     for operation in taking("application/json") {
         // A body that the document names by reference is required.
         let optional = operation.body()["requestBody"]["required"] == false;
-        let things = Things::of(&shop).await;
+        let resources = Resources::of(&shop).await;
         let client = caller(&app, &shop.client, &operation);
-        let path = things.path(&operation);
+        let path = resources.path(&operation);
         let answer = client.send(method(&operation), &path, &[], "").await;
         if optional {
             answer.expect(200);
@@ -160,8 +160,8 @@ async fn a_body_may_be_left_out_only_where_the_document_says_so() {
         }
         // Names of sets are unique, webhooks are limited, and the next operation creates its own.
         for thing in [
-            format!("/v1/coupon-sets/{}", things.set),
-            format!("/v1/webhooks/{}", things.webhook),
+            format!("/v1/coupon-sets/{}", resources.set),
+            format!("/v1/webhooks/{}", resources.webhook),
         ] {
             shop.client.delete(&thing).await.expect(204);
         }

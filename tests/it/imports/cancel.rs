@@ -22,13 +22,13 @@ async fn rows(app: &TestApp) -> Value {
     let query = "select (select count(*) from imports) as imports, (select count(*) from import_chunks) as chunks,
         (select count(*) from import_errors) as errors, (select count(*) from lots) as lots,
         (select count(*) from cards) as cards";
-    app.database.ask(query).await[0].clone()
+    app.database.query_rows(query).await[0].clone()
 }
 
 /// Fails unless no code of the import can be assigned and its counts say so.
-async fn check_nothing_came_in(set: &CouponSet, told: &Value) {
-    let [total, success, errors, _] = counts(told);
-    assert_eq!((total, success), (errors, 0), "{told}");
+async fn check_nothing_was_imported(set: &CouponSet, result: &Value) {
+    let [total, success, errors, _] = counts(result);
+    assert_eq!((total, success), (errors, 0), "{result}");
     assert_eq!(set.counters().await, (json!(0), 0, json!(0)));
     let refusal = set.assign("ann").await.refusal();
     assert_eq!(refusal, "409 coupon-set-exhausted");
@@ -41,21 +41,21 @@ async fn a_running_import_is_cancelled_and_none_of_its_codes_come_in() {
     let running = ByHand::store(&app, &set, "inProgress", chunks).await;
     assert!(running.begin(1).await);
     assert_eq!(running.apply(1, 0).await, Ok(true));
-    let told = cancel(&shop, running.id).await.expect(200).body;
-    assert_eq!(told["status"], "cancelled");
+    let result = cancel(&shop, running.id).await.expect(200).body;
+    assert_eq!(result["status"], "cancelled");
     assert!(
-        told["cancelledAt"].is_string() && told["failure"].is_string(),
-        "{told}"
+        result["cancelledAt"].is_string() && result["failure"].is_string(),
+        "{result}"
     );
-    assert_eq!(told["finishedAt"], Value::Null);
-    assert_eq!(counts(&told), [1, 0, 1, 1]);
-    assert_eq!(of_file(&told), [3, 75]);
-    assert_eq!(told["progress"]["remainingSeconds"], Value::Null);
-    check_nothing_came_in(&set, &told).await;
+    assert_eq!(result["finishedAt"], Value::Null);
+    assert_eq!(counts(&result), [1, 0, 1, 1]);
+    assert_eq!(of_file(&result), [3, 75]);
+    assert_eq!(result["progress"]["remainingSeconds"], Value::Null);
+    check_nothing_was_imported(&set, &result).await;
     // The same result again; rejected rows stay readable.
     let again = cancel(&shop, running.id).await.expect(200).body;
-    assert_eq!(again["cancelledAt"], told["cancelledAt"]);
-    assert_eq!(report(&set, &told).await, ["3|A|duplicateInFile|1"]);
+    assert_eq!(again["cancelledAt"], result["cancelledAt"]);
+    assert_eq!(report(&set, &result).await, ["3|A|duplicateInFile|1"]);
 
     all_is_cleaned_up(&app).await;
     assert!(!running.begin(1).await);
@@ -63,7 +63,7 @@ async fn a_running_import_is_cancelled_and_none_of_its_codes_come_in() {
     assert_eq!(running.publish(1).await, Ok(false));
     let left = json!({"imports": 1, "chunks": 0, "errors": 1, "lots": 1, "cards": 0});
     assert_eq!(rows(&app).await, left);
-    check_nothing_came_in(&set, &told).await;
+    check_nothing_was_imported(&set, &result).await;
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn codes_of_a_cancelled_import_are_no_duplicates_not_even_before_they_are_
         {"lot_no": 1, "state": "cancelled", "size": 2},
         {"lot_no": 2, "state": "open", "size": 3},
     ]);
-    assert_eq!(app.database.ask(lots).await, expected);
+    assert_eq!(app.database.query_rows(lots).await, expected);
     hold.rollback().await.unwrap();
     all_is_cleaned_up(&app).await;
     assert_eq!(codes(&app).await.concat(), "BAD");
@@ -103,9 +103,9 @@ async fn what_has_ended_otherwise_cannot_be_cancelled() {
     let (app, shop, set) = start().await;
     let running = ByHand::store(&app, &set, "inProgress", &[&["X"]]).await;
     let queued = set.upload(LIST, "", "A").await.expect(201);
-    let told = cancel(&shop, queued.str("id")).await.expect(200);
-    assert_eq!(told.str("status"), "cancelled");
-    assert_eq!(told.body["startedAt"], Value::Null);
+    let result = cancel(&shop, queued.str("id")).await.expect(200);
+    assert_eq!(result.str("status"), "cancelled");
+    assert_eq!(result.body["startedAt"], Value::Null);
     cancel(&shop, running.id).await.expect(200);
 
     let finished = set.fill(&["A"]).await;
@@ -138,10 +138,10 @@ async fn an_import_that_is_cancelled_in_the_middle_of_a_chunk_ends_after_it() {
         block.rollback().await.unwrap();
     };
     let (cancelled, ()) = tokio::join!(cancel(&shop, running.id), unblock);
-    let told = cancelled.expect(200).body;
-    assert_eq!(told["status"], "cancelled");
+    let result = cancelled.expect(200).body;
+    assert_eq!(result["status"], "cancelled");
     all_is_cleaned_up(&app).await;
-    check_nothing_came_in(&set, &told).await;
+    check_nothing_was_imported(&set, &result).await;
     assert_eq!(codes(&app).await, Vec::<String>::new());
 }
 
@@ -160,7 +160,7 @@ async fn of_cancelling_and_publishing_at_once_one_comes_first_and_the_other_sees
             assert_eq!(set.counters().await, (json!(1), 0, json!(1)));
             published += 1;
         } else {
-            check_nothing_came_in(&set, &cancelled.expect(200).body).await;
+            check_nothing_was_imported(&set, &cancelled.expect(200).body).await;
         }
     }
     all_is_cleaned_up(&app).await;
@@ -186,18 +186,18 @@ async fn an_import_that_fails_too_often_ends_as_an_error_and_makes_room() {
         app.database.execute(&due).await;
         eventually("it has failed once more", async || {
             let failed = format!("select failures from imports where id = '{}'", broken.id);
-            (app.database.ask_one(&failed).await == failures).then_some(())
+            (app.database.query_value(&failed).await == failures).then_some(())
         })
         .await;
     }
-    let told = set.ended(&broken.id.to_string()).await;
-    assert_eq!(told["status"], "error");
+    let result = set.ended(&broken.id.to_string()).await;
+    assert_eq!(result["status"], "error");
     assert!(
-        told["failure"].as_str().unwrap().contains("5 times"),
-        "{told}"
+        result["failure"].as_str().unwrap().contains("5 times"),
+        "{result}"
     );
-    assert!(told["finishedAt"].is_string() && told["cancelledAt"].is_null());
-    assert_eq!(counts(&told), [1, 0, 1, 1]);
+    assert!(result["finishedAt"].is_string() && result["cancelledAt"].is_null());
+    assert_eq!(counts(&result), [1, 0, 1, 1]);
     let next = set.ended(next.str("id")).await;
     assert_eq!(counts(&next), [2, 2, 0, 0]);
     all_is_cleaned_up(&app).await;
@@ -315,7 +315,7 @@ async fn a_huge_import_is_cleaned_up_in_portions() {
     assert_eq!(seen, expected);
     let lots = app
         .database
-        .ask("select size, state from lots order by lot_no")
+        .query_rows("select size, state from lots order by lot_no")
         .await;
     assert_eq!(
         lots,

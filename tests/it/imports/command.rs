@@ -91,11 +91,11 @@ async fn a_file_is_imported_and_its_rejected_rows_are_saved() {
         report.to_str().unwrap(),
         &file,
     ];
-    let (success, told, complaint) = terminal.import(&arguments, "").await;
+    let (success, output, complaint) = terminal.import(&arguments, "").await;
     assert!(success, "{complaint}");
     assert!(
-        told.contains("is finished: 3 rows, 2 imported, 1 rejected (1 duplicates)."),
-        "{told}"
+        output.contains("is finished: 3 rows, 2 imported, 1 rejected (1 duplicates)."),
+        "{output}"
     );
     let report = std::fs::read_to_string(report).unwrap();
     assert!(report.contains("4,A,duplicateInFile"), "{report}");
@@ -105,22 +105,22 @@ async fn a_file_is_imported_and_its_rejected_rows_are_saved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_standard_input_is_a_file_named_by_a_dash() {
     let terminal = Terminal::open().await;
-    let (success, told, complaint) = terminal.import(&["-"], "code\nA\nB\n").await;
+    let (success, output, complaint) = terminal.import(&["-"], "code\nA\nB\n").await;
     assert!(success, "{complaint}");
-    assert!(told.contains("2 rows, 2 imported"), "{told}");
+    assert!(output.contains("2 rows, 2 imported"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_reported_with_a_failing_exit_code() {
     let terminal = Terminal::open().await;
     let file = terminal.file("codes.csv", "first,second\n1,2\n");
-    let (success, told, complaint) = terminal.import(&[&file], "").await;
-    assert!(!success && told.is_empty(), "{told}");
+    let (success, output, complaint) = terminal.import(&[&file], "").await;
+    assert!(!success && output.is_empty(), "{output}");
     assert!(complaint.contains("codeColumn"), "{complaint}");
 
     let open = terminal.file("open.csv", "code\nA\n\"B\n");
-    let (success, told, complaint) = terminal.import(&[&open], "").await;
-    assert!(!success, "{told}");
+    let (success, output, complaint) = terminal.import(&[&open], "").await;
+    assert!(!success, "{output}");
     assert!(complaint.contains("never closed"), "{complaint}");
 
     let (success, _, complaint) = terminal.import(&["/there/is/nothing.csv"], "").await;

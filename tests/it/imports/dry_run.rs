@@ -8,7 +8,7 @@ use crate::support::TestApp;
 /// Nothing that could be assigned exists, not even briefly.
 async fn decks(app: &TestApp) -> Value {
     let query = "select (select count(*) from lots) + (select count(*) from cards) + (select count(*) from import_chunks)";
-    app.database.ask_one(query).await
+    app.database.query_value(query).await
 }
 
 #[tokio::test]
@@ -16,8 +16,8 @@ async fn a_dry_run_reports_like_the_import_and_stores_no_codes() {
     let (app, shop, set) = start().await;
     let file = "code;until\nC;2031-01-01\nB;2030-01-01\nC;2029-01-01\n;\nD;soon\nE;2031-01-01\n";
     let query = "?expiresAtColumn=until";
-    let rehearsed = import(&set, CSV, &format!("{query}&mode=validate"), file).await;
-    assert_eq!(rehearsed["mode"], "validate");
+    let dry_run = import(&set, CSV, &format!("{query}&mode=validate"), file).await;
+    assert_eq!(dry_run["mode"], "validate");
     assert_eq!(decks(&app).await, 0);
     assert_eq!(set.counters().await, (json!(0), 0, json!(0)));
     assert_eq!(
@@ -25,12 +25,12 @@ async fn a_dry_run_reports_like_the_import_and_stores_no_codes() {
         "409 coupon-set-exhausted"
     );
     let listed = shop.client.get("/v1/imports").await.expect(200);
-    assert_eq!(listed.results(), &vec![rehearsed.clone()]);
+    assert_eq!(listed.results(), &vec![dry_run.clone()]);
 
     // The file is not recognized after a dry run.
     let real = import(&set, CSV, query, file).await;
     assert_eq!(real["mode"], "import");
-    for told in [
+    for member in [
         "errorsByReason",
         "options",
         "total",
@@ -38,10 +38,10 @@ async fn a_dry_run_reports_like_the_import_and_stores_no_codes() {
         "errors",
         "duplicates",
     ] {
-        assert_eq!(rehearsed[told], real[told], "{told}");
+        assert_eq!(dry_run[member], real[member], "{member}");
     }
     assert_eq!(counts(&real), [6, 3, 3, 1]);
-    assert_eq!(report(&set, &rehearsed).await, report(&set, &real).await);
+    assert_eq!(report(&set, &dry_run).await, report(&set, &real).await);
     assert_eq!(codes(&app).await, ["B", "C", "E"]);
 
     // Codes that the set has by now are reported too, in each dry run.
@@ -64,21 +64,18 @@ async fn duplicates_in_different_chunks_of_a_dry_run_are_found() {
     let rows: Vec<String> = (0..60_000)
         .map(|row| format!("C{}\n", if row == 59_999 { 7 } else { row }))
         .collect();
-    let rehearsed = import(&set, LIST, "?mode=validate", rows.concat()).await;
-    assert_eq!(counts(&rehearsed), [60_000, 59_999, 1, 1]);
-    assert_eq!(
-        report(&set, &rehearsed).await,
-        ["60000|C7|duplicateInFile|8"]
-    );
+    let dry_run = import(&set, LIST, "?mode=validate", rows.concat()).await;
+    assert_eq!(counts(&dry_run), [60_000, 59_999, 1, 1]);
+    assert_eq!(report(&set, &dry_run).await, ["60000|C7|duplicateInFile|8"]);
     assert_eq!(decks(&app).await, 0);
 }
 
 #[tokio::test]
 async fn the_form_and_json_allow_a_dry_run_and_a_wrong_mode_is_refused() {
     let (app, shop, set) = start().await;
-    let rehearsed = import(&set, JSON, "?mode=validate", r#"{"codes": ["A"]}"#).await;
+    let dry_run = import(&set, JSON, "?mode=validate", r#"{"codes": ["A"]}"#).await;
     assert_eq!(
-        (&rehearsed["mode"], &rehearsed["success"]),
+        (&dry_run["mode"], &dry_run["success"]),
         (&json!("validate"), &json!(1))
     );
     let fields = |mode| {

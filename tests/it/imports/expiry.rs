@@ -17,7 +17,7 @@ async fn cards(app: &TestApp) -> Vec<String> {
     let query = "select array_agg(concat_ws(' ', code, to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI'))
           order by set_no, lot_no, ordinal)
         from cards";
-    serde_json::from_value(app.database.ask_one(query).await).unwrap_or_default()
+    serde_json::from_value(app.database.query_value(query).await).unwrap_or_default()
 }
 
 /// Fails unless each lot is dense from 1, ordered by expiry and then by file position, and stores the expiry of its
@@ -35,7 +35,7 @@ async fn check_decks(app: &TestApp) {
          where (places, first, last) is distinct from
                (array(select generate_series(1, size)), first_expires_at, last_expires_at)
             or size = 0 or state <> 'open'";
-    assert_eq!(app.database.ask(query).await, json!([]));
+    assert_eq!(app.database.query_rows(query).await, json!([]));
 }
 
 /// A set in the time zone of Madrid.
@@ -67,7 +67,7 @@ async fn a_column_of_a_csv_says_when_codes_expire_and_they_are_dealt_soonest_fir
     check_decks(&app).await;
     let lots = "select first_expires_at::text, last_expires_at from lots";
     let expected = json!([{"first_expires_at": "2026-12-31 10:00:00+00", "last_expires_at": null}]);
-    assert_eq!(app.database.ask(lots).await, expected);
+    assert_eq!(app.database.query_rows(lots).await, expected);
 }
 
 #[tokio::test]
@@ -90,10 +90,10 @@ async fn the_column_is_named_by_its_number_and_by_the_form_as_well() {
     let answer = send_form(&shop, "/v1/imports", form(&fields))
         .await
         .expect(201);
-    let told = set.ended(answer.str("id")).await;
+    let result = set.ended(answer.str("id")).await;
     let options =
         json!({"delimiter": "|", "header": true, "codeColumn": "key", "expiresAtColumn": "until"});
-    assert_eq!(told["options"], options);
+    assert_eq!(result["options"], options);
     let expected = [
         "B 2026-02-01",
         "A 2027-02-01",
@@ -330,13 +330,13 @@ async fn out_of_order<'a>(app: &'a TestApp, set: &CouponSet) -> ByHand<'a> {
 
 /// Applies the import and checks its order.
 async fn check_order(app: &TestApp, set: &CouponSet, import: &ByHand<'_>) {
-    let told = set.ended(&import.id.to_string()).await;
+    let result = set.ended(&import.id.to_string()).await;
     assert_eq!(
-        (&told["status"], counts(&told)),
+        (&result["status"], counts(&result)),
         (&json!("finished"), [6, 4, 2, 2])
     );
     assert_eq!(
-        report(set, &told).await,
+        report(set, &result).await,
         ["4|A|duplicateInFile|1", "6|A|duplicateInFile|1"]
     );
     let expected = [
@@ -414,10 +414,13 @@ async fn a_connection_that_breaks_while_an_import_is_sorted_costs_nothing() {
     something_is_blocked(&app).await;
     let query = "select count(pg_terminate_backend(pid)) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
-    assert_eq!(app.database.ask_one(query).await, 1);
+    assert_eq!(app.database.query_value(query).await, 1);
     block.rollback().await.unwrap();
     check_order(&app, &set, &import).await;
-    assert_eq!(app.database.ask_one("select epoch from imports").await, 3);
+    assert_eq!(
+        app.database.query_value("select epoch from imports").await,
+        3
+    );
 }
 
 #[tokio::test]
@@ -431,11 +434,14 @@ async fn a_set_that_is_deleted_while_an_import_is_sorted_keeps_nothing_of_it() {
     something_is_blocked(&app).await;
     // Sorting may take minutes; deleting the set does not wait for it.
     set.delete().await.expect(204);
-    let told = set.ended(&import.id.to_string()).await;
-    assert_eq!(told["status"], "cancelled");
+    let result = set.ended(&import.id.to_string()).await;
+    assert_eq!(result["status"], "cancelled");
     block.rollback().await.unwrap();
     all_is_cleaned_up(&app).await;
-    let lots = app.database.ask("select state, size from lots").await;
+    let lots = app
+        .database
+        .query_rows("select state, size from lots")
+        .await;
     assert_eq!(lots, json!([{"state": "closed", "size": 0}]));
 }
 

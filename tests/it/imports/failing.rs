@@ -35,10 +35,10 @@ async fn an_import_that_fails_by_its_own_fault_keeps_no_worker_from_others_and_l
             .expect(201);
         imports.push(import.str("id").to_owned());
     }
-    eventually("both have failed and rest", async || {
+    eventually("both have failed and wait", async || {
         let resting =
             "select count(*) from imports where lease_until > now() + interval '30 seconds'";
-        (app.database.ask_one(resting).await == 2).then_some(())
+        (app.database.query_value(resting).await == 2).then_some(())
     })
     .await;
 

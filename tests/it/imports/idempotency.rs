@@ -20,7 +20,9 @@ async fn upload_as(set: &CouponSet, key: &str, query: &str, list: &str) -> Answe
 }
 
 async fn count_imports(app: &TestApp) -> Value {
-    app.database.ask_one("select count(*) from imports").await
+    app.database
+        .query_value("select count(*) from imports")
+        .await
 }
 
 #[tokio::test]
@@ -127,8 +129,8 @@ async fn of_equal_uploads_at_the_same_moment_one_becomes_an_import() {
                 .all(|answer| answer.str("id") == answers[0].str("id"))
         );
         assert_eq!(count_imports(&app).await, before + 1);
-        let told = set.ended(answers[0].str("id")).await;
-        assert_eq!(told["success"], 60_000);
+        let import = set.ended(answers[0].str("id")).await;
+        assert_eq!(import["success"], 60_000);
     }
     replica.app.stop().await;
 }
@@ -146,9 +148,9 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
     };
     assert_eq!(again().await["id"], first.body["id"]);
     cancel(&shop, first.str("id")).await.expect(200);
-    let told = again().await;
+    let import = again().await;
     assert_eq!(
-        (&told["id"], &told["status"]),
+        (&import["id"], &import["status"]),
         (&first.body["id"], &json!("cancelled"))
     );
     assert_eq!(count_imports(&app).await, 2);
@@ -189,7 +191,11 @@ async fn a_key_is_answered_with_its_import_whatever_became_of_it() {
     let second = upload_as(&set, "run-1", "", "A B").await.expect(201);
     assert_eq!(set.ended(second.str("id")).await["success"], 2);
     let kept = "select count(*) from imports i where i::text like '%run-1%'";
-    assert_eq!(app.database.ask_one(kept).await, 0, "only hashes are kept");
+    assert_eq!(
+        app.database.query_value(kept).await,
+        0,
+        "only hashes are kept"
+    );
 }
 
 #[tokio::test]

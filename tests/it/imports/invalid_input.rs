@@ -21,7 +21,7 @@ use crate::support::{TestApp, eventually};
 pub(super) async fn stored(app: &TestApp) -> Value {
     let query = "select (select count(*) from imports) + (select count(*) from import_chunks)
         + (select count(*) from import_errors) + (select count(*) from lots) + (select count(*) from cards)";
-    app.database.ask_one(query).await
+    app.database.query_value(query).await
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn uploads_that_stall_hold_up_no_other_tenant_and_end() {
         app.app.router().oneshot(request)
     });
     let (ended, ()) = tokio::join!(join_all(stalled), async {
-        eventually("four uploads are under way", async || {
+        eventually("four uploads are in progress", async || {
             (reading.load(Ordering::SeqCst) == 4).then_some(())
         })
         .await;

@@ -73,7 +73,7 @@ pub(super) fn counts(import: &Value) -> [i64; 4] {
 /// The codes of all sets in dealing order.
 pub(super) async fn codes(app: &TestApp) -> Vec<String> {
     let query = "select array_agg(code order by set_no, lot_no, ordinal) from cards";
-    serde_json::from_value(app.database.ask_one(query).await).unwrap_or_default()
+    serde_json::from_value(app.database.query_value(query).await).unwrap_or_default()
 }
 
 /// Rows of the report, with the first four cells joined by a bar.

@@ -10,7 +10,7 @@ use crate::support::{TestApp, sql};
 
 /// Maximum number of pages read and written per row. The longest path goes through the indexes of three tables, in
 /// three sets.
-const MOST: i64 = 40;
+const MAX_PAGES: i64 = 40;
 const ROWS: i64 = 2_000;
 
 /// Applies an import of `count` codes as the service does, and returns the pages per row.
@@ -94,8 +94,11 @@ async fn each_row_of_an_import_costs_a_few_pages_whatever_it_is_compared_with() 
     ] {
         let pages = apply(&app, &mut worker, set, (1, ROWS), prefix).await;
         let came_in = "select success from imports order by id desc limit 1";
-        assert_eq!(app.database.ask_one(came_in).await, success, "{what}");
+        assert_eq!(app.database.query_value(came_in).await, success, "{what}");
         eprintln!("{pages} pages for each row that is {what}");
-        assert!(pages <= MOST, "{pages} pages for each row that is {what}");
+        assert!(
+            pages <= MAX_PAGES,
+            "{pages} pages for each row that is {what}"
+        );
     }
 }

@@ -54,7 +54,7 @@ async fn kill_9_in_the_middle_of_an_import_resumes_it_and_counts_nothing_twice()
     // PostgreSQL still executes the dead service's last statement: a commit that no client learns of.
     block.rollback().await.unwrap();
     eventually("the import is claimed again", async || {
-        (app.database.ask_one("select epoch from imports").await == 2).then_some(())
+        (app.database.query_value("select epoch from imports").await == 2).then_some(())
     })
     .await;
     let import = eventually("the import is over", async || {
@@ -73,20 +73,20 @@ async fn kill_9_in_the_middle_of_an_import_resumes_it_and_counts_nothing_twice()
     let query = "select count(*), min(ordinal), max(ordinal), max(l.size) as size, max(l.lot_no) as lots, max(l.state) as state
         from cards c join lots l using (tenant_id, set_no, lot_no)";
     let expected = json!([{"count": 399_600, "min": 1, "max": 399_600, "size": 399_600, "lots": 1, "state": "open"}]);
-    assert_eq!(app.database.ask(query).await, expected);
+    assert_eq!(app.database.query_rows(query).await, expected);
     let query = "select row_no, line, code, first_line from import_errors order by row_no";
     let duplicates = (0..ROWS).filter_map(|row| {
         let first = first_row(row)? + 1;
         Some(json!({"row_no": row + 1, "line": row + 1, "code": code(row), "first_line": first}))
     });
     assert_eq!(
-        app.database.ask(query).await,
+        app.database.query_rows(query).await,
         duplicates.collect::<serde_json::Value>()
     );
     let request = format!("GET {}", set.path());
-    let (_, told) = service.send(&shop.key, &request, JSON, "").await;
+    let (_, set) = service.send(&shop.key, &request, JSON, "").await;
     assert_eq!(
-        (&told["quantity"], &told["available"]),
+        (&set["quantity"], &set["available"]),
         (&json!(399_600), &json!(399_600))
     );
 }

@@ -34,11 +34,11 @@ async fn a_tenant_may_queue_ten_imports_and_the_refusal_comes_in_both_languages(
         assert_eq!(refused.str("problem"), "too-many-imports");
     }
     let stored = "select count(*) from imports";
-    assert_eq!(app.database.ask_one(stored).await, 11);
+    assert_eq!(app.database.query_value(stored).await, 11);
     // The limit applies to new imports of this tenant: a file that is queued is recognized.
     let waiting = app
         .database
-        .ask_one("select codes[1] from import_chunks where import_id <> (select id from imports where status = 'inProgress') limit 1")
+        .query_value("select codes[1] from import_chunks where import_id <> (select id from imports where status = 'inProgress') limit 1")
         .await;
     let again = set
         .upload(LIST, "", waiting.as_str().unwrap().to_owned())
@@ -104,22 +104,25 @@ async fn huge_imports_of_one_tenant_do_not_hold_up_a_small_one_of_another() {
         transaction.rollback().await.unwrap();
     }
     // No worker gets past the sixth chunk of a huge import, so one of them must leave it.
-    let told = other.ended(small.str("id")).await;
+    let result = other.ended(small.str("id")).await;
     assert_eq!(
-        (&told["status"], &told["success"]),
+        (&result["status"], &result["success"]),
         (&json!("finished"), &json!(2))
     );
     let open = "select count(*) from imports where status = 'inProgress' and next_chunk <= 6";
-    assert_eq!(app.database.ask_one(open).await, 3);
+    assert_eq!(app.database.query_value(open).await, 3);
     for transaction in later {
         transaction.rollback().await.unwrap();
     }
     eventually("the huge ones are finished too", async || {
         let query = "select count(*) from imports where status = 'finished'";
-        (app.database.ask_one(query).await == 4).then_some(())
+        (app.database.query_value(query).await == 4).then_some(())
     })
     .await;
-    assert_eq!(app.database.ask_one("select count(*) from cards").await, 38);
+    assert_eq!(
+        app.database.query_value("select count(*) from cards").await,
+        38
+    );
 }
 
 #[tokio::test]
@@ -152,15 +155,15 @@ async fn tenants_take_turns_where_each_has_a_huge_import_and_a_single_worker_ser
         .await;
     eventually("the others are finished", async || {
         let query = "select count(*) from imports where status = 'finished'";
-        (app.database.ask_one(query).await == 3).then_some(())
+        (app.database.query_value(query).await == 3).then_some(())
     })
     .await;
     // Each import got many time slices, instead of one import after the other.
     let query = "select count(*) from imports a, imports b
         where a.status = 'finished' and b.status = 'finished' and a.id <> b.id and a.finished_at < b.started_at";
-    assert_eq!(app.database.ask_one(query).await, 0);
+    assert_eq!(app.database.query_value(query).await, 0);
     let turns = "select min(epoch) > 3 from imports where status = 'finished'";
-    assert_eq!(app.database.ask_one(turns).await, true);
+    assert_eq!(app.database.query_value(turns).await, true);
     block.rollback().await.unwrap();
 }
 
@@ -181,13 +184,13 @@ async fn the_space_of_chunks_is_used_again() {
         app.database
             .execute("vacuum (truncate off) import_chunks")
             .await;
-        sizes.push(app.database.ask_one(size).await.as_i64().unwrap());
+        sizes.push(app.database.query_value(size).await.as_i64().unwrap());
     }
     assert!(sizes[2] < sizes[0] * 3 / 2, "{sizes:?}");
     let settings = "select array_agg(option) from pg_class c, unnest(c.reloptions) option
         where c.relname = 'import_chunks'
            or c.oid = (select reltoastrelid from pg_class where relname = 'import_chunks')";
-    let settings = app.database.ask_one(settings).await.to_string();
+    let settings = app.database.query_value(settings).await.to_string();
     assert_eq!(
         settings.matches("autovacuum_vacuum_scale_factor=0").count(),
         2,

@@ -92,9 +92,9 @@ async fn counts_by_reason_add_up_after_each_chunk_and_when_a_step_is_repeated() 
             assert_eq!(by_hand.apply(1, chunk).await, Ok(true));
         }
         let url = format!("/v1/imports/{}", by_hand.id);
-        let told = shop.client.get(&url).await.expect(200).body;
-        assert_eq!(told["errorsByReason"], reasons);
-        assert_eq!(told["errors"], (chunk + 1) * 2);
+        let result = shop.client.get(&url).await.expect(200).body;
+        assert_eq!(result["errorsByReason"], reasons);
+        assert_eq!(result["errors"], (chunk + 1) * 2);
     }
 }
 
@@ -109,15 +109,15 @@ async fn a_set_may_refuse_what_any_other_set_of_the_tenant_has() {
     gone.delete().await.expect(204);
     let set = set_with(&shop, "unique", "uniqueInTenant").await;
 
-    let told = import(&set, LIST, "", "A\nB\nC\nD\nD\na\nF\n").await;
-    assert_eq!(counts(&told), [7, 4, 3, 3]);
+    let result = import(&set, LIST, "", "A\nB\nC\nD\nD\na\nF\n").await;
+    assert_eq!(counts(&result), [7, 4, 3, 3]);
     let reasons = json!({"duplicateInTenant": 2, "duplicateInFile": 1});
-    assert_eq!(told["errorsByReason"], reasons);
-    let rows = whole_report(&set, &told).await;
+    assert_eq!(result["errorsByReason"], reasons);
+    let rows = whole_report(&set, &result).await;
     let [a, c, d] = <[String; 3]>::try_from(rows).unwrap();
     let since = app
         .database
-        .ask_one(
+        .query_value(
             "select to_char(published_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
            from lots join coupon_sets using (tenant_id, set_no) where name = '=cmd()'",
         )
@@ -160,11 +160,11 @@ async fn of_two_imports_at_once_into_unique_sets_one_gets_the_code() {
     let (applied, ()) = tokio::join!(second.apply(1, 0), commit);
     assert_eq!(applied, Ok(true));
     assert_eq!(second.publish(1).await, Ok(true));
-    let told = two.ended(&second.id.to_string()).await;
-    assert_eq!(counts(&told), [2, 1, 1, 1]);
+    let result = two.ended(&second.id.to_string()).await;
+    assert_eq!(counts(&result), [2, 1, 1, 1]);
     // The import is still in progress, so there is no time to report.
     assert_eq!(
-        whole_report(&two, &told).await,
+        whole_report(&two, &result).await,
         ["1|B|duplicateInTenant|||one"]
     );
 
@@ -190,12 +190,12 @@ async fn a_set_may_ignore_case_and_keeps_codes_as_they_are_written() {
     assert_eq!(counts(&second), [4, 1, 3, 3]);
     assert_eq!(second["errorsByReason"], json!({"duplicateInSet": 3}));
     let query = "select array_agg(distinct code order by code) from cards where folded is not null";
-    let kept = app.database.ask_one(query).await;
+    let kept = app.database.query_value(query).await;
     assert_eq!(kept, json!(["Z", "abc", "y", "ÄX"]));
     // Case-sensitive sets pay nothing for it.
     import(&usual, LIST, "", "abc ABC").await;
     let query = "select count(folded) from cards c join coupon_sets s using (tenant_id, set_no) where not ignore_case";
-    assert_eq!(app.database.ask_one(query).await, 0);
+    assert_eq!(app.database.query_value(query).await, 0);
 }
 
 #[tokio::test]
@@ -216,9 +216,9 @@ async fn case_is_ignored_across_chunks_and_where_rows_are_sorted() {
             by_hand.id
         );
         app.database.execute(&folded).await;
-        let told = set.ended(&by_hand.id.to_string()).await;
-        assert_eq!(counts(&told), [2, 1, 1, 1]);
-        assert_eq!(whole_report(&set, &told).await, [expected]);
+        let result = set.ended(&by_hand.id.to_string()).await;
+        assert_eq!(counts(&result), [2, 1, 1, 1]);
+        assert_eq!(whole_report(&set, &result).await, [expected]);
     }
 }
 
@@ -281,12 +281,12 @@ async fn the_other_columns_of_a_row_are_stored_with_its_card() {
             &[&["A", "B"], &["C", "A"]]
         };
         let by_hand = ByHand::store(&app, &set, "inProgress", codes).await;
-        let told = format!(
+        let insert = format!(
             r#"update import_chunks set attributes = array[null, '{{"a": "1"}}'] where chunk = 0;
                update imports set unsorted = {unsorted}, lease_until = now() where id = '{}'"#,
             by_hand.id
         );
-        app.database.execute(&told).await;
+        app.database.execute(&insert).await;
         assert_eq!(
             counts(&set.ended(&by_hand.id.to_string()).await),
             [4, 3, 1, 1]
@@ -294,5 +294,5 @@ async fn the_other_columns_of_a_row_are_stored_with_its_card() {
     }
     let query = "select code || coalesce(attributes ->> 'a', '') as card from cards order by code";
     let expected = ["A", "B1", "C", "D", "E1", "F"].map(|card| json!({"card": card}));
-    assert_eq!(app.database.ask(query).await, json!(expected));
+    assert_eq!(app.database.query_rows(query).await, json!(expected));
 }

@@ -14,15 +14,15 @@ use crate::support::{TestApp, eventually, rows};
 /// Number of chunks of this app's imports that wait to be applied.
 pub(super) async fn waiting_chunks(app: &TestApp) -> Value {
     app.database
-        .ask_one("select count(*) from import_chunks")
+        .query_value("select count(*) from import_chunks")
         .await
 }
 
 /// Waits until nothing is left of unpublished imports, and no chunk of any.
 pub(super) async fn all_is_cleaned_up(app: &TestApp) {
-    eventually("all is cleaned up", async || {
+    eventually("everything is cleaned up", async || {
         let needs_cleanup = "select count(*) from imports where needs_cleanup";
-        (app.database.ask_one(needs_cleanup).await == 0).then_some(())
+        (app.database.query_value(needs_cleanup).await == 0).then_some(())
     })
     .await;
     assert_eq!(waiting_chunks(app).await, 0);
@@ -31,7 +31,7 @@ pub(super) async fn all_is_cleaned_up(app: &TestApp) {
 /// Value of `name` in the import of a set with one import.
 async fn of_import(app: &TestApp, name: &str) -> Value {
     app.database
-        .ask_one(&format!("select {name} from imports"))
+        .query_value(&format!("select {name} from imports"))
         .await
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn something_is_blocked(app: &TestApp) {
     let query = "select count(*) > 0 from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
     eventually("something waits for a lock", async || {
-        (app.database.ask_one(query).await == true).then_some(())
+        (app.database.query_value(query).await == true).then_some(())
     })
     .await;
 }
@@ -70,10 +70,10 @@ async fn nothing_can_be_assigned_before_an_import_publishes_and_then_everything_
     assert!(import.begin(1).await);
     for (chunk, processed, percent, success) in [(0, 2, 40, 2), (1, 5, 99, 4)] {
         assert_eq!(import.apply(1, chunk).await, Ok(true));
-        let told = shop.client.get(&url).await.expect(200).body;
-        assert_eq!(told["status"], "inProgress");
-        assert_eq!(of_file(&told), [processed, percent]);
-        assert_eq!(told["success"], success);
+        let result = shop.client.get(&url).await.expect(200).body;
+        assert_eq!(result["status"], "inProgress");
+        assert_eq!(of_file(&result), [processed, percent]);
+        assert_eq!(result["success"], success);
         assert_eq!(set.counters().await, (json!(0), 0, json!(0)));
         assert_eq!(
             set.assign("ann").await.refusal(),
@@ -81,12 +81,12 @@ async fn nothing_can_be_assigned_before_an_import_publishes_and_then_everything_
         );
     }
     assert_eq!(import.publish(1).await, Ok(true));
-    let told = shop.client.get(&url).await.expect(200).body;
+    let result = shop.client.get(&url).await.expect(200).body;
     assert_eq!(
-        (&told["status"], counts(&told)),
+        (&result["status"], counts(&result)),
         (&json!("finished"), [5, 4, 1, 1])
     );
-    assert_eq!(report(&set, &told).await, ["4|A|duplicateInFile|1"]);
+    assert_eq!(report(&set, &result).await, ["4|A|duplicateInFile|1"]);
     assert_eq!(set.counters().await, (json!(4), 0, json!(4)));
     assert_eq!(set.assign("ann").await.expect(201).str("couponCode"), "A");
 }
@@ -170,12 +170,12 @@ async fn an_import_whose_worker_has_gone_is_resumed_where_it_stood() {
     app.database
         .execute("update imports set lease_until = now()")
         .await;
-    let told = set.ended(&import.id.to_string()).await;
+    let result = set.ended(&import.id.to_string()).await;
     assert_eq!(
-        (&told["status"], counts(&told)),
+        (&result["status"], counts(&result)),
         (&json!("finished"), [5, 4, 1, 1])
     );
-    assert_eq!(report(&set, &told).await, ["3|B|duplicateInFile|2"]);
+    assert_eq!(report(&set, &result).await, ["3|B|duplicateInFile|2"]);
     assert_eq!(of_import(&app, "epoch").await, 2);
     assert_eq!(codes(&app).await.concat(), "ABCD");
     assert_eq!(waiting_chunks(&app).await, 0);
@@ -199,7 +199,7 @@ async fn two_imports_of_one_set_never_run_at_once() {
         "select status || epoch from imports where id = '{}'",
         queued.str("id")
     );
-    assert_eq!(app.database.ask_one(&waiting).await, "queued0");
+    assert_eq!(app.database.query_value(&waiting).await, "queued0");
     let force = format!(
         "update imports set status = 'inProgress' where id = '{}'",
         queued.str("id")
@@ -216,12 +216,12 @@ async fn two_imports_of_one_set_never_run_at_once() {
     );
 
     assert_eq!(running.publish(1).await, Ok(true));
-    let told = set.ended(queued.str("id")).await;
+    let result = set.ended(queued.str("id")).await;
     assert_eq!(
-        (&told["status"], counts(&told)),
+        (&result["status"], counts(&result)),
         (&json!("finished"), [2, 1, 1, 1])
     );
-    assert_eq!(report(&set, &told).await, ["1|B|duplicateInSet|"]);
+    assert_eq!(report(&set, &result).await, ["1|B|duplicateInSet|"]);
     assert_eq!(codes(&app).await.concat(), "ABC");
 }
 
@@ -274,11 +274,11 @@ async fn two_replicas_share_many_imports_and_do_each_exactly_once() {
     let query = "select max(epoch) as claims, (select count(*) from lots where state = 'open') as lots,
         (select count(*) from import_errors where reason <> 'duplicateInSet') as others from imports";
     let expected = json!([{"claims": 1, "lots": 16, "others": 0}]);
-    assert_eq!(app.database.ask(query).await, expected);
+    assert_eq!(app.database.query_rows(query).await, expected);
     let query = "select a.id from imports a join imports b using (tenant_id, set_no)
         where a.id < b.id and a.started_at < b.finished_at and b.started_at < a.finished_at";
     assert_eq!(
-        app.database.ask(query).await,
+        app.database.query_rows(query).await,
         json!([]),
         "these ran while another of their set did"
     );
@@ -294,18 +294,18 @@ async fn deleting_a_set_cancels_what_is_queued_and_running_and_publishes_nothing
     set.delete().await.expect(204);
 
     for id in [running.id.to_string().as_str(), queued.str("id")] {
-        let told = shop
+        let result = shop
             .client
             .get(&format!("/v1/imports/{id}"))
             .await
             .expect(200)
             .body;
-        assert_eq!(told["status"], "cancelled");
+        assert_eq!(result["status"], "cancelled");
         assert!(
-            told["cancelledAt"].is_string() && told["failure"].is_string(),
-            "{told}"
+            result["cancelledAt"].is_string() && result["failure"].is_string(),
+            "{result}"
         );
-        assert_eq!(told["finishedAt"], Value::Null);
+        assert_eq!(result["finishedAt"], Value::Null);
     }
     all_is_cleaned_up(&app).await;
     let before = running.everything().await;
@@ -313,7 +313,10 @@ async fn deleting_a_set_cancels_what_is_queued_and_running_and_publishes_nothing
     assert_eq!(running.apply(1, 1).await, Ok(false));
     assert_eq!(running.publish(1).await, Ok(false));
     assert_eq!(running.everything().await, before);
-    let lots = app.database.ask("select state, size from lots").await;
+    let lots = app
+        .database
+        .query_rows("select state, size from lots")
+        .await;
     assert_eq!(lots, json!([{"state": "closed", "size": 0}]));
     assert_eq!(codes(&app).await, Vec::<String>::new());
 }
@@ -341,7 +344,7 @@ async fn a_set_that_is_deleted_in_the_middle_of_a_chunk_gets_nothing_of_the_impo
         let query = "select count(*) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'";
         eventually("the worker and the deletion wait", async || {
-            (app.database.ask_one(query).await == 2).then_some(())
+            (app.database.query_value(query).await == 2).then_some(())
         })
         .await;
         block.rollback().await.unwrap();
@@ -356,7 +359,7 @@ async fn a_set_that_is_deleted_in_the_middle_of_a_chunk_gets_nothing_of_the_impo
     all_is_cleaned_up(&app).await;
     let query = "select l.state, l.size, i.status from lots l, imports i";
     let expected = json!([{"state": "closed", "size": 0, "status": "cancelled"}]);
-    assert_eq!(app.database.ask(query).await, expected);
+    assert_eq!(app.database.query_rows(query).await, expected);
     assert_eq!(codes(&app).await, Vec::<String>::new());
 }
 
@@ -365,12 +368,15 @@ async fn an_import_that_came_a_moment_after_its_set_was_deleted_is_cancelled() {
     let (app, _, set) = start().await;
     set.delete().await.expect(204);
     let import = ByHand::store(&app, &set, "queued", &[&["A"]]).await;
-    let told = set.ended(&import.id.to_string()).await;
+    let result = set.ended(&import.id.to_string()).await;
     assert_eq!(
-        (&told["status"], &told["success"]),
+        (&result["status"], &result["success"]),
         (&json!("cancelled"), &json!(0))
     );
-    assert_eq!(app.database.ask("select * from lots").await, json!([]));
+    assert_eq!(
+        app.database.query_rows("select * from lots").await,
+        json!([])
+    );
     all_is_cleaned_up(&app).await;
 }
 
@@ -385,19 +391,19 @@ async fn a_connection_that_breaks_in_the_middle_of_a_chunk_costs_nothing() {
     something_is_blocked(&app).await;
     let query = "select count(pg_terminate_backend(pid)) from pg_stat_activity
         where datname = current_database() and wait_event_type = 'Lock'";
-    assert_eq!(app.database.ask_one(query).await, 1);
+    assert_eq!(app.database.query_value(query).await, 1);
     block.rollback().await.unwrap();
-    let told = set.ended(&import.id.to_string()).await;
+    let result = set.ended(&import.id.to_string()).await;
     assert_eq!(
-        (&told["status"], counts(&told)),
+        (&result["status"], counts(&result)),
         (&json!("finished"), [4, 3, 1, 1])
     );
-    assert_eq!(report(&set, &told).await, ["3|A|duplicateInFile|1"]);
+    assert_eq!(report(&set, &result).await, ["3|A|duplicateInFile|1"]);
     assert_eq!(of_import(&app, "epoch").await, 3);
     assert_eq!(codes(&app).await.concat(), "ABC");
     let lots = app
         .database
-        .ask("select lot_no, size, state from lots")
+        .query_rows("select lot_no, size, state from lots")
         .await;
     assert_eq!(lots, json!([{"lot_no": 1, "size": 3, "state": "open"}]));
 }

@@ -18,7 +18,7 @@ async fn an_import_pauses_in_the_middle_of_a_chunk_while_codes_are_asked_for() {
             where datname = current_database() and wait_event = 'PgSleep'";
         eventually("the import pauses", async || {
             asked.assign("ann").await;
-            (app.database.ask_one(query).await == true).then_some(())
+            (app.database.query_value(query).await == true).then_some(())
         })
         .await;
     };
@@ -30,5 +30,5 @@ async fn an_import_pauses_in_the_middle_of_a_chunk_while_codes_are_asked_for() {
     assert_eq!(ended["success"], 50_000);
     let placed = "select count(distinct code) = 50000 and count(distinct ordinal) = 50000
         and min(ordinal) = 1 and max(ordinal) = 50000 from cards where code like 'C%'";
-    assert_eq!(app.database.ask_one(placed).await, true);
+    assert_eq!(app.database.query_value(placed).await, true);
 }

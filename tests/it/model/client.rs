@@ -4,7 +4,7 @@ use axum::http::Method;
 use chrono::{SecondsFormat, TimeDelta};
 use serde_json::{Value, json};
 
-use super::history::{Ask, Change, Event, Kind, NewSet, Policy, Row};
+use super::history::{CodeRequest, Event, Kind, NewSet, Policy, Row, SetChange};
 use super::reference::Time;
 use crate::support::TestApp;
 use crate::support::client::Answer;
@@ -124,18 +124,18 @@ impl Player {
         }
     }
 
-    pub async fn patch(&self, set: usize, change: Change) -> Answer {
+    pub async fn patch(&self, set: usize, change: SetChange) -> Answer {
         let (name, value) = match change {
-            Change::Policy(policy) => self.policy(policy),
-            Change::Quantity(quantity) => ("quantity", json!(quantity)),
-            Change::Child(child) => ("childCouponSetId", self.child_id(child)),
+            SetChange::Policy(policy) => self.policy(policy),
+            SetChange::Quantity(quantity) => ("quantity", json!(quantity)),
+            SetChange::Child(child) => ("childCouponSetId", self.child_id(child)),
         };
         self.sets[set].patch(json!({name: value})).await
     }
 
-    fn body(&self, ask: Ask, child: Option<u8>) -> Value {
-        let mut body = json!({"contactId": contact(ask.contact)});
-        if let Some(seconds) = ask.reserve {
+    fn body(&self, request: CodeRequest, child: Option<u8>) -> Value {
+        let mut body = json!({"contactId": contact(request.contact)});
+        if let Some(seconds) = request.reserve {
             body["reserveForSeconds"] = json!(seconds);
         }
         if child.is_some() {
@@ -147,41 +147,43 @@ impl Player {
     pub async fn assign(
         &self,
         set: usize,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
         key: Option<&str>,
     ) -> Answer {
-        self.sets[set].assign_with(self.body(ask, child), key).await
+        self.sets[set]
+            .assign_with(self.body(request, child), key)
+            .await
     }
 
-    pub async fn rehearse(
+    pub async fn dry_run(
         &self,
         set: usize,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
         outcome: Option<&str>,
     ) -> Answer {
-        let mut body = self.body(ask, child);
+        let mut body = self.body(request, child);
         body["test"] = json!(true);
         body["testOutcome"] = json!(outcome);
-        let key = ask.key.map(key);
+        let key = request.key.map(key);
         self.sets[set].assign_with(body, key.as_deref()).await
     }
 
     pub async fn batch(
         &self,
         set: usize,
-        asks: &[Ask],
+        requests: &[CodeRequest],
         child: Option<u8>,
         batch_key: Option<u8>,
         all: bool,
     ) -> Answer {
-        let item = |ask: &Ask| {
-            let mut body = self.body(*ask, child);
-            body["idempotencyKey"] = json!(ask.key.map(key));
+        let item = |request: &CodeRequest| {
+            let mut body = self.body(*request, child);
+            body["idempotencyKey"] = json!(request.key.map(key));
             body
         };
-        let items: Vec<Value> = asks.iter().map(item).collect();
+        let items: Vec<Value> = requests.iter().map(item).collect();
         let batch_key = batch_key.map(self::batch_key);
         let header = batch_key.as_deref().map(|key| ("idempotency-key", key));
         self.shop
@@ -221,12 +223,12 @@ impl Player {
         self.shop.client.post(&uri, json!({})).await
     }
 
-    pub async fn tell(&self, assignment: &str, event: Event) -> Answer {
+    pub async fn record(&self, assignment: &str, event: Event) -> Answer {
         let uri = format!("/v1/assignments/{assignment}/{}", verb(event));
         self.shop.client.post(&uri, json!({})).await
     }
 
-    pub async fn tell_many(&self, events: Vec<Value>) -> Answer {
+    pub async fn record_many(&self, events: Vec<Value>) -> Answer {
         let events = json!({"events": events});
         let uri = "/v1/assignments/events";
         self.shop.client.post(uri, events).await.expect(200)
@@ -247,7 +249,7 @@ pub fn batch_key(key: u8) -> String {
 }
 
 /// Key of an item of a batch; `None` if the service generates it.
-pub fn item_key(ask: Ask, index: usize, batch: Option<u8>) -> Option<String> {
+pub fn item_key(request: CodeRequest, index: usize, batch: Option<u8>) -> Option<String> {
     let of_batch = || batch.map(|batch| format!("{}:{index}", batch_key(batch)));
-    ask.key.map(key).or_else(of_batch)
+    request.key.map(key).or_else(of_batch)
 }

@@ -23,28 +23,28 @@ const STEPS: usize = 40;
 
 /// Observations of all clients of a crowd: assignments, imports, and the result of each key of each set.
 #[derive(Default)]
-struct Seen {
+struct CrowdLog {
     assignments: Vec<(String, usize, String)>,
     imports: Vec<String>,
     keys: HashMap<(usize, String), Value>,
 }
 
-struct Client<'a> {
+struct CrowdClient<'a> {
     player: Player,
-    seen: &'a Mutex<Seen>,
+    log: &'a Mutex<CrowdLog>,
 }
 
-impl Client<'_> {
+impl CrowdClient<'_> {
     /// An assignment of any client, counted back from the latest.
     fn pick(&self, which: u8) -> Option<(String, usize, String)> {
-        let seen = self.seen.lock().unwrap();
-        let back = usize::from(which) % seen.assignments.len().max(1);
-        let index = (seen.assignments.len() - back).checked_sub(1)?;
-        Some(seen.assignments[index].clone())
+        let log = self.log.lock().unwrap();
+        let back = usize::from(which) % log.assignments.len().max(1);
+        let index = (log.assignments.len() - back).checked_sub(1)?;
+        Some(log.assignments[index].clone())
     }
 
     /// Stores an assignment, and fails if a key got two different results.
-    fn note(&self, set: usize, assigned: &Value) {
+    fn store(&self, set: usize, assigned: &Value) {
         let Some(key) = assigned["idempotencyKey"].as_str() else {
             return;
         };
@@ -56,8 +56,8 @@ impl Client<'_> {
             assigned["couponCode"],
             assigned["contactId"]
         ]);
-        let mut seen = self.seen.lock().unwrap();
-        let known = seen.keys.entry((set, key.to_owned()));
+        let mut log = self.log.lock().unwrap();
+        let known = log.keys.entry((set, key.to_owned()));
         let known = known.or_insert_with(|| answer.clone());
         assert_eq!(*known, answer, "a key has two answers");
         if assigned["outcome"] == "assigned" {
@@ -65,32 +65,36 @@ impl Client<'_> {
             let served = text("couponSetId");
             let set = self.player.sets.iter().position(|set| set.id == served);
             let assignment = (text("id"), set.unwrap(), text("couponCode"));
-            seen.assignments.push(assignment);
+            log.assignments.push(assignment);
         }
     }
 
     async fn step(&self, step: &Step) {
         let player = &self.player;
         let answer = match step {
-            Step::Assign { set, ask, child } => {
+            Step::Assign {
+                set,
+                request,
+                child,
+            } => {
                 let set = player.set(*set);
-                let key = ask.key.map(key);
-                let answer = player.assign(set, *ask, *child, key.as_deref()).await;
-                self.note(set, &answer.body);
+                let key = request.key.map(key);
+                let answer = player.assign(set, *request, *child, key.as_deref()).await;
+                self.store(set, &answer.body);
                 answer
             }
             Step::Batch {
                 set,
-                asks,
+                requests,
                 child,
                 key,
                 all,
             } => {
                 let set = player.set(*set);
-                let answer = player.batch(set, asks, *child, *key, *all).await;
+                let answer = player.batch(set, requests, *child, *key, *all).await;
                 for result in answer.body["results"].as_array().into_iter().flatten() {
                     assert!(result["status"].as_u64() < Some(500), "{result}");
-                    self.note(set, &result["assignment"]);
+                    self.store(set, &result["assignment"]);
                 }
                 answer
             }
@@ -99,14 +103,14 @@ impl Client<'_> {
                 if player.is_multiple(set).await {
                     let import = player.import(set, rows).await;
                     let id = import["id"].as_str().unwrap().to_owned();
-                    self.seen.lock().unwrap().imports.push(id);
+                    self.log.lock().unwrap().imports.push(id);
                 }
                 return;
             }
             Step::Withdraw(set, codes) => player.withdraw(player.set(*set), codes).await,
             Step::Undo(which, dry) => {
                 let import = self
-                    .seen
+                    .log
                     .lock()
                     .unwrap()
                     .imports
@@ -122,11 +126,11 @@ impl Client<'_> {
                 let uri = format!("{}/coupons?limit=5", player.sets[player.set(*set)].path());
                 player.shop.client.get(&uri).await
             }
-            Step::Tell(event, which) => match self.pick(*which) {
-                Some((id, ..)) => player.tell(&id, *event).await,
+            Step::Record(event, which) => match self.pick(*which) {
+                Some((id, ..)) => player.record(&id, *event).await,
                 None => return,
             },
-            Step::TellMany(events) => {
+            Step::RecordMany(events) => {
                 let body = |(event, subject): &(_, _)| {
                     let mut body = match *subject {
                         Subject::Id(which) => json!({"assignmentId": self.pick(which)?.0}),
@@ -145,7 +149,7 @@ impl Client<'_> {
                 if bodies.is_empty() {
                     return;
                 }
-                player.tell_many(bodies).await
+                player.record_many(bodies).await
             }
             Step::Patch(set, change) => player.patch(player.set(*set), *change).await,
             Step::Find(which) => match self.pick(*which) {
@@ -180,12 +184,12 @@ async fn a_crowd_at_two_replicas_leaves_the_ledger_in_order() {
                 player.import(index, rows).await;
             }
         }
-        let seen = Mutex::default();
+        let log = Mutex::default();
         let playing = clients.iter().enumerate().map(|(index, steps)| {
             let app = if index % 2 == 0 { &app } else { &replica };
-            let client = Client {
+            let client = CrowdClient {
                 player: player.at(app),
-                seen: &seen,
+                log: &log,
             };
             async move {
                 for step in steps {

@@ -40,14 +40,14 @@ pub enum Policy {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Change {
+pub enum SetChange {
     Policy(Policy),
     Quantity(Option<u8>),
     Child(Option<u8>),
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Ask {
+pub struct CodeRequest {
     pub contact: u8,
     pub key: Option<u8>,
     pub reserve: Option<u32>,
@@ -75,27 +75,27 @@ pub enum Subject {
 pub enum Step {
     Assign {
         set: u8,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
     },
     Batch {
         set: u8,
-        asks: Vec<Ask>,
+        requests: Vec<CodeRequest>,
         child: Option<u8>,
         key: Option<u8>,
         all: bool,
     },
     Import(u8, Vec<Row>),
-    Tell(Event, u8),
-    TellMany(Vec<(Event, Subject)>),
-    Patch(u8, Change),
+    Record(Event, u8),
+    RecordMany(Vec<(Event, Subject)>),
+    Patch(u8, SetChange),
     Hours(u16),
     /// Merges a contact into another one.
     Merge(u8, u8),
     Sweep,
-    Rehearse {
+    DryRun {
         set: u8,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
         outcome: Option<&'static str>,
     },
@@ -193,14 +193,14 @@ fn contact() -> impl Strategy<Value = u8> {
     prop_oneof![3 => Just(0), 2 => Just(1), 1 => Just(2)]
 }
 
-fn ask() -> impl Strategy<Value = Ask> {
+fn request() -> impl Strategy<Value = CodeRequest> {
     let reserve = prop_oneof![Just(1_800_u32), Just(100_000), Just(604_800)];
     (
         contact(),
         option::weighted(0.4, 0..6_u8),
         option::weighted(0.3, reserve),
     )
-        .prop_map(|(contact, key, reserve)| Ask {
+        .prop_map(|(contact, key, reserve)| CodeRequest {
             contact,
             key,
             reserve,
@@ -225,11 +225,11 @@ fn subject() -> impl Strategy<Value = Subject> {
     ]
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = SetChange> {
     prop_oneof![
-        6 => policy().prop_map(Change::Policy),
-        1 => option::weighted(0.8, 1..5_u8).prop_map(Change::Quantity),
-        1 => option::weighted(0.7, 0..4_u8).prop_map(Change::Child),
+        6 => policy().prop_map(SetChange::Policy),
+        1 => option::weighted(0.8, 1..5_u8).prop_map(SetChange::Quantity),
+        1 => option::weighted(0.7, 0..4_u8).prop_map(SetChange::Child),
     ]
 }
 
@@ -237,7 +237,7 @@ fn change() -> impl Strategy<Value = Change> {
 pub fn client_step() -> impl Strategy<Value = Step> {
     let batch = (
         0..4_u8,
-        vec(ask(), 1..6),
+        vec(request(), 1..6),
         child(),
         option::weighted(0.3, 0..3_u8),
         any::<bool>(),
@@ -247,14 +247,14 @@ pub fn client_step() -> impl Strategy<Value = Step> {
         prop_oneof![Just("exhausted"), Just("alreadyAssigned"), Just("expired")],
     );
     prop_oneof![
-        10 => (0..4_u8, ask(), child()).prop_map(|(set, ask, child)| Step::Assign { set, ask, child }),
-        5 => batch.prop_map(|(set, asks, child, key, all)| Step::Batch { set, asks, child, key, all }),
+        10 => (0..4_u8, request(), child()).prop_map(|(set, request, child)| Step::Assign { set, request, child }),
+        5 => batch.prop_map(|(set, requests, child, key, all)| Step::Batch { set, requests, child, key, all }),
         2 => (0..4_u8, rows(4)).prop_map(|(set, rows)| Step::Import(set, rows)),
-        6 => (event(), 0..6_u8).prop_map(|(event, which)| Step::Tell(event, which)),
-        4 => vec((event(), subject()), 1..6).prop_map(Step::TellMany),
+        6 => (event(), 0..6_u8).prop_map(|(event, which)| Step::Record(event, which)),
+        4 => vec((event(), subject()), 1..6).prop_map(Step::RecordMany),
         4 => (0..4_u8, change()).prop_map(|(set, change)| Step::Patch(set, change)),
-        1 => (0..4_u8, ask(), child(), outcome)
-            .prop_map(|(set, ask, child, outcome)| Step::Rehearse { set, ask, child, outcome }),
+        1 => (0..4_u8, request(), child(), outcome)
+            .prop_map(|(set, request, child, outcome)| Step::DryRun { set, request, child, outcome }),
         1 => (0..4_u8, 1..9_u8, child())
             .prop_map(|(set, count, child)| Step::Available { set, count, child }),
         2 => (0..4_u8, vec(0..16_u8, 1..4)).prop_map(|(set, codes)| Step::Withdraw(set, codes)),

@@ -1,7 +1,7 @@
 //! Merging contacts.
 
 use super::client::contact;
-use super::history::Ask;
+use super::history::CodeRequest;
 use super::reference::Model;
 use super::run::{Check, Run, same};
 
@@ -37,10 +37,10 @@ impl Model {
 
 impl Run<'_> {
     /// The request with the contact that stands for its contact.
-    pub fn as_person(&self, ask: Ask) -> Ask {
-        Ask {
-            contact: self.model.person(ask.contact),
-            ..ask
+    pub fn as_person(&self, request: CodeRequest) -> CodeRequest {
+        CodeRequest {
+            contact: self.model.person(request.contact),
+            ..request
         }
     }
 

@@ -1,17 +1,17 @@
 //! Random histories against a small model of assignment: `reference` computes the expected result of each step, `run`
 //! compares.
 //!
-//! A failing history is printed as a list of steps, shrunk as far as possible. Found histories become separate tests.
+//! A failing history is printed as a list of steps, shrunk as far as possible. Such histories become tests in `regressions`.
 
-mod asking;
+mod assigning;
 mod client;
 mod crowd;
-mod found;
+mod events;
 mod history;
 mod merging;
 mod reference;
+mod regressions;
 mod run;
-mod telling;
 mod withdrawing;
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn play_histories(cases: u32) {
     let runtime = Runtime::new().expect("a runtime");
     let app = Arc::new(runtime.block_on(TestApp::start()));
     let play = |app: &TestApp| {
-        // Failures are not saved to a file: a found history becomes a test.
+        // Failures are not saved to a file: a failing history becomes a test in `regressions`.
         let mut runner = TestRunner::new(Config {
             cases,
             failure_persistence: None,

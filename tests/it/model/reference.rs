@@ -90,9 +90,9 @@ pub struct Assignment {
 
 /// Expected result of a request for a code.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum CodeExpectation {
     /// One of these cards of this set.
-    Given(usize, Vec<Card>),
+    Assigned(usize, Vec<Card>),
     Replayed(usize),
     AlreadyAssigned(usize),
     Refused(u16, &'static str, Option<usize>),
@@ -100,7 +100,7 @@ pub enum Verdict {
 
 /// Expected result of an event.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum EventExpectation {
     Recorded(State),
     Repeated(State),
     WrongState(State),
@@ -230,29 +230,31 @@ impl Model {
     }
 
     /// Computes the expected result of this request. The model changes only when the result is `take`n.
-    pub fn ask(
+    pub fn request(
         &self,
         requested: usize,
         child: Option<usize>,
         contact: u8,
         key: Option<&str>,
-    ) -> Verdict {
+    ) -> CodeExpectation {
         let known = key.and_then(|key| self.keys.get(&(requested, key.to_owned())));
         if let Some(&known) = known {
             let assignment = &self.assignments[known];
             return match assignment.state {
                 _ if assignment.contact != contact => {
-                    Verdict::Refused(422, "idempotency-key-reused", None)
+                    CodeExpectation::Refused(422, "idempotency-key-reused", None)
                 }
-                State::Released => Verdict::Refused(409, "assignment-released", Some(known)),
-                State::Void => Verdict::Refused(409, "assignment-void", Some(known)),
-                State::Expired => Verdict::Refused(409, "assignment-expired", Some(known)),
-                _ => Verdict::Replayed(known),
+                State::Released => {
+                    CodeExpectation::Refused(409, "assignment-released", Some(known))
+                }
+                State::Void => CodeExpectation::Refused(409, "assignment-void", Some(known)),
+                State::Expired => CodeExpectation::Refused(409, "assignment-expired", Some(known)),
+                _ => CodeExpectation::Replayed(known),
             };
         }
         let chain = match self.chain(requested, child) {
             Ok(chain) => chain,
-            Err(fault) => return Verdict::Refused(422, fault, None),
+            Err(fault) => return CodeExpectation::Refused(422, fault, None),
         };
         let set = &self.sets[requested];
         let held: Vec<usize> = (0..self.assignments.len())
@@ -265,10 +267,10 @@ impl Model {
             .collect();
         match set.on_repeat {
             "refuse" if !held.is_empty() => {
-                return Verdict::Refused(409, "already-assigned", held.last().copied());
+                return CodeExpectation::Refused(409, "already-assigned", held.last().copied());
             }
             "newCode" if set.per_contact.is_some_and(|most| held.len() >= most) => {
-                return Verdict::Refused(409, "contact-limit-reached", None);
+                return CodeExpectation::Refused(409, "contact-limit-reached", None);
             }
             "sameCode" => {
                 let again = |index: &&usize| {
@@ -281,7 +283,7 @@ impl Model {
                     }
                 };
                 if let Some(latest) = held.iter().rfind(again) {
-                    return Verdict::AlreadyAssigned(*latest);
+                    return CodeExpectation::AlreadyAssigned(*latest);
                 }
             }
             _ => {}
@@ -289,19 +291,19 @@ impl Model {
         for serving in chain {
             let cards = self.next_cards(serving);
             if !cards.is_empty() {
-                return Verdict::Given(serving, cards);
+                return CodeExpectation::Assigned(serving, cards);
             }
         }
         if is_over(set.expires_at, self.now) {
-            Verdict::Refused(409, "coupon-set-expired", None)
+            CodeExpectation::Refused(409, "coupon-set-expired", None)
         } else {
-            Verdict::Refused(409, "coupon-set-exhausted", None)
+            CodeExpectation::Refused(409, "coupon-set-exhausted", None)
         }
     }
 
     /// Applies an assignment: the code leaves its set, and the key is bound.
-    pub fn take(&mut self, given: Given) -> &Assignment {
-        let Given {
+    pub fn take(&mut self, given: AssignedCode) -> &Assignment {
+        let AssignedCode {
             id,
             requested,
             set: set_index,
@@ -345,13 +347,13 @@ impl Model {
     }
 
     /// Records an event. `confirm_at` completes a confirmation with its time.
-    pub fn tell(&mut self, index: usize, event: Event) -> Told {
+    pub fn record(&mut self, index: usize, event: Event) -> EventExpectation {
         let assignment = &mut self.assignments[index];
         let state = assignment.state;
         let (recorded, next) = match (event, state) {
             (Event::Confirm, State::Reserved) => ("confirmed", Some(State::Assigned)),
             (Event::Confirm, State::Assigned | State::Sent | State::Used) => {
-                return Told::Repeated(state);
+                return EventExpectation::Repeated(state);
             }
             (Event::Confirm, _) => ("confirmed", None),
             (Event::Sent, State::Assigned) => ("sent", Some(State::Sent)),
@@ -368,10 +370,10 @@ impl Model {
             (Event::Void, _) => ("void", None),
         };
         if assignment.events.contains(&recorded) {
-            return Told::Repeated(state);
+            return EventExpectation::Repeated(state);
         }
         let Some(next) = next else {
-            return Told::WrongState(state);
+            return EventExpectation::WrongState(state);
         };
         assignment.state = next;
         assignment.reserved_until = None;
@@ -380,7 +382,7 @@ impl Model {
             let (set, card) = (assignment.set, assignment.card.clone());
             self.give_back(set, card);
         }
-        Told::Recorded(next)
+        EventExpectation::Recorded(next)
     }
 
     /// Starts the `validForDays` of a reserved code.
@@ -478,7 +480,7 @@ impl Model {
 
 /// An assigned code, as the service returned it.
 #[derive(Debug)]
-pub struct Given {
+pub struct AssignedCode {
     pub id: String,
     pub requested: usize,
     pub set: usize,

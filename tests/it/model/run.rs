@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::client::{Player, child_of_new, code, key};
-use super::history::{Ask, Change, History, Kind, Policy, Row, Step};
+use super::history::{CodeRequest, History, Kind, Policy, Row, SetChange, Step};
 use super::reference::{Card, Model, Set, Time};
 use super::withdrawing::Withdrawn;
 use crate::support::TestApp;
@@ -117,40 +117,44 @@ impl Run<'_> {
     async fn step(&mut self, step: &Step) -> Check {
         self.model.set_time(Utc::now());
         match step {
-            Step::Assign { set, ask, child } => {
+            Step::Assign {
+                set,
+                request,
+                child,
+            } => {
                 let set = self.player.set(*set);
-                let key = ask.key.map(key);
-                self.assign(set, *ask, *child, key.as_deref()).await?;
+                let key = request.key.map(key);
+                self.assign(set, *request, *child, key.as_deref()).await?;
             }
             Step::Batch {
                 set,
-                asks,
+                requests,
                 child,
                 key,
                 all,
             } => {
                 let set = self.player.set(*set);
-                self.batch(set, asks, *child, *key, *all).await?;
+                self.batch(set, requests, *child, *key, *all).await?;
             }
             Step::Import(set, rows) => self.import(self.player.set(*set), rows).await?,
-            Step::Tell(event, which) => self.tell(*event, *which).await?,
-            Step::TellMany(events) => self.tell_many(events).await?,
+            Step::Record(event, which) => self.record(*event, *which).await?,
+            Step::RecordMany(events) => self.record_many(events).await?,
             Step::Patch(set, change) => self.patch(self.player.set(*set), *change).await?,
             Step::Hours(hours) => self.pass(TimeDelta::hours((*hours).into())).await,
             Step::Merge(one, into) => self.merge(*one, *into).await?,
             Step::Sweep => self.sweep().await,
-            Step::Rehearse {
+            Step::DryRun {
                 set,
-                ask,
+                request,
                 child,
                 outcome,
             } => {
                 let set = self.player.set(*set);
-                self.rehearse(set, *ask, *child, *outcome).await?;
+                self.dry_run(set, *request, *child, *outcome).await?;
             }
             Step::Available { set, count, child } => {
                 let set = self.player.set(*set);
-                self.ask_available(set, *count, *child).await?;
+                self.check_availability(set, *count, *child).await?;
             }
             Step::Withdraw(set, codes) => self.withdraw(self.player.set(*set), codes).await?,
             Step::Undo(which, dry) => self.undo(*which, *dry).await?,
@@ -218,18 +222,18 @@ impl Run<'_> {
         )
     }
 
-    async fn patch(&mut self, set: usize, change: Change) -> Check {
+    async fn patch(&mut self, set: usize, change: SetChange) -> Check {
         let answer = self.player.patch(set, change).await;
         let is_single = self.model.sets[set].code.is_some();
         let counters = self.model.counters(set);
         let taken = counters.reserved + counters.assigned + counters.void;
         let expected = match change {
-            Change::Quantity(_) if !is_single => Some("422 validation-failed"),
-            Change::Quantity(Some(quantity)) if usize::from(quantity) < taken => {
+            SetChange::Quantity(_) if !is_single => Some("422 validation-failed"),
+            SetChange::Quantity(Some(quantity)) if usize::from(quantity) < taken => {
                 same("what is assigned", &answer.body["assigned"], &json!(taken))?;
                 Some("409 quantity-below-assigned")
             }
-            Change::Child(Some(child))
+            SetChange::Child(Some(child))
                 if self.model.closes_a_cycle(set, self.player.set(child)) =>
             {
                 Some("422 child-set-cycle")
@@ -241,9 +245,11 @@ impl Run<'_> {
         }
         answer.expect(200);
         match change {
-            Change::Policy(policy) => self.adopt(set, policy),
-            Change::Quantity(quantity) => self.model.sets[set].quantity = quantity.map(usize::from),
-            Change::Child(child) => self.model.sets[set].child = self.player.child(child),
+            SetChange::Policy(policy) => self.adopt(set, policy),
+            SetChange::Quantity(quantity) => {
+                self.model.sets[set].quantity = quantity.map(usize::from)
+            }
+            SetChange::Child(child) => self.model.sets[set].child = self.player.child(child),
         }
         Ok(())
     }
@@ -352,12 +358,12 @@ impl Run<'_> {
         let keys: Vec<_> = self.model.keys.clone().into_iter().collect();
         for ((set, key), index) in keys {
             self.model.set_time(Utc::now());
-            let ask = Ask {
+            let request = CodeRequest {
                 contact: self.model.assignments[index].contact,
                 key: None,
                 reserve: None,
             };
-            self.assign(set, ask, None, Some(&key))
+            self.assign(set, request, None, Some(&key))
                 .await
                 .map_err(|fault| format!("key {key} of set {set} again: {fault}"))?;
         }

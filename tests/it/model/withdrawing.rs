@@ -161,7 +161,7 @@ impl Run<'_> {
         let codes: Vec<String> = codes.iter().copied().map(code).collect();
         let expected = self.model.withdraw(set, &codes);
         same(
-            "what became of the codes",
+            "the results of the codes",
             answer.expect(200).results(),
             &expected,
         )

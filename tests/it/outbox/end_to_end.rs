@@ -53,7 +53,7 @@ async fn an_endpoint_gets_what_happened_at_two_replicas_once_and_each_set_in_its
     })
     .await;
     let mut numbers: HashMap<String, Vec<i64>> = HashMap::new();
-    let mut told = BTreeSet::new();
+    let mut delivered = BTreeSet::new();
     let mut kinds: HashMap<&str, usize> = HashMap::new();
     for message in &messages {
         check_message(message);
@@ -63,13 +63,16 @@ async fn an_endpoint_gets_what_happened_at_two_replicas_once_and_each_set_in_its
         numbers.push(data["ledgerNumber"].as_i64().unwrap());
         *kinds.entry(message["type"].as_str().unwrap()).or_default() += 1;
         if let Some(id) = data["assignmentId"].as_str() {
-            assert!(told.insert(id.to_owned()), "told twice: {message}");
+            assert!(
+                delivered.insert(id.to_owned()),
+                "delivered twice: {message}"
+            );
         }
     }
     for (set, numbers) in &numbers {
         assert!(numbers.is_sorted(), "{set}: {numbers:?}");
     }
-    assert!(assigned.is_subset(&told));
+    assert!(assigned.is_subset(&delivered));
     let expected = [
         ("coupon.assigned", 120),
         ("import.finished", 2),

@@ -21,7 +21,7 @@ pub(super) async fn listen(app: &TestApp, shop: &Shop, types: &[&str]) -> i64 {
 }
 
 /// Sets the state of an endpoint.
-pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) {
+pub(super) async fn set_state(app: &TestApp, shop: &Shop, webhook: i64, state: &str) {
     let update = format!(
         "update webhooks w
             set state = '{state}'
@@ -33,21 +33,21 @@ pub(super) async fn turn(app: &TestApp, shop: &Shop, webhook: i64, state: &str) 
 }
 
 /// Waits until all entries are published.
-pub(super) async fn all_is_told(app: &TestApp) {
+pub(super) async fn all_is_delivered(app: &TestApp) {
     let query = "select (select count(*) from webhook_events)
                         + (select count(*)
                              from coupon_set_stocks s
                              left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
                             where s.number > coalesce(c.number, 0)
                               and s.tenant_id in (select tenant_id from webhooks where state = 'enabled'))";
-    eventually("all is told", async || {
-        (app.database.ask_one(query).await == 0).then_some(())
+    eventually("everything is delivered", async || {
+        (app.database.query_value(query).await == 0).then_some(())
     })
     .await;
 }
 
 /// Deliveries of an endpoint, in the order of sending.
-pub(super) async fn told(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<Value> {
+pub(super) async fn deliveries(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<Value> {
     let query = format!(
         "select d.event_type as type, d.id, d.set_no as set, d.ledger_number as number, d.occurred_at as at, d.payload
            from webhook_deliveries d
@@ -56,21 +56,36 @@ pub(super) async fn told(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<Value>
           order by d.delivery_no",
         shop.tenant_id
     );
-    let told = app.database.ask(&query).await.as_array().unwrap().clone();
-    for told in told.iter().filter(|told| told["payload"].is_object()) {
-        let mut data = told["payload"].clone();
-        data["ledgerNumber"] = told["number"].clone();
-        let message = json!({"type": told["type"], "timestamp": told["at"], "data": data});
+    let deliveries = app
+        .database
+        .query_rows(&query)
+        .await
+        .as_array()
+        .unwrap()
+        .clone();
+    for delivery in deliveries
+        .iter()
+        .filter(|delivery| delivery["payload"].is_object())
+    {
+        let mut data = delivery["payload"].clone();
+        data["ledgerNumber"] = delivery["number"].clone();
+        let message = json!({"type": delivery["type"], "timestamp": delivery["at"], "data": data});
         contract::check_message(&message);
     }
-    told
+    deliveries
 }
 
 /// The same as texts, as in "coupon.assigned 1".
 async fn lines(app: &TestApp, shop: &Shop, webhook: i64) -> Vec<String> {
-    let told = told(app, shop, webhook).await;
-    let line = |told: &Value| format!("{} {}", told["type"].as_str().unwrap(), told["number"]);
-    told.iter().map(line).collect()
+    let deliveries = deliveries(app, shop, webhook).await;
+    let line = |delivery: &Value| {
+        format!(
+            "{} {}",
+            delivery["type"].as_str().unwrap(),
+            delivery["number"]
+        )
+    };
+    deliveries.iter().map(line).collect()
 }
 
 const ASSIGNED: &str = "coupon.assigned";
@@ -99,11 +114,11 @@ async fn cut_readers(app: &TestApp) {
                     and query like '%mark_webhooks_due%' and state = 'active'";
     eventually("a reader waits", async || {
         let waiting = format!("select count(*) {readers}");
-        (app.database.ask_one(&waiting).await.as_i64() > Some(0)).then_some(())
+        (app.database.query_value(&waiting).await.as_i64() > Some(0)).then_some(())
     })
     .await;
     let cut = format!("select count(pg_terminate_backend(pid)) {readers}");
-    assert!(app.database.ask_one(&cut).await.as_i64() > Some(0));
+    assert!(app.database.query_value(&cut).await.as_i64() > Some(0));
     holder.commit().await.unwrap();
 }
 
@@ -138,21 +153,21 @@ async fn each_assignment_of_two_replicas_is_delivered_once_to_each_endpoint_in_o
         }
     };
     tokio::join!(join_all(asking), cutting);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
 
     let mut ids: Vec<HashMap<(i64, i64), String>> = Vec::new();
     for endpoint in endpoints {
         let mut numbers: HashMap<i64, Vec<i64>> = HashMap::new();
         let mut of_endpoint = HashMap::new();
-        for told in told(&app, &shop, endpoint).await {
-            if told["type"] == ASSIGNED {
+        for delivery in deliveries(&app, &shop, endpoint).await {
+            if delivery["type"] == ASSIGNED {
                 let place = (
-                    told["set"].as_i64().unwrap(),
-                    told["number"].as_i64().unwrap(),
+                    delivery["set"].as_i64().unwrap(),
+                    delivery["number"].as_i64().unwrap(),
                 );
                 numbers.entry(place.0).or_default().push(place.1);
-                of_endpoint.insert(place, told["id"].as_str().unwrap().to_owned());
-                assert_eq!(told["payload"], Value::Null);
+                of_endpoint.insert(place, delivery["id"].as_str().unwrap().to_owned());
+                assert_eq!(delivery["payload"], Value::Null);
             }
         }
         let all: Vec<i64> = (1..=i64::try_from(EACH).unwrap()).collect();
@@ -166,12 +181,12 @@ async fn each_assignment_of_two_replicas_is_delivered_once_to_each_endpoint_in_o
     assert_eq!(ids[0], ids[1], "an event has one id at all endpoints");
     let distinct: std::collections::HashSet<_> = ids[0].values().collect();
     assert_eq!(distinct.len(), ids[0].len());
-    let others = told(&app, &shop, other).await;
+    let others = deliveries(&app, &shop, other).await;
     assert_eq!(others.len(), 3, "{others:?}");
     // The senders are trying them already, and nothing listens.
     eventually("all are due, or will be again", async || {
         let due = "select count(*) from webhooks where next_due_at is not null";
-        (app.database.ask_one(due).await == 3).then_some(())
+        (app.database.query_value(due).await == 3).then_some(())
     })
     .await;
 }
@@ -195,7 +210,7 @@ async fn a_rollback_or_a_refusal_delivers_nothing() {
     set.assign_as("bob", "key").await.expect(201);
     set.assign_as("bob", "key").await.expect(200);
     set.assign("cat").await.expect(409);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     assert_eq!(
         lines(&app, &shop, endpoint).await,
         ["coupon.assigned 1", "coupon.assigned 2"]
@@ -221,13 +236,13 @@ async fn entries_of_a_replica_that_is_gone_are_published_by_the_next_one() {
     let set = shop.multiple("set", &["A", "B"]).await;
     let endpoint = listen(&app, &shop, &[ASSIGNED]).await;
     set.assign("ann").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     let mut owner = app.database.owner.acquire().await.unwrap();
     sql::run(&mut owner, assign_by_hand(&set, "bob"))
         .await
         .unwrap();
     let _next = app.replica();
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     assert_eq!(
         lines(&app, &shop, endpoint).await,
         ["coupon.assigned 1", "coupon.assigned 2"]
@@ -247,22 +262,22 @@ async fn an_endpoint_gets_what_happens_while_it_is_enabled_and_nothing_else() {
     assign("one").await;
     let second = listen(&app, &shop, &[ASSIGNED]).await;
     assign("both").await;
-    all_is_told(&app).await;
-    turn(&app, &shop, first, "disabled").await;
+    all_is_delivered(&app).await;
+    set_state(&app, &shop, first, "disabled").await;
     assign("second alone").await;
-    all_is_told(&app).await;
-    turn(&app, &shop, second, "failed").await;
+    all_is_delivered(&app).await;
+    set_state(&app, &shop, second, "failed").await;
     assign("nobody").await;
     // No replica claims it, so the mark was removed.
-    turn(&app, &shop, first, "enabled").await;
+    set_state(&app, &shop, first, "enabled").await;
     assign("first alone").await;
-    all_is_told(&app).await;
-    turn(&app, &shop, second, "enabled").await;
+    all_is_delivered(&app).await;
+    set_state(&app, &shop, second, "enabled").await;
     assign("both again").await;
     // A set that is younger than the endpoints.
     let young = shop.single("young", "SAME", None).await;
     young.assign("both").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     let of = |numbers: &[i64]| -> Vec<String> {
         numbers
             .iter()
@@ -294,9 +309,9 @@ async fn a_reservation_is_delivered_when_it_is_confirmed_and_not_otherwise() {
     set.confirm(kept.str("id")).await.expect(200);
     set.confirm(kept.str("id")).await.expect(200);
     set.void(kept.str("id")).await.expect(200);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     let confirmed = "select number from ledger_entries where event = 'confirmed'";
-    let confirmed = app.database.ask_one(confirmed).await;
+    let confirmed = app.database.query_value(confirmed).await;
     assert_eq!(
         lines(&app, &shop, endpoint).await,
         [
@@ -328,7 +343,7 @@ async fn tenants_get_events_of_their_own_sets_and_one_without_an_endpoint_costs_
     // The last assignment is written by now, and the others are published after it.
     let busy = CouponSet::at(&shops[0].single("late", "SAME", None).await, &shops[0]);
     busy.assign("ann").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     let silent = format!(
         "select (select count(*) from webhook_cursors c where c.tenant_id = t.tenant_id)
                 + (select count(*) from webhook_events e where e.tenant_id = t.tenant_id)
@@ -337,7 +352,7 @@ async fn tenants_get_events_of_their_own_sets_and_one_without_an_endpoint_costs_
           where t.id = '{}'",
         shops[2].tenant_id
     );
-    assert_eq!(app.database.ask_one(&silent).await, 0);
+    assert_eq!(app.database.query_value(&silent).await, 0);
     let first = lines(&app, &shops[0], endpoints[0]).await;
     let second = lines(&app, &shops[1], endpoints[1]).await;
     assert_eq!(second.len(), 3, "{second:?}");
@@ -346,7 +361,7 @@ async fn tenants_get_events_of_their_own_sets_and_one_without_an_endpoint_costs_
                        from webhook_deliveries d
                       where not exists (
                         select from coupon_sets s where s.tenant_id = d.tenant_id and s.set_no = d.set_no)";
-    assert_eq!(app.database.ask_one(elsewhere).await, 0);
+    assert_eq!(app.database.query_value(elsewhere).await, 0);
 }
 
 #[tokio::test]
@@ -367,12 +382,12 @@ async fn an_endpoint_that_somebody_holds_keeps_no_other_tenant_waiting() {
     let of_free = listen(&app, &free, &[ASSIGNED]).await;
     let set = free.single("one", "SAME", None).await;
     set.assign("ann").await.expect(201);
-    eventually("the other tenant is told", async || {
+    eventually("the other tenant gets its event", async || {
         (lines(&app, &free, of_free).await.len() == 1).then_some(())
     })
     .await;
-    assert_eq!(told(&app, &held, of_held).await, [] as [Value; 0]);
+    assert_eq!(deliveries(&app, &held, of_held).await, [] as [Value; 0]);
     holder.commit().await.unwrap();
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     assert_eq!(lines(&app, &held, of_held).await.len(), 4);
 }

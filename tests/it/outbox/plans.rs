@@ -8,14 +8,14 @@ use crate::support::database::TestDatabase;
 use crate::support::{rows, sql};
 
 /// Maximum number of pages read and written per ledger number.
-const MOST: i64 = 15;
-const PORTION: i64 = 1000;
+const MAX_PAGES: i64 = 15;
+const BATCH_SIZE: i64 = 1000;
 
 async fn portion(reader: &mut PgConnection) -> i64 {
     let explained: Value = sql::value(
         reader,
         format!(
-            "explain (analyze, buffers, format json) select * from publish_ledger(1, 1, {PORTION})"
+            "explain (analyze, buffers, format json) select * from publish_ledger(1, 1, {BATCH_SIZE})"
         ),
     )
     .await;
@@ -48,13 +48,16 @@ async fn check_costs(analyzed: bool) {
     for _ in 0..15 {
         portion(&mut reader).await;
     }
-    let pages = portion(&mut reader).await / PORTION;
+    let pages = portion(&mut reader).await / BATCH_SIZE;
     assert!(
-        pages <= MOST,
+        pages <= MAX_PAGES,
         "{pages} pages for a number, analyzed: {analyzed}"
     );
-    let told = "select count(*) from webhook_deliveries where webhook_no = 1";
-    assert_eq!(database.ask_one(told).await, 10 + 16 * PORTION / 3);
+    let deliveries = "select count(*) from webhook_deliveries where webhook_no = 1";
+    assert_eq!(
+        database.query_value(deliveries).await,
+        10 + 16 * BATCH_SIZE / 3
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::imports::cancel::cancel;
-use crate::outbox::ledger_to_deliveries::{all_is_told, listen, told, turn};
+use crate::outbox::ledger_to_deliveries::{all_is_delivered, deliveries, listen, set_state};
 use crate::support::by_hand::ByHand;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually, sql};
@@ -22,13 +22,13 @@ pub(super) async fn stock(
     webhook: i64,
     set: &CouponSet,
 ) -> Vec<String> {
-    let told = told(app, shop, webhook).await;
-    let of_set = told.iter().filter(|told| {
-        told["payload"]["couponSetId"] == set.id && told["payload"]["status"].is_null()
+    let deliveries = deliveries(app, shop, webhook).await;
+    let of_set = deliveries.iter().filter(|delivery| {
+        delivery["payload"]["couponSetId"] == set.id && delivery["payload"]["status"].is_null()
     });
-    let line = |told: &Value| {
-        let data = &told["payload"];
-        match told["type"].as_str().unwrap() {
+    let line = |delivery: &Value| {
+        let data = &delivery["payload"];
+        match delivery["type"].as_str().unwrap() {
             "coupon-set.low-stock" => {
                 format!("{} {}", data["step"].as_str().unwrap(), data["available"])
             }
@@ -51,27 +51,27 @@ pub(super) async fn threshold(app: &TestApp, set: &CouponSet, threshold: &str) {
 }
 
 /// Expected events, by the rules of the steps.
-struct Model {
+struct StockModel {
     threshold: Option<i64>,
     available: i64,
-    told: u8,
+    reported: u8,
     lines: Vec<String>,
 }
 
-impl Model {
+impl StockModel {
     fn new(threshold: Option<i64>) -> Self {
         // A set that never had a code has not run out.
         Self {
             threshold,
             available: 0,
-            told: 5,
+            reported: 5,
             lines: Vec::new(),
         }
     }
 
     fn refill(&mut self, count: i64) {
         self.available += count;
-        self.told = 0;
+        self.reported = 0;
         self.lines.push(format!("+{count} {}", self.available));
         self.judge();
     }
@@ -94,8 +94,8 @@ impl Model {
             _ if is_within(1) => 1,
             _ => 0,
         };
-        if step > self.told {
-            self.told = step;
+        if step > self.reported {
+            self.reported = step;
             let names = ["threshold", "half", "quarter", "eighth"];
             self.lines.push(match names.get(usize::from(step) - 1) {
                 Some(name) => format!("{name} {}", self.available),
@@ -125,7 +125,7 @@ async fn walk(app: &TestApp, shop: &Shop, webhook: i64, name: &str, most: Option
     if let Some(most) = most {
         threshold(app, &set, &most.to_string()).await;
     }
-    let mut model = Model::new(most);
+    let mut model = StockModel::new(most);
     let mut random = Random(seed);
     let mut held: Vec<String> = Vec::new();
     let mut codes = 0;
@@ -158,9 +158,9 @@ async fn walk(app: &TestApp, shop: &Shop, webhook: i64, name: &str, most: Option
                 model.change(-i64::try_from(held.len() - before).unwrap());
             }
         }
-        all_is_told(app).await;
-        let told = stock(app, shop, webhook, &set).await;
-        assert_eq!(told, model.lines, "{name}");
+        all_is_delivered(app).await;
+        let lines = stock(app, shop, webhook, &set).await;
+        assert_eq!(lines, model.lines, "{name}");
     }
     assert!(model.lines.len() > 5, "{:?}", model.lines);
 }
@@ -191,11 +191,11 @@ async fn of_several_steps_at_once_only_the_deepest_is_delivered() {
     threshold(&app, &set, "7").await;
     let items = (0..7).map(|_| json!({"contactId": "ann"})).collect();
     set.assign_batch(items, None).await;
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     // 1 is at most a quarter of 7, and not an eighth.
     let steps = ["+8 8", "quarter 1"];
     assert_eq!(stock(&app, &shop, webhook, &set).await, steps);
-    let last = told(&app, &shop, webhook).await.pop().unwrap();
+    let last = deliveries(&app, &shop, webhook).await.pop().unwrap();
     assert_eq!((&last["number"], &last["set"]), (&json!(7), &json!(1)));
     assert_eq!(last["payload"]["threshold"], 7);
 }
@@ -209,14 +209,14 @@ async fn an_alert_carries_the_forecast() {
     let webhook = listen(&app, &shop, &STOCK).await;
     set.assign("ann").await.expect(201);
     set.assign("bob").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     app.database
         .execute("update assignments set assigned_at = assigned_at - interval '10 days' / number")
         .await;
     set.assign("cat").await.expect(201);
-    all_is_told(&app).await;
-    let told = told(&app, &shop, webhook).await;
-    let data = &told[0]["payload"];
+    all_is_delivered(&app).await;
+    let deliveries = deliveries(&app, &shop, webhook).await;
+    let data = &deliveries[0]["payload"];
     assert_eq!(data["step"], "threshold", "{data}");
     assert!(data["forecast"]["runsOutOn"].is_string(), "{data}");
 }
@@ -231,9 +231,9 @@ async fn stock_that_was_low_before_the_endpoint_is_not_delivered_until_it_falls_
     let webhook = listen(&app, &shop, &STOCK).await;
     set.assign("ann").await.expect(201);
     empty.assign("ann").await.expect(409);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     set.assign("bob").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     assert_eq!(stock(&app, &shop, webhook, &set).await, ["half 2"]);
     assert!(stock(&app, &shop, webhook, &empty).await.is_empty());
 }
@@ -251,13 +251,13 @@ async fn a_refill_not_delivered_before_the_endpoint_was_disabled_is_not_delivere
         .await
         .unwrap();
     set.fill(&["B", "C", "D"]).await;
-    turn(&app, &shop, webhook, "disabled").await;
+    set_state(&app, &shop, webhook, "disabled").await;
     holder.commit().await.unwrap();
-    turn(&app, &shop, webhook, "enabled").await;
+    set_state(&app, &shop, webhook, "enabled").await;
     set.assign("ann").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     set.assign("bob").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     assert_eq!(stock(&app, &shop, webhook, &set).await, ["quarter 2"]);
 }
 
@@ -270,7 +270,7 @@ async fn a_changed_threshold_is_judged_as_if_it_had_always_been_that() {
     let webhook = listen(&app, &shop, &STOCK).await;
     let take = async || {
         set.assign("ann").await.expect(201);
-        all_is_told(&app).await;
+        all_is_delivered(&app).await;
         stock(&app, &shop, webhook, &set).await
     };
     assert!(take().await.is_empty());
@@ -291,17 +291,17 @@ async fn a_raised_quantity_refills_a_set_of_one_code_and_a_lowered_one_does_not(
     let set = shop.single("set", "SAME", Some(2)).await;
     let quantity = async |quantity: Value| {
         set.patch(json!({"quantity": quantity})).await.expect(200);
-        all_is_told(&app).await;
+        all_is_delivered(&app).await;
     };
     set.assign("ann").await.expect(201);
     set.assign("bob").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     quantity(json!(5)).await;
     quantity(json!(4)).await;
     quantity(json!(4)).await;
     set.assign("cat").await.expect(201);
     set.assign("dan").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     quantity(Value::Null).await;
     let steps = ["0", "+3 3", "0", "+null null"];
     assert_eq!(stock(&app, &shop, webhook, &set).await, steps);
@@ -331,16 +331,16 @@ async fn stock_that_falls_without_an_assignment_is_delivered_too_but_a_set_past_
     sets[1].withdraw(&["B"]).await;
     // A replica sweeps when it starts.
     let _next = app.replica();
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     for set in &sets[..2] {
-        eventually("that nothing is left is told", async || {
+        eventually("the exhausted event is delivered", async || {
             (stock(&app, &shop, webhook, set).await == ["0"]).then_some(())
         })
         .await;
     }
     // It is not published, and no event would trigger it now.
     let alert = "select alert_level from publish_ledger(1, 3, 1000)";
-    assert_eq!(app.database.ask_one(alert).await, Value::Null);
+    assert_eq!(app.database.query_value(alert).await, Value::Null);
     assert!(stock(&app, &shop, webhook, &sets[2]).await.is_empty());
 }
 
@@ -366,13 +366,19 @@ async fn changes_beside_the_ledger_are_delivered_at_their_place_in_it() {
     set.fill(&["C", "D"]).await;
     set.assign("cat").await.expect(201);
     set.fill(&["E"]).await;
-    assert_eq!(told(&app, &shop, webhook).await, [] as [Value; 0]);
+    assert_eq!(deliveries(&app, &shop, webhook).await, [] as [Value; 0]);
     holder.commit().await.unwrap();
-    all_is_told(&app).await;
-    let told = told(&app, &shop, webhook).await;
-    let lines: Vec<String> = told
+    all_is_delivered(&app).await;
+    let deliveries = deliveries(&app, &shop, webhook).await;
+    let lines: Vec<String> = deliveries
         .iter()
-        .map(|told| format!("{} {}", told["number"], told["type"].as_str().unwrap()))
+        .map(|delivery| {
+            format!(
+                "{} {}",
+                delivery["number"],
+                delivery["type"].as_str().unwrap()
+            )
+        })
         .collect();
     assert_eq!(
         lines,
@@ -406,13 +412,13 @@ async fn each_import_that_ends_is_delivered_as_the_api_shows_it() {
     imports.push(set.ended(again.str("id")).await);
     let running = ByHand::store(&app, &set, "inProgress", &[&["X"]]).await;
     imports.push(cancel(&shop, running.id).await.expect(200).body);
-    all_is_told(&app).await;
-    let told = told(&app, &shop, webhook).await;
-    let finished = |told: &&Value| told["type"] == "import.finished";
-    let data: Vec<&Value> = told
+    all_is_delivered(&app).await;
+    let deliveries = deliveries(&app, &shop, webhook).await;
+    let finished = |delivery: &&Value| delivery["type"] == "import.finished";
+    let data: Vec<&Value> = deliveries
         .iter()
         .filter(finished)
-        .map(|told| &told["payload"])
+        .map(|delivery| &delivery["payload"])
         .collect();
     assert_eq!(data.len(), imports.len(), "{data:?}");
     for (data, import) in data.into_iter().zip(&imports) {
@@ -435,10 +441,10 @@ async fn each_import_that_ends_is_delivered_as_the_api_shows_it() {
         statuses,
         ["finished", "error", "finished", "finished", "cancelled"]
     );
-    let refills: Vec<&Value> = told
+    let refills: Vec<&Value> = deliveries
         .iter()
-        .filter(|told| !finished(told))
-        .map(|told| &told["payload"])
+        .filter(|delivery| !finished(delivery))
+        .map(|delivery| &delivery["payload"])
         .collect();
     let refill =
         json!({"couponSetId": set.id, "importId": imports[0]["id"], "added": 2, "available": 2});

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::outbox::ledger_to_deliveries::{all_is_told, listen};
+use crate::outbox::ledger_to_deliveries::{all_is_delivered, listen};
 use crate::outbox::stock_alerts::{stock, threshold};
 use crate::support::{TestApp, eventually};
 
@@ -35,17 +35,17 @@ async fn only_sets_that_may_have_changed_are_looked_at_and_expiries_are_among_th
     app.database.execute(&statements.concat()).await;
 
     let next = app.replica();
-    eventually("that nothing is left is told", async || {
+    eventually("the exhausted event is delivered", async || {
         (stock(&app, &shop, webhook, &sets[0]).await == ["0"]).then_some(())
     })
     .await;
     // By then everything found in the same sweep is published.
     late.at(&shop.at(&next)).assign("ann").await.expect(201);
-    all_is_told(&app).await;
+    all_is_delivered(&app).await;
     let judged = "select json_agg(set_no order by set_no)
                     from webhook_cursors
                    where evaluated_at > now() - interval '10 minutes'";
-    assert_eq!(app.database.ask_one(judged).await, json!([1, 4, 5]));
+    assert_eq!(app.database.query_value(judged).await, json!([1, 4, 5]));
 }
 
 #[tokio::test]
@@ -57,14 +57,14 @@ async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_delivered_
     let import = undone.fill(&["A", "B"]).await;
     let changed = shop.single("changed", "SAME", Some(10)).await;
     let lowered = shop.single("lowered", "SAME", Some(10)).await;
-    let unnoted = shop.single("unnoted", "SAME", Some(10)).await;
-    for set in [&withdrawn, &undone, &changed, &lowered, &unnoted] {
+    let unmarked = shop.single("unmarked", "SAME", Some(10)).await;
+    for set in [&withdrawn, &undone, &changed, &lowered, &unmarked] {
         set.assign("ann").await.expect(201);
     }
     let types = ["coupon-set.low-stock", "coupon-set.exhausted"];
     let webhook = listen(&app, &shop, &types).await;
-    let told = async |set, expected: &str| {
-        eventually("the stock is told", async || {
+    let delivers = async |set, expected: &str| {
+        eventually("the stock event is delivered", async || {
             (stock(&app, &shop, webhook, set).await == [expected]).then_some(())
         })
         .await;
@@ -75,29 +75,29 @@ async fn stock_that_falls_by_a_withdrawal_an_undo_or_a_changed_set_is_delivered_
         .execute("update webhook_cursors set evaluated_at = now() - interval '30 minutes'")
         .await;
     let next = app.replica();
-    eventually("all are judged", async || {
+    eventually("all are evaluated", async || {
         let judged =
             "select count(*) from webhook_cursors where evaluated_at > now() - interval '10 minutes'";
-        (app.database.ask_one(judged).await == 5).then_some(())
+        (app.database.query_value(judged).await == 5).then_some(())
     })
     .await;
     // Only a sweep finds changes made past the service, so until this event arrives none has run.
-    threshold(&app, &unnoted, "18").await;
+    threshold(&app, &unmarked, "18").await;
     let shop = shop.at(&next);
     let [withdrawn, undone, changed, lowered] =
         [withdrawn, undone, changed, lowered].map(|set| set.at(&shop));
     withdrawn.withdraw(&["B"]).await;
-    told(&withdrawn, "0").await;
+    delivers(&withdrawn, "0").await;
     let undo = format!("/v1/imports/{}/undo", import["id"].as_str().unwrap());
     shop.client.post(&undo, json!({})).await.expect(200);
-    told(&undone, "0").await;
+    delivers(&undone, "0").await;
     let threshold = json!({"lowStockThreshold": 18});
     changed.patch(threshold).await.expect(200);
-    told(&changed, "half 9").await;
+    delivers(&changed, "half 9").await;
     lowered.patch(json!({"quantity": 1})).await.expect(200);
-    told(&lowered, "0").await;
-    assert!(stock(&app, &shop, webhook, &unnoted).await.is_empty());
+    delivers(&lowered, "0").await;
+    assert!(stock(&app, &shop, webhook, &unmarked).await.is_empty());
     next.app.stop().await;
     let _last = app.replica();
-    told(&unnoted, "half 9").await;
+    delivers(&unmarked, "half 9").await;
 }

@@ -121,20 +121,20 @@ impl Journey<'_> {
 }
 
 /// Records events by every operation for it.
-async fn tell_of_assignments(journey: &mut Journey<'_>, set: &str, assignment: &str) {
+async fn record_events(journey: &mut Journey<'_>, set: &str, assignment: &str) {
     let asked = json!({"contactId": "cat", "reserveForSeconds": 600});
     let reserved = journey.post(&format!("{set}/assignments"), asked).await;
     let reservation = format!("/v1/assignments/{}", reserved.str("id"));
-    for told in ["confirm", "release"] {
+    for event in ["confirm", "release"] {
         journey
-            .step(Method::POST, &format!("{reservation}/{told}"), "", "")
+            .step(Method::POST, &format!("{reservation}/{event}"), "", "")
             .await;
     }
     let events = json!({"events": [{"assignmentId": reserved.str("id"), "event": "release"}]});
     journey.post("/v1/assignments/events", events).await;
-    for told in ["sent", "used"] {
+    for event in ["sent", "used"] {
         let remark = json!({"reason": "as it was"});
-        journey.post(&format!("{assignment}/{told}"), remark).await;
+        journey.post(&format!("{assignment}/{event}"), remark).await;
     }
     let asked = json!({"contactId": "dan"});
     let lost = journey.post(&format!("{set}/assignments"), asked).await;
@@ -168,7 +168,7 @@ async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
 }
 
 /// Puts, reads and deletes a workflow that uses a set.
-async fn tell_of_workflows(journey: &mut Journey<'_>, id: &str) {
+async fn put_and_delete_a_workflow(journey: &mut Journey<'_>, id: &str) {
     let workflow = "/v1/workflows/birthday%2Fmail";
     let said =
         json!({"name": "Birthday mail", "state": "active", "couponSetIds": [id]}).to_string();
@@ -334,7 +334,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
         .step(Method::PATCH, &set, "application/json", patch)
         .await;
 
-    tell_of_workflows(&mut journey, &id).await;
+    put_and_delete_a_workflow(&mut journey, &id).await;
     let import = import_in_all_ways(&mut journey, &set, &id).await;
 
     let given = journey
@@ -347,7 +347,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     journey.get("/v1/assignments").await;
     let assignment = format!("/v1/assignments/{}", given.str("id"));
     journey.get(&assignment).await;
-    tell_of_assignments(&mut journey, &set, &assignment).await;
+    record_events(&mut journey, &set, &assignment).await;
     journey.get(&format!("{set}/availability?count=2")).await;
     journey.get(&format!("{set}/statistics")).await;
     journey.get("/v1/statistics").await;

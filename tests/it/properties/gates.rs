@@ -37,7 +37,7 @@ async fn task(app: &TestApp) -> PgConnection {
 async fn fill(app: &TestApp, set: &CouponSet, cards: i64, dealt: i64) {
     let set_no = app
         .database
-        .ask_one(&format!(
+        .query_value(&format!(
             "select set_no from coupon_sets where id = '{}'",
             set.id
         ))
@@ -134,12 +134,12 @@ async fn an_assignment_touches_as_few_buffers_of_5_million_codes_as_of_10_thousa
 
 /// Traffic of the connections that assign or record: executed statements, and statements in plain text (a `begin`).
 #[derive(Debug, Default)]
-struct Sent {
+struct StatementCounts {
     executed: AtomicUsize,
     plain: AtomicUsize,
 }
 
-impl Sent {
+impl StatementCounts {
     /// Returns the counts and resets them.
     fn take(&self) -> (usize, usize) {
         (
@@ -150,7 +150,7 @@ impl Sent {
 }
 
 /// Forwards connections to the server's socket and counts the statements of the clients.
-async fn listen(socket: PathBuf, sent: Arc<Sent>) -> u16 {
+async fn listen(socket: PathBuf, sent: Arc<StatementCounts>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -161,7 +161,11 @@ async fn listen(socket: PathBuf, sent: Arc<Sent>) -> u16 {
     port
 }
 
-async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::Result<()> {
+async fn lead(
+    client: TcpStream,
+    socket: PathBuf,
+    sent: Arc<StatementCounts>,
+) -> std::io::Result<()> {
     let server = UnixStream::connect(socket).await?;
     client.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
@@ -191,8 +195,8 @@ async fn lead(client: TcpStream, socket: PathBuf, sent: Arc<Sent>) -> std::io::R
 }
 
 /// A replica whose database traffic is counted.
-async fn watched(app: &TestApp) -> (TestApp, Arc<Sent>) {
-    let traffic = Arc::new(Sent::default());
+async fn watched(app: &TestApp) -> (TestApp, Arc<StatementCounts>) {
+    let traffic = Arc::new(StatementCounts::default());
     let socket = app.database.options.get_socket().expect("a socket");
     let socket = socket.join(format!(".s.PGSQL.{}", app.database.options.get_port()));
     let port = listen(socket, Arc::clone(&traffic)).await;
@@ -267,17 +271,17 @@ async fn ten_thousand_made_up_ids_of_as_many_sets_are_not_found_without_a_call_f
 
     let (replica, traffic) = watched(&app).await;
     let set = set.at(&shop.at(&replica));
-    let (results, answer, told) = tokio::join!(
-        set.tell_all(json!(made_up)),
+    let (results, answer, recorded) = tokio::join!(
+        set.record_all(json!(made_up)),
         set.assign("bob"),
-        set.tell("sent", given.str("id"))
+        set.record("sent", given.str("id"))
     );
     assert_eq!(results.len(), 10_000);
     for result in &results {
         assert_eq!(result["error"]["code"], "not-found", "{result}");
     }
     answer.expect(201);
-    told.expect(200);
+    recorded.expect(200);
     assert_eq!(traffic.take(), (2, 0), "one call for each that is real");
 }
 
@@ -296,13 +300,13 @@ async fn events_of_many_sets_take_four_connections_and_leave_the_others_to_other
     let lock = "select from coupon_sets for no key update";
     sql::run(&mut holder, lock).await.unwrap();
     let other = shop.single("other", "O", None).await;
-    let (results, ()) = tokio::join!(other.tell_all(json!(events)), async {
+    let (results, ()) = tokio::join!(other.record_all(json!(events)), async {
         app.database.wait_for_lock_waiters(4).await;
         let given = other.assign("bob").await.expect(201);
-        other.tell("used", given.str("id")).await.expect(200);
+        other.record("used", given.str("id")).await.expect(200);
         let waiting = "select count(*) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'";
-        let waiting = app.database.ask_one(waiting).await;
+        let waiting = app.database.query_value(waiting).await;
         assert!(waiting.as_i64() <= Some(4), "{waiting} calls at once");
         holder.commit().await.unwrap();
     });
@@ -333,5 +337,5 @@ async fn a_batch_of_more_than_ten_thousand_reservations_loses_no_ledger_entry() 
     let reserved: i64 = sql::value(&mut task, query).await;
     assert_eq!(reserved, ITEMS);
     let entries = "select count(*) from ledger_entries where event = 'reserved'";
-    assert_eq!(app.database.ask_one(entries).await, json!(ITEMS));
+    assert_eq!(app.database.query_value(entries).await, json!(ITEMS));
 }

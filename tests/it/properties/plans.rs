@@ -18,7 +18,7 @@ const SETS: [&str; 4] = [
     "'refuse', 'always', null",
 ];
 /// Maximum number of pages read and written per item. The longest path goes through the indexes of four tables.
-const MOST: i64 = 80;
+const MAX_PAGES: i64 = 80;
 
 /// Statistics that the planner has when the first plans are made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +32,7 @@ enum Statistics {
 /// A database with these sets, and one connection of a service to it.
 struct Bench {
     database: TestDatabase,
-    dealer: PgConnection,
+    connection: PgConnection,
     /// Items per step.
     items: i64,
     /// Pages read and written by the calls.
@@ -56,10 +56,10 @@ impl Bench {
         if statistics == Statistics::Empty {
             database.execute("vacuum analyze").await;
         }
-        let dealer = dealer(&database).await;
+        let connection = connection(&database).await;
         let mut bench = Self {
             database,
-            dealer,
+            connection,
             items: 3,
             costs: Vec::new(),
         };
@@ -86,7 +86,7 @@ impl Bench {
             );
             self.call(&call, "notFound").await;
             let swept = format!("select sweep_reservations(1, {set})");
-            assert_eq!(sql::value::<i32>(&mut self.dealer, swept).await, 0);
+            assert_eq!(sql::value::<i32>(&mut self.connection, swept).await, 0);
         }
     }
 
@@ -119,7 +119,7 @@ impl Bench {
     }
 
     /// Records an event for the last assignments of a set.
-    async fn tell(&mut self, set: i64, event: &str, expected: &str) {
+    async fn record(&mut self, set: i64, event: &str, expected: &str) {
         let items = self.items;
         let last = format!(
             "select array_agg(number)::text,
@@ -143,7 +143,7 @@ impl Bench {
     /// Calls a function that must have this result for each item, and stores its cost.
     async fn call(&mut self, call: &str, expected: &str) {
         let explained: Value = sql::value(
-            &mut self.dealer,
+            &mut self.connection,
             format!(
                 "explain (analyze, buffers, format json)
                  create temporary table answers as select f.* from {call} f"
@@ -151,12 +151,12 @@ impl Bench {
         )
         .await;
         let answers = "select outcome, count(*) from answers group by outcome";
-        let answers: Vec<(String, i64)> = sql::rows(&mut self.dealer, answers)
+        let answers: Vec<(String, i64)> = sql::rows(&mut self.connection, answers)
             .await
             .iter()
             .map(|row| (row.get(0), row.get(1)))
             .collect();
-        sql::run(&mut self.dealer, "drop table answers")
+        sql::run(&mut self.connection, "drop table answers")
             .await
             .unwrap();
         assert_eq!(answers, [(expected.to_owned(), self.items)], "{call:.60}");
@@ -174,7 +174,7 @@ impl Bench {
     fn check_costs(&self) {
         let costs = self.costs.iter();
         let too_much: Vec<String> = costs
-            .filter(|cost| cost.pages / cost.items > MOST)
+            .filter(|cost| cost.pages / cost.items > MAX_PAGES)
             .map(|cost| format!("{} pages for {}", cost.pages / cost.items, cost.call))
             .collect();
         assert_eq!(too_much, Vec::<String>::new());
@@ -211,7 +211,7 @@ impl Bench {
             .await;
         self.assign(2, &name("b"), &contacts, "null", "alreadyAssigned")
             .await;
-        self.tell(2, "used", "recorded").await;
+        self.record(2, "used", "recorded").await;
         self.assign(2, &name("c"), &contacts, "null", "assigned")
             .await;
 
@@ -229,16 +229,16 @@ impl Bench {
         self.assign(4, &name("b"), &contacts, "600", "refused")
             .await;
         for event in ["confirmed", "sent", "used"] {
-            self.tell(4, event, "recorded").await;
+            self.record(4, event, "recorded").await;
         }
-        self.tell(4, "sent", "repeated").await;
-        self.tell(4, "void", "wrongState").await;
+        self.record(4, "sent", "repeated").await;
+        self.record(4, "void", "wrongState").await;
         self.assign(4, &name("c"), &name("voided"), "600", "assigned")
             .await;
-        self.tell(4, "void", "recorded").await;
+        self.record(4, "void", "recorded").await;
         self.assign(4, &name("d"), &name("released"), "600", "assigned")
             .await;
-        self.tell(4, "released", "recorded").await;
+        self.record(4, "released", "recorded").await;
         self.assign(4, &name("d"), &name("released"), "600", "ended")
             .await;
 
@@ -276,15 +276,15 @@ fn id(number: i64) -> String {
 }
 
 /// A session configured like those of the service's tasks.
-async fn dealer(database: &TestDatabase) -> PgConnection {
-    let mut dealer = PgConnection::connect_with(&database.options).await.unwrap();
+async fn connection(database: &TestDatabase) -> PgConnection {
+    let mut connection = PgConnection::connect_with(&database.options).await.unwrap();
     sql::run(
-        &mut dealer,
+        &mut connection,
         "set role couponry_app; set jit = off; set couponry.tenant_id = '1'",
     )
     .await
     .unwrap();
-    dealer
+    connection
 }
 
 /// Fails if an item costs more than a few pages when there is a long history.
@@ -305,7 +305,7 @@ async fn check_a_long_past(statistics: Statistics) {
             // Check at once, because a query that reads the whole history per item takes minutes.
             bench.check_costs();
         }
-        bench.tell(set, "sent", "recorded").await;
+        bench.record(set, "sent", "recorded").await;
     }
 
     bench.items = 500;
@@ -317,7 +317,7 @@ async fn check_a_long_past(statistics: Statistics) {
     bench.live("last").await;
     bench.check_costs();
     // Plans made now, before the rows are counted, are those of a service that restarts in between.
-    bench.dealer = dealer(&bench.database).await;
+    bench.connection = connection(&bench.database).await;
     bench.live("after a restart").await;
     bench.check_costs();
 }
@@ -340,15 +340,15 @@ async fn each_event_costs_a_few_pages_by_plans_made_before_the_entries_were_ever
     bench.items = 10_000;
     for past in ["past 1 ", "past 2 "] {
         bench.assign(4, past, past, "86400", "assigned").await;
-        bench.tell(4, "confirmed", "recorded").await;
-        bench.tell(4, "sent", "recorded").await;
+        bench.record(4, "confirmed", "recorded").await;
+        bench.record(4, "sent", "recorded").await;
     }
     bench.costs.clear();
-    bench.dealer = dealer(&bench.database).await;
+    bench.connection = connection(&bench.database).await;
     bench.items = 100;
-    bench.tell(4, "used", "recorded").await;
-    bench.tell(4, "used", "repeated").await;
-    bench.tell(4, "void", "wrongState").await;
+    bench.record(4, "used", "recorded").await;
+    bench.record(4, "used", "repeated").await;
+    bench.record(4, "void", "wrongState").await;
     bench.check_costs();
 }
 
@@ -383,7 +383,7 @@ async fn what_few_items_cost_does_not_grow_with_the_reservations_that_are_open()
                 bench.database.execute("analyze").await;
             }
             if plans != "old" {
-                bench.dealer = dealer(&bench.database).await;
+                bench.connection = connection(&bench.database).await;
             }
             bench.items = 10;
             bench.live(&format!("warm {plans}")).await;
@@ -417,7 +417,7 @@ async fn contacts_that_were_merged_cost_a_few_pages_however_many_there_are() {
         bench.database.execute(merge).await;
         for plans in ["old", "new"] {
             if plans == "new" {
-                bench.dealer = dealer(&bench.database).await;
+                bench.connection = connection(&bench.database).await;
             }
             bench.items = 100;
             let name = |keys: &str| format!("{plans} {keys} ");

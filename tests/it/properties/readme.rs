@@ -87,7 +87,7 @@ fn the_commands_of_the_tutorial_work_as_printed() {
     let answers = documents(&printed);
     let [
         preview,
-        rehearsed,
+        validated,
         import,
         repeated,
         undoable,
@@ -108,7 +108,7 @@ fn the_commands_of_the_tutorial_work_as_printed() {
         again,
         availability,
         campaign,
-        rehearsal,
+        dry_run,
         of_code,
         of_bob,
         sets,
@@ -126,7 +126,7 @@ fn the_commands_of_the_tutorial_work_as_printed() {
         panic!("other answers than the tutorial describes: {printed}");
     };
     check_imports([
-        preview, rehearsed, import, repeated, undoable, coupons, withdrawn,
+        preview, validated, import, repeated, undoable, coupons, withdrawn,
     ]);
     assert!(
         lines.contains(&"line,code,reason,firstLine,cameInAt,couponSet"),
@@ -150,7 +150,7 @@ fn the_commands_of_the_tutorial_work_as_printed() {
         again,
         availability,
         campaign,
-        rehearsal,
+        dry_run,
     ]);
     assert_eq!(of_code["results"][0]["contactId"], "ann");
     assert_eq!(of_bob["results"][0]["couponCode"], "WELCOME15");
@@ -249,7 +249,7 @@ fn check_sets(sets: &Value) {
 fn check_imports(
     [
         preview,
-        rehearsed,
+        validated,
         import,
         repeated,
         undoable,
@@ -259,7 +259,7 @@ fn check_imports(
 ) {
     assert_eq!(preview["encoding"], "windows-1252");
     assert_eq!(preview["codeColumn"]["name"], "Gutschein");
-    assert_eq!(rehearsed["mode"], "validate");
+    assert_eq!(validated["mode"], "validate");
     assert_eq!(
         fields(import, ["total", "success", "errors"]),
         [100_000, 100_000, 0]
@@ -280,7 +280,7 @@ fn check_life(
         again,
         availability,
         campaign,
-        rehearsal,
+        dry_run,
     ]: [&Value; 8],
 ) {
     assert_eq!(confirmed["state"], "assigned");
@@ -300,7 +300,7 @@ fn check_life(
         "{campaign}"
     );
     assert_eq!(
-        (&rehearsal["code"], &rehearsal["test"]),
+        (&dry_run["code"], &dry_run["test"]),
         (&"coupon-set-exhausted".into(), &true.into())
     );
 }

@@ -263,10 +263,10 @@ fn a_guessable_operator_token_is_refused() {
     let mut command = couponry(&folder.path().join("data"));
     let output = command.env("COUPONRY_OPERATOR_TOKEN", "secret").output();
     let output = output.expect("the program runs");
-    let told = String::from_utf8(output.stderr).expect("text");
+    let message = String::from_utf8(output.stderr).expect("text");
     assert!(
-        !output.status.success() && told.contains("at least 16") && !told.contains("secret"),
-        "{told}"
+        !output.status.success() && message.contains("at least 16") && !message.contains("secret"),
+        "{message}"
     );
 }
 
@@ -420,7 +420,7 @@ async fn requests_under_way_at_the_stop_are_answered() {
     });
 
     service.interrupt(Signal::TERM);
-    until("nothing new is taken", || {
+    until("nothing new is accepted", || {
         TcpStream::connect(service.address).err()
     });
     lock.rollback().await.unwrap();

@@ -139,7 +139,7 @@ async fn the_export_of_a_period_has_what_was_assigned_in_it() {
     spread_over_days(&app).await;
     let day = async |ago: i64| {
         let day = format!("select ((now() at time zone 'UTC')::date - {ago})::text");
-        let day = app.database.ask_one(&day).await;
+        let day = app.database.query_value(&day).await;
         day.as_str().unwrap().to_owned()
     };
     let codes = async |query: String| {

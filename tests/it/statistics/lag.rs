@@ -6,11 +6,11 @@ use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually, sql};
 
 /// Entries that are not rolled up; the service responds with up to 500,000.
-const BEHIND: i64 = 600_000;
+const LAG: i64 = 600_000;
 
 /// A set of one code that an active workflow uses up within a week: ten a day on the last four days, and 30 are left.
 async fn hurried(shop: &Shop) -> CouponSet {
-    let set = shop.single("hurried", "S", Some(BEHIND + 30)).await;
+    let set = shop.single("hurried", "S", Some(LAG + 30)).await;
     shop.workflow("mail", "active", &[&set]).await;
     set
 }
@@ -21,7 +21,7 @@ fn history(set: &CouponSet) -> String {
         "insert into contacts (tenant_id, contact_id) values (1, 'ann');
          insert into assignments (
            number, contact_no, assigned_at, key_hash, tenant_id, set_no, requested_set_no, lot_no, ordinal, contact_seq)
-         select case when n = 41 then {BEHIND} else n end, c.contact_no,
+         select case when n = 41 then {LAG} else n end, c.contact_no,
                 date_trunc('day', now()) - make_interval(days => 5 - (n + 8) / 10),
                 gen_random_uuid(), s.tenant_id, s.set_no, s.set_no, 0, n, n
            from coupon_sets s
@@ -100,7 +100,7 @@ async fn a_tenant_that_cannot_be_rolled_up_keeps_none_after_it_waiting() {
     }
     eventually("the other tenant is rolled up", async || {
         let number = "select max(number) from statistics_progress where tenant_id = 2";
-        (app.database.ask_one(number).await == 1).then_some(())
+        (app.database.query_value(number).await == 1).then_some(())
     })
     .await;
 }

@@ -13,7 +13,7 @@ use crate::support::shop::{CouponSet, Shop};
 const HOURS: u32 = 24;
 
 /// A shop with a random history.
-struct World {
+struct RandomShop {
     app: TestApp,
     shop: Shop,
     /// With their numbers.
@@ -24,7 +24,7 @@ struct World {
     seen: [u32; 3],
 }
 
-impl World {
+impl RandomShop {
     async fn open(seed: u64) -> Self {
         let app = TestApp::start().await;
         let shop = app.shop().await;
@@ -63,13 +63,13 @@ impl World {
                 let hours = self.random.below(8);
                 let end = format!("select now() + interval '{hours} hours 1 second'");
                 let end = match hours {
-                    0..2 => self.app.database.ask_one(&end).await,
+                    0..2 => self.app.database.query_value(&end).await,
                     _ => Value::Null,
                 };
                 set.patch(json!({"expiresAt": end})).await.expect(200);
             }
             5..12 => self.assign(&set).await,
-            _ => self.tell(&set).await,
+            _ => self.record(&set).await,
         }
     }
 
@@ -82,7 +82,7 @@ impl World {
                 0 => Value::Null,
                 1 => {
                     let expiry = format!("select now() + interval '{minutes} minutes'");
-                    self.app.database.ask_one(&expiry).await
+                    self.app.database.query_value(&expiry).await
                 }
                 // On the stroke of an hour.
                 _ => {
@@ -90,7 +90,7 @@ impl World {
                         "select date_trunc('hour', now()) + interval '{} hours'",
                         1 + minutes / 60
                     );
-                    self.app.database.ask_one(&expiry).await
+                    self.app.database.query_value(&expiry).await
                 }
             };
             codes.push(json!({"code": format!("CODE-{}", self.codes), "expiresAt": expiry}));
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// Records an event for an assignment of the set, which may refuse it.
-    async fn tell(&mut self, set: &CouponSet) {
+    async fn record(&mut self, set: &CouponSet) {
         let uri = format!("/v1/assignments?couponSetId={}&limit=1000", set.id);
         let given = set.client.get(&uri).await.expect(200);
         let given = given.results();
@@ -158,7 +158,8 @@ impl World {
                 .as_str()
                 .unwrap();
             let events = ["confirm", "sent", "used", "release", "release", "void"];
-            set.tell(events[self.random.index(events.len())], id).await;
+            set.record(events[self.random.index(events.len())], id)
+                .await;
         }
     }
 
@@ -169,14 +170,14 @@ impl World {
     /// Compares the responses with each other and with a recount, while nothing, a part and all is rolled up.
     async fn check(&mut self) {
         let hour = "select date_trunc('hour', now())";
-        let began = self.app.database.ask_one(hour).await;
+        let began = self.app.database.query_value(hour).await;
         let query = [
             "?interval=hour&from=",
             "?interval=day&timezone=Asia/Kolkata&from=",
             "?interval=week&timezone=America/St_Johns&from=",
         ][self.random.index(3)];
         let from = "select to_char(now() at time zone 'UTC' - interval '40 hours', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
-        let from = self.app.database.ask_one(from).await;
+        let from = self.app.database.query_value(from).await;
         let query = format!("{query}{}", from.as_str().unwrap());
         let answers = self.answers(&query).await;
 
@@ -217,7 +218,7 @@ impl World {
         )
         .await;
 
-        if self.app.database.ask_one(hour).await != began {
+        if self.app.database.query_value(hour).await != began {
             return;
         }
         assert_eq!(answers, behind);
@@ -247,7 +248,7 @@ impl World {
         if self
             .app
             .database
-            .ask_one(&format!("select {condition}"))
+            .query_value(&format!("select {condition}"))
             .await
             == true
         {
@@ -257,7 +258,7 @@ impl World {
 }
 
 /// Conditions that the histories together must cover for the test to be meaningful.
-const LIVED: [&str; 5] = [
+const CONDITIONS: [&str; 5] = [
     "imports i join lots l on l.import_id = i.id
        join cards c on c.set_no = l.set_no and c.lot_no = l.lot_no
        left join assignments a on a.set_no = c.set_no and a.lot_no = c.lot_no and a.ordinal = c.ordinal
@@ -272,24 +273,24 @@ const LIVED: [&str; 5] = [
 
 /// Returns the conditions that the history covered.
 async fn run(seed: u64) -> [bool; 5] {
-    let mut world = World::open(seed).await;
+    let mut shop = RandomShop::open(seed).await;
     for hour in 0..HOURS {
         for _ in 0..7 {
-            world.act().await;
+            shop.act().await;
         }
         if hour % 5 == 4 {
-            world.check().await;
+            shop.check().await;
         }
         let hours = u32::from(hour % 7 == 6) * 3 + 1;
-        pass(&world.app, hours).await;
+        pass(&shop.app, hours).await;
     }
-    world.check().await;
-    check_ledger(&world.app).await;
-    assert!(world.seen.iter().all(|seen| *seen > 0), "{:?}", world.seen);
+    shop.check().await;
+    check_ledger(&shop.app).await;
+    assert!(shop.seen.iter().all(|seen| *seen > 0), "{:?}", shop.seen);
     let mut lived = [false; 5];
-    for (lived, what) in lived.iter_mut().zip(LIVED) {
+    for (lived, what) in lived.iter_mut().zip(CONDITIONS) {
         let query = format!("select exists (select from {what})");
-        *lived = world.app.database.ask_one(&query).await == true;
+        *lived = shop.app.database.query_value(&query).await == true;
     }
     lived
 }

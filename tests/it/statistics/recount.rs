@@ -43,7 +43,7 @@ const RECOUNT: &str = "
                else 'assigned'
              end as state
         from lives l
-    ), cards_told as (
+    ), card_totals as (
       select c.code, c.expires_at,
              case when l.import_id is not null then l.published_at else back.recorded_at end as came_in,
              dealt.assigned_at as dealt_at,
@@ -81,7 +81,7 @@ const RECOUNT: &str = "
                  and (c.withdrawn_at is null or greatest(c.withdrawn_at, c.came_in) >= t.at)
                  and c.expires_at < t.at) as expired
         from ats t
-       cross join cards_told c
+       cross join card_totals c
        group by t.at
     )
     select t.at, s.type, terms.since is not null as \"there\", terms.quantity as promised, terms.expires_at < t.at as \"over\",
@@ -149,9 +149,9 @@ pub async fn pass(app: &TestApp, hours: u32) {
     app.database
         .execute(&format!("begin; {statements} commit"))
         .await;
-    eventually("what has run out is swept", async || {
+    eventually("expired reservations are swept", async || {
         let left = "select count(*) from reservations where expires_at <= now()";
-        (app.database.ask_one(left).await == 0).then_some(())
+        (app.database.query_value(left).await == 0).then_some(())
     })
     .await;
 }
@@ -167,10 +167,15 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
     let query = RECOUNT
         .replace("{ats}", &ats.join(", "))
         .replace("{set}", &set.to_string());
-    let told = app.database.ask(&query).await;
-    let told: Vec<Told> = told.as_array().unwrap().iter().map(Told::new).collect();
+    let recount = app.database.query_rows(&query).await;
+    let recount: Vec<RecountRow> = recount
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(RecountRow::new)
+        .collect();
 
-    for ((point, pair), place) in series.iter().zip(told.windows(2)).zip(1..) {
+    for ((point, pair), place) in series.iter().zip(recount.windows(2)).zip(1..) {
         for name in FLOWS {
             let moved = pair[1].counts[name] - pair[0].counts[name];
             assert_eq!(number(point, name), moved, "{name} of set {set} in {point}");
@@ -186,7 +191,7 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
             assert_eq!(point[name], levels[name], "{name} of set {set} in {point}");
         }
     }
-    let (first, last) = (&told[0], &told[told.len() - 1]);
+    let (first, last) = (&recount[0], &recount[recount.len() - 1]);
     for name in FLOWS {
         assert_eq!(
             number(&answer["totals"], name),
@@ -232,14 +237,14 @@ fn whose(share: &Value, names: &[&str]) -> String {
 }
 
 /// One time of a recount.
-struct Told {
+struct RecountRow {
     is_single: bool,
     counts: BTreeMap<&'static str, i64>,
     levels: Value,
     lives: Vec<Value>,
 }
 
-impl Told {
+impl RecountRow {
     fn new(row: &Value) -> Self {
         let counts: BTreeMap<&str, i64> = FLOWS
             .into_iter()

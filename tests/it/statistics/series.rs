@@ -135,9 +135,9 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
     let shop = app.shop().await;
     let set = shop.multiple("set", &[]).await;
     let soon = "select now() + interval '61 minutes'";
-    let soon = app.database.ask_one(soon).await;
+    let soon = app.database.query_value(soon).await;
     let late = "select now() + interval '301 minutes'";
-    let late = app.database.ask_one(late).await;
+    let late = app.database.query_value(late).await;
     let codes = json!([
         {"code": "A", "expiresAt": soon},
         {"code": "B", "expiresAt": soon},
@@ -160,7 +160,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
     pass(&app, 4).await;
 
     let from = "select to_char(date_trunc('hour', now() at time zone 'UTC') - interval '7 hours', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
-    let from = app.database.ask_one(from).await;
+    let from = app.database.query_value(from).await;
     let uri = format!(
         "{}/statistics?interval=hour&from={}",
         set.path(),
@@ -172,7 +172,11 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
             let report = format!("/v1/imports/{}", import.str("id"));
             shop.client.delete(&report).await.expect(204);
             eventually("the report is gone", async || {
-                (app.database.ask_one("select count(*) from imports").await == 0).then_some(())
+                (app.database
+                    .query_value("select count(*) from imports")
+                    .await
+                    == 0)
+                    .then_some(())
             })
             .await;
         } else if rolled_up {
@@ -191,7 +195,7 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
             })
             .collect();
         // They were imported seven hours ago. An hour later two of them expired, and after two more all were withdrawn.
-        let told = [
+        let expected = [
             [5, 4, 0],
             [5, 3, 1],
             [5, 3, 1],
@@ -202,9 +206,9 @@ async fn codes_lie_expired_from_their_hour_on_until_their_import_is_undone() {
             [1, 0, 0],
         ];
         // The second hour ends before they expire, unless their extra minute lies in it.
-        assert_eq!(levels.len(), told.len());
-        assert_eq!(levels[0], told[0]);
-        assert_eq!(levels[2..], told[2..]);
+        assert_eq!(levels.len(), expected.len());
+        assert_eq!(levels[0], expected[0]);
+        assert_eq!(levels[2..], expected[2..]);
         assert_eq!(answer["totals"]["expired"], 0);
     }
 }
@@ -254,7 +258,7 @@ async fn a_set_that_is_used_steadily_has_a_forecast_and_one_that_is_not_has_none
 
     // One a day, and 20 are left.
     let day = "select ((now() at time zone 'UTC')::date + 20)::text";
-    let day = app.database.ask_one(day).await;
+    let day = app.database.query_value(day).await;
     let expected = json!({"runsOutOn": day, "earliest": day, "latest": day});
     assert_eq!(forecast().await, expected);
     let tenant = statistics(&shop.client, "/v1/statistics").await;
@@ -321,20 +325,20 @@ async fn replicas_roll_up_at_once_and_nothing_counts_twice() {
     tokio::join!(rolling_up, assigning);
 
     // The tasks of both replicas do the rest.
-    eventually("all is rolled up", async || {
+    eventually("everything is rolled up", async || {
         let left = "select count(*) from statistics_tails where rolled_up < number";
-        (app.database.ask_one(left).await == 0).then_some(())
+        (app.database.query_value(left).await == 0).then_some(())
     })
     .await;
     let marked = "select assigned from statistics_checkpoints order by bucket desc limit 1";
-    assert_eq!(app.database.ask_one(marked).await, 400);
+    assert_eq!(app.database.query_value(marked).await, 400);
     let answer = statistics(&shop.client, &uri).await;
     assert_eq!(sum(&answer["series"], "assigned"), 400);
     assert_eq!(sum(&answer["byNode"], "assigned"), 400);
 }
 
 /// Maximum number of pages read and written per ledger number that is rolled up.
-const MOST: i64 = 60;
+const MAX_PAGES: i64 = 60;
 
 #[tokio::test]
 async fn a_number_that_is_rolled_up_costs_a_few_pages_however_long_the_ledger_is() {
@@ -382,7 +386,7 @@ async fn a_number_that_is_rolled_up_costs_a_few_pages_however_long_the_ledger_is
     let blocks = |name: &str| plan[name].as_i64().expect("a count");
     let pages = (blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")) / 1000;
     let shares = "select count(*) from statistics_shares";
-    assert_ne!(app.database.ask_one(shares).await, 0);
+    assert_ne!(app.database.query_value(shares).await, 0);
     eprintln!("{pages} pages for each number");
-    assert!(pages <= MOST, "{pages} pages for each number");
+    assert!(pages <= MAX_PAGES, "{pages} pages for each number");
 }

@@ -91,7 +91,7 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
         let given = birthday.assign_with(body, None).await.expect(201);
         format!("/v1/assignments/{}", given.str("id"))
     };
-    let tell = async |assignment: &str, event: &str| {
+    let record = async |assignment: &str, event: &str| {
         let uri = format!("{assignment}/{event}");
         shop.client.post(&uri, json!({})).await.expect(200);
     };
@@ -116,23 +116,23 @@ async fn the_totals_follow_all_that_happens_to_an_assignment() {
     };
     let ann = give("ann", json!(600)).await;
     check([3, 1, 0, 0, 0, 0, 0]).await;
-    tell(&ann, "confirm").await;
+    record(&ann, "confirm").await;
     check([3, 0, 1, 0, 0, 0, 0]).await;
-    tell(&ann, "sent").await;
+    record(&ann, "sent").await;
     check([3, 0, 1, 1, 0, 0, 0]).await;
-    tell(&ann, "used").await;
+    record(&ann, "used").await;
     check([3, 0, 1, 1, 1, 0, 0]).await;
     // A repeated event changes nothing.
-    tell(&ann, "used").await;
+    record(&ann, "used").await;
     check([3, 0, 1, 1, 1, 0, 0]).await;
     let bob = give("bob", Value::Null).await;
-    tell(&bob, "release").await;
+    record(&bob, "release").await;
     check([3, 0, 1, 1, 1, 1, 0]).await;
     let cat = give("cat", json!(600)).await;
-    tell(&cat, "release").await;
+    record(&cat, "release").await;
     check([3, 0, 1, 1, 1, 2, 0]).await;
     let dan = give("dan", Value::Null).await;
-    tell(&dan, "void").await;
+    record(&dan, "void").await;
     check([2, 0, 1, 1, 1, 2, 1]).await;
     // An expired reservation counts as released once it was swept, and as available from its end on.
     give("eve", json!(1)).await;

@@ -34,7 +34,7 @@ impl<'a> ByHand<'a> {
         let answer = self
             .app
             .database
-            .try_ask_one(&format!("select {call}"))
+            .try_query_value(&format!("select {call}"))
             .await;
         answer
             .map(|answer| answer == true)
@@ -61,7 +61,7 @@ impl<'a> ByHand<'a> {
             tables.map(|table| format!("(select json_agg(t order by t::text) from {table} t)"));
         self.app
             .database
-            .ask_one(&format!("select json_build_array({})", all.join(",")))
+            .query_value(&format!("select json_build_array({})", all.join(",")))
             .await
     }
 }

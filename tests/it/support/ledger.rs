@@ -37,14 +37,14 @@ const RULES: [(&str, &str); 14] = [
                 end, false)",
     ),
     (
-        "every entry is of an assignment, or of withdrawn codes",
+        "every entry belongs to an assignment or to withdrawn codes",
         "select e.tenant_id, e.set_no, e.number
            from ledger_entries e
            left join assignments a on a.tenant_id = e.tenant_id and a.set_no = e.set_no and a.number = e.assignment_number
           where (e.event = 'withdrawn') = (a.number is not null)",
     ),
     (
-        "the running totals are what a recount gives",
+        "the running totals equal a recount",
         "select r.*
            from (
              select e.tenant_id, e.set_no, e.number,
@@ -64,7 +64,7 @@ const RULES: [(&str, &str); 14] = [
           where r.written <> r.counted",
     ),
     (
-        "the reservations are those that nothing happened to since",
+        "the open reservations are those without a later event",
         "select l.tenant_id, l.set_no, l.assignment_number, r.number, l.expires_at, r.expires_at
            from (
              select distinct on (tenant_id, set_no, assignment_number) *
@@ -78,7 +78,7 @@ const RULES: [(&str, &str); 14] = [
              or (r.number is not null and r.expires_at <> l.expires_at)",
     ),
     (
-        "what is dealt is a card of an open or closed lot, or a use of a single set",
+        "an assignment has a card of an open or closed lot, or belongs to a single set",
         "select a.*
            from assignments a
            join coupon_sets s on s.tenant_id = a.tenant_id and s.set_no = a.set_no
@@ -113,7 +113,7 @@ const RULES: [(&str, &str); 14] = [
                  and coalesce(c.expires_at, 'infinity') < coalesce(c.expiry_before, 'infinity'))",
     ),
     (
-        "a code comes back exactly when its last turn was released or ran out, and not before",
+        "a code is available again exactly when its last assignment was released or ran out, and not before",
         "select t.*
            from (
              select c.tenant_id, c.set_no, c.code, c.occurrence, l.import_id, l.first_expires_at, c.expires_at, c.is_withdrawn,
@@ -136,7 +136,7 @@ const RULES: [(&str, &str); 14] = [
              or t.number <= t.number_before",
     ),
     (
-        "what is withdrawn is with nobody, and what the lots say of it is so",
+        "withdrawn codes are not assigned, and the lots count them correctly",
         "select c.tenant_id, c.set_no, c.lot_no, l.withdrawn, l.withdrawn_from
            from lots l
            join piles c on c.tenant_id = l.tenant_id and c.set_no = l.set_no and c.lot_no = l.lot_no
@@ -166,7 +166,7 @@ const RULES: [(&str, &str); 14] = [
          having count(*) <> max(contact_seq) or count(distinct contact_seq) <> max(contact_seq)",
     ),
     (
-        "a key has one answer",
+        "a key has one result",
         "select tenant_id, requested_set_no, key_hash
            from (
              select tenant_id, requested_set_no, key_hash from assignments
@@ -248,7 +248,7 @@ pub fn rules() -> impl Iterator<Item = (&'static str, String)> {
 /// Fails unless the ledgers of all tenants, their decks and their counters are consistent.
 pub async fn check_ledger(app: &TestApp) {
     for (rule, query) in rules() {
-        let broken = app.database.ask(&query).await;
+        let broken = app.database.query_rows(&query).await;
         assert_eq!(broken, json!([]), "not so: {rule}");
     }
 }

@@ -7,19 +7,21 @@ use super::database::TestDatabase;
 
 impl TestDatabase {
     /// The rows of a query as JSON objects.
-    pub async fn ask(&self, query: &str) -> Value {
+    pub async fn query_rows(&self, query: &str) -> Value {
         let query = format!("select coalesce(json_agg(r), '[]') from ({query}) r");
         let row = self.owner.fetch_one(AssertSqlSafe(query)).await;
         row.expect("the query is right").get(0)
     }
 
     /// The single value of a query.
-    pub async fn ask_one(&self, query: &str) -> Value {
-        self.try_ask_one(query).await.expect("the query is right")
+    pub async fn query_value(&self, query: &str) -> Value {
+        self.try_query_value(query)
+            .await
+            .expect("the query is right")
     }
 
     /// The single value of a query that may fail.
-    pub async fn try_ask_one(&self, query: &str) -> sqlx::Result<Value> {
+    pub async fn try_query_value(&self, query: &str) -> sqlx::Result<Value> {
         let query = format!("select to_json(({query}))");
         let row = self.owner.fetch_one(AssertSqlSafe(query)).await?;
         Ok(row.try_get::<Option<Value>, _>(0)?.unwrap_or_default())

@@ -88,7 +88,7 @@ impl Process {
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
             .and_then(|text| text.trim().parse::<u64>().ok());
-        kib.expect("Linux tells it") * 1024
+        kib.expect("Linux reports it") * 1024
     }
 
     /// Sends the head of a request; the caller sends the body and reads the response.

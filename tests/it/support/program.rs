@@ -183,7 +183,7 @@ impl Service {
     /// Starts the program and waits until it is ready. Its output goes to files in the folder.
     pub fn start(dir: &Path, command: &mut Command) -> Self {
         let mut service = Self::spawn(dir, command);
-        let address = until("the service serves", || {
+        let address = until("the service is ready", || {
             if let Some(status) = service.child.try_wait().expect("it is our child") {
                 panic!("{status}: {}", service.log());
             }
@@ -210,7 +210,7 @@ impl Service {
 
     /// Reads the address, for a service that was only spawned.
     pub fn find(&mut self) {
-        self.address = until("the service serves", || serving_at(&self.log()));
+        self.address = until("the service is ready", || serving_at(&self.log()));
     }
 
     pub fn pid(&self) -> u32 {

@@ -240,29 +240,29 @@ impl CouponSet {
     }
 
     /// Records an event for an assignment.
-    pub async fn tell(&self, event: &str, id: &str) -> Answer {
-        self.tell_with(event, id, json!({})).await
+    pub async fn record(&self, event: &str, id: &str) -> Answer {
+        self.record_with(event, id, json!({})).await
     }
 
-    pub async fn tell_with(&self, event: &str, id: &str, remark: Value) -> Answer {
+    pub async fn record_with(&self, event: &str, id: &str, remark: Value) -> Answer {
         let uri = format!("/v1/assignments/{id}/{event}");
         self.client.post(&uri, remark).await
     }
 
     pub async fn confirm(&self, id: &str) -> Answer {
-        self.tell("confirm", id).await
+        self.record("confirm", id).await
     }
 
     pub async fn release(&self, id: &str) -> Answer {
-        self.tell("release", id).await
+        self.record("release", id).await
     }
 
     pub async fn void(&self, id: &str) -> Answer {
-        self.tell("void", id).await
+        self.record("void", id).await
     }
 
     /// Records events for many assignments and returns the results.
-    pub async fn tell_all(&self, events: Value) -> Vec<Value> {
+    pub async fn record_all(&self, events: Value) -> Vec<Value> {
         let uri = "/v1/assignments/events";
         let answer = self.client.post(uri, json!({"events": events})).await;
         answer.expect(200).results().clone()

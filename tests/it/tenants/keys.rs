@@ -22,7 +22,7 @@ const TENANTS: &str = "/admin/v1/tenants";
 const KEYS: &str = "/v1/api-keys";
 const NO_SUCH_ID: &str = "01900000-0000-7000-8000-000000000000";
 /// Limit for a revoked key on a replica that was not notified: one second, and a margin for a busy machine.
-pub const LATEST: Duration = Duration::from_secs(2);
+pub const REVOCATION_LIMIT: Duration = Duration::from_secs(2);
 
 fn keys_of(shop: &Shop) -> String {
     format!("{TENANTS}/{}/api-keys", shop.tenant_id)
@@ -135,7 +135,7 @@ async fn a_suspension_reaches_the_other_replicas_within_the_life_of_a_key() {
     order(&app.operator(), &suspend).await.expect(200);
     let since = Instant::now();
     let outlived = accepted_until(&there.client, since, "403 tenant-suspended").await;
-    assert!(outlived < LATEST, "{outlived:?}");
+    assert!(outlived < REVOCATION_LIMIT, "{outlived:?}");
 }
 
 #[tokio::test]
@@ -305,7 +305,7 @@ async fn a_revocation_reaches_the_other_replicas_within_the_life_of_a_key() {
         .expect(204);
     let since = Instant::now();
     let outlived = accepted_until(&there.client, since, "401 unauthorized").await;
-    assert!(outlived < LATEST, "{outlived:?}");
+    assert!(outlived < REVOCATION_LIMIT, "{outlived:?}");
 }
 
 #[tokio::test]

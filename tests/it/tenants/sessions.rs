@@ -14,7 +14,7 @@ use crate::support::client::Answer;
 use crate::support::program::{Reply, Service, couponry, folder, folder_with_cluster};
 use crate::support::shop::Shop;
 use crate::support::{OPERATOR_TOKEN, TestApp, sql};
-use crate::tenants::keys::{LATEST, accepted_until};
+use crate::tenants::keys::{REVOCATION_LIMIT, accepted_until};
 
 const SESSION: &str = "/v1/session";
 
@@ -122,7 +122,9 @@ async fn what_is_no_valid_key_signs_nobody_in() {
         assert_eq!(answer.expect(422).faults(), [fault]);
     }
     assert_eq!(
-        app.database.ask_one("select count(*) from sessions").await,
+        app.database
+            .query_value("select count(*) from sessions")
+            .await,
         0
     );
 }
@@ -267,7 +269,7 @@ async fn a_session_ends_at_the_other_replicas_within_the_life_of_a_key() {
     let here = app.anyone().with_session(&cookie);
     here.delete(SESSION).await.expect(204);
     let outlived = accepted_until(&client, Instant::now(), "401 unauthorized").await;
-    assert!(outlived < LATEST, "{outlived:?}");
+    assert!(outlived < REVOCATION_LIMIT, "{outlived:?}");
 }
 
 #[tokio::test]
@@ -327,9 +329,13 @@ async fn a_session_that_has_expired_is_refused_and_deleted_when_its_tenant_signs
     }
     cookie_of(&app, &shop).await;
     let left = "select count(*) from sessions where expires_at <= now()";
-    assert_eq!(app.database.ask_one(left).await, 1, "the other tenant's");
+    assert_eq!(
+        app.database.query_value(left).await,
+        1,
+        "the other tenant's"
+    );
     let all = "select count(*) from sessions";
-    assert_eq!(app.database.ask_one(all).await, 2);
+    assert_eq!(app.database.query_value(all).await, 2);
 }
 
 #[tokio::test]
@@ -369,7 +375,10 @@ async fn only_a_hash_of_the_token_is_stored() {
     let mut owner = app.database.owner.acquire().await.unwrap();
     let stored: Vec<u8> = sql::value(&mut owner, "select token_hash from sessions").await;
     assert_eq!(stored, Sha256::digest(token).as_slice());
-    let row = app.database.ask_one("select s::text from sessions s").await;
+    let row = app
+        .database
+        .query_value("select s::text from sessions s")
+        .await;
     assert!(!row.as_str().unwrap().contains(token));
     // The hash itself opens nothing.
     let hash = "select 'couponry_session=' || encode(token_hash, 'hex') from sessions";

@@ -250,7 +250,7 @@ async fn a_secret_that_was_replaced_signs_too_for_a_day() {
     }
     let query = "select previous_secret_until between now() + interval '23 hours 59 minutes' and now() + interval '1 day'
                    from webhooks";
-    assert_eq!(app.database.ask_one(query).await, json!(true));
+    assert_eq!(app.database.query_value(query).await, json!(true));
     let over = "previous_secret_until = now() - interval '1 second'";
     webhook.set(&app.database, over).await;
     webhook.call("test").await.expect(200);

@@ -273,7 +273,7 @@ async fn a_deleted_webhook_gets_nothing_and_leaves_nothing() {
     eventually("nothing is left", async || {
         let left =
             "select (select count(*) from webhooks) + (select count(*) from webhook_deliveries)";
-        (app.database.ask_one(left).await == json!(0)).then_some(())
+        (app.database.query_value(left).await == json!(0)).then_some(())
     })
     .await;
     assert_eq!(endpoint.received().len(), 0);
@@ -300,7 +300,7 @@ async fn a_webhook_that_cannot_be_cleaned_keeps_none_after_it_waiting() {
     let replica = on(app.database.shared());
     eventually("the other one is clean", async || {
         let left = "select string_agg(tenant_id::text, ' ') from webhook_deliveries";
-        (app.database.ask_one(left).await == json!("1")).then_some(())
+        (app.database.query_value(left).await == json!("1")).then_some(())
     })
     .await;
     drop(replica);
@@ -338,7 +338,7 @@ async fn deliveries_are_kept_for_30_days_after_they_ended() {
     eventually("the old ones are gone", async || {
         let left =
             "select string_agg(payload->>'n', ' ' order by delivery_no) from webhook_deliveries";
-        (app.database.ask_one(left).await == json!("3 4 5 6")).then_some(())
+        (app.database.query_value(left).await == json!("3 4 5 6")).then_some(())
     })
     .await;
     drop(replica);
@@ -357,7 +357,7 @@ async fn stays(app: &TestApp, numbers: &str) {
     let replica = on(app.database.shared());
     let left = "select string_agg(payload->>'n', ' ' order by delivery_no) from webhook_deliveries";
     eventually("the marker is gone", async || {
-        (app.database.ask_one(left).await == json!(numbers)).then_some(())
+        (app.database.query_value(left).await == json!(numbers)).then_some(())
     })
     .await;
     drop(replica);

@@ -7,8 +7,8 @@ use tokio::sync::Mutex;
 use crate::support::{TestApp, eventually, sql};
 
 /// Number of delivered messages of an endpoint, and of those that are due.
-const DONE: i64 = 50_000;
-const TURN: i64 = 100;
+const DELIVERED: i64 = 50_000;
+const DUE: i64 = 100;
 
 /// Shared buffers touched by a call that returns `rows` rows.
 async fn buffers(task: &mut PgConnection, call: &str, rows: i64) -> i64 {
@@ -20,7 +20,7 @@ async fn buffers(task: &mut PgConnection, call: &str, rows: i64) -> i64 {
 }
 
 #[tokio::test]
-async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outage_of_the_endpoint()
+async fn a_lease_touches_few_buffers_by_old_statistics_by_none_and_after_an_outage_of_the_endpoint()
 {
     let app = TestApp::start().await;
     let webhook = app.shop().await.webhook("https://example.com/").await;
@@ -40,11 +40,11 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
     sql::run(&mut owner, "analyze webhook_deliveries")
         .await
         .unwrap();
-    webhook.write(&app.database, 4, DONE).await;
+    webhook.write(&app.database, 4, DELIVERED).await;
     let delivered = "update webhook_deliveries
                         set state = 'delivered', attempts = 1, next_attempt_at = null, ended_at = now()";
     sql::run(&mut owner, delivered).await.unwrap();
-    webhook.write(&app.database, 1, TURN).await;
+    webhook.write(&app.database, 1, DUE).await;
 
     let mut task = PgConnection::connect_with(&app.database.options)
         .await
@@ -52,7 +52,7 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
     let role = "set role couponry_app; set jit = off; set couponry.tenant_id = '1'";
     sql::run(&mut task, role).await.unwrap();
     let task = Mutex::new(task);
-    let due = format!("due_deliveries(1, 1, {TURN})");
+    let due = format!("due_deliveries(1, 1, {DUE})");
     let end = "end_webhook_lease(
         1, 1, 0,
         (select array_agg(delivery_no) from due_deliveries(1, 1, 100)),
@@ -68,17 +68,17 @@ async fn a_turn_touches_few_buffers_by_old_statistics_by_none_and_after_an_outag
             .await
             .unwrap();
         // The first polls clean up after delivered rows, as soon as no other transaction may see these.
-        let found = eventually("a look is cheap", async || {
-            let found = buffers(&mut *task.lock().await, &due, TURN).await;
-            (found < 10 * TURN).then_some(found)
+        let found = eventually("a poll is cheap", async || {
+            let found = buffers(&mut *task.lock().await, &due, DUE).await;
+            (found < 10 * DUE).then_some(found)
         })
         .await;
         let mut task = task.lock().await;
         let mut turn = task.begin().await.unwrap();
-        let noted = buffers(&mut turn, end, 1).await;
+        let recorded = buffers(&mut turn, end, 1).await;
         turn.rollback().await.unwrap();
-        println!("{statistics}: {found} buffers to find {TURN}, {noted} to note them");
-        assert!(noted < 60 * TURN, "{statistics}: {noted} buffers");
+        println!("{statistics}: {found} buffers to find {DUE}, {recorded} to record them");
+        assert!(recorded < 60 * DUE, "{statistics}: {recorded} buffers");
     }
 }
 

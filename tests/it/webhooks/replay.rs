@@ -70,7 +70,7 @@ async fn the_deliveries_of_a_period_are_sent_again_as_far_as_the_filter_goes() {
                     .replace(message.body["timestamp"].as_str().unwrap(), "")
             );
         }
-        crate::support::eventually("the results are noted", async || {
+        crate::support::eventually("the results are recorded", async || {
             let waiting = webhook.deliveries("?state=waiting").await;
             waiting
                 .iter()

@@ -34,14 +34,14 @@ async fn an_assignment_is_sent_with_all_its_constant_fields() {
     for (message, (given, number)) in received.iter().zip([(&ann, 1), (&bob, 4)]) {
         assert_eq!(message.body["type"], "coupon.assigned");
         let mut data = message.body["data"].clone();
-        let told = data.as_object_mut().unwrap();
-        assert_eq!(told.remove("ledgerNumber"), Some(json!(number)));
-        assert_eq!(told.remove("assignmentId"), Some(given.body["id"].clone()));
+        let data = data.as_object_mut().unwrap();
+        assert_eq!(data.remove("ledgerNumber"), Some(json!(number)));
+        assert_eq!(data.remove("assignmentId"), Some(given.body["id"].clone()));
         let assignment = set.assignment(given.str("id")).await;
-        for (name, value) in told.iter() {
+        for (name, value) in data.iter() {
             assert_eq!(value, &assignment[name], "{name}");
         }
-        assert_eq!(told.len(), 9, "{told:?}");
+        assert_eq!(data.len(), 9, "{data:?}");
         assert_eq!(message.signatures, [message.signature(&webhook.secret)]);
     }
     assert_eq!(
@@ -223,13 +223,13 @@ async fn deliveries_that_a_killed_process_did_not_record_are_sent_again_with_the
     endpoint.wait_for(130).await;
     process.kill();
     let before = endpoint.received().len();
-    let noted = "select count(*) from webhook_deliveries where state = 'delivered'";
-    assert_eq!(database.ask_one(noted).await, json!(100));
+    let delivered = "select count(*) from webhook_deliveries where state = 'delivered'";
+    assert_eq!(database.query_value(delivered).await, json!(100));
     // The dead process keeps the endpoint until its lease has run out.
     let successor = on(database.shared());
     webhook.set(&database, "lease_until = now()").await;
     eventually("all are delivered", async || {
-        (database.ask_one(noted).await == json!(250)).then_some(())
+        (database.query_value(delivered).await == json!(250)).then_some(())
     })
     .await;
     drop(successor);
@@ -294,7 +294,7 @@ async fn a_connection_that_breaks_while_a_lease_is_recorded_lets_nothing_be_sent
     let cut = "select count(pg_terminate_backend(pid))
                  from pg_stat_activity
                 where datname = current_database() and wait_event_type = 'Lock'";
-    assert_eq!(app.database.ask_one(cut).await, json!(1));
+    assert_eq!(app.database.query_value(cut).await, json!(1));
     holder.rollback().await.unwrap();
     webhook.settled(10, "delivered").await;
     assert_eq!(endpoint.numbers(), (1..=10).collect::<Vec<_>>());

@@ -17,7 +17,7 @@ pub async fn someone_waits(app: &TestApp) {
     eventually("a statement waits for a lock", async || {
         let waiting = "select exists (select 1 from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock')";
-        (app.database.ask_one(waiting).await == true).then_some(())
+        (app.database.query_value(waiting).await == true).then_some(())
     })
     .await;
 }
@@ -145,7 +145,7 @@ async fn a_client_that_goes_away_loses_nothing() {
         // The client has disconnected; the batch still waits.
     }
     holder.execute("commit").await.unwrap();
-    eventually("the code is handed out", async || {
+    eventually("the code is assigned", async || {
         (set.counters().await.1 == 1).then_some(())
     })
     .await;
@@ -164,10 +164,10 @@ async fn a_set_that_somebody_holds_locked_gathers_no_waiting_connections() {
     let answer = set.assign_as("ann", "k").await;
     assert_eq!(answer.refusal(), "503 unavailable");
     assert_eq!(answer.str("idempotencyKey"), "k");
-    eventually("nobody waits any more", async || {
+    eventually("no statement waits any more", async || {
         let waiting = "select exists (select 1 from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock')";
-        (app.database.ask_one(waiting).await == false).then_some(())
+        (app.database.query_value(waiting).await == false).then_some(())
     })
     .await;
     holder.execute("commit").await.unwrap();
@@ -191,7 +191,7 @@ async fn a_set_that_is_deleted_while_a_batch_waits_hands_out_nothing() {
     assert_eq!(answer.refusal(), "404 not-found");
     assert_eq!(
         app.database
-            .ask_one("select count(*) from assignments")
+            .query_value("select count(*) from assignments")
             .await,
         0
     );
@@ -304,8 +304,8 @@ async fn the_database_itself_forbids_to_give_a_code_twice_to_end_it_twice_or_to_
         refused_by(constraint, sql::run(&mut owner, copy(&change)).await);
     }
 
-    for told in ["sent", "used"] {
-        let uri = format!("/v1/assignments/{}/{told}", given.str("id"));
+    for event in ["sent", "used"] {
+        let uri = format!("/v1/assignments/{}/{event}", given.str("id"));
         set.client.post(&uri, json!({})).await.expect(200);
     }
     // The last entry of the ledger once more, with a different event.

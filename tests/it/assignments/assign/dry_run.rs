@@ -21,7 +21,7 @@ async fn everything(app: &TestApp) -> Value {
     ];
     let all = tables.map(|table| format!("(select json_agg(t order by t::text) from {table} t)"));
     let all = format!("select json_build_array({})", all.join(","));
-    app.database.ask_one(&all).await
+    app.database.query_value(&all).await
 }
 
 async fn start() -> (TestApp, Shop, CouponSet) {
@@ -41,13 +41,13 @@ async fn a_test_is_answered_with_a_marked_placeholder_and_takes_nothing() {
     let body = json!({"contactId": "ann", "test": true, "workflowId": "w", "nodeId": "n", "executionId": "e"});
     for _ in 0..3 {
         let answer = set.assign_with(body.clone(), Some("k")).await.expect(200);
-        let mut told = answer.body.clone();
-        assert!(told["assignedAt"].take().is_string());
+        let mut body = answer.body.clone();
+        assert!(body["assignedAt"].take().is_string());
         let expected = json!({"id": ZEROS, "couponCode": "TEST-CODE", "couponSetId": set.id,
             "requestedCouponSetId": set.id, "contactId": "ann", "state": "assigned", "assignedAt": null,
             "reservedUntil": null, "expiresAt": null, "timezone": "Europe/Madrid", "workflowId": "w", "nodeId": "n",
             "executionId": "e", "attributes": null, "outcome": "assigned", "test": true, "idempotencyKey": "k"});
-        assert_eq!(told, expected);
+        assert_eq!(body, expected);
     }
     assert_eq!(everything(&app).await, before);
     assert_eq!(set.counts().await, [2, 0, 0, 0, 0]);
@@ -184,7 +184,7 @@ async fn the_items_of_a_batch_are_dry_runs_one_by_one() {
         {"contactId": "gus", "test": true, "childCouponSetId": set.id},
     ]);
     let results = set.assign_batch(items, None).await;
-    let told: Vec<Value> = results
+    let results: Vec<Value> = results
         .iter()
         .map(|result| {
             let (given, error) = (&result["assignment"], &result["error"]);
@@ -206,7 +206,7 @@ async fn the_items_of_a_batch_are_dry_runs_one_by_one() {
         json!([422, "validation-failed", false]),
         json!([422, "child-set-cycle", true]),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(results, expected);
     assert_eq!(results[3]["assignment"]["outcome"], "alreadyAssigned");
     assert_eq!(
         results[5]["error"]["errors"][0]["pointer"],

@@ -102,9 +102,9 @@ async fn the_earliest_of_set_and_code_and_days_wins_and_comes_with_the_zone() {
         let again = set.assign_as("ann", "k").await.expect(200).body;
         let uri = format!("/v1/assignments?couponSetId={}", set.id);
         let list = shop.client.get(&uri).await;
-        for told in [&again, &set.assignment(id).await, &list.results()[0]] {
+        for shown in [&again, &set.assignment(id).await, &list.results()[0]] {
             for name in ["expiresAt", "timezone"] {
-                assert_eq!(told[name], given[name], "{told}");
+                assert_eq!(shown[name], given[name], "{shown}");
             }
         }
     }
@@ -172,7 +172,7 @@ async fn an_expired_set_is_like_an_exhausted_one() {
         // Assignments made before do not change.
         let again = set.assign_as("ann", "k").await.expect(200);
         assert_eq!(again.body["expiresAt"], held.body["expiresAt"]);
-        set.tell("used", held.str("id")).await.expect(200);
+        set.record("used", held.str("id")).await.expect(200);
 
         set.patch(json!({"childCouponSetId": child.id}))
             .await
@@ -368,8 +368,8 @@ async fn the_expiry_that_was_answered_stays_when_the_policies_change() {
         let held = set.assign("ann").await.expect(200);
         assert_eq!(held.str("outcome"), "alreadyAssigned");
         let found = set.assignment(given.str("id")).await;
-        for told in [&replayed.body, &held.body, &found] {
-            assert_eq!(told["expiresAt"], given.body["expiresAt"]);
+        for shown in [&replayed.body, &held.body, &found] {
+            assert_eq!(shown["expiresAt"], given.body["expiresAt"]);
         }
     }
     // The policy at the time of the confirmation determines the days; the expiry in the reservation's response stays.
@@ -378,8 +378,8 @@ async fn the_expiry_that_was_answered_stays_when_the_policies_change() {
     let confirmed = set.confirm(reserved.str("id")).await.expect(200);
     assert_eq!(confirmed.str("expiresAt"), "2090-01-01T00:00:00Z");
     for event in ["sent", "used"] {
-        let told = set.tell(event, reserved.str("id")).await.expect(200);
-        assert_eq!(told.str("expiresAt"), "2090-01-01T00:00:00Z");
+        let shown = set.record(event, reserved.str("id")).await.expect(200);
+        assert_eq!(shown.str("expiresAt"), "2090-01-01T00:00:00Z");
     }
 }
 

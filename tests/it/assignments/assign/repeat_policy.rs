@@ -84,7 +84,7 @@ async fn a_key_that_was_answered_with_what_the_contact_held_gets_that_for_ever()
         got(&set.assign_as("ann", "second").await),
         "alreadyAssigned C1"
     );
-    set.tell("used", first.str("id")).await.expect(200);
+    set.record("used", first.str("id")).await.expect(200);
     assert_eq!(got(&set.assign_as("ann", "third").await), "assigned C2");
     assert_eq!(got(&set.assign_as("ann", "second").await), "replayed C1");
     assert_eq!(got(&set.assign_as("ann", "first").await), "replayed C1");
@@ -262,12 +262,12 @@ async fn what_was_given_back_or_voided_or_has_run_out_does_not_count() {
             if end == "lapse" {
                 lapse(&app).await;
             } else {
-                set.tell(end, given.str("id")).await.expect(200);
+                set.record(end, given.str("id")).await.expect(200);
             }
         }
         let given = set.assign("ann").await.expect(201);
         for event in ["sent", "used"] {
-            set.tell(event, given.str("id")).await.expect(200);
+            set.record(event, given.str("id")).await.expect(200);
             let again = got(&set.assign("ann").await);
             assert!(again.starts_with(held), "{event}: {again}");
         }
@@ -292,10 +292,10 @@ async fn the_same_code_is_given_until_it_was_used_or_has_expired_as_the_set_says
             let set = set_with(&shop, policies).await;
             let given = set.assign("ann").await.expect(201);
             assert_eq!(got(&set.assign("ann").await), "alreadyAssigned C1");
-            set.tell("sent", given.str("id")).await.expect(200);
+            set.record("sent", given.str("id")).await.expect(200);
             assert_eq!(got(&set.assign("ann").await), "alreadyAssigned C1");
             if what != "expired" {
-                set.tell("used", given.str("id")).await.expect(200);
+                set.record("used", given.str("id")).await.expect(200);
             }
             if what != "used" {
                 app.database.execute(expire).await;

@@ -13,7 +13,7 @@ use crate::support::shop::CouponSet;
 const EVENTS: &str = "/v1/assignments/events";
 
 /// Result of each event, as in "recorded sent" or "409 wrong-state used".
-fn told(results: &[Value]) -> Vec<String> {
+fn outcomes(results: &[Value]) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     results
         .iter()
@@ -24,8 +24,8 @@ fn told(results: &[Value]) -> Vec<String> {
                 return text(&result["outcome"]) + " " + &text(&result["state"]);
             }
             assert_eq!(result["status"], error["status"]);
-            let told = format!("{} {} ", result["status"], text(&error["code"]));
-            (told + &text(&error["state"])).trim_end().to_owned()
+            let refused = format!("{} {} ", result["status"], text(&error["code"]));
+            (refused + &text(&error["state"])).trim_end().to_owned()
         })
         .collect()
 }
@@ -62,7 +62,7 @@ async fn events_of_many_sets_are_recorded_at_once_and_bad_ones_among_them_harm_n
     let x = other.assign("cat").await.expect(201);
     let s = single.assign("dan").await.expect(201);
     let results = set
-        .tell_all(json!([
+        .record_all(json!([
             {"assignmentId": a.str("id"), "event": "sent"},
             {"assignmentId": s.str("id"), "event": "used", "reason": "at the till"},
             {"couponSetId": other.id, "code": "A", "event": "used", "occurredAt": "2026-11-22T18:30:00Z"},
@@ -97,7 +97,7 @@ async fn events_of_many_sets_are_recorded_at_once_and_bad_ones_among_them_harm_n
         "404 not-found",
         "recorded released",
     ];
-    assert_eq!(told(&results), expected);
+    assert_eq!(outcomes(&results), expected);
     assert_eq!(results[2]["assignmentId"], x.body["id"], "dealt first");
     let states = async |set: &CouponSet, id| set.assignment(id).await["state"].clone();
     assert_eq!(states(&set, a.str("id")).await, "used");
@@ -147,7 +147,7 @@ async fn an_event_with_wrong_fields_reports_its_errors_and_its_place() {
     let mut events: Vec<&Value> = wrong.iter().map(|(event, _)| event).collect();
     let good = json!({"assignmentId": id, "event": "used"});
     events.push(&good);
-    let results = set.tell_all(json!(events)).await;
+    let results = set.record_all(json!(events)).await;
     for (index, (_, faults)) in wrong.iter().enumerate() {
         let result = &results[index];
         assert_eq!(result["status"], 422, "{result}");
@@ -167,7 +167,7 @@ async fn an_event_with_wrong_fields_reports_its_errors_and_its_place() {
             .collect();
         assert_eq!(found, expected.iter().map(String::as_str).collect());
     }
-    assert_eq!(told(&results)[wrong.len()], "recorded used");
+    assert_eq!(outcomes(&results)[wrong.len()], "recorded used");
 }
 
 #[tokio::test]
@@ -228,9 +228,9 @@ async fn events_of_one_assignment_take_effect_in_their_order() {
             .expect(201)
             .str("id")
             .to_owned();
-        let tell = |event: &str| json!({"assignmentId": id, "event": event});
-        let results = set.tell_all(json!(events.map(tell))).await;
-        assert_eq!(told(&results), expected, "{events:?}");
+        let event_of = |event: &str| json!({"assignmentId": id, "event": event});
+        let results = set.record_all(json!(events.map(event_of))).await;
+        assert_eq!(outcomes(&results), expected, "{events:?}");
         // One request with four events has the effect of four requests.
         let id = set
             .reserve("ann", 60)
@@ -239,7 +239,7 @@ async fn events_of_one_assignment_take_effect_in_their_order() {
             .str("id")
             .to_owned();
         for (event, expected) in events.iter().zip(expected) {
-            let answer = set.tell(event, &id).await;
+            let answer = set.record(event, &id).await;
             if answer.status == 200 {
                 let state = expected.split(' ').next_back().unwrap();
                 assert_eq!(answer.str("state"), state, "{event} of {events:?}");
@@ -261,20 +261,20 @@ async fn ten_thousand_events_are_recorded_in_order_and_one_more_is_refused() {
     let mut events: Vec<Value> = ["sent", "used"]
         .iter()
         .flat_map(|event| {
-            let tell = move |id| json!({"assignmentId": id, "event": event});
-            ids.iter().map(tell)
+            let event_of = move |id| json!({"assignmentId": id, "event": event});
+            ids.iter().map(event_of)
         })
         .collect();
     events.insert(0, json!({"assignmentId": ids[0], "event": "sent"}));
     events.push(json!({"assignmentId": ids[0], "event": "release"}));
-    let results = set.tell_all(json!(events)).await;
+    let results = set.record_all(json!(events)).await;
     let mut expected = vec!["recorded sent", "repeated sent"];
     expected.resize(5_000, "recorded sent");
     expected.resize(9_999, "recorded used");
     expected.push("409 wrong-state used");
     assert_eq!(results.len(), 10_000);
-    for (index, (told, expected)) in told(&results).iter().zip(expected).enumerate() {
-        assert_eq!(told, expected, "{index}");
+    for (index, (outcome, expected)) in outcomes(&results).iter().zip(expected).enumerate() {
+        assert_eq!(outcome, expected, "{index}");
         assert_eq!(
             results[index]["assignmentId"],
             events[index]["assignmentId"]
@@ -301,9 +301,9 @@ async fn an_event_of_a_code_is_that_of_its_latest_assignment() {
     let set = app.shop().await.multiple("set", &["A"]).await;
     let by_code = async |event| {
         let results = set
-            .tell_all(json!([{"couponSetId": set.id, "code": "A", "event": event}]))
+            .record_all(json!([{"couponSetId": set.id, "code": "A", "event": event}]))
             .await;
-        told(&results).remove(0)
+        outcomes(&results).remove(0)
     };
     let old = set.assign("ann").await.expect(201);
     assert_eq!(by_code("release").await, "recorded released");
@@ -329,10 +329,10 @@ async fn an_id_that_was_guessed_or_is_anothers_leads_nowhere() {
     ];
     for event in ["confirm", "sent", "used", "release", "void"] {
         for id in &guessed {
-            assert_eq!(set.tell(event, id).await.refusal(), "404 not-found");
+            assert_eq!(set.record(event, id).await.refusal(), "404 not-found");
         }
-        assert_eq!(foreign.tell(event, id).await.refusal(), "404 not-found");
-        let answer = set.tell(event, "x").await;
+        assert_eq!(foreign.record(event, id).await.refusal(), "404 not-found");
+        let answer = set.record(event, "x").await;
         assert_eq!(answer.refusal(), "400 malformed-request");
     }
     for id in &guessed {
@@ -351,15 +351,15 @@ async fn of_64_that_end_an_assignment_in_three_ways_one_way_wins() {
         let set = shop.multiple(&format!("round {round}"), &["A"]).await;
         let there = set.at(&shop.at(&replica));
         let id = set.assign("ann").await.expect(201).str("id").to_owned();
-        let telling = (0..64).map(|n| {
+        let recording = (0..64).map(|n| {
             let set = if n % 2 == 0 { &set } else { &there };
             let event = ["release", "used", "void"][n % 3];
             let id = id.clone();
-            async move { (event, set.tell(event, &id).await) }
+            async move { (event, set.record(event, &id).await) }
         });
         let mut won: HashMap<&str, usize> = HashMap::new();
         let mut states = HashSet::new();
-        for (event, answer) in join_all(telling).await {
+        for (event, answer) in join_all(recording).await {
             if answer.status == 200 {
                 *won.entry(event).or_default() += 1;
             } else {
@@ -433,5 +433,5 @@ async fn codes_that_come_back_while_others_ask_are_with_one_contact_at_a_time() 
           left join ledger_entries e on e.tenant_id = p.tenant_id and e.set_no = p.set_no
                                     and e.assignment_number = p.number and e.event = 'released'
          where c.occurrence > 0 and (e.number is null or e.number > a.number)";
-    assert_eq!(app.database.ask_one(query).await, 0);
+    assert_eq!(app.database.query_value(query).await, 0);
 }

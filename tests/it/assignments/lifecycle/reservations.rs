@@ -78,7 +78,7 @@ async fn a_reservation_that_runs_out_goes_back_by_itself_and_once_however_many_r
     let ids = join_all(reserving).await;
     let swept = "select count(*) from ledger_entries where event = 'expired'";
     eventually("all were swept", async || {
-        (app.database.ask_one(swept).await == 30).then_some(())
+        (app.database.query_value(swept).await == 30).then_some(())
     })
     .await;
     assert_eq!(set.counts().await, [30, 0, 0, 0, 0]);
@@ -87,7 +87,7 @@ async fn a_reservation_that_runs_out_goes_back_by_itself_and_once_however_many_r
     assert_eq!(history["state"], "expired");
     let last = &history["events"][1];
     assert_eq!(last["event"], "expired");
-    assert_eq!(last["apiKeyId"], Value::Null, "nobody told it");
+    assert_eq!(last["apiKeyId"], Value::Null, "no key recorded it");
     let asking = (0..31).map(|_| set.assign("bob"));
     let (given, refused): (Vec<_>, Vec<_>) = join_all(asking)
         .await
@@ -114,7 +114,7 @@ async fn a_set_that_somebody_holds_locked_keeps_the_sweeper_from_no_other() {
         let query = "select coalesce(json_agg(set_no order by set_no), '[]')
                        from ledger_entries
                       where event = 'expired'";
-        app.database.ask_one(query).await
+        app.database.query_value(query).await
     };
     // In either order in which the sweeper visits the sets, a locked one comes first.
     let mut holder = app.database.owner.begin().await.unwrap();

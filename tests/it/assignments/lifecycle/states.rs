@@ -44,7 +44,7 @@ const LIVES: [(&str, &[&str], [&str; 5]); 6] = [
 async fn check(set: &CouponSet, id: &str, from: &str, event: &str, to: &str) {
     let before = set.assignment(id).await;
     assert_eq!(before["state"], from);
-    let answer = set.tell(event, id).await;
+    let answer = set.record(event, id).await;
     if to.is_empty() {
         assert_eq!(answer.refusal(), "409 wrong-state", "{event} of {from}");
         assert_eq!(answer.str("state"), from);
@@ -54,7 +54,7 @@ async fn check(set: &CouponSet, id: &str, from: &str, event: &str, to: &str) {
     }
     let after = answer.expect(200).body;
     assert_eq!(after["state"], to, "{event} of {from}");
-    let again = set.tell(event, id).await.expect(200).body;
+    let again = set.record(event, id).await.expect(200).body;
     assert_eq!(again, after, "{event} again");
     assert_eq!(set.assignment(id).await, after);
 }
@@ -68,7 +68,7 @@ async fn each_event_takes_the_states_that_allow_it_and_any_other_is_named() {
         for (event, to) in EVENTS.iter().zip(after) {
             let id = set.assign("ann").await.expect(201).str("id").to_owned();
             for step in path {
-                set.tell(step, &id).await.expect(200);
+                set.record(step, &id).await.expect(200);
             }
             check(&set, &id, state, event, to).await;
         }
@@ -117,13 +117,13 @@ async fn a_history_shows_when_each_step_was_recorded_by_whom_and_why() {
     let uri = format!("/v1/assignments/{id}/confirm");
     let answer = mail.client.send(Method::POST, &uri, &[], Body::empty());
     assert_eq!(answer.await.expect(200).str("state"), "assigned");
-    let told = json!({"occurredAt": "2026-11-22T18:30:00+01:00", "reason": "the mail is out"});
-    mail.tell_with("sent", id, told).await.expect(200);
-    let told = json!({"occurredAt": null, "reason": null});
-    set.tell_with("used", id, told).await.expect(200);
+    let details = json!({"occurredAt": "2026-11-22T18:30:00+01:00", "reason": "the mail is out"});
+    mail.record_with("sent", id, details).await.expect(200);
+    let details = json!({"occurredAt": null, "reason": null});
+    set.record_with("used", id, details).await.expect(200);
     // A repeated event leaves no trace.
-    let told = json!({"reason": "again"});
-    mail.tell_with("used", id, told).await.expect(200);
+    let details = json!({"reason": "again"});
+    mail.record_with("used", id, details).await.expect(200);
 
     let history = set.assignment(id).await;
     assert_eq!(history["state"], "used");
@@ -170,12 +170,12 @@ async fn invalid_event_details_are_an_error_and_nothing_is_recorded() {
         (json!({"occurredAt": 7}), "/occurredAt"),
         (json!({"why": "x"}), "/why"),
     ] {
-        let answer = set.tell_with("used", id, remark).await.expect(422);
+        let answer = set.record_with("used", id, remark).await.expect(422);
         assert_eq!(answer.faults(), [fault]);
     }
     assert_eq!(set.assignment(id).await["state"], "assigned");
     let remark = json!({"reason": "x".repeat(500)});
-    set.tell_with("used", id, remark).await.expect(200);
+    set.record_with("used", id, remark).await.expect(200);
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn the_service_can_add_to_the_ledger_and_change_nothing_in_it_but_texts_of
                from information_schema.table_privileges
               where grantee = 'couponry_app' and table_name = '{table}'"
         );
-        let rights = app.database.ask_one(&rights).await;
+        let rights = app.database.query_value(&rights).await;
         assert_eq!(rights, json!(["INSERT", "SELECT"]), "{table}");
         // Non-empty only while a contact is being erased, which is listed there.
         let columns = format!(
@@ -202,7 +202,7 @@ async fn the_service_can_add_to_the_ledger_and_change_nothing_in_it_but_texts_of
               where grantee = 'couponry_app' and table_name = '{table}'
                 and privilege_type not in ('INSERT', 'SELECT')"
         );
-        assert_eq!(app.database.ask_one(&columns).await, texts, "{table}");
+        assert_eq!(app.database.query_value(&columns).await, texts, "{table}");
     }
 }
 
@@ -220,7 +220,7 @@ async fn a_released_code_can_go_to_another_contact_and_is_not_touched_by_the_old
     let before = set.assignment(new.str("id")).await;
     for event in EVENTS {
         let status = if event == "release" { 200 } else { 409 };
-        set.tell(event, old).await.expect(status);
+        set.record(event, old).await.expect(status);
     }
     assert_eq!(set.assignment(new.str("id")).await, before);
     assert_eq!(set.counts().await, [0, 0, 1, 0, 0]);
@@ -262,13 +262,13 @@ async fn counters_show_each_step_and_a_void_code_never_comes_back() {
         ("release", 2, [2, 0, 0, 2, 0]),
     ] {
         for _ in 0..2 {
-            set.tell(event, &ids[assignment]).await.expect(200);
+            set.record(event, &ids[assignment]).await.expect(200);
             assert_eq!(set.counts().await, counts, "{event} {assignment}");
         }
     }
     let read = set.read().await;
-    let told = ["sent", "used", "released"].map(|name| read[name].as_i64().unwrap());
-    assert_eq!(told, [1, 0, 1]);
+    let counts = ["sent", "used", "released"].map(|name| read[name].as_i64().unwrap());
+    assert_eq!(counts, [1, 0, 1]);
     let mut codes = HashSet::new();
     for _ in 0..2 {
         let given = set.assign("bob").await.expect(201);
@@ -305,7 +305,7 @@ async fn a_key_whose_assignment_has_ended_is_refused_with_its_id_and_without_the
         if end == "lapse" {
             lapse(&app).await;
         } else {
-            set.tell(end, id).await.expect(200);
+            set.record(end, id).await.expect(200);
         }
         let answer = ask(end).await;
         assert_eq!(answer.refusal(), refusal);
@@ -358,9 +358,10 @@ async fn a_released_code_of_a_set_with_several_expiries_comes_back_with_its_own(
         dealt
     };
     let first = deal().await;
-    let told = |dealt: &[Answer]| -> HashSet<String> {
-        let told = dealt.iter();
-        told.map(|given| format!("{} {}", given.body["couponCode"], given.body["expiresAt"]))
+    let codes_of = |dealt: &[Answer]| -> HashSet<String> {
+        let dealt = dealt.iter();
+        dealt
+            .map(|given| format!("{} {}", given.body["couponCode"], given.body["expiresAt"]))
             .collect()
     };
     // Released in a different order.
@@ -375,8 +376,8 @@ async fn a_released_code_of_a_set_with_several_expiries_comes_back_with_its_own(
         r#""C" null"#,
         r#""D" "2091-01-02T00:00:00Z""#,
     ];
-    assert_eq!(told(&second), expected.map(str::to_owned).into());
-    assert_eq!(told(&first), told(&second));
+    assert_eq!(codes_of(&second), expected.map(str::to_owned).into());
+    assert_eq!(codes_of(&first), codes_of(&second));
 }
 
 #[tokio::test]
@@ -388,7 +389,7 @@ async fn a_lot_of_returned_codes_closes_when_it_is_empty_and_opens_again() {
     hold_sweeper(&app).await;
     let lots = async || {
         let query = "select string_agg(state, ' ' order by first_expires_at) from lots where import_id is null";
-        app.database.ask_one(query).await
+        app.database.query_value(query).await
     };
     let exhausted = async || {
         let answer = set.assign("eve").await;
@@ -444,8 +445,8 @@ async fn a_code_comes_back_while_an_import_of_the_set_runs_and_is_no_duplicate_t
     set.release(again.str("id")).await.expect(200);
     assert_eq!(import.apply(1, 1).await, Ok(true));
     assert_eq!(import.publish(1).await, Ok(true));
-    let told = set.ended(&import.id.to_string()).await;
-    assert_eq!(counts(&told), [3, 2, 1, 1]);
+    let import = set.ended(&import.id.to_string()).await;
+    assert_eq!(counts(&import), [3, 2, 1, 1]);
     assert_eq!(set.counts().await, [3, 0, 0, 0, 0]);
     let mut codes = Vec::new();
     for _ in 0..3 {

@@ -226,7 +226,7 @@ async fn pages(reader: &mut PgConnection, query: &str, rows: i64) -> i64 {
 
 #[tokio::test]
 async fn assignments_are_found_by_a_few_pages_of_memory_each_whatever_the_planner_knows() {
-    const MOST: i64 = 40;
+    const MAX_PAGES: i64 = 40;
     let places = "select * from assignments_at(
         2, array_fill(1, array[100]), array(select n from generate_series(19901::bigint, 20000) n))";
     let by_contact = "select * from contact_assignments(2, 'contact 19999', true)";
@@ -255,7 +255,7 @@ async fn assignments_are_found_by_a_few_pages_of_memory_each_whatever_the_planne
         for (query, rows) in [(places, 100), (by_contact, 1), (by_code, 1)] {
             let pages = pages(&mut reader, query, rows).await;
             assert!(
-                pages <= MOST,
+                pages <= MAX_PAGES,
                 "{pages} pages beside {others}, analyzed: {analyzed}, for each of {query}"
             );
         }

@@ -55,12 +55,12 @@ pub(super) async fn places(app: &TestApp, text: &str) -> Vec<(String, i64)> {
 
 /// Rolls up the statistics of all sets, here or in the service's task.
 async fn roll_up(app: &TestApp) {
-    eventually("all is rolled up", async || {
+    eventually("everything is rolled up", async || {
         let roll_up = "select coalesce(sum(roll_up_statistics(tenant_id, set_no, 1000)), 0)::bigint
                          from (select * from statistics_tails where rolled_up < number offset 0) t";
-        app.database.ask_one(roll_up).await;
+        app.database.query_value(roll_up).await;
         let left = "select count(*) from statistics_tails where rolled_up < number";
-        (app.database.ask_one(left).await == 0).then_some(())
+        (app.database.query_value(left).await == 0).then_some(())
     })
     .await;
 }
@@ -93,9 +93,9 @@ async fn scatter(app: &TestApp, shop: &Shop) -> Vec<String> {
     // An import that waits to be applied.
     let waiting = shop.multiple("waiting", &[]).await;
     let waiting = ByHand::store(app, &waiting, "inProgress", &[&["W1", "W2"]]).await;
-    let told = json!({"for": ANN}).to_string();
+    let text = json!({"for": ANN}).to_string();
     let chunk = format!(
-        "update import_chunks set attributes = array['{{}}', '{told}'] where import_id = '{}'",
+        "update import_chunks set attributes = array['{{}}', '{text}'] where import_id = '{}'",
         waiting.id
     );
     app.database.execute(&chunk).await;
@@ -113,22 +113,22 @@ async fn scatter(app: &TestApp, shop: &Shop) -> Vec<String> {
         given.push(answer.str("id").to_owned());
     }
     let reason = json!({"reason": format!("{ANN} bought ({ANN})")});
-    set.tell_with("sent", &given[0], reason.clone())
+    set.record_with("sent", &given[0], reason.clone())
         .await
         .expect(200);
-    set.tell_with("void", &given[1], reason.clone())
+    set.record_with("void", &given[1], reason.clone())
         .await
         .expect(200);
     let workflow = format!("for {ANN}").replace(' ', "%20").replace('+', "%2B");
     shop.workflow(&workflow, "active", &[&set]).await;
     let webhook = shop.webhook("https://example.com/").await;
     app.database.execute(&webhook.writing(1, 1)).await;
-    let told = json!({"failure": format!("the first row has \"{ANN}\"")});
+    let text = json!({"failure": format!("the first row has \"{ANN}\"")});
     // Refers to a number that the ledger has not reached, so that the row stays.
     let events = format!(
-        "update webhook_deliveries set payload = '{told}' where payload is null or event_type = 'import.finished';
+        "update webhook_deliveries set payload = '{text}' where payload is null or event_type = 'import.finished';
          insert into webhook_events (tenant_id, set_no, number, event_type, payload)
-         select tenant_id, 1, 1000, 'import.finished', '{told}'
+         select tenant_id, 1, 1000, 'import.finished', '{text}'
            from (select max(tenant_id) as tenant_id from tenants) t"
     );
     app.database.execute(&events).await;
@@ -416,7 +416,7 @@ async fn the_log_can_be_rewritten_only_while_a_contact_is_erased_and_only_in_its
         .await;
     set.ended(import.expect(201).str("id")).await;
     let given = set.assign("ann").await.expect(201);
-    set.tell_with("sent", given.str("id"), json!({"reason": "why"}))
+    set.record_with("sent", given.str("id"), json!({"reason": "why"}))
         .await
         .expect(200);
     let mut service = PgConnection::connect_with(&app.database.options)

@@ -39,7 +39,7 @@ async fn erasures_that_come_while_one_is_under_way_share_one_search_and_each_kee
         shop.erased(name).await;
     }
     let searches = "select count(distinct finished_at) from erasures";
-    assert_eq!(app.database.ask_one(searches).await, 2);
+    assert_eq!(app.database.query_value(searches).await, 2);
     assert_eq!(places(&app, ANN).await, []);
     let of = async |contact: &str, name: &str| {
         let list = format!("{}/activity", path(contact));
@@ -103,7 +103,7 @@ async fn a_tenant_with_many_erasures_that_cannot_go_on_keeps_no_other_waiting() 
         .await;
     other.erase_wholly(ANN).await;
     let left = "select count(*) from erasures where finished_at is null";
-    assert_eq!(app.database.ask_one(left).await, 500);
+    assert_eq!(app.database.query_value(left).await, 500);
     holder.commit().await.unwrap();
 }
 
@@ -136,15 +136,15 @@ async fn a_contact_with_many_assignments_is_rewritten_in_portions_that_a_crash_u
         sql::run(&mut owner, "begin").await.unwrap();
         sql::value::<bool>(&mut owner, "select erase_portion(1)").await;
         sql::run(&mut owner, "rollback").await.unwrap();
-        assert_eq!(app.database.ask_one(left).await, before);
+        assert_eq!(app.database.query_value(left).await, before);
         if !sql::value::<bool>(&mut owner, "select erase_portion(1)").await {
             break;
         }
-        let now = app.database.ask_one(left).await.as_i64().unwrap();
+        let now = app.database.query_value(left).await.as_i64().unwrap();
         assert!(before - now <= 2000, "{before} and then {now}");
         before = now;
     }
     assert_eq!(places(&app, "of ann").await, []);
     let open = "select count(*) from erasures where finished_at is null";
-    assert_eq!(app.database.ask_one(open).await, 0);
+    assert_eq!(app.database.query_value(open).await, 0);
 }

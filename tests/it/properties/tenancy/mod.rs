@@ -66,9 +66,9 @@ impl TwoTenants {
             let roll_up = format!("select roll_up_statistics({number}, 1, 1000)");
             sql::run(&mut owner, roll_up).await.unwrap();
             drop(owner);
-            eventually("all is rolled up", async || {
+            eventually("everything is rolled up", async || {
                 let left = "select count(*) from statistics_tails where rolled_up < number";
-                (app.database.ask_one(left).await == 0).then_some(())
+                (app.database.query_value(left).await == 0).then_some(())
             })
             .await;
             numbers.push(number);

@@ -6,27 +6,27 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::history::{EVENTS, Event, State, Told, Verdict, now};
+use super::history::{EVENTS, Event, EventAnswer, EventCall, State, now};
 use super::http::{Caller, Reply, Request};
 use super::workload::{Client, Shared, count, parse};
 
 /// Maximum number of its own assignments that a client remembers.
-const HELD: usize = 300;
+const MAX_HELD: usize = 300;
 /// Maximum number of assignments per request.
-const MAX_TOLD: u64 = 50;
+const MAX_EVENTS: u64 = 50;
 
 /// An event for an assignment.
-pub type Tale = (Uuid, Event);
+pub type EventItem = (Uuid, Event);
 
 impl Client {
     /// Stores the last known state of an assignment.
     pub fn hold(&mut self, id: Uuid, state: State) {
         if let Some(known) = self.held.iter_mut().find(|(held, _)| *held == id) {
             known.1 = state;
-        } else if self.held.len() < HELD {
+        } else if self.held.len() < MAX_HELD {
             self.held.push((id, state));
         } else {
-            let place = self.random.index(HELD);
+            let place = self.random.index(MAX_HELD);
             self.held[place] = (id, state);
         }
     }
@@ -76,61 +76,62 @@ impl Client {
         events[self.random.index(events.len())]
     }
 
-    pub async fn tell_one(&mut self) {
+    pub async fn record_one(&mut self) {
         let Some((id, state)) = self.pick() else {
             return;
         };
         let event = self.event(state);
-        self.tell(vec![(id, event)], false).await;
+        self.record_events(vec![(id, event)], false).await;
     }
 
     /// Some assignments occur twice: events for one assignment take effect in their order.
-    pub async fn tell_many(&mut self) {
-        let mut tales: Vec<Tale> = Vec::new();
-        for _ in 0..=self.random.below(MAX_TOLD) {
+    pub async fn record_many(&mut self) {
+        let mut items: Vec<EventItem> = Vec::new();
+        for _ in 0..=self.random.below(MAX_EVENTS) {
             let Some((id, state)) = self.pick() else {
                 return;
             };
-            let tale = (id, self.event(state));
-            if !tales.contains(&tale) {
-                tales.push(tale);
+            let item = (id, self.event(state));
+            if !items.contains(&item) {
+                items.push(item);
             }
         }
-        self.tell(tales, true).await;
+        self.record_events(items, true).await;
     }
 
-    pub async fn tell_rivals(&mut self) {
+    pub async fn record_rivals(&mut self) {
         let Some((id, state)) = self.pick() else {
             return;
         };
-        let tales = [self.event(state), self.event(state)].map(|event| [(id, event)]);
-        let patience = self.patience();
+        let items = [self.event(state), self.event(state)].map(|event| [(id, event)]);
+        let time_limit = self.time_limit();
         let replicas = self.shared.addresses.count();
         let first = self.random.index(replicas);
         let second = (first + 1) % replicas;
         let [one, other] = &mut self.callers;
         let (one, other) = tokio::join!(
-            tell(&self.shared, one, first, &tales[0], false, patience),
-            tell(&self.shared, other, second, &tales[1], true, patience),
+            send_events(&self.shared, one, first, &items[0], false, time_limit),
+            send_events(&self.shared, other, second, &items[1], true, time_limit),
         );
-        for told in [one, other] {
-            let open = self.note(told);
+        for calls in [one, other] {
+            let open = self.store_event_calls(calls);
             if !open.is_empty() {
-                self.tell(open, false).await;
+                self.record_events(open, false).await;
             }
         }
     }
 
     /// Records events, with retries, until each has a result or the load is over.
-    async fn tell(&mut self, tales: Vec<Tale>, as_bulk: bool) {
+    async fn record_events(&mut self, items: Vec<EventItem>, as_bulk: bool) {
         let replicas = self.shared.addresses.count();
         let mut replica = self.random.index(replicas);
-        let mut open = tales;
+        let mut open = items;
         loop {
-            let patience = self.patience();
+            let time_limit = self.time_limit();
             let caller = &mut self.callers[0];
-            let told = tell(&self.shared, caller, replica, &open, as_bulk, patience).await;
-            open = self.note(told);
+            let calls =
+                send_events(&self.shared, caller, replica, &open, as_bulk, time_limit).await;
+            open = self.store_event_calls(calls);
             if open.is_empty() || self.shared.is_over() {
                 return;
             }
@@ -141,25 +142,25 @@ impl Client {
     }
 
     /// Stores results, and returns the events with an unknown result.
-    fn note(&mut self, told: Vec<Told>) -> Vec<Tale> {
+    fn store_event_calls(&mut self, calls: Vec<EventCall>) -> Vec<EventItem> {
         let mut open = Vec::new();
-        for told in told {
-            match told.verdict {
-                Verdict::Done { state, .. } => {
-                    count(&self.shared.events[told.event as usize], 1);
-                    self.hold(told.id, state);
+        for call in calls {
+            match call.answer {
+                EventAnswer::Done { state, .. } => {
+                    count(&self.shared.events[call.event as usize], 1);
+                    self.hold(call.id, state);
                 }
-                Verdict::WrongState(state) => {
+                EventAnswer::WrongState(state) => {
                     count(&self.shared.wrong_states, 1);
-                    self.hold(told.id, state);
+                    self.hold(call.id, state);
                 }
-                Verdict::Unknown => {
+                EventAnswer::Unknown => {
                     count(&self.shared.unknown, 1);
-                    open.push((told.id, told.event));
+                    open.push((call.id, call.event));
                 }
-                Verdict::Wrong(_) => {}
+                EventAnswer::Wrong(_) => {}
             }
-            self.seen.told.push(told);
+            self.seen.event_calls.push(call);
         }
         // Ended assignments get a few more events.
         if self.random.percent(20) {
@@ -170,88 +171,90 @@ impl Client {
 }
 
 /// Sends events once, to one replica.
-pub async fn tell(
+pub async fn send_events(
     shared: &Shared,
     caller: &mut Caller,
     replica: usize,
-    tales: &[Tale],
+    items: &[EventItem],
     as_bulk: bool,
-    patience: Duration,
-) -> Vec<Told> {
+    time_limit: Duration,
+) -> Vec<EventCall> {
     count(&shared.requests, 1);
     let begun = now();
-    let verdicts = if as_bulk {
-        let events: Vec<Value> = tales
+    let answers = if as_bulk {
+        let events: Vec<Value> = items
             .iter()
             .map(|(id, event)| json!({"assignmentId": id, "event": event.verb()}))
             .collect();
         let body = json!({"events": events}).to_string();
         let request = Request::post("/v1/assignments/events", &body);
-        let reply = caller.send(replica, request, patience).await;
-        read_bulk(tales, reply.as_ref())
+        let reply = caller.send(replica, request, time_limit).await;
+        read_bulk(items, reply.as_ref())
     } else {
-        let [(id, event)] = tales else {
-            panic!("{} events in one request", tales.len())
+        let [(id, event)] = items else {
+            panic!("{} events in one request", items.len())
         };
         let path = format!("/v1/assignments/{id}/{}", event.verb());
         let request = Request::post(&path, r#"{"reason": "as agreed"}"#);
-        let reply = caller.send(replica, request, patience).await;
-        let verdict = reply.map_or(Verdict::Unknown, |Reply { status, body }| {
+        let reply = caller.send(replica, request, time_limit).await;
+        let answer = reply.map_or(EventAnswer::Unknown, |Reply { status, body }| {
             read(*id, status, &body["id"], &body["state"], &body)
         });
-        vec![verdict]
+        vec![answer]
     };
     let ended = now();
-    let told = |((id, event), verdict): (&Tale, Verdict)| Told {
+    let call = |((id, event), answer): (&EventItem, EventAnswer)| EventCall {
         id: *id,
         event: *event,
         sent: begun,
         ended,
-        verdict,
+        answer,
     };
-    tales.iter().zip(verdicts).map(told).collect()
+    items.iter().zip(answers).map(call).collect()
 }
 
-fn read_bulk(tales: &[Tale], reply: Option<&Reply>) -> Vec<Verdict> {
-    let all = |verdict: Verdict| vec![verdict; tales.len()];
+fn read_bulk(items: &[EventItem], reply: Option<&Reply>) -> Vec<EventAnswer> {
+    let all = |answer: EventAnswer| vec![answer; items.len()];
     let Some(Reply { status, body }) = reply else {
-        return all(Verdict::Unknown);
+        return all(EventAnswer::Unknown);
     };
     if *status != 200 {
-        return all(read(tales[0].0, *status, &Value::Null, &Value::Null, body));
+        return all(read(items[0].0, *status, &Value::Null, &Value::Null, body));
     }
     let results = body["results"].as_array().map_or(&[][..], Vec::as_slice);
-    if results.len() != tales.len() {
-        return all(Verdict::Wrong("a bulk of another length".into()));
+    if results.len() != items.len() {
+        return all(EventAnswer::Wrong(
+            "a bulk response of another length".into(),
+        ));
     }
-    let verdict = |((id, _), result): (&Tale, &Value)| {
+    let answer = |((id, _), result): (&EventItem, &Value)| {
         let status = result["status"].as_u64().and_then(|n| n.try_into().ok());
         let (named, state) = (&result["assignmentId"], &result["state"]);
-        let verdict = read(*id, status.unwrap_or(0), named, state, &result["error"]);
-        match verdict {
-            Verdict::Done { state, .. } => Verdict::Done {
+        let answer = read(*id, status.unwrap_or(0), named, state, &result["error"]);
+        match answer {
+            EventAnswer::Done { state, .. } => EventAnswer::Done {
                 state,
                 is_new: result["outcome"] == "recorded",
             },
             other => other,
         }
     };
-    tales.iter().zip(results).map(verdict).collect()
+    items.iter().zip(results).map(answer).collect()
 }
 
 /// Converts a response into the result of an event for this assignment.
-fn read(id: Uuid, status: u16, named: &Value, state: &Value, body: &Value) -> Verdict {
+fn read(id: Uuid, status: u16, named: &Value, state: &Value, body: &Value) -> EventAnswer {
     let state_of = |value: &Value| value.as_str().and_then(State::parse);
-    let verdict = match (status, body["code"].as_str()) {
-        (200, _) if parse(named) == Some(id) => state_of(state).map(|state| Verdict::Done {
+    let answer = match (status, body["code"].as_str()) {
+        (200, _) if parse(named) == Some(id) => state_of(state).map(|state| EventAnswer::Done {
             state,
             is_new: false,
         }),
         (409, Some("wrong-state")) if parse(&body["assignmentId"]) == Some(id) => {
-            state_of(&body["state"]).map(Verdict::WrongState)
+            state_of(&body["state"]).map(EventAnswer::WrongState)
         }
-        (408 | 503, _) => Some(Verdict::Unknown),
+        (408 | 503, _) => Some(EventAnswer::Unknown),
         _ => None,
     };
-    verdict.unwrap_or_else(|| Verdict::Wrong(format!("{status} {body}").into()))
+    answer.unwrap_or_else(|| EventAnswer::Wrong(format!("{status} {body}").into()))
 }

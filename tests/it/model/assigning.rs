@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 
 use super::client::{contact, item_key};
-use super::history::Ask;
-use super::reference::{Given, Verdict};
+use super::history::CodeRequest;
+use super::reference::{AssignedCode, CodeExpectation};
 use super::run::{Check, Run, refusal, same, time};
 use crate::support::client::Answer;
 
 /// Response to one request for a code: alone or as an item of a batch.
-struct Seen {
+struct CodeResponse {
     status: u16,
     /// The assignment or the problem.
     body: Value,
     key: Value,
 }
 
-impl From<Answer> for Seen {
+impl From<Answer> for CodeResponse {
     fn from(answer: Answer) -> Self {
         Self {
             status: answer.status.as_u16(),
@@ -26,7 +26,7 @@ impl From<Answer> for Seen {
     }
 }
 
-impl From<&Value> for Seen {
+impl From<&Value> for CodeResponse {
     fn from(item: &Value) -> Self {
         let status = item["status"]
             .as_u64()
@@ -48,43 +48,43 @@ impl Run<'_> {
     pub async fn assign(
         &mut self,
         set: usize,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
         key: Option<&str>,
     ) -> Check {
-        let answer = self.player.assign(set, ask, child, key).await;
-        self.check_answer(set, self.as_person(ask), child, key, &answer.into())
+        let answer = self.player.assign(set, request, child, key).await;
+        self.check_answer(set, self.as_person(request), child, key, &answer.into())
     }
 
     /// Compares one response with the model, and applies the assignment to the model.
     fn check_answer(
         &mut self,
         set: usize,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
         key: Option<&str>,
-        seen: &Seen,
+        seen: &CodeResponse,
     ) -> Check {
         let child = self.player.child(child);
-        let verdict = self.model.ask(set, child, ask.contact, key);
-        self.check_verdict(set, ask, verdict, key, seen)
+        let expected = self.model.request(set, child, request.contact, key);
+        self.check_expectation(set, request, expected, key, seen)
             .map_err(|fault| format!("{fault}\n  answer: {} {}", seen.status, seen.body))
     }
 
-    fn check_verdict(
+    fn check_expectation(
         &mut self,
         set: usize,
-        ask: Ask,
-        verdict: Verdict,
+        request: CodeRequest,
+        expected: CodeExpectation,
         key: Option<&str>,
-        seen: &Seen,
+        seen: &CodeResponse,
     ) -> Check {
         if let Some(key) = key.filter(|_| seen.status < 300) {
             same("the key", seen.key.as_str(), Some(key))?;
         }
         let outcome = seen.body["outcome"].as_str();
-        match verdict {
-            Verdict::Refused(status, problem, assignment) => {
+        match expected {
+            CodeExpectation::Refused(status, problem, assignment) => {
                 same("the status", seen.status, status)?;
                 same("the problem", seen.body["code"].as_str(), Some(problem))?;
                 let id = assignment.map(|index| self.model.assignments[index].id.as_str());
@@ -94,7 +94,7 @@ impl Run<'_> {
                     id,
                 )
             }
-            Verdict::Replayed(index) => {
+            CodeExpectation::Replayed(index) => {
                 same(
                     "status and outcome",
                     (seen.status, outcome),
@@ -102,14 +102,14 @@ impl Run<'_> {
                 )?;
                 self.check_assignment(&seen.body, index)
             }
-            Verdict::AlreadyAssigned(index) => {
+            CodeExpectation::AlreadyAssigned(index) => {
                 let expected = (200, Some("alreadyAssigned"));
                 same("status and outcome", (seen.status, outcome), expected)?;
                 let key = seen.key.as_str().expect("a key").to_owned();
                 self.model.keys.insert((set, key), index);
                 self.check_assignment(&seen.body, index)
             }
-            Verdict::Given(serving, cards) => {
+            CodeExpectation::Assigned(serving, cards) => {
                 same(
                     "status and outcome",
                     (seen.status, outcome),
@@ -127,14 +127,14 @@ impl Run<'_> {
                     let codes: Vec<_> = cards.iter().map(|card| &card.code).collect();
                     format!("the code is {code}, but the model says one of {codes:?}")
                 })?;
-                self.model.take(Given {
+                self.model.take(AssignedCode {
                     id: seen.body["id"].as_str().expect("an id").to_owned(),
                     requested: set,
                     set: serving,
-                    contact: ask.contact,
+                    contact: request.contact,
                     card: card.clone(),
                     key: seen.key.as_str().expect("a key").to_owned(),
-                    reserve: ask.reserve,
+                    reserve: request.reserve,
                     assigned_at: time(&seen.body["assignedAt"]).expect("a time"),
                 });
                 self.check_assignment(&seen.body, self.model.assignments.len() - 1)
@@ -174,23 +174,29 @@ impl Run<'_> {
     pub async fn batch(
         &mut self,
         set: usize,
-        asks: &[Ask],
+        requests: &[CodeRequest],
         child: Option<u8>,
         batch_key: Option<u8>,
         all: bool,
     ) -> Check {
-        let answer = self.player.batch(set, asks, child, batch_key, all).await;
-        let keys: Vec<_> = asks
+        let answer = self
+            .player
+            .batch(set, requests, child, batch_key, all)
+            .await;
+        let keys: Vec<_> = requests
             .iter()
             .enumerate()
-            .map(|(index, ask)| item_key(*ask, index, batch_key))
+            .map(|(index, request)| item_key(*request, index, batch_key))
             .collect();
-        let people: Vec<Ask> = asks.iter().map(|ask| self.as_person(*ask)).collect();
+        let people: Vec<CodeRequest> = requests
+            .iter()
+            .map(|request| self.as_person(*request))
+            .collect();
         if all {
-            let refusals = self.rehearse_batch(set, &people, child, &keys);
+            let refusals = self.dry_run_batch(set, &people, child, &keys);
             let contradict = |(index, key): (usize, &Option<String>)| {
                 let first = keys.iter().position(|other| other == key).unwrap_or(index);
-                key.is_some() && asks[first].contact != asks[index].contact
+                key.is_some() && requests[first].contact != requests[index].contact
             };
             if keys.iter().enumerate().any(contradict) {
                 return same(
@@ -204,10 +210,14 @@ impl Run<'_> {
             }
         }
         let answer = answer.expect(200);
-        same("the number of results", answer.results().len(), asks.len())?;
+        same(
+            "the number of results",
+            answer.results().len(),
+            requests.len(),
+        )?;
         // An item must be evaluated after all others if an earlier one used its key for another contact and was
         // refused: it may get a code that the earlier one could not.
-        let mut open: Vec<usize> = (0..asks.len()).collect();
+        let mut open: Vec<usize> = (0..requests.len()).collect();
         while !open.is_empty() {
             let is_first = |index: &usize| {
                 let mut others = open.iter().take_while(|other| *other < index);
@@ -216,7 +226,7 @@ impl Run<'_> {
             let (first, followers): (Vec<usize>, Vec<usize>) =
                 open.iter().partition(|index| is_first(index));
             for index in &first {
-                let seen = Seen::from(&answer.results()[*index]);
+                let seen = CodeResponse::from(&answer.results()[*index]);
                 self.check_answer(set, people[*index], child, keys[*index].as_deref(), &seen)
                     .map_err(|fault| format!("item {index}: {fault}"))?;
             }
@@ -228,11 +238,11 @@ impl Run<'_> {
                     .model
                     .keys
                     .contains_key(&(set, keys[index].clone().expect("a key")));
-                if !is_bound && asks[leader].contact != asks[index].contact {
+                if !is_bound && requests[leader].contact != requests[index].contact {
                     open.push(index);
                     continue;
                 }
-                let seen = Seen::from(&answer.results()[index]);
+                let seen = CodeResponse::from(&answer.results()[index]);
                 self.check_answer(set, people[index], child, keys[index].as_deref(), &seen)
                     .map_err(|fault| format!("item {index}: {fault}"))?;
             }
@@ -241,33 +251,33 @@ impl Run<'_> {
     }
 
     /// The items of a batch that cannot be served, with their problems.
-    fn rehearse_batch(
+    fn dry_run_batch(
         &self,
         set: usize,
-        asks: &[Ask],
+        requests: &[CodeRequest],
         child: Option<u8>,
         keys: &[Option<String>],
     ) -> Vec<(usize, &'static str)> {
         let mut model = self.model.clone();
         let mut refusals = Vec::new();
-        for (index, (ask, key)) in asks.iter().zip(keys).enumerate() {
+        for (index, (request, key)) in requests.iter().zip(keys).enumerate() {
             let child = self.player.child(child);
             let new_key = key.clone().unwrap_or_else(|| format!("new {index}"));
-            match model.ask(set, child, ask.contact, key.as_deref()) {
-                Verdict::Refused(_, problem, _) => refusals.push((index, problem)),
-                Verdict::Replayed(_) => {}
-                Verdict::AlreadyAssigned(held) => {
+            match model.request(set, child, request.contact, key.as_deref()) {
+                CodeExpectation::Refused(_, problem, _) => refusals.push((index, problem)),
+                CodeExpectation::Replayed(_) => {}
+                CodeExpectation::AlreadyAssigned(held) => {
                     model.keys.insert((set, new_key), held);
                 }
-                Verdict::Given(serving, mut cards) => {
-                    model.take(Given {
+                CodeExpectation::Assigned(serving, mut cards) => {
+                    model.take(AssignedCode {
                         id: String::new(),
                         requested: set,
                         set: serving,
-                        contact: ask.contact,
+                        contact: request.contact,
                         card: cards.remove(0),
                         key: new_key,
-                        reserve: ask.reserve,
+                        reserve: request.reserve,
                         assigned_at: model.now,
                     });
                 }
@@ -276,14 +286,14 @@ impl Run<'_> {
         refusals
     }
 
-    pub async fn rehearse(
+    pub async fn dry_run(
         &self,
         set: usize,
-        ask: Ask,
+        request: CodeRequest,
         child: Option<u8>,
         outcome: Option<&str>,
     ) -> Check {
-        let answer = self.player.rehearse(set, ask, child, outcome).await;
+        let answer = self.player.dry_run(set, request, child, outcome).await;
         let chain = self.model.chain(set, self.player.child(child));
         let refuses = self.model.sets[set].on_repeat == "refuse";
         let expected = match (chain, outcome) {
@@ -298,7 +308,7 @@ impl Run<'_> {
             .as_str()
             .or(answer.body["outcome"].as_str());
         same(
-            "the rehearsal",
+            "the dry run",
             (answer.status.as_u16(), seen, &answer.body["test"]),
             (expected.0, Some(expected.1), &json!(true)),
         )
@@ -307,7 +317,7 @@ impl Run<'_> {
 
 /// Checks a withheld batch: nothing was assigned, and the refused items are named. Where a contact or key occurs twice,
 /// the result of an item depends on the other one, so any of its refusals is accepted.
-fn check_withheld(answer: &Answer, asks: &[Ask], refusals: &[(usize, &str)]) -> Check {
+fn check_withheld(answer: &Answer, requests: &[CodeRequest], refusals: &[(usize, &str)]) -> Check {
     same(
         "the refusal",
         refusal(answer).as_str(),
@@ -327,16 +337,16 @@ fn check_withheld(answer: &Answer, asks: &[Ask], refusals: &[(usize, &str)]) -> 
             )
         })
         .collect();
-    for index in 0..asks.len() {
+    for index in 0..requests.len() {
         let of = |all: &[(usize, &str)]| {
             all.iter()
                 .find(|(i, _)| *i == index)
                 .map(|(_, code)| (*code).to_owned())
         };
-        let is_alone = asks
+        let is_alone = requests
             .iter()
             .enumerate()
-            .all(|(other, ask)| other == index || ask.contact != asks[index].contact);
+            .all(|(other, request)| other == index || request.contact != requests[index].contact);
         if is_alone {
             same(
                 &format!("the refusal of item {index}"),

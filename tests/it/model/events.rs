@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::client::{code, contact, verb};
 use super::history::{Event, Subject};
-use super::reference::{Assignment, State, Told};
+use super::reference::{Assignment, EventExpectation, State};
 use super::run::{Check, Run, refusal, same, time};
 
 impl Run<'_> {
-    pub async fn ask_available(&self, set: usize, count: u8, child: Option<u8>) -> Check {
+    pub async fn check_availability(&self, set: usize, count: u8, child: Option<u8>) -> Check {
         let child = self.player.child(child);
         let named = child.map(|child| format!("&childCouponSetId={}", self.player.sets[child].id));
         let uri = format!(
@@ -36,17 +36,17 @@ impl Run<'_> {
         same("the availability", answer.body, expected)
     }
 
-    pub async fn tell(&mut self, event: Event, which: u8) -> Check {
+    pub async fn record(&mut self, event: Event, which: u8) -> Check {
         let Some(index) = self.pick(which) else {
             return Ok(());
         };
         let answer = self
             .player
-            .tell(&self.model.assignments[index].id, event)
+            .record(&self.model.assignments[index].id, event)
             .await;
-        let told = self.model.tell(index, event);
-        match told {
-            Told::WrongState(state) => {
+        let expected = self.model.record(index, event);
+        match expected {
+            EventExpectation::WrongState(state) => {
                 same("the refusal", refusal(&answer).as_str(), "409 wrong-state")?;
                 same(
                     "its state",
@@ -54,7 +54,7 @@ impl Run<'_> {
                     state.as_str(),
                 )?;
             }
-            Told::Recorded(_) | Told::Repeated(_) => {
+            EventExpectation::Recorded(_) | EventExpectation::Repeated(_) => {
                 let answer = answer.expect(200);
                 same(
                     "the state",
@@ -63,11 +63,12 @@ impl Run<'_> {
                 )?;
             }
         }
-        let confirmed = event == Event::Confirm && matches!(told, Told::Recorded(_));
+        let confirmed =
+            event == Event::Confirm && matches!(expected, EventExpectation::Recorded(_));
         self.look_at(index, confirmed).await
     }
 
-    pub async fn tell_many(&mut self, events: &[(Event, Subject)]) -> Check {
+    pub async fn record_many(&mut self, events: &[(Event, Subject)]) -> Check {
         // A code is resolved to its assignment before any of the events.
         let mut bodies = Vec::new();
         let mut subjects = Vec::new();
@@ -98,7 +99,7 @@ impl Run<'_> {
         if bodies.is_empty() {
             return Ok(());
         }
-        let answer = self.player.tell_many(bodies).await;
+        let answer = self.player.record_many(bodies).await;
         let mut touched = Vec::new();
         for (place, ((event, subject), seen)) in subjects.iter().zip(answer.results()).enumerate() {
             let id = subject
@@ -107,17 +108,18 @@ impl Run<'_> {
             let (status, outcome, state, problem) = match subject {
                 Err(problem) => (422, None, None, Some(*problem)),
                 Ok(index) => {
-                    let told = self.model.tell(*index, *event);
-                    let confirmed = *event == Event::Confirm && matches!(told, Told::Recorded(_));
+                    let expected = self.model.record(*index, *event);
+                    let confirmed = *event == Event::Confirm
+                        && matches!(expected, EventExpectation::Recorded(_));
                     touched.push((*index, confirmed));
-                    match told {
-                        Told::Recorded(state) => {
+                    match expected {
+                        EventExpectation::Recorded(state) => {
                             (200, Some("recorded"), Some(state.as_str()), None)
                         }
-                        Told::Repeated(state) => {
+                        EventExpectation::Repeated(state) => {
                             (200, Some("repeated"), Some(state.as_str()), None)
                         }
-                        Told::WrongState(_) => (409, None, None, Some("wrong-state")),
+                        EventExpectation::WrongState(_) => (409, None, None, Some("wrong-state")),
                     }
                 }
             };
