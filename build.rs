@@ -9,11 +9,11 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     // A new file changes its folder. `sqlx::migrate!` does not notice new migrations by itself.
     println!("cargo::rerun-if-changed=migrations");
+    println!("cargo::rerun-if-changed=src");
     let mut files = Vec::new();
     for feature in entries(Path::new("src"))? {
         let folder = feature.join("sql");
         if folder.is_dir() {
-            println!("cargo::rerun-if-changed={}", folder.display());
             for path in entries(&folder)? {
                 let text = fs::read_to_string(&path)?;
                 let is_view = text

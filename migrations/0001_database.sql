@@ -29,7 +29,8 @@ begin
       begin
         execute format('alter role %I login', v_role);
       exception
-        when insufficient_privilege then null;
+        -- Not ours to change, or changed by the migration of another database at this moment.
+        when insufficient_privilege or internal_error then null;
       end;
     end if;
     if not (select rolsuper from pg_roles where rolname = current_user) then

@@ -39,7 +39,7 @@ create table imports (
   chunks           integer not null,
   next_chunk       integer not null default 0,
   unsorted         boolean not null default false,
-  needs_cleanup           boolean not null default false,
+  needs_cleanup    boolean not null default false,
   lot_no           integer,
   epoch            integer not null default 0,
   failures         integer not null default 0,

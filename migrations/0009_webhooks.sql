@@ -111,12 +111,12 @@ grant select, insert, update, delete on webhook_deliveries to couponry_app;
 -- announced since the last refill, evaluated by this `threshold` at `evaluated_at`. The reader holds the row while it moves
 -- it, so no two readers deliver one set at a time.
 create table webhook_cursors (
-  tenant_id  integer not null,
-  set_no     integer not null,
-  number     bigint not null,
-  alert_level smallint not null,
-  threshold  integer,
-  evaluated_at  timestamptz not null default '-infinity',
+  tenant_id    integer not null,
+  set_no       integer not null,
+  number       bigint not null,
+  alert_level  smallint not null,
+  threshold    integer,
+  evaluated_at timestamptz not null default '-infinity',
   constraint webhook_cursors_pkey primary key (tenant_id, set_no),
   constraint webhook_cursors_set_fkey foreign key (tenant_id, set_no) references coupon_sets (tenant_id, set_no),
   constraint webhook_cursors_alert_level_check check (alert_level between 0 and 5)

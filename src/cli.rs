@@ -28,7 +28,7 @@ pub enum Command {
 
 impl CommandLine {
     /// Reads the command line and the environment. Ends the process with a message if they are not valid. An empty
-    /// variable, which is common in compose files, counts as unset.
+    /// `DATABASE_URL` or `COUPONRY_OPERATOR_TOKEN`, as compose files have it, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();

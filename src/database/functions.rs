@@ -2,7 +2,8 @@
 //!
 //! They are applied after the migrations and under the same lock, if the stored checksum differs from that of the
 //! embedded files. All are applied in one transaction, so that no caller sees a mixture. A release never replaces the
-//! functions of a later one, so an older replica that starts during a rolling upgrade leaves them unchanged.
+//! functions of a later one, so an older replica that restarts during a rolling upgrade leaves them unchanged. (It does
+//! not start at all if the later release has added a migration.)
 
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection};
@@ -50,7 +51,7 @@ pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
         .fetch_optional(&mut *connection)
         .await?;
     if let Some(applied) = applied {
-        if applied.checksum == checksum {
+        if applied.checksum == checksum && applied.release >= release {
             return Ok(());
         }
         if applied.release > release {
@@ -63,9 +64,10 @@ pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
     }
 
     let mut transaction = connection.begin().await?;
-    // Functions may refer to each other and to views in any order.
+    // Functions may refer to each other and to views in any order. Triggers lock their tables: rather than make the requests
+    // of other replicas wait behind a long transaction, the start fails with an error that it retries.
     transaction
-        .execute("set local check_function_bodies = off")
+        .execute("set local check_function_bodies = off; set local lock_timeout = '1s'")
         .await?;
     for file in FILES {
         transaction.execute(file.text).await?;

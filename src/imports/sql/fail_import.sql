@@ -24,6 +24,6 @@ begin
   end if;
   perform end_import(
     p_tenant, p_import, 'error',
-    format('It failed on our side %s times, which was logged. No code was taken in; send the file again.', p_tries));
+    format('The import failed %s times because of an internal error, which was logged. No code was imported; send the file again.', p_tries));
   return true;
 end $$;
