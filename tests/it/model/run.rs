@@ -247,7 +247,7 @@ impl Run<'_> {
         match change {
             SetChange::Policy(policy) => self.adopt(set, policy),
             SetChange::Quantity(quantity) => {
-                self.model.sets[set].quantity = quantity.map(usize::from)
+                self.model.sets[set].quantity = quantity.map(usize::from);
             }
             SetChange::Child(child) => self.model.sets[set].child = self.player.child(child),
         }
