@@ -184,7 +184,7 @@ async fn the_items_of_a_batch_are_dry_runs_one_by_one() {
         {"contactId": "gus", "test": true, "childCouponSetId": set.id},
     ]);
     let results = set.assign_batch(items, None).await;
-    let results: Vec<Value> = results
+    let summaries: Vec<Value> = results
         .iter()
         .map(|result| {
             let (given, error) = (&result["assignment"], &result["error"]);
@@ -206,7 +206,7 @@ async fn the_items_of_a_batch_are_dry_runs_one_by_one() {
         json!([422, "validation-failed", false]),
         json!([422, "child-set-cycle", true]),
     ];
-    assert_eq!(results, expected);
+    assert_eq!(summaries, expected);
     assert_eq!(results[3]["assignment"]["outcome"], "alreadyAssigned");
     assert_eq!(
         results[5]["error"]["errors"][0]["pointer"],
