@@ -4,6 +4,7 @@ pub mod contract;
 mod floors;
 mod gates;
 pub mod isolation;
+mod links;
 mod plans;
 mod readme;
 mod tenancy;

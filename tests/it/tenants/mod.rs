@@ -1,4 +1,5 @@
 //! Tenants, API keys and sessions.
 
 mod keys;
+mod session_end;
 mod sessions;
