@@ -8,6 +8,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod many_sets;
+mod plan;
 mod redis;
 mod report;
 #[path = "../support/mod.rs"]
@@ -30,84 +32,15 @@ use support::service::{Service, csv};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use plan::{
+    BATCHES, CLIENTS, COLD_CLIENTS, COLD_CODES, COLD_RATE, COLD_SETS, FEW_CODES, FULL,
+    MANY_CLIENTS, OPEN_SHARE, Plan, QUICK, REFERENCE_CLIENTS, TEXTBOOK_CONNECTIONS,
+};
 use support::cpu::{DRIVER, SERVICE};
 use support::load::{self, Items, Outcome, TimeRange, Work};
 
-/// Numbers of concurrent clients, each with its own connection.
-pub const CLIENTS: [usize; 4] = [1, 4, 64, 256];
-/// Number of clients at which the other variants are compared.
-pub const REFERENCE_CLIENTS: usize = 64;
-/// Connections of the textbook statement.
-pub const TEXTBOOK_CONNECTIONS: usize = 32;
-/// Items per batch, and the number of clients that send such batches.
-pub const BATCHES: [(u32, usize); 3] = [(100, 4), (1000, 4), (1000, 1)];
-/// Sets that are requested rarely while another set is under full load, and their rate all together.
-pub const COLD_SETS: u64 = 200;
-const COLD_RATE: f64 = 200.0;
-const COLD_CLIENTS: usize = 64;
-/// Codes of each cold set.
-const COLD_CODES: u64 = 400;
-/// Share of the top rate at which latency is measured.
-pub const OPEN_SHARE: f64 = 0.5;
-/// Codes of the set that is then requested when it is exhausted.
-const FEW_CODES: u64 = 100;
-
-/// Durations and repetitions of a run.
-#[derive(Debug)]
-pub struct Plan {
-    pub rounds: usize,
-    /// Rows of the textbook table, and codes per set.
-    pub codes: u64,
-    pub textbook: TimeRange,
-    pub assign: TimeRange,
-    pub nothing: TimeRange,
-    pub open: TimeRange,
-    pub batch: TimeRange,
-    pub exhausted: TimeRange,
-    pub insert: TimeRange,
-    pub cold: TimeRange,
-    /// Repetitions per round of the cold sets alone, and then beside a hot set.
-    pub turns: usize,
-    /// Codes that Redis pops.
-    pub redis: u64,
-}
-
-const fn span(warm_up: u64, measured: u64) -> TimeRange {
-    TimeRange {
-        warm_up: Duration::from_secs(warm_up),
-        measured: Duration::from_secs(measured),
-    }
-}
-
-const FULL: Plan = Plan {
-    rounds: 3,
-    codes: 1_000_000,
-    textbook: span(2, 30),
-    assign: span(2, 10),
-    nothing: span(1, 4),
-    open: span(2, 15),
-    batch: span(1, 5),
-    exhausted: span(1, 5),
-    insert: span(1, 5),
-    cold: span(2, 15),
-    turns: 3,
-    redis: 100_000,
-};
-
-const QUICK: Plan = Plan {
-    rounds: 1,
-    codes: 300_000,
-    textbook: span(1, 3),
-    assign: span(1, 3),
-    nothing: span(1, 2),
-    open: span(1, 3),
-    batch: span(1, 2),
-    exhausted: span(1, 2),
-    insert: span(1, 2),
-    cold: span(1, 5),
-    turns: 1,
-    redis: 20_000,
-};
+/// Token that creates the tenants of many sets.
+const OPERATOR_TOKEN: &str = "operator-token-of-the-benchmark-0";
 
 /// Outcomes of one round.
 #[derive(Debug, Default)]
@@ -128,6 +61,10 @@ pub struct Round {
     /// The cold sets alone, and beside a hot set.
     pub cold: Vec<Outcome>,
     pub cold_beside_hot: Vec<Outcome>,
+    /// One outcome per number of clients of many sets.
+    pub many: Vec<Outcome>,
+    /// The textbook statement on as many sets.
+    pub many_textbook: Option<Outcome>,
     /// The hot set during the same time.
     pub hot: Vec<Outcome>,
     pub redis: Option<Outcome>,
@@ -177,6 +114,7 @@ fn main() -> Result<()> {
                     plan,
                     scratch,
                     cold_sets: Vec::new(),
+                    many_sets: None,
                 };
                 bench.run().await
             })
@@ -198,7 +136,8 @@ fn main() -> Result<()> {
 async fn start(options: &PgConnectOptions) -> Result<(Service, oneshot::Sender<()>)> {
     database::migrate(options).await?;
     // Default settings.
-    let config = CommandLine::try_parse_from(["couponry"])?.config;
+    let arguments = ["couponry", "serve", "--operator-token", OPERATOR_TOKEN];
+    let config = CommandLine::try_parse_from(arguments)?.config;
     let app = App::start(&config, options);
     let key = tenants::create_demo(app.database())
         .await?
@@ -221,6 +160,8 @@ struct Bench {
     /// Folder for the files of Redis.
     scratch: PathBuf,
     cold_sets: Vec<String>,
+    /// Requests to many sets of many tenants, from the first round on.
+    many_sets: Option<Work>,
 }
 
 impl Bench {
@@ -275,6 +216,8 @@ impl Bench {
         print_progress("insert", 1, &round.insert);
         textbook::drop_table(&mut self.admin).await?;
 
+        self.many_sets(&mut round).await?;
+
         let set = self.filled_set(&format!("singles {number}"), csv).await?;
         let one = self.assign(&set, Items::One);
         let nothing = Work {
@@ -323,6 +266,35 @@ impl Bench {
             print_progress("redis", REFERENCE_CLIENTS, redis);
         }
         Ok(round)
+    }
+
+    /// Many sets of many tenants, and the textbook statement on as many sets.
+    async fn many_sets(&mut self, round: &mut Round) -> Result<()> {
+        many_sets::create_textbook(&mut self.admin, self.plan.many_codes).await?;
+        self.settle("vacuum analyze coupons").await?;
+        round.many_textbook = many_sets::run_textbook(
+            &self.options,
+            &self.scratch,
+            TEXTBOOK_CONNECTIONS,
+            self.plan.many,
+        )?;
+        if let Some(textbook) = &round.many_textbook {
+            print_progress("textbook, many", TEXTBOOK_CONNECTIONS, textbook);
+        }
+        textbook::drop_table(&mut self.admin).await?;
+
+        let work = match self.many_sets.take() {
+            Some(work) => work,
+            None => many_sets::create(&self.service, OPERATOR_TOKEN, self.plan.many_codes).await?,
+        };
+        self.settle("vacuum analyze").await?;
+        for clients in MANY_CLIENTS {
+            let outcome = self.closed(&work, clients, self.plan.many).await?;
+            print_progress("assign, many sets", clients, &outcome);
+            round.many.push(outcome);
+        }
+        self.many_sets = Some(work);
+        Ok(())
     }
 
     /// An exhausted set: the cost of its refusals, and the cost when a child serves instead.

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use crate::Round;
+use crate::many_sets::MANY_SETS;
+use crate::plan::{
+    BATCHES, CLIENTS, COLD_SETS, MANY_CLIENTS, OPEN_SHARE, Plan, REFERENCE_CLIENTS,
+    TEXTBOOK_CONNECTIONS,
+};
 use crate::support::load::Outcome;
 use crate::support::table::{Table, times, whole};
 use crate::support::{float, machine, median};
-use crate::{
-    BATCHES, CLIENTS, COLD_SETS, OPEN_SHARE, Plan, REFERENCE_CLIENTS, Round, TEXTBOOK_CONNECTIONS,
-};
 
 /// Medians over the rounds.
 struct Figures<'a> {
@@ -31,13 +34,9 @@ impl Figures<'_> {
         }
     }
 
-    /// `None` where Redis was skipped.
-    fn redis(&self) -> Option<Outcome> {
-        let outcomes: Vec<&Outcome> = self
-            .rounds
-            .iter()
-            .filter_map(|round| round.redis.as_ref())
-            .collect();
+    /// `None` where the variant was skipped.
+    fn median_if_run(&self, of: impl Fn(&Round) -> Option<&Outcome>) -> Option<Outcome> {
+        let outcomes: Vec<&Outcome> = self.rounds.iter().filter_map(of).collect();
         let median =
             |of: &dyn Fn(&Outcome) -> f64| median(outcomes.iter().map(|outcome| of(outcome)));
         (!outcomes.is_empty()).then(|| Outcome {
@@ -134,7 +133,21 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
         &figures.median_of_all(|round| &round.hot),
         None,
     );
-    let redis = figures.redis();
+    let many_textbook = figures.median_if_run(|round| round.many_textbook.as_ref());
+    if let Some(textbook) = &many_textbook {
+        let what = format!("textbook statement on {MANY_SETS} sets, no HTTP (pgbench)");
+        row(&what, TEXTBOOK_CONNECTIONS, textbook, None);
+    }
+    for (index, clients) in MANY_CLIENTS.into_iter().enumerate() {
+        let outcome = figures.median(|round| &round.many[index]);
+        row(
+            &format!("assign, {MANY_SETS} sets"),
+            clients,
+            &outcome,
+            None,
+        );
+    }
+    let redis = figures.median_if_run(|round| round.redis.as_ref());
     if let Some(redis) = &redis {
         row(
             "Redis: LPOP, appendfsync always",
@@ -186,6 +199,17 @@ fn ratios(figures: &Figures<'_>) -> String {
             }
         }
     }
+    if let Some(textbook) = figures.median_if_run(|round| round.many_textbook.as_ref()) {
+        for (index, clients) in MANY_CLIENTS.into_iter().enumerate() {
+            let many = figures.median(|round| &round.many[index]);
+            text.push_str(&compared(
+                &format!(
+                    "{MANY_SETS} sets at {clients} clients over the textbook statement on as many"
+                ),
+                many.rate / textbook.rate,
+            ));
+        }
+    }
     text.push_str(&compared(
         "Time of an assignment at 1 client over that of an insert",
         alone.p50 / insert.p50,
@@ -194,7 +218,7 @@ fn ratios(figures: &Figures<'_>) -> String {
         "p99 of the cold sets beside a hot one over that without",
         beside.p99 / cold.p99,
     ));
-    match figures.redis() {
+    match figures.median_if_run(|round| round.redis.as_ref()) {
         Some(redis) => text.push_str(&compared(
             &format!("Assign at {REFERENCE_CLIENTS} clients over Redis"),
             single.rate / redis.rate,
@@ -225,7 +249,7 @@ fn settings(plan: &Plan) -> String {
     format!(
         "\nMedians of {} rounds, in each of which everything was run once, and the cold sets {} times without and with the hot \
          one by turns, one after the other, on fresh tables and sets of {} codes. Seconds of a run after its warm-up: textbook {}, assign {}, nothing {}, open loop {}, batches {}, \
-         exhausted {}, insert {}, cold sets {}. The service ran in the process of the clients, on a runtime of its own; the clients are one thread \
+         exhausted {}, insert {}, cold sets {}, many sets {}. Each of the many sets has {} codes. The service ran in the process of the clients, on a runtime of its own; the clients are one thread \
          that shares the processors. Every contact is a new one, every answer was checked, and no code came twice. \
          Rates of batches count codes, their times are of whole requests. The open loop counts latency from when a \
          request was due.\n",
@@ -240,9 +264,15 @@ fn settings(plan: &Plan) -> String {
         seconds(plan.exhausted),
         seconds(plan.insert),
         seconds(plan.cold),
+        seconds(plan.many),
+        whole(float(plan.many_codes)),
     )
 }
 
+/// Empty if the time was not measured.
 fn millis(seconds: f64) -> String {
+    if seconds.is_nan() {
+        return String::new();
+    }
     format!("{:.2} ms", seconds * 1000.0)
 }

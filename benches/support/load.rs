@@ -131,12 +131,14 @@ pub async fn closed(
     let start = Instant::now() + span.warm_up;
     let end = start + span.measured;
     let mut running = JoinSet::new();
-    for mut client in connections {
+    for (number, mut client) in connections.into_iter().enumerate() {
         let work = work.clone();
         running.spawn(async move {
             let mut seen = ClientLog::default();
             let mut body = String::new();
-            for head in work.heads.iter().cycle() {
+            // Each client begins elsewhere, so that they do not request the same set at the same time.
+            let begin = number * work.heads.len() / clients;
+            for head in work.heads.iter().cycle().skip(begin) {
                 work.items.write(&mut body);
                 let sent = Instant::now();
                 if sent >= end {
