@@ -50,33 +50,58 @@ impl Figures<'_> {
 
 pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> String {
     let figures = Figures { rounds };
-    let textbook = figures.median(|round| &round.textbook);
+    let mut rows = Rows {
+        textbook: figures.median(|round| &round.textbook).rate,
+        table: Table::new(&[
+            "",
+            "clients",
+            "a second",
+            "p50",
+            "p99",
+            "× textbook",
+            "× nothing",
+            "CPU µs: clients + service + PostgreSQL",
+        ]),
+    };
+    add_one_set(&mut rows, &figures);
+    add_other_sets(&mut rows, &figures);
+    let mut text = format!(
+        "\n`cargo bench --bench assign` on {}; PostgreSQL {version}, fsync on.\n\n{}\n",
+        machine::describe(data),
+        rows.table
+    );
+    text.push_str(&ratios(&figures));
+    text.push_str(&settings(plan));
+    text
+}
 
-    let mut table = Table::new(&[
-        "",
-        "clients",
-        "a second",
-        "p50",
-        "p99",
-        "× textbook",
-        "× nothing",
-        "CPU µs: clients + service + PostgreSQL",
-    ]);
-    let mut row = |what: &str, clients: usize, outcome: &Outcome, nothing: Option<f64>| {
+/// The rows of the table.
+struct Rows {
+    table: Table,
+    /// Rate of the textbook statement.
+    textbook: f64,
+}
+
+impl Rows {
+    fn add(&mut self, what: &str, clients: usize, outcome: &Outcome, nothing: Option<f64>) {
         let [driver, service, postgresql] = outcome.cpu.map(|seconds| whole(seconds * 1e6));
-        table.row(&[
+        self.table.row(&[
             what.to_owned(),
             clients.to_string(),
             whole(outcome.rate),
             millis(outcome.p50),
             millis(outcome.p99),
-            times(outcome.rate / textbook.rate),
+            times(outcome.rate / self.textbook),
             nothing.map_or(String::new(), |nothing| times(outcome.rate / nothing)),
             format!("{driver} + {service} + {postgresql}"),
         ]);
-    };
+    }
+}
 
-    row(
+/// One set that has codes, and what it is compared with.
+fn add_one_set(rows: &mut Rows, figures: &Figures<'_>) {
+    let textbook = figures.median(|round| &round.textbook);
+    rows.add(
         "textbook statement, no HTTP",
         TEXTBOOK_CONNECTIONS,
         &textbook,
@@ -84,50 +109,54 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     );
     for (index, clients) in CLIENTS.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.nothing[index]);
-        row("endpoint that does nothing", clients, &outcome, None);
+        rows.add("endpoint that does nothing", clients, &outcome, None);
     }
     for (index, clients) in CLIENTS.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.assign[index]);
         let nothing = figures.median(|round| &round.nothing[index]);
-        row("assign", clients, &outcome, Some(nothing.rate));
+        rows.add("assign", clients, &outcome, Some(nothing.rate));
     }
     let outcome = figures.median(|round| &round.open);
     let what = format!("assign, open loop at {OPEN_SHARE} of that rate");
-    row(&what, REFERENCE_CLIENTS, &outcome, None);
+    rows.add(&what, REFERENCE_CLIENTS, &outcome, None);
     for (index, (items, clients)) in BATCHES.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.batches[index]);
         let what = format!("assign in batches of {items}");
-        row(&what, clients, &outcome, None);
+        rows.add(&what, clients, &outcome, None);
     }
-    row(
+}
+
+/// Exhausted sets, cold sets, many sets, and Redis.
+fn add_other_sets(rows: &mut Rows, figures: &Figures<'_>) {
+    rows.add(
         "exhausted set, refused (409)",
         REFERENCE_CLIENTS,
         &figures.median(|round| &round.exhausted),
         None,
     );
-    row(
+    rows.add(
         "exhausted set, served by its child",
         REFERENCE_CLIENTS,
         &figures.median(|round| &round.fallback),
         None,
     );
     let insert = figures.median(|round| &round.insert);
-    row("insert of a row, committed, no HTTP", 1, &insert, None);
+    rows.add("insert of a row, committed, no HTTP", 1, &insert, None);
     let cold = figures.median_of_all(|round| &round.cold);
-    row(
+    rows.add(
         &format!("{COLD_SETS} cold sets, open loop"),
         REFERENCE_CLIENTS,
         &cold,
         None,
     );
     let beside = figures.median_of_all(|round| &round.cold_beside_hot);
-    row(
+    rows.add(
         "the same beside a hot set",
         REFERENCE_CLIENTS,
         &beside,
         None,
     );
-    row(
+    rows.add(
         "the hot set meanwhile",
         REFERENCE_CLIENTS,
         &figures.median_of_all(|round| &round.hot),
@@ -136,11 +165,11 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     let many_textbook = figures.median_if_run(|round| round.many_textbook.as_ref());
     if let Some(textbook) = &many_textbook {
         let what = format!("textbook statement on {MANY_SETS} sets, no HTTP (pgbench)");
-        row(&what, TEXTBOOK_CONNECTIONS, textbook, None);
+        rows.add(&what, TEXTBOOK_CONNECTIONS, textbook, None);
     }
     for (index, clients) in MANY_CLIENTS.into_iter().enumerate() {
         let outcome = figures.median(|round| &round.many[index]);
-        row(
+        rows.add(
             &format!("assign, {MANY_SETS} sets"),
             clients,
             &outcome,
@@ -149,21 +178,13 @@ pub fn render(plan: &Plan, version: &str, data: &Path, rounds: &[Round]) -> Stri
     }
     let redis = figures.median_if_run(|round| round.redis.as_ref());
     if let Some(redis) = &redis {
-        row(
+        rows.add(
             "Redis: LPOP, appendfsync always",
             REFERENCE_CLIENTS,
             redis,
             None,
         );
     }
-
-    let mut text = format!(
-        "\n`cargo bench --bench assign` on {}; PostgreSQL {version}, fsync on.\n\n{table}\n",
-        machine::describe(data)
-    );
-    text.push_str(&ratios(&figures));
-    text.push_str(&settings(plan));
-    text
 }
 
 /// Ratios between the compared variants.
