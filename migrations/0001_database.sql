@@ -9,23 +9,27 @@
 --   couponry_app     sees the rows of the tenant that `couponry.tenant_id` names, and none while it is not set
 --   couponry_system  reaches across tenants on the few tables that need it: to find the tenant of a key or a session, and
 --                    to find the next job
+--   couponry_lanes   owns the function `assign_plain`, which serves many tenants in one call: it reaches the rows of all
+--                    tenants in the few tables that this function reads and writes, and nobody else becomes this role
 --
 -- Roles belong to the cluster, not to the database, and several databases may be migrated at once. A user that may not
--- create roles needs them created and granted by an administrator. A superuser needs no grant. The roles may log in, so that
--- a connection can start as one of them instead of switching to it; they have no password until an administrator sets one.
+-- create roles needs them created and granted by an administrator. A superuser needs no grant. The first two may log in, so
+-- that a connection can start as one of them instead of switching to it; they have no password until an administrator sets
+-- one.
 
 do $$
 declare
   v_role text;
 begin
-  foreach v_role in array array['couponry_app', 'couponry_system'] loop
+  foreach v_role in array array['couponry_app', 'couponry_system', 'couponry_lanes'] loop
     if not exists (select 1 from pg_roles where rolname = v_role) then
       begin
-        execute format('create role %I login noinherit nobypassrls', v_role);
+        execute format('create role %I noinherit nobypassrls', v_role);
       exception
         when duplicate_object or unique_violation then null;
       end;
-    elsif not (select rolcanlogin from pg_roles where rolname = v_role) then
+    end if;
+    if v_role <> 'couponry_lanes' and not (select rolcanlogin from pg_roles where rolname = v_role) then
       begin
         execute format('alter role %I login', v_role);
       exception

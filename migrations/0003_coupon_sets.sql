@@ -67,6 +67,9 @@ create index coupon_sets_code_idx on coupon_sets (tenant_id, code) where code is
 
 select protect_tenant_rows('coupon_sets');
 grant select, insert, update on coupon_sets to couponry_app;
+-- A lock needs the right to update something.
+create policy lane_rows on coupon_sets to couponry_lanes using (true);
+grant select, update (updated_at) on coupon_sets to couponry_lanes;
 
 -- Quantity and end of a set over time, which the ledger does not record. Written under the lock of the set, so its times are
 -- in the order of the ledger.
@@ -128,6 +131,8 @@ create index lots_returned_idx on lots (tenant_id, set_no, origin_lot_no, coales
 
 select protect_tenant_rows('lots');
 grant select, insert, update on lots to couponry_app;
+create policy lane_rows on lots for select to couponry_lanes using (true);
+grant select on lots to couponry_lanes;
 
 -- `ordinal` is dense from 1 within its lot and is the order of dealing: cards that expire sooner come first, then the order of
 -- the file, so that expired cards are a prefix of their lot. `line` is the line of the file. `occurrence` counts how often this
@@ -160,6 +165,8 @@ create unique index cards_folded_key on cards (tenant_id, folded, set_no, occurr
 select protect_tenant_rows('cards');
 grant select, insert, delete on cards to couponry_app;
 grant update (attributes) on cards to couponry_app;
+create policy lane_rows on cards for select to couponry_lanes using (true);
+grant select on cards to couponry_lanes;
 
 -- Cards that were withdrawn by name. `number` is the ledger number of the withdrawal.
 create table withdrawals (

@@ -21,6 +21,9 @@ select protect_tenant_rows('contacts');
 grant select, insert on contacts to couponry_app;
 grant update (contact_id, merged_into, erased) on contacts to couponry_app;
 grant usage on sequence contacts_contact_no_seq to couponry_app;
+create policy lane_rows on contacts to couponry_lanes using (true) with check (true);
+grant select, insert on contacts to couponry_lanes;
+grant usage on sequence contacts_contact_no_seq to couponry_lanes;
 
 -- Erasures. The id of the contact in `contacts` becomes a pseudonym at once; a later request with the same id makes a new
 -- contact. Where the id stands in texts that callers sent, a background job replaces it by the pseudonym, in portions.

@@ -39,6 +39,8 @@ create index assignments_workflow_idx on assignments (tenant_id, workflow_id, as
 select protect_tenant_rows('assignments');
 grant select, insert on assignments to couponry_app;
 grant update (workflow_id, node_id, execution_id) on assignments to couponry_app;
+create policy lane_rows on assignments to couponry_lanes using (true) with check (true);
+grant select, insert on assignments to couponry_lanes;
 
 -- Idempotency keys that were answered with an assignment made for another key ("already assigned"), so that a retry gets the
 -- same answer whatever happened since. An assignment itself answers its own key, also when a child set served.
@@ -53,6 +55,8 @@ create table assignment_answers (
 
 select protect_tenant_rows('assignment_answers');
 grant select, insert on assignment_answers to couponry_app;
+create policy lane_rows on assignment_answers for select to couponry_lanes using (true);
+grant select on assignment_answers to couponry_lanes;
 
 -- Later events of assignments, and withdrawals of codes. An assignment without an entry is `assigned`, from the start.
 --
@@ -106,6 +110,8 @@ create table ledger_entries (
 select protect_tenant_rows('ledger_entries');
 grant select, insert on ledger_entries to couponry_app;
 grant update (reason) on ledger_entries to couponry_app;
+create policy lane_rows on ledger_entries for select to couponry_lanes using (true);
+grant select on ledger_entries to couponry_lanes;
 
 -- Reservations that are neither confirmed nor released yet: the work list of the sweeper. `code_expires_at` is that of the
 -- card; from then on the code can go to no other contact either.
@@ -126,3 +132,35 @@ select protect_tenant_rows('reservations');
 create policy system_rows on reservations for select to couponry_system using (true);
 grant select, insert, delete on reservations to couponry_app;
 grant select on reservations to couponry_system;
+
+-- A set that `assign_plain` has locked. Its items are `count` from `first` on. `holds`: its policy asks what a contact holds.
+create type locked_set as (
+  tenant_id      integer,
+  set_no         integer,
+  first          integer,
+  count          integer,
+  holds          boolean,
+  expires_at     timestamptz,
+  valid_for_days integer,
+  timezone       text
+);
+
+-- A card with the item at its place. `is_plain`: the item can be served by `assign_plain`. `is_new`: the
+-- contact is to be inserted.
+create type plain_assignment as (
+  item        integer,
+  tenant_id   integer,
+  set_no      integer,
+  number      bigint,
+  lot_no      integer,
+  ordinal     integer,
+  code        text,
+  assigned_at timestamptz,
+  expires_at  timestamptz,
+  timezone    text,
+  attributes  jsonb,
+  contact_no  bigint,
+  is_new      boolean,
+  contact_seq integer,
+  is_plain    boolean
+);

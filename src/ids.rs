@@ -4,7 +4,7 @@
 ///
 /// A value is a proof of authorization: the type has no public constructor and no `Deserialize`. Values are only read from
 /// the database, through a verified API key or a job that the tenant queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct TenantId(i32);
 

@@ -1,53 +1,47 @@
-//! Natural batching: requests for one key that arrive while a batch is in the database form the next batch.
+//! Natural batching: requests that arrive while the batches before them are in the database form the next one.
 //!
-//! Each replica has one task per key. The task never waits for more items to arrive, so an idle key adds no latency. The
-//! task owns the work, not the HTTP handler: a client that disconnects changes nothing.
+//! A replica has a fixed number of lanes, each with a connection of its own. A lane takes what waits, for any key, and never
+//! waits for more, so an idle replica adds no latency. Plain requests of many keys share a batch; the rest are served key by
+//! key, by other lanes, so that a key that somebody holds locked delays no other. `fair_queue` decides whose turn it is.
 //!
-//! A batch whose outcome is unknown is sent again unchanged. The database functions must then return the result of the
-//! first call. Large batches yield to small ones, so that a key with few requests does not queue for the processor behind
-//! a hot key.
+//! The lanes own the work, not the HTTP handlers: a client that disconnects changes nothing. A batch whose outcome is unknown
+//! is sent again unchanged. The database functions must then return the result of the first call.
 
-use std::collections::HashMap;
+mod call;
+mod fair_queue;
+mod lane;
+
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use call::{BatchConnection, DatabaseCall, sql_integer};
 
 use crate::background::Tasks;
-use crate::database::{Database, is_unavailable};
+use crate::database::Database;
 use crate::ids::TenantId;
 use crate::load::AdmissionControl;
-use crate::telemetry::Chain;
+use fair_queue::{FairQueue, Queued};
+use lane::{SharedLane, SingleLane};
 
-/// Maximum number of items per database call, unless a single request has more.
-const MAX_BATCH: usize = 512;
+/// Number of lanes for batches of many keys. On two processors, three and four made batches smaller and served fewer
+/// requests (`cargo bench --bench assign`, 1,000 sets, 64 clients).
+const SHARED_LANES: usize = 2;
+/// Number of lanes for batches of one key. Each can wait for the lock of its key.
+const SINGLE_LANES: usize = 6;
 /// Time that a caller waits for a reply before the outcome counts as unknown.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// [`TIMEOUT`] of a caller with thousands of items.
 pub(crate) const BATCH_TIMEOUT: Duration = Duration::from_secs(25);
-/// Time after which an idle task ends.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause before a batch is retried.
-const BACKOFF: Duration = Duration::from_millis(50);
-/// Time that an idle task keeps its connection, so that consecutive callers share it.
-const CONNECTION_LINGER: Duration = Duration::from_millis(2);
-/// Time that a task keeps its connection before it returns it to the pool for other tasks.
-const TIME_SLICE: Duration = Duration::from_millis(50);
-
-/// Minimum number of items of a large batch.
-const LARGE_BATCH: usize = 16;
-/// Maximum time that a large batch yields.
-const MAX_YIELD: Duration = Duration::from_millis(10);
 
 /// The reason that a batch has no replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BatchError {
-    /// Nothing was sent.
+    /// Nothing was sent: too many items wait, or the service stops.
     #[error("too many items of the tenant wait already")]
     Overloaded,
     /// The database did not respond in time. The items may have been processed; a retry returns their outcome.
@@ -67,69 +61,49 @@ pub(crate) enum Atomicity {
     AllOrNothing,
 }
 
-/// Processes the items in the queue of a task.
-pub(crate) trait BatchHandler: Send + 'static {
-    /// Identifies a task; items of different keys are never batched together.
+/// Serves batches.
+pub(crate) trait BatchHandler: Send + Sync + 'static {
+    /// What a batch of one key locks.
     type Key: Copy + Eq + Hash + Send + Sync + 'static;
-    type Item: Send + 'static;
+    /// Only items of one group are served together in a batch of one key.
+    type Group: Copy + Eq + Send + Sync + 'static;
+    type Item: Send + Sync + 'static;
     type Reply: Send + 'static;
-    /// State shared by all handlers of a batcher.
-    type Shared: Clone + Send + Sync + 'static;
-
-    fn new(key: Self::Key, shared: &Self::Shared) -> Self;
 
     /// Returns the reply to an item that was not processed, or whose outcome is unknown.
     fn reject(error: BatchError) -> Self::Reply;
 
-    /// Processes the items and returns their replies in the same order.
-    fn handle(
-        &mut self,
+    /// Returns true if the items may be in a batch of many keys.
+    fn is_plain(&self, key: Self::Key, group: Self::Group, items: &[Self::Item]) -> bool;
+
+    /// Serves items of many keys and returns their replies in the same order. An item without a reply must be served in a
+    /// batch of its own key, and so must all if the whole is `None`.
+    fn serve_many(
+        &self,
         connection: &mut BatchConnection,
-        items: &[Self::Item],
+        items: &[(Self::Key, Vec<&Self::Item>)],
+        deadline: Instant,
+    ) -> impl Future<Output = Option<Vec<Vec<Option<Self::Reply>>>>> + Send;
+
+    /// Serves items of one key and returns their replies in the same order.
+    fn serve(
+        &self,
+        connection: &mut BatchConnection,
+        key: Self::Key,
+        group: Self::Group,
+        items: &[&Self::Item],
         atomicity: Atomicity,
         deadline: Instant,
     ) -> impl Future<Output = Vec<Self::Reply>> + Send;
 }
 
-/// Counter of the small batches in progress.
-#[derive(Default)]
-struct SmallBatches {
-    count: AtomicUsize,
-    none_left: Notify,
-}
-
-impl SmallBatches {
-    fn begin(&self) -> SmallBatchGuard<'_> {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        SmallBatchGuard(self)
-    }
-
-    async fn wait_until_none(&self) {
-        let end = Instant::now() + MAX_YIELD;
-        loop {
-            // Created before the count is read, so that a notification in between is not missed.
-            let none_left = self.none_left.notified();
-            if self.count.load(Ordering::SeqCst) == 0 || timeout_at(end, none_left).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Counts one small batch until it is dropped.
-struct SmallBatchGuard<'a>(&'a SmallBatches);
-
-impl Drop for SmallBatchGuard<'_> {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.none_left.notify_waiters();
-        }
-    }
-}
-
 /// Items of one caller, whose replies are returned together.
 struct QueuedRequest<H: BatchHandler> {
+    group: H::Group,
     items: Vec<H::Item>,
+    /// The replies of a batch of many keys, if it left some items to a batch of one key.
+    replies: Vec<Option<H::Reply>>,
+    is_plain: bool,
     atomicity: Atomicity,
     deadline: Instant,
     reply_to: oneshot::Sender<Vec<H::Reply>>,
@@ -137,19 +111,41 @@ struct QueuedRequest<H: BatchHandler> {
     permit: OwnedSemaphorePermit,
 }
 
-/// The queues are unbounded, because `AdmissionControl` limits their items.
-type QueueMap<H> = HashMap<<H as BatchHandler>::Key, mpsc::UnboundedSender<QueuedRequest<H>>>;
+impl<H: BatchHandler> QueuedRequest<H> {
+    /// A disconnected caller is not a failure: its retry returns the same outcome.
+    fn reply(self, replies: Vec<H::Reply>) {
+        let _ = self.reply_to.send(replies);
+        drop(self.permit);
+    }
+}
 
-/// The tasks of one handler type, and their queues. A clone shares them.
+impl<H: BatchHandler> Queued for QueuedRequest<H> {
+    fn size(&self) -> usize {
+        self.items.len()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_plain
+    }
+
+    fn joins(&self, first: &Self) -> bool {
+        self.group == first.group
+            && self.atomicity == Atomicity::PerItem
+            && first.atomicity == Atomicity::PerItem
+    }
+}
+
+/// The lanes of one handler, and the queue that they take from. A clone shares them.
 pub(crate) struct Batcher<H: BatchHandler>(Arc<Inner<H>>);
 
 struct Inner<H: BatchHandler> {
-    database: Database,
-    tasks: Tasks,
+    handler: H,
     admission: AdmissionControl,
-    shared: H::Shared,
-    small_batches: Arc<SmallBatches>,
-    queues: Arc<Mutex<QueueMap<H>>>,
+    queue: Mutex<FairQueue<H::Key, QueuedRequest<H>>>,
+    /// Wakes a lane for batches of many keys, or of one key.
+    shared_waits: Notify,
+    single_waits: Notify,
+    is_closed: AtomicBool,
 }
 
 impl<H: BatchHandler> Clone for Batcher<H> {
@@ -159,27 +155,36 @@ impl<H: BatchHandler> Clone for Batcher<H> {
 }
 
 impl<H: BatchHandler> Batcher<H> {
-    pub(crate) fn new(
+    /// Creates a batcher and starts its lanes.
+    pub(crate) fn start(
+        handler: H,
         database: &Database,
         admission: &AdmissionControl,
-        shared: H::Shared,
         tasks: &Tasks,
     ) -> Self {
-        Self(Arc::new(Inner {
-            database: database.clone(),
-            tasks: tasks.clone(),
+        let inner = Arc::new(Inner {
+            handler,
             admission: admission.clone(),
-            shared,
-            small_batches: Arc::default(),
-            queues: Arc::default(),
-        }))
+            queue: Mutex::new(FairQueue::new()),
+            shared_waits: Notify::new(),
+            single_waits: Notify::new(),
+            is_closed: AtomicBool::new(false),
+        });
+        for _ in 0..SHARED_LANES {
+            tasks.spawn(SharedLane::new(&inner, database).run());
+        }
+        for _ in 0..SINGLE_LANES {
+            tasks.spawn(SingleLane::new(&inner, database).run());
+        }
+        Self(inner)
     }
 
-    /// Queues items for the task of their key and returns their replies in the order of the items.
+    /// Queues items of a key and returns their replies in the order of the items.
     pub(crate) async fn submit(
         &self,
         tenant: TenantId,
         key: H::Key,
+        group: H::Group,
         items: Vec<H::Item>,
         atomicity: Atomicity,
         timeout: Duration,
@@ -191,241 +196,55 @@ impl<H: BatchHandler> Batcher<H> {
         };
         let deadline = Instant::now() + timeout;
         let (reply_to, replies) = oneshot::channel();
-        self.enqueue(
-            key,
-            QueuedRequest {
-                items,
-                atomicity,
-                deadline,
-                reply_to,
-                permit,
-            },
-        );
+        let is_plain =
+            atomicity == Atomicity::PerItem && self.0.handler.is_plain(key, group, &items);
+        let request = QueuedRequest {
+            group,
+            items,
+            replies: Vec::new(),
+            is_plain,
+            atomicity,
+            deadline,
+            reply_to,
+            permit,
+        };
+        {
+            let mut queue = self.0.queue();
+            // Under the lock of the queue, so that no request comes after the last lane has ended.
+            if self.0.is_closed.load(Ordering::SeqCst) {
+                return reject(BatchError::Overloaded);
+            }
+            let next = queue.push(tenant, key, request);
+            self.0.wake(next);
+        }
         match timeout_at(deadline, replies).await {
             Ok(Ok(replies)) => replies,
-            // The deadline has passed, or the task panicked and dropped the sender.
+            // The deadline has passed, or serving the batch panicked and dropped the sender.
             _ => reject(BatchError::Unknown),
         }
     }
 
-    /// Closes the queues: each task ends after it has processed its remaining items.
+    /// Closes the queue: the lanes end after they have served what waits, and later requests are rejected.
     pub(crate) fn close(&self) {
-        self.queues().clear();
-    }
-
-    fn enqueue(&self, key: H::Key, mut request: QueuedRequest<H>) {
-        let mut queues = self.queues();
-        if let Some(queue) = queues.get(&key) {
-            match queue.send(request) {
-                Ok(()) => return,
-                // The task panicked.
-                Err(mpsc::error::SendError(returned)) => request = returned,
-            }
-        }
-        let (sender, receiver) = mpsc::unbounded_channel();
-        sender.send(request).expect("the receiver is here");
-        queues.insert(key, sender);
-        let task = Task::<H> {
-            key,
-            queues: Arc::clone(&self.0.queues),
-            receiver,
-            next: None,
-            handler: H::new(key, &self.0.shared),
-            small_batches: Arc::clone(&self.0.small_batches),
-            connection: BatchConnection {
-                database: self.0.database.clone(),
-                connection: None,
-            },
-        };
-        self.0.tasks.spawn(task.run());
-    }
-
-    fn queues(&self) -> MutexGuard<'_, QueueMap<H>> {
-        self.0.queues.lock().expect("no holder of this lock panics")
+        let queue = self.0.queue();
+        self.0.is_closed.store(true, Ordering::SeqCst);
+        drop(queue);
+        self.0.shared_waits.notify_waiters();
+        self.0.single_waits.notify_waiters();
     }
 }
 
-/// The task of one key.
-struct Task<H: BatchHandler> {
-    key: H::Key,
-    queues: Arc<Mutex<QueueMap<H>>>,
-    receiver: mpsc::UnboundedReceiver<QueuedRequest<H>>,
-    /// Taken from the queue, but not part of the previous batch.
-    next: Option<QueuedRequest<H>>,
-    handler: H,
-    small_batches: Arc<SmallBatches>,
-    connection: BatchConnection,
-}
+impl<H: BatchHandler> Inner<H> {
+    fn queue(&self) -> MutexGuard<'_, FairQueue<H::Key, QueuedRequest<H>>> {
+        self.queue.lock().expect("no holder of this lock panics")
+    }
 
-impl<H: BatchHandler> Task<H> {
-    async fn run(mut self) {
-        let mut begun = Instant::now();
-        while let Some(requests) = self.gather().await {
-            if !self.connection.is_held() {
-                begun = Instant::now();
-            }
-            self.handle(requests).await;
-            if begun.elapsed() > TIME_SLICE {
-                self.connection.release();
-            }
+    /// Wakes a lane for a key whose next batch is a shared one, or one of its own.
+    fn wake(&self, is_shared: Option<bool>) {
+        match is_shared {
+            Some(true) => self.shared_waits.notify_one(),
+            Some(false) => self.single_waits.notify_one(),
+            None => {}
         }
     }
-
-    /// Takes waiting requests, up to a batch. Returns `None` if the queue was closed, or after `IDLE_TIMEOUT` without a
-    /// request, when the task has left the map.
-    async fn gather(&mut self) -> Option<Vec<QueuedRequest<H>>> {
-        let first = if let Some(next) = self.next.take() {
-            next
-        } else if let Ok(next) = timeout(CONNECTION_LINGER, self.receiver.recv()).await {
-            next?
-        } else {
-            self.connection.release();
-            self.wait().await?
-        };
-        let mut count = first.items.len();
-        let mut requests = vec![first];
-        while requests[0].atomicity == Atomicity::PerItem
-            && count < MAX_BATCH
-            && let Ok(next) = self.receiver.try_recv()
-        {
-            if next.atomicity == Atomicity::AllOrNothing {
-                self.next = Some(next);
-                break;
-            }
-            count += next.items.len();
-            requests.push(next);
-        }
-        Some(requests)
-    }
-
-    async fn wait(&mut self) -> Option<QueuedRequest<H>> {
-        loop {
-            if let Ok(next) = timeout(IDLE_TIMEOUT, self.receiver.recv()).await {
-                return next;
-            }
-            // Senders hold this lock while they send, so no request can arrive between the check and the removal.
-            let mut queues = self.queues.lock().expect("no holder of this lock panics");
-            if self.receiver.is_empty() {
-                queues.remove(&self.key);
-                return None;
-            }
-        }
-    }
-
-    async fn handle(&mut self, mut requests: Vec<QueuedRequest<H>>) {
-        // Requests whose callers have timed out are skipped: nothing was done, and a retry brings the same keys.
-        let now = Instant::now();
-        requests.retain(|request| request.deadline > now);
-        // The latest deadline applies to the batch; the other callers have left by then.
-        let Some(deadline) = requests.iter().map(|request| request.deadline).max() else {
-            return;
-        };
-        let atomicity = requests[0].atomicity;
-        let mut items = Vec::new();
-        let mut callers = Vec::with_capacity(requests.len());
-        for request in requests {
-            callers.push((request.reply_to, request.items.len(), request.permit));
-            items.extend(request.items);
-        }
-        let small = if items.len() < LARGE_BATCH {
-            Some(self.small_batches.begin())
-        } else {
-            self.small_batches.wait_until_none().await;
-            None
-        };
-        let replies = self
-            .handler
-            .handle(&mut self.connection, &items, atomicity, deadline);
-        let mut replies = replies.await.into_iter();
-        drop(small);
-        for (reply_to, count, permit) in callers {
-            // A disconnected caller is not a failure: its retry returns the same outcome.
-            let _ = reply_to.send(replies.by_ref().take(count).collect());
-            drop(permit);
-        }
-    }
-}
-
-/// An idempotent call of a database function.
-pub(crate) trait DatabaseCall: Sync {
-    /// The name in log messages.
-    const NAME: &'static str;
-    type Row: Send;
-
-    /// Returns the number of items.
-    fn size(&self) -> usize;
-
-    fn call(
-        &self,
-        connection: &mut PgConnection,
-    ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
-}
-
-/// The database connection of a task.
-pub(crate) struct BatchConnection {
-    database: Database,
-    /// Held between batches, so that a batch costs one round trip.
-    connection: Option<PoolConnection<Postgres>>,
-}
-
-impl BatchConnection {
-    fn is_held(&self) -> bool {
-        self.connection.is_some()
-    }
-
-    fn release(&mut self) {
-        self.connection = None;
-    }
-
-    /// Makes a call and retries it until its outcome is known or the deadline has passed.
-    pub(crate) async fn call<C: DatabaseCall>(
-        &mut self,
-        call: &C,
-        deadline: Instant,
-    ) -> Result<Vec<C::Row>, BatchError> {
-        let (name, items) = (C::NAME, call.size());
-        loop {
-            let error = match timeout_at(deadline, self.try_call(call)).await {
-                Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error)) => Some(error),
-                Err(_) => None,
-            };
-            // The connection may still be executing the failed call, so it must not return to the pool.
-            if let Some(connection) = self.connection.take() {
-                drop(connection.detach());
-            }
-            match error {
-                Some(error) if !is_unavailable(&error) && !is_invariant_violation(&error) => {
-                    tracing::error!(error = %Chain(&error), items, "{name} failed");
-                    return Err(BatchError::Failed);
-                }
-                Some(error) if Instant::now() + BACKOFF < deadline => {
-                    tracing::warn!(error = %Chain(&error), items, "{name} will be retried");
-                    tokio::time::sleep(BACKOFF).await;
-                }
-                _ => {
-                    tracing::warn!(items, "the outcome of {name} is unknown");
-                    return Err(BatchError::Unknown);
-                }
-            }
-        }
-    }
-
-    async fn try_call<C: DatabaseCall>(&mut self, call: &C) -> sqlx::Result<Vec<C::Row>> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => none.insert(self.database.tasks().acquire().await?),
-        };
-        call.call(connection).await
-    }
-}
-
-/// Returns true for a unique violation, and logs it. The locks of the called functions should make one impossible. Nothing
-/// was written, and a retry evaluates the items anew.
-fn is_invariant_violation(error: &sqlx::Error) -> bool {
-    let violated = matches!(error, sqlx::Error::Database(error) if error.is_unique_violation());
-    if violated {
-        tracing::error!(error = %Chain(error), "ALARM: a unique constraint was violated although the lock of the set should prevent it");
-    }
-    violated
 }

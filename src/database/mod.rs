@@ -49,8 +49,10 @@ struct Pools {
     app: PgPool,
     /// For uploads, each of which uses a connection while its file is read.
     uploads: PgPool,
-    /// For tasks that hold a connection over many calls, such as assigning codes and applying imports.
+    /// For tasks that hold a connection over many calls, such as applying imports.
     tasks: PgPool,
+    /// For the lanes that assign codes and record events, each of which has a connection.
+    lanes: PgPool,
     system: PgPool,
 }
 
@@ -62,7 +64,8 @@ impl Database {
             app: pool(options, APP_ROLE, 12, true),
             uploads: pool(options, UPLOAD_ROLE, 4, true),
             // No test: a broken connection fails at its first use, and the tasks retry.
-            tasks: pool(options, TASK_ROLE, 16, false),
+            tasks: pool(options, TASK_ROLE, 8, false),
+            lanes: pool(options, TASK_ROLE, 16, false),
             system: pool(options, SYSTEM_ROLE, 4, true),
         }))
     }
@@ -133,6 +136,11 @@ impl Database {
         &self.0.tasks
     }
 
+    /// The pool of the lanes, for calls of functions that set their tenants themselves.
+    pub(crate) fn lanes(&self) -> &PgPool {
+        &self.0.lanes
+    }
+
     /// The pool for looking up keys, claiming jobs, and `/admin`.
     pub(crate) fn system(&self) -> &PgPool {
         &self.0.system
@@ -150,6 +158,7 @@ impl Database {
         self.0.app.close().await;
         self.0.uploads.close().await;
         self.0.tasks.close().await;
+        self.0.lanes.close().await;
         self.0.system.close().await;
     }
 }

@@ -1,28 +1,33 @@
-//! Batches requests for a set that arrive at the same time into one call of `assign_batch`.
+//! Batches requests for codes.
 //!
-//! A retried call has the same keys, so assignments that it had already committed are returned as replayed.
+//! Plain requests of many sets share a call of `assign_plain`. What it leaves is served set by set with `assign_batch`. A
+//! retried call has the same keys, so assignments that it had already committed are returned as replayed.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::plain::PlainCall;
 use super::{AssignError, AssignOutcome, AssignReply, AssignResult, Item, Target, db};
 use crate::background::Tasks;
 use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
-use crate::ids::SetKey;
+use crate::ids::{SetKey, TenantId};
 use crate::load::AdmissionControl;
 
 /// Maximum number of calls per batch. More than one is needed for child sets, for a contact that occurs twice, and for a
 /// chain that changed between lookup and lock.
 const MAX_ROUNDS: u32 = 16;
+/// Maximum number of sets whose last batch is remembered.
+const MAX_REMEMBERED: usize = 10_000;
 
-/// The tasks that assign codes, one per target.
+/// Assigns codes. A clone shares the lanes.
 #[derive(Clone)]
-pub(in crate::assignments) struct AssignBatcher(Batcher<AssignBatch>);
+pub(in crate::assignments) struct AssignBatcher(Batcher<AssignHandler>);
 
 impl AssignBatcher {
     pub(in crate::assignments) fn new(
@@ -31,10 +36,14 @@ impl AssignBatcher {
         dirty_sets: &DirtySets,
         tasks: &Tasks,
     ) -> Self {
-        Self(Batcher::new(database, admission, dirty_sets.clone(), tasks))
+        let handler = AssignHandler {
+            dirty_sets: dirty_sets.clone(),
+            starts: Arc::default(),
+        };
+        Self(Batcher::start(handler, database, admission, tasks))
     }
 
-    /// Queues items for the task of the target and returns their replies in the order of the items.
+    /// Queues items of the target and returns their replies in the order of the items.
     pub(super) async fn assign(
         &self,
         target: Target,
@@ -42,51 +51,103 @@ impl AssignBatcher {
         atomicity: Atomicity,
         timeout: Duration,
     ) -> Vec<AssignReply> {
+        let Target { tenant, set, child } = target;
+        let key = RequestedSet { tenant, set };
         self.0
-            .submit(target.tenant, target, items, atomicity, timeout)
+            .submit(tenant, key, child, items, atomicity, timeout)
             .await
     }
 
-    /// Closes the queues: each task ends after it has processed its remaining items.
+    /// Closes the queue: its lanes end after they have served what waits.
     pub(in crate::assignments) fn close(&self) {
         self.0.close();
     }
 }
 
-/// The handler of one target.
-struct AssignBatch {
-    target: Target,
-    dirty_sets: DirtySets,
-    /// The last batch needed the child sets, so the next one starts with the whole chain.
-    chain_first: bool,
+/// The set that requests name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct RequestedSet {
+    pub tenant: TenantId,
+    pub set: Uuid,
 }
 
-impl BatchHandler for AssignBatch {
-    type Key = Target;
+/// How the next batch of a set begins, as the last one of its own suggests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// With the requested set alone.
+    Requested,
+    /// With its child sets, because it could not serve.
+    Chain,
+}
+
+struct AssignHandler {
+    dirty_sets: DirtySets,
+    /// Sets that had no code left. Each entry is a hint: without it a batch takes more calls.
+    starts: Arc<Mutex<HashMap<RequestedSet, Start>>>,
+}
+
+impl BatchHandler for AssignHandler {
+    type Key = RequestedSet;
+    /// The child set that the requests name.
+    type Group = Option<Uuid>;
     type Item = Item;
     type Reply = AssignReply;
-    type Shared = DirtySets;
-
-    fn new(target: Target, dirty_sets: &DirtySets) -> Self {
-        Self {
-            target,
-            dirty_sets: dirty_sets.clone(),
-            chain_first: false,
-        }
-    }
 
     fn reject(error: BatchError) -> AssignReply {
         Err(error.into())
     }
 
-    /// Sends one item per key to the database; later items with the same key take their reply from it.
-    async fn handle(
-        &mut self,
+    fn is_plain(&self, set: RequestedSet, child: Option<Uuid>, items: &[Item]) -> bool {
+        child.is_none()
+            && items.iter().all(|item| item.reserve_seconds.is_none())
+            && !self.starts().contains_key(&set)
+    }
+
+    async fn serve_many(
+        &self,
         connection: &mut BatchConnection,
-        items: &[Item],
+        items: &[(RequestedSet, Vec<&Item>)],
+        deadline: Instant,
+    ) -> Option<Vec<Vec<Option<AssignReply>>>> {
+        let call = PlainCall::new(items);
+        let mut replies: Vec<Vec<Option<AssignReply>>> = items
+            .iter()
+            .map(|(_, items)| items.iter().map(|_| None).collect())
+            .collect();
+        if call.is_empty() {
+            return Some(replies);
+        }
+        let mut served = vec![false; items.len()];
+        for row in connection.call_once(&call, deadline).await? {
+            let (place, item) = call.place(&row);
+            let set = items[place].0;
+            if !served[place] {
+                served[place] = true;
+                self.dirty_sets.mark(SetKey {
+                    tenant: set.tenant,
+                    set_no: row.set_no(),
+                });
+            }
+            replies[place][item] = Some(Ok(row.into_result(set.set)));
+        }
+        Some(replies)
+    }
+
+    /// Sends one item per key to the database; later items with the same key take their reply from it.
+    async fn serve(
+        &self,
+        connection: &mut BatchConnection,
+        set: RequestedSet,
+        child: Option<Uuid>,
+        items: &[&Item],
         atomicity: Atomicity,
         deadline: Instant,
     ) -> Vec<AssignReply> {
+        let target = Target {
+            tenant: set.tenant,
+            set: set.set,
+            child,
+        };
         let mut replies: Vec<Option<AssignReply>> = vec![None; items.len()];
         let mut open: Vec<usize> = (0..items.len()).collect();
         while !open.is_empty() {
@@ -98,6 +159,7 @@ impl BatchHandler for AssignBatch {
             pending.sort_unstable();
             self.assign_leaders(
                 connection,
+                target,
                 items,
                 pending,
                 atomicity,
@@ -111,7 +173,7 @@ impl BatchHandler for AssignBatch {
                     .get_or_insert(Err(BatchError::Unknown.into()))
                     .clone();
                 if leader != *index {
-                    replies[*index] = follow(reply, &items[leader], &items[*index]);
+                    replies[*index] = follow(reply, items[leader], items[*index]);
                 }
             }
             open.retain(|index| replies[*index].is_none());
@@ -123,20 +185,43 @@ impl BatchHandler for AssignBatch {
     }
 }
 
-impl AssignBatch {
+impl AssignHandler {
+    fn starts(&self) -> MutexGuard<'_, HashMap<RequestedSet, Start>> {
+        self.starts.lock().expect("no holder of this lock panics")
+    }
+
+    /// Remembers how the next batch of a set begins: among those of other sets if the set served by itself.
+    fn remember(&self, set: RequestedSet, start: Option<Start>) {
+        let mut starts = self.starts();
+        let Some(start) = start else {
+            starts.remove(&set);
+            return;
+        };
+        if starts.len() >= MAX_REMEMBERED {
+            starts.clear();
+        }
+        starts.insert(set, start);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the state of one batch")]
     async fn assign_leaders(
-        &mut self,
+        &self,
         connection: &mut BatchConnection,
-        items: &[Item],
+        target: Target,
+        items: &[&Item],
         mut pending: Vec<usize>,
         mut atomicity: Atomicity,
         replies: &mut [Option<AssignReply>],
         deadline: Instant,
     ) {
-        let mut chain = self.chain_first;
+        let set = RequestedSet {
+            tenant: target.tenant,
+            set: target.set,
+        };
+        let mut chain = self.starts().get(&set) == Some(&Start::Chain);
         for _ in 0..MAX_ROUNDS {
-            let batch_items = pending.iter().map(|index| &items[*index]);
-            let call = db::AssignCall::new(self.target, batch_items, chain, atomicity);
+            let batch_items = pending.iter().map(|index| items[*index]);
+            let call = db::AssignCall::new(target, batch_items, chain, atomicity);
             let rows = match connection.call(&call, deadline).await {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -152,12 +237,13 @@ impl AssignBatch {
                 continue;
             }
             let mut retries = Vec::new();
-            let mut requested_set_served = false;
+            let mut is_exhausted = false;
             let mut needs_chain = false;
             let mut served_by = None;
             for row in rows {
                 let index = pending[row.index()];
                 needs_chain |= row.fallback;
+                is_exhausted |= row.fallback;
                 if row.must_retry() {
                     retries.push(index);
                     continue;
@@ -168,19 +254,24 @@ impl AssignBatch {
                     && served_by.replace(key.set_no) != Some(key.set_no)
                 {
                     self.dirty_sets.mark(SetKey {
-                        tenant: self.target.tenant,
+                        tenant: target.tenant,
                         set_no: key.set_no,
                     });
                 }
-                requested_set_served |= matches!(&reply, Ok(served)
-                    if served.outcome == AssignOutcome::Assigned && served.set == self.target.set);
+                is_exhausted |= match &reply {
+                    Ok(served) => {
+                        served.outcome == AssignOutcome::Assigned && served.set != set.set
+                    }
+                    Err(error) => matches!(error, AssignError::Exhausted | AssignError::SetExpired),
+                };
                 replies[index] = Some(reply);
             }
-            self.chain_first = if chain {
-                !requested_set_served
+            let start = if chain || needs_chain {
+                Start::Chain
             } else {
-                needs_chain
+                Start::Requested
             };
+            self.remember(set, is_exhausted.then_some(start));
             if retries.is_empty() {
                 return;
             }

@@ -1,12 +1,14 @@
 //! Assigns codes, one by one or in batches.
 //!
-//! `batcher` combines requests for a set that arrive at the same time into one call of the database function `assign_batch`.
+//! `batcher` combines requests that arrive at the same time: plain ones of many sets into a call of the database function
+//! `assign_plain`, all others set by set into calls of `assign_batch`.
 
 mod batch;
 mod batcher;
 mod db;
 mod dry_run;
 mod http;
+mod plain;
 
 use std::ops::Not;
 

@@ -1,4 +1,4 @@
-//! Batches events of assignments of one set that arrive at the same time into one call of `record_events`.
+//! Batches events of assignments that arrive at the same time into calls of `record_events`.
 //!
 //! A retried call finds its events in the ledger and returns them as repeated. So the first response after an unknown
 //! outcome may be `repeated` for an event that the same request recorded.
@@ -16,9 +16,9 @@ use crate::dirty_sets::DirtySets;
 use crate::ids::SetKey;
 use crate::load::AdmissionControl;
 
-/// The tasks that record events, one per set.
+/// Records events. A clone shares the lanes.
 #[derive(Clone)]
-pub(crate) struct EventBatcher(Batcher<RecordBatch>);
+pub(crate) struct EventBatcher(Batcher<EventHandler>);
 
 impl EventBatcher {
     pub(crate) fn new(
@@ -27,10 +27,13 @@ impl EventBatcher {
         dirty_sets: &DirtySets,
         tasks: &Tasks,
     ) -> Self {
-        Self(Batcher::new(database, admission, dirty_sets.clone(), tasks))
+        let handler = EventHandler {
+            dirty_sets: dirty_sets.clone(),
+        };
+        Self(Batcher::start(handler, database, admission, tasks))
     }
 
-    /// Queues events for the task of the set and returns their replies in the order of the events. Events of one assignment
+    /// Queues events of a set and returns their replies in the order of the events. Events of one assignment
     /// are recorded in that order too.
     pub(crate) async fn record(
         &self,
@@ -39,45 +42,80 @@ impl EventBatcher {
         timeout: Duration,
     ) -> Vec<RecordReply> {
         self.0
-            .submit(set.tenant, set, events, Atomicity::PerItem, timeout)
+            .submit(set.tenant, set, (), events, Atomicity::PerItem, timeout)
             .await
     }
 
-    /// Closes the queues: each task ends after it has recorded its remaining events.
+    /// Closes the queue: its lanes end after they have recorded what waits.
     pub(crate) fn close(&self) {
         self.0.close();
     }
 }
 
-/// The handler of one set.
-struct RecordBatch {
-    set: SetKey,
+struct EventHandler {
     dirty_sets: DirtySets,
 }
 
-impl BatchHandler for RecordBatch {
+impl BatchHandler for EventHandler {
     type Key = SetKey;
+    type Group = ();
     type Item = NewEvent;
     type Reply = RecordReply;
-    type Shared = DirtySets;
-
-    fn new(set: SetKey, dirty_sets: &DirtySets) -> Self {
-        Self {
-            set,
-            dirty_sets: dirty_sets.clone(),
-        }
-    }
 
     fn reject(error: BatchError) -> RecordReply {
         Err(RecordError::NotRecorded(error))
     }
 
+    fn is_plain(&self, _: SetKey, (): (), _: &[NewEvent]) -> bool {
+        true
+    }
+
+    /// Leaves out all but the first event of an assignment.
+    async fn serve_many(
+        &self,
+        connection: &mut BatchConnection,
+        items: &[(SetKey, Vec<&NewEvent>)],
+        deadline: Instant,
+    ) -> Option<Vec<Vec<Option<RecordReply>>>> {
+        let mut replies: Vec<Vec<Option<RecordReply>>> = items
+            .iter()
+            .map(|(_, events)| vec![None; events.len()])
+            .collect();
+        let mut call = db::RecordCall::new();
+        let mut places = Vec::new();
+        for (place, (set, events)) in items.iter().enumerate() {
+            let mut assignments = HashSet::new();
+            let first: Vec<usize> = (0..events.len())
+                .filter(|index| assignments.insert(events[*index].number))
+                .collect();
+            if !first.is_empty() {
+                call.add(*set, first.iter().map(|index| events[*index]));
+            }
+            places.extend(first.into_iter().map(|index| (place, index)));
+        }
+        if places.is_empty() {
+            return Some(replies);
+        }
+        let mut marked = None;
+        for row in connection.call_once(&call, deadline).await? {
+            let (place, index) = places[row.index()];
+            let reply = row.into_reply();
+            if reply.is_ok() && marked.replace(place) != Some(place) {
+                self.dirty_sets.mark(items[place].0);
+            }
+            replies[place][index] = Some(reply);
+        }
+        Some(replies)
+    }
+
     /// A call can contain only one event per assignment, so several events of one assignment take several calls. A repeated
     /// event is sent once if its assignment has not changed in between.
-    async fn handle(
-        &mut self,
+    async fn serve(
+        &self,
         connection: &mut BatchConnection,
-        events: &[NewEvent],
+        set: SetKey,
+        (): (),
+        events: &[&NewEvent],
         _: Atomicity,
         deadline: Instant,
     ) -> Vec<RecordReply> {
@@ -88,7 +126,7 @@ impl BatchHandler for RecordBatch {
             let mut assignments = HashSet::with_capacity(pending.len());
             let (mut now, mut later) = (Vec::new(), Vec::new());
             for index in pending {
-                let event = &events[index];
+                let event = events[index];
                 let known = known.get(&(event.number, event.id_millis));
                 if assignments.contains(&event.number) {
                     later.push(index);
@@ -103,13 +141,13 @@ impl BatchHandler for RecordBatch {
             if now.is_empty() {
                 continue;
             }
-            let call = db::RecordCall::new(self.set, now.iter().map(|index| &events[*index]));
+            let call = db::RecordCall::of_set(set, now.iter().map(|index| events[*index]));
             match connection.call(&call, deadline).await {
                 Ok(rows) => {
-                    self.dirty_sets.mark(self.set);
+                    self.dirty_sets.mark(set);
                     for row in rows {
                         let index = now[row.index()];
-                        let event = &events[index];
+                        let event = events[index];
                         let reply = row.into_reply();
                         let known = known.entry((event.number, event.id_millis)).or_default();
                         if matches!(reply, Ok((RecordOutcome::Recorded, _))) {

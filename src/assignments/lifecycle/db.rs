@@ -8,13 +8,19 @@ use uuid::Uuid;
 
 use super::{LedgerEntry, LedgerEvent, NewEvent, RecordError, RecordOutcome, RecordReply};
 use crate::assignments::AssignmentState;
-use crate::batching::{BatchError, DatabaseCall};
+use crate::batching::{BatchError, DatabaseCall, sql_integer};
 use crate::ids::{AssignmentKey, SetKey, TenantId};
 use crate::text_enum::text_enum;
 
 /// A call of `record_events`, with its events as columns. Each event must be of a different assignment.
 pub(super) struct RecordCall<'a> {
-    set: SetKey,
+    tenants: Vec<TenantId>,
+    set_nos: Vec<i32>,
+    /// Place of the first event of each set, from 1, and the number of its events.
+    firsts: Vec<i32>,
+    counts: Vec<i32>,
+    /// Waits for the lock of the only set.
+    wait: bool,
     numbers: Vec<i64>,
     millis: Vec<i64>,
     events: Vec<LedgerEvent>,
@@ -24,25 +30,46 @@ pub(super) struct RecordCall<'a> {
 }
 
 impl<'a> RecordCall<'a> {
-    pub(super) fn new(set: SetKey, events: impl Iterator<Item = &'a NewEvent>) -> Self {
-        let mut columns = Self {
-            set,
+    /// A call for one set, which waits for its lock.
+    pub(super) fn of_set(set: SetKey, events: impl Iterator<Item = &'a NewEvent>) -> Self {
+        let mut call = Self::new();
+        call.wait = true;
+        call.add(set, events);
+        call
+    }
+
+    /// A call for many sets, which skips those that are locked.
+    pub(super) fn new() -> Self {
+        Self {
+            tenants: Vec::new(),
+            set_nos: Vec::new(),
+            firsts: Vec::new(),
+            counts: Vec::new(),
+            wait: false,
             numbers: Vec::new(),
             millis: Vec::new(),
             events: Vec::new(),
             occurred: Vec::new(),
             callers: Vec::new(),
             reasons: Vec::new(),
-        };
-        for event in events {
-            columns.numbers.push(event.number);
-            columns.millis.push(event.id_millis);
-            columns.events.push(event.event.ledger_event());
-            columns.occurred.push(event.occurred_at);
-            columns.callers.push(event.caller);
-            columns.reasons.push(event.reason.as_deref());
         }
-        columns
+    }
+
+    /// Adds the events of a set.
+    pub(super) fn add(&mut self, set: SetKey, events: impl Iterator<Item = &'a NewEvent>) {
+        let first = self.numbers.len();
+        for event in events {
+            self.numbers.push(event.number);
+            self.millis.push(event.id_millis);
+            self.events.push(event.event.ledger_event());
+            self.occurred.push(event.occurred_at);
+            self.callers.push(event.caller);
+            self.reasons.push(event.reason.as_deref());
+        }
+        self.tenants.push(set.tenant);
+        self.set_nos.push(set.set_no);
+        self.firsts.push(sql_integer(first + 1));
+        self.counts.push(sql_integer(self.numbers.len() - first));
     }
 }
 
@@ -93,9 +120,12 @@ impl DatabaseCall for RecordCall<'_> {
         sqlx::query_as!(
             EventRow,
             r#"select item as "item!", outcome as "outcome!: EventOutcome", state as "state: AssignmentState"
-                 from record_events($1, $2, $3, $4, $5, $6, $7, $8)"#,
-            self.set.tenant as TenantId,
-            self.set.set_no,
+                 from record_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
+            &self.tenants as &[TenantId],
+            &self.set_nos,
+            &self.firsts,
+            &self.counts,
+            self.wait,
             &self.numbers,
             &self.millis,
             &self.events as &[LedgerEvent],

@@ -455,7 +455,8 @@ begin
   end if;
 
   if v_have > 0 then
-    f_contact_no := contact_numbers(p_tenant, f_contact[1:v_have], f_contact_no[1:v_have]);
+    f_contact_no := contact_numbers(
+      array_fill(p_tenant, array[v_have]), f_contact[1:v_have], f_contact_no[1:v_have]);
   end if;
 
   v_set := v_requested;

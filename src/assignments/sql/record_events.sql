@@ -1,14 +1,17 @@
--- Records events of assignments that one set has served. An assignment occurs once in a call; `p_millis` is the time in its
--- public id, which must be that of its row.
+-- Records events of assignments that these sets have served, in one round trip and one commit. The events of a set are
+-- adjacent: `p_counts` of them from `p_firsts` on. An assignment occurs once in a call; `p_millis` is the time in its public
+-- id, which must be that of its row.
 --
--- Two clients at once: the second waits for the lock of the set and then reads a ledger that contains the first one's entry.
--- So of two events that exclude each other, the later one is evaluated against the earlier one.
+-- Two clients at once: without `p_wait`, a set whose row somebody holds locked is skipped, and its events have no row in the
+-- result; so nobody waits, and two calls cannot wait for each other's sets. With `p_wait`, for a single set, the second
+-- client waits for the lock. The lock is a statement of its own, so what follows reads a ledger that contains the first
+-- one's entry: of two events that exclude each other, the later one is evaluated against the earlier one.
 --
 -- Outcomes: `recorded`, `repeated` (it was recorded before, or a confirmation found nothing to confirm), `wrongState`,
--- `notFound`. `state` is that of the assignment afterwards.
+-- `notFound`. `state` is that of the assignment afterwards. Events of a deleted set are recorded too.
 create or replace function record_events(
-  p_tenant integer, p_set_no integer, p_assignments bigint[], p_millis bigint[], p_events text[],
-  p_occurred timestamptz[], p_callers uuid[], p_reasons text[])
+  p_tenants integer[], p_set_nos integer[], p_firsts integer[], p_counts integer[], p_wait boolean,
+  p_assignments bigint[], p_millis bigint[], p_events text[], p_occurred timestamptz[], p_callers uuid[], p_reasons text[])
 returns table (item integer, outcome text, state text)
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -20,76 +23,37 @@ set lock_timeout = '4s'
 as $$
 #variable_conflict use_column
 declare
-  v_set        coupon_sets;
-  v_now        timestamptz;
-  v_at         timestamptz;
-  v_items      integer[];
-  v_outcomes   text[];
-  v_states     text[];
-  -- Events to be recorded.
-  r_assignment bigint[];
-  r_event      text[];
-  r_state      text[];
-  r_expires    timestamptz[];
-  r_occurred   timestamptz[];
-  r_caller     uuid[];
-  r_reason     text[];
-  v_ended      bigint[];
-  v_returned   bigint[];
+  v_set   coupon_sets;
+  v_first integer;
+  v_last  integer;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'record_events needs read committed' using errcode = 'feature_not_supported';
   end if;
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
-
-  -- Events of a deleted set are recorded too.
-  select s.* into v_set
-    from coupon_sets s
-   where s.tenant_id = p_tenant and s.set_no = p_set_no
-     for no key update;
-  select t.at into v_at
-    from ledger_tail(p_tenant, p_set_no) t;
-  v_now := greatest(clock_timestamp(), v_at);
-
-  with evaluated as materialized (
-    select e.*
-      from evaluate_events(p_tenant, p_set_no, v_now, p_assignments, p_millis, p_events, p_occurred, p_callers, p_reasons) e
-  )
-  select array_agg(e.item order by e.item), array_agg(e.outcome order by e.item),
-         array_agg(
-           case
-             when e.outcome <> 'recorded' then e.state
-             when e.event = 'confirmed' then 'assigned'
-             else e.event
-           end order by e.item),
-         array_agg(e.assignment order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(e.event order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(e.state order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(
-           case when e.event = 'confirmed' then least(e.valid_until, valid_until(v_set, v_now)) else e.valid_until end
-           order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(e.occurred order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(e.caller order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(e.reason order by e.item) filter (where e.outcome = 'recorded'),
-         array_agg(e.assignment) filter (where e.outcome = 'recorded' and e.state = 'reserved'),
-         array_agg(e.assignment) filter (where e.outcome = 'recorded' and e.event = 'released')
-    into v_items, v_outcomes, v_states,
-         r_assignment, r_event, r_state, r_expires, r_occurred, r_caller, r_reason,
-         v_ended, v_returned
-    from evaluated e;
-
-  if r_assignment is not null then
-    perform append_entries(
-      p_tenant, p_set_no, v_now, r_assignment, r_event, r_state, r_expires, r_occurred, r_caller, r_reason);
-  end if;
-  if v_ended is not null then
-    perform drop_reservations(p_tenant, p_set_no, v_ended);
-  end if;
-  if v_returned is not null then
-    perform return_cards(p_tenant, p_set_no, v_returned);
+  if p_wait and cardinality(p_set_nos) > 1 then
+    raise exception 'record_events waits for one set only' using errcode = 'feature_not_supported';
   end if;
 
-  return query
-    select e.item, e.outcome, e.state
-      from unnest(v_items, v_outcomes, v_states) as e (item, outcome, state);
+  for v_place in 1 .. cardinality(p_set_nos) loop
+    perform set_config('couponry.tenant_id', p_tenants[v_place]::text, true);
+    if p_wait then
+      select s.* into v_set
+        from coupon_sets s
+       where s.tenant_id = p_tenants[v_place] and s.set_no = p_set_nos[v_place]
+         for no key update;
+    else
+      select s.* into v_set
+        from coupon_sets s
+       where s.tenant_id = p_tenants[v_place] and s.set_no = p_set_nos[v_place]
+         for no key update skip locked;
+      continue when not found;
+    end if;
+    v_first := p_firsts[v_place];
+    v_last := v_first + p_counts[v_place] - 1;
+    return query
+      select v_first - 1 + e.item, e.outcome, e.state
+        from record_set_events(
+               v_set, p_assignments[v_first:v_last], p_millis[v_first:v_last], p_events[v_first:v_last],
+               p_occurred[v_first:v_last], p_callers[v_first:v_last], p_reasons[v_first:v_last]) e;
+  end loop;
 end $$;

@@ -1,9 +1,10 @@
--- Gives a number to each contact that has none in `p_known`, and returns the numbers of all. They are drawn before they are
--- written, so that they need not be read back unless another batch inserted one of the contacts first or one occurs twice.
+-- Gives a number to each contact that has none in `p_known`, and returns the numbers of all. `p_tenants` and `p_contacts`
+-- are the tenant and the id of each. Numbers are drawn before they are written, so that they need not be read back unless
+-- another batch inserted one of the contacts first or one occurs twice.
 --
 -- Known numbers are returned unchanged, because the contact may have been erased meanwhile and have another id. The same
 -- may happen to a contact that another batch inserted first: then a new contact is inserted.
-create or replace function contact_numbers(p_tenant integer, p_contacts text[], p_known bigint[])
+create or replace function contact_numbers(p_tenants integer[], p_contacts text[], p_known bigint[])
 returns bigint[]
 language plpgsql
 as $$
@@ -20,12 +21,12 @@ begin
       select coalesce(v_numbers[i], nextval('contacts_contact_no_seq'))
         from generate_series(1, cardinality(p_contacts)) i
        order by i);
-    -- In id order everywhere, so that two batches with the same new contacts cannot deadlock.
+    -- In the order of tenant and id everywhere, so that two batches with the same new contacts cannot deadlock.
     insert into contacts (tenant_id, contact_no, contact_id) overriding system value
-    select p_tenant, v_drawn[i], p_contacts[i]
+    select p_tenants[i], v_drawn[i], p_contacts[i]
       from generate_series(1, cardinality(p_contacts)) i
      where v_numbers[i] is null
-     order by p_contacts[i] collate "C"
+     order by p_tenants[i], p_contacts[i] collate "C"
     on conflict (tenant_id, contact_id) do nothing;
     get diagnostics v_written = row_count;
     if v_written = v_new then
@@ -38,7 +39,7 @@ begin
         left join lateral (
           select c.contact_no
             from contacts c
-           where c.tenant_id = p_tenant and c.contact_id between p_contacts[i] and p_contacts[i]
+           where c.tenant_id = p_tenants[i] and c.contact_id between p_contacts[i] and p_contacts[i]
            order by c.contact_id
            limit 1
         ) c on true

@@ -78,7 +78,8 @@ impl Bench {
             let nulls = |kind: &str| format!("array_fill(null::{kind}, array[{items}])");
             let call = format!(
                 "record_events(
-                   1, {set}, array_fill(1::bigint, array[{items}]), array_fill(1::bigint, array[{items}]),
+                   array[1], array[{set}], array[1], array[{items}], true,
+                   array_fill(1::bigint, array[{items}]), array_fill(1::bigint, array[{items}]),
                    array_fill('used'::text, array[{items}]), {}, {}, {})",
                 nulls("timestamptz"),
                 nulls("uuid"),
@@ -132,7 +133,8 @@ impl Bench {
         let (numbers, millis): (String, String) = (row.get(0), row.get(1));
         let call = format!(
             "record_events(
-               1, {set}::integer, '{numbers}', '{millis}', array_fill('{event}'::text, array[{items}]),
+               array[1], array[{set}], array[1], array[{items}], true,
+               '{numbers}', '{millis}', array_fill('{event}'::text, array[{items}]),
                array_fill(null::timestamptz, array[{items}]), array_fill({}, array[{items}]),
                array_fill(null::text, array[{items}]))",
             id(0)

@@ -6,4 +6,5 @@ pub mod concurrency;
 mod dry_run;
 mod expiry;
 mod one_caller;
+mod plain;
 mod repeat_policy;

@@ -3,7 +3,7 @@
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use crate::properties::tenancy::{CROSSING, READ_ONLY, TABLES};
+use crate::properties::tenancy::{CROSSING, OF_LANES, READ_ONLY, TABLES};
 use crate::support::{TestApp, sql};
 
 /// Predicate of every policy of the tenants' role.
@@ -15,6 +15,9 @@ const PREDICATE: &str =
 async fn faults(owner: &mut PgConnection) -> Vec<String> {
     let crossing = CROSSING.map(|table| format!("'{table}'")).join(", ");
     let read_only = READ_ONLY.map(|table| format!("'{table}'")).join(", ");
+    let of_lanes = OF_LANES
+        .map(|(table, rights)| format!("('{table}', '{rights}')"))
+        .join(", ");
     let predicate = PREDICATE.replace('\'', "''");
     let rules = [
         format!(
@@ -37,7 +40,32 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
         ),
         "select p.tablename || ': the policy ' || p.policyname || ' is for someone else'
            from pg_policies p
-          where p.roles not in ('{couponry_app}', '{couponry_system}')"
+          where p.roles not in ('{couponry_app}', '{couponry_system}', '{couponry_lanes}')"
+            .to_owned(),
+        format!(
+            "select coalesce(p.tablename, x.name) || ': is read by the lanes or should be'
+               from (select distinct tablename from pg_policies where 'couponry_lanes' = any (roles)) p
+               full join (values {of_lanes}) x (name, rights) on x.name = p.tablename
+              where p.tablename is null or x.name is null"
+        ),
+        format!(
+            "select c.relname || ': the lanes have the rights ' || coalesce(a.rights, 'none')
+               from (select c.oid, c.relname {TABLES}) c
+               left join (values {of_lanes}) x (name, rights) on x.name = c.relname
+              cross join lateral (
+                select string_agg(r.name, ', ' order by r.name) as rights
+                  from unnest(array['delete', 'insert', 'references', 'select', 'trigger', 'truncate', 'update']) as r (name)
+                 where has_table_privilege('couponry_lanes', c.oid, r.name)
+              ) a
+              where a.rights is distinct from x.rights"
+        ),
+        // The lock of a row needs the right to update a column.
+        "select a.attrelid::regclass || '.' || a.attname || ': may be changed by the lanes'
+           from pg_attribute a
+          where a.attnum > 0 and not a.attisdropped
+            and a.attrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p'))
+            and has_column_privilege('couponry_lanes', a.attrelid, a.attnum, 'update')
+            and (a.attrelid::regclass::text, a.attname::text) <> ('coupon_sets', 'updated_at')"
             .to_owned(),
         format!(
             "select coalesce(p.tablename, x.name) || ': crosses tenants or should'
@@ -81,20 +109,21 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
            join pg_attribute f on f.attrelid = n.confrelid and f.attnum = n.confkey[1]
           where n.contype = 'f' and (a.attname <> 'tenant_id' or f.attname <> 'tenant_id')"
             .to_owned(),
-        "select r.rolname || ': a role with too much power or without login'
+        "select r.rolname || ': a role with too much power or with the wrong login'
            from pg_roles r
-          where r.rolname in ('couponry_app', 'couponry_system')
-            and (r.rolsuper or r.rolbypassrls or not r.rolcanlogin or r.rolcreaterole or r.rolcreatedb or r.rolreplication
+          where r.rolname in ('couponry_app', 'couponry_system', 'couponry_lanes')
+            and (r.rolsuper or r.rolbypassrls or r.rolcanlogin = (r.rolname = 'couponry_lanes') or r.rolcreaterole or r.rolcreatedb or r.rolreplication
                  or has_schema_privilege(r.oid, 'public', 'create')
                  or exists (select from pg_auth_members m where m.member = r.oid))"
             .to_owned(),
         "select x.role || ': there is no such role'
-           from unnest(array['couponry_app', 'couponry_system']) as x (role)
+           from unnest(array['couponry_app', 'couponry_system', 'couponry_lanes']) as x (role)
           where not exists (select from pg_roles r where r.rolname = x.role)"
             .to_owned(),
         "select c.relname || ': is owned by a role of the service'
            from pg_class c
-          where c.relowner in (select oid from pg_roles where rolname in ('couponry_app', 'couponry_system'))"
+          where c.relowner in (
+            select oid from pg_roles where rolname in ('couponry_app', 'couponry_system', 'couponry_lanes'))"
             .to_owned(),
         "select c.relname || ': a view with the rights of its owner'
            from pg_class c
@@ -104,7 +133,15 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
             .to_owned(),
         "select p.oid::regprocedure || ': a function with the rights of its owner'
            from pg_proc p
-          where p.pronamespace = 'public'::regnamespace and p.prosecdef"
+          where p.pronamespace = 'public'::regnamespace and p.prosecdef and p.proname <> 'assign_plain'"
+            .to_owned(),
+        "select p.oid::regprocedure || ': has not the rights of the lanes alone, in this schema alone'
+           from pg_proc p
+          where p.pronamespace = 'public'::regnamespace
+            and (p.proname = 'assign_plain' or p.proowner = 'couponry_lanes'::regrole)
+            and not (p.proname = 'assign_plain' and p.prosecdef and p.proowner = 'couponry_lanes'::regrole
+                     and 'search_path=public, pg_temp' = any (p.proconfig)
+                     and p.proacl is not null and not exists (select from aclexplode(p.proacl) a where a.grantee = 0))"
             .to_owned(),
         "select r.rolname || ': may protect and so change tables'
            from pg_roles r
@@ -200,11 +237,11 @@ async fn the_catalog_test_notices_each_broken_rule() {
         ),
         (
             "alter role couponry_app bypassrls",
-            "couponry_app: a role with too much power or without login",
+            "couponry_app: a role with too much power or with the wrong login",
         ),
         (
             "grant create on schema public to couponry_app",
-            "couponry_app: a role with too much power or without login",
+            "couponry_app: a role with too much power or with the wrong login",
         ),
         (
             "alter table lots owner to couponry_app",
@@ -217,6 +254,27 @@ async fn the_catalog_test_notices_each_broken_rule() {
         (
             "create function peek() returns bigint language sql security definer as 'select count(*) from lots'",
             "peek(): a function with the rights of its owner",
+        ),
+        (
+            "create policy lane_rows on reservations for select to couponry_lanes using (true)",
+            "reservations: is read by the lanes or should be",
+        ),
+        (
+            "grant delete on assignments to couponry_lanes",
+            "assignments: the lanes have the rights delete, insert, select",
+        ),
+        (
+            "grant update (contact_id) on contacts to couponry_lanes",
+            "contacts.contact_id: may be changed by the lanes",
+        ),
+        (
+            "alter role couponry_lanes login",
+            "couponry_lanes: a role with too much power or with the wrong login",
+        ),
+        (
+            "alter function assign_plain reset search_path",
+            "assign_plain(integer[],uuid[],integer[],integer[],uuid[],text[],text[],text[],text[],uuid[]): \
+             has not the rights of the lanes alone, in this schema alone",
         ),
         (
             "grant execute on function protect_tenant_rows(regclass) to couponry_app",

@@ -1,0 +1,166 @@
+//! The call of `assign_plain`: plain requests for codes of many sets.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::batcher::RequestedSet;
+use super::{AssignOutcome, AssignResult, Item};
+use crate::assignments::AssignmentState;
+use crate::batching::{DatabaseCall, sql_integer};
+use crate::ids::{AssignmentKey, TenantId};
+
+/// A call of `assign_plain`, with its sets and its items as columns.
+pub(super) struct PlainCall<'a> {
+    tenants: Vec<TenantId>,
+    sets: Vec<Uuid>,
+    /// Place of the first item of each set, from 1, and the number of its items.
+    firsts: Vec<i32>,
+    counts: Vec<i32>,
+    /// For each item: the place of its set, and its own there, in the batch that was given.
+    places: Vec<(usize, usize)>,
+    keys: Vec<Uuid>,
+    contacts: Vec<&'a str>,
+    workflows: Vec<Option<&'a str>>,
+    nodes: Vec<Option<&'a str>>,
+    executions: Vec<Option<&'a str>>,
+    callers: Vec<Uuid>,
+}
+
+impl<'a> PlainCall<'a> {
+    /// Leaves out items whose key or contact occurs before among those of their set: their outcome depends on it.
+    pub(super) fn new(batch: &'a [(RequestedSet, Vec<&'a Item>)]) -> Self {
+        let mut call = Self {
+            tenants: Vec::new(),
+            sets: Vec::new(),
+            firsts: Vec::new(),
+            counts: Vec::new(),
+            places: Vec::new(),
+            keys: Vec::new(),
+            contacts: Vec::new(),
+            workflows: Vec::new(),
+            nodes: Vec::new(),
+            executions: Vec::new(),
+            callers: Vec::new(),
+        };
+        // In one order everywhere.
+        let mut order: Vec<usize> = (0..batch.len()).collect();
+        order.sort_unstable_by_key(|place| batch[*place].0);
+        for place in order {
+            let (set, items) = &batch[place];
+            call.add(*set, place, items);
+        }
+        call
+    }
+
+    fn add(&mut self, set: RequestedSet, place: usize, items: &[&'a Item]) {
+        let first = self.keys.len();
+        let (mut keys, mut contacts) = (HashSet::new(), HashSet::new());
+        for (index, item) in items.iter().enumerate() {
+            let is_alone = items.len() == 1;
+            let is_new = is_alone || keys.insert(item.key_hash) & contacts.insert(&item.contact_id);
+            if !is_new {
+                continue;
+            }
+            self.places.push((place, index));
+            self.keys.push(item.key_hash);
+            self.contacts.push(&item.contact_id);
+            self.workflows.push(item.workflow_id.as_deref());
+            self.nodes.push(item.node_id.as_deref());
+            self.executions.push(item.execution_id.as_deref());
+            self.callers.push(item.caller);
+        }
+        let count = self.keys.len() - first;
+        if count == 0 {
+            return;
+        }
+        self.tenants.push(set.tenant);
+        self.sets.push(set.set);
+        self.firsts.push(sql_integer(first + 1));
+        self.counts.push(sql_integer(count));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Returns the place of the set, and of the item among those of the set, in the batch that was given.
+    pub(super) fn place(&self, row: &PlainRow) -> (usize, usize) {
+        self.places[usize::try_from(row.item - 1).expect("items count from 1")]
+    }
+}
+
+/// The row that `assign_plain` returns for an item that it has served.
+pub(super) struct PlainRow {
+    item: i32,
+    set_no: i32,
+    number: i64,
+    code: String,
+    assigned_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    timezone: String,
+    attributes: Option<Value>,
+}
+
+impl PlainRow {
+    pub(super) fn set_no(&self) -> i32 {
+        self.set_no
+    }
+
+    pub(super) fn into_result(self, set: Uuid) -> AssignResult {
+        AssignResult {
+            outcome: AssignOutcome::Assigned,
+            key: AssignmentKey {
+                set_no: self.set_no,
+                number: self.number,
+            },
+            set,
+            // A merged contact is not plain.
+            contact_id: None,
+            code: self.code,
+            assigned_at: self.assigned_at,
+            state: AssignmentState::Assigned,
+            reserved_until: None,
+            expires_at: self.expires_at,
+            timezone: self.timezone,
+            workflow_id: None,
+            node_id: None,
+            execution_id: None,
+            attributes: self.attributes,
+        }
+    }
+}
+
+/// One round trip and one commit. Rows arrive before the commit, so all are read before any is used.
+impl DatabaseCall for PlainCall<'_> {
+    const NAME: &'static str = "a batch of plain assignments";
+    type Row = PlainRow;
+
+    fn size(&self) -> usize {
+        self.keys.len()
+    }
+
+    async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<PlainRow>> {
+        sqlx::query_as!(
+            PlainRow,
+            r#"select item as "item!", set_no as "set_no!", number as "number!", code as "code!",
+                      assigned_at as "assigned_at!", expires_at, timezone as "timezone!", attributes
+                 from assign_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+            &self.tenants as &[TenantId],
+            &self.sets,
+            &self.firsts,
+            &self.counts,
+            &self.keys,
+            &self.contacts as &[&str],
+            &self.workflows as &[Option<&str>],
+            &self.nodes as &[Option<&str>],
+            &self.executions as &[Option<&str>],
+            &self.callers
+        )
+        .fetch_all(connection)
+        .await
+    }
+}

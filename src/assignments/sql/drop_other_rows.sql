@@ -1,0 +1,19 @@
+-- Leaves the plain items of `assign_plain`, each with one of the first cards of its set.
+create or replace function drop_other_rows(p_rows plain_assignment[])
+returns plain_assignment[]
+language plpgsql
+as $$
+begin
+  return array(
+    select (item.item, card.tenant_id, card.set_no, card.number, card.lot_no, card.ordinal, card.code, card.assigned_at,
+            card.expires_at, card.timezone, card.attributes, item.contact_no, item.is_new, item.contact_seq, true)::plain_assignment
+      from (
+        select r.*, row_number() over (partition by r.tenant_id, r.set_no order by r.item) as place
+          from unnest(p_rows) r
+         where r.is_plain
+      ) item
+      join (
+        select r.*, row_number() over (partition by r.tenant_id, r.set_no order by r.number) as place
+          from unnest(p_rows) r
+      ) card using (tenant_id, set_no, place));
+end $$;
