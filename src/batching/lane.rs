@@ -26,13 +26,13 @@ const CONNECTION_LINGER: Duration = Duration::from_secs(1);
 
 type Taken<H> = Portion<<H as BatchHandler>::Key, QueuedRequest<H>>;
 
-/// Serves batches of many keys.
-pub(super) struct SharedLane<H: BatchHandler> {
+/// Serves batches of many keys, or batches of one key.
+pub(super) struct Lane<H: BatchHandler> {
     inner: Arc<Inner<H>>,
     connection: BatchConnection,
 }
 
-impl<H: BatchHandler> SharedLane<H> {
+impl<H: BatchHandler> Lane<H> {
     pub(super) fn new(inner: &Arc<Inner<H>>, database: &Database) -> Self {
         Self {
             inner: Arc::clone(inner),
@@ -40,7 +40,8 @@ impl<H: BatchHandler> SharedLane<H> {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Serves batches of many keys.
+    pub(super) async fn run_shared(mut self) {
         let inner = Arc::clone(&self.inner);
         loop {
             let batch = {
@@ -58,11 +59,11 @@ impl<H: BatchHandler> SharedLane<H> {
                 batch
                 // Dropping `waits` passes its wake-up on to another lane.
             };
-            self.serve(batch).await;
+            self.serve_shared(batch).await;
         }
     }
 
-    async fn serve(&mut self, mut batch: Vec<Taken<H>>) {
+    async fn serve_shared(&mut self, mut batch: Vec<Taken<H>>) {
         // Requests whose callers have timed out are dropped: nothing was done, and a retry brings the same keys.
         let now = Instant::now();
         for portion in &mut batch {
@@ -113,44 +114,9 @@ impl<H: BatchHandler> SharedLane<H> {
         drop(queue);
         self.inner.wake_if_done();
     }
-}
 
-/// Returns the replies to the callers. Requests with items that were not processed are returned.
-fn distribute<H: BatchHandler>(
-    requests: &mut Vec<QueuedRequest<H>>,
-    replies: Vec<Option<H::Reply>>,
-) -> Vec<QueuedRequest<H>> {
-    let mut replies = replies.into_iter();
-    let mut rest = Vec::new();
-    for mut request in requests.drain(..) {
-        let of_request: Vec<Option<H::Reply>> =
-            replies.by_ref().take(request.items.len()).collect();
-        if of_request.iter().all(Option::is_some) {
-            request.reply(of_request.into_iter().flatten().collect());
-        } else {
-            request.replies = of_request;
-            request.is_plain = false;
-            rest.push(request);
-        }
-    }
-    rest
-}
-
-/// Serves batches of one key.
-pub(super) struct SingleLane<H: BatchHandler> {
-    inner: Arc<Inner<H>>,
-    connection: BatchConnection,
-}
-
-impl<H: BatchHandler> SingleLane<H> {
-    pub(super) fn new(inner: &Arc<Inner<H>>, database: &Database) -> Self {
-        Self {
-            inner: Arc::clone(inner),
-            connection: BatchConnection::new(database),
-        }
-    }
-
-    pub(super) async fn run(mut self) {
+    /// Serves batches of one key.
+    pub(super) async fn run_single(mut self) {
         let inner = Arc::clone(&self.inner);
         loop {
             let portion = {
@@ -167,7 +133,7 @@ impl<H: BatchHandler> SingleLane<H> {
                 portion
             };
             let (tenant, key) = (portion.tenant, portion.key);
-            let served = AssertUnwindSafe(self.serve(portion)).catch_unwind();
+            let served = AssertUnwindSafe(self.serve_single(portion)).catch_unwind();
             if served.await.is_err() {
                 self.connection.discard();
             }
@@ -177,7 +143,7 @@ impl<H: BatchHandler> SingleLane<H> {
         }
     }
 
-    async fn serve(&mut self, portion: Taken<H>) {
+    async fn serve_single(&mut self, portion: Taken<H>) {
         let now = Instant::now();
         let mut requests = portion.requests;
         requests.retain(|request| request.deadline > now);
@@ -209,6 +175,27 @@ impl<H: BatchHandler> SingleLane<H> {
             request.reply(replies);
         }
     }
+}
+
+/// Returns the replies to the callers. Requests with items that were not processed are returned.
+fn distribute<H: BatchHandler>(
+    requests: &mut Vec<QueuedRequest<H>>,
+    replies: Vec<Option<H::Reply>>,
+) -> Vec<QueuedRequest<H>> {
+    let mut replies = replies.into_iter();
+    let mut rest = Vec::new();
+    for mut request in requests.drain(..) {
+        let of_request: Vec<Option<H::Reply>> =
+            replies.by_ref().take(request.items.len()).collect();
+        if of_request.iter().all(Option::is_some) {
+            request.reply(of_request.into_iter().flatten().collect());
+        } else {
+            request.replies = of_request;
+            request.is_plain = false;
+            rest.push(request);
+        }
+    }
+    rest
 }
 
 impl<H: BatchHandler> QueuedRequest<H> {

@@ -26,7 +26,7 @@ use crate::database::Database;
 use crate::ids::TenantId;
 use crate::load::AdmissionControl;
 use fair_queue::{FairQueue, Queued};
-use lane::{SharedLane, SingleLane};
+use lane::Lane;
 
 /// Number of lanes for batches of many keys. On two processors, three and four made batches smaller and served fewer
 /// requests (`cargo bench --bench assign`, 1,000 sets, 64 clients).
@@ -171,10 +171,10 @@ impl<H: BatchHandler> Batcher<H> {
             is_closed: AtomicBool::new(false),
         });
         for _ in 0..SHARED_LANES {
-            tasks.spawn(SharedLane::new(&inner, database).run());
+            tasks.spawn(Lane::new(&inner, database).run_shared());
         }
         for _ in 0..SINGLE_LANES {
-            tasks.spawn(SingleLane::new(&inner, database).run());
+            tasks.spawn(Lane::new(&inner, database).run_single());
         }
         Self(inner)
     }

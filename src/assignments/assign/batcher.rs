@@ -4,7 +4,7 @@
 //! retried call has the same keys, so assignments that it had already committed are returned as replayed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ impl AssignBatcher {
     ) -> Self {
         let handler = AssignHandler {
             dirty_sets: dirty_sets.clone(),
-            starts: Arc::default(),
+            starts: Mutex::default(),
         };
         Self(Batcher::start(handler, database, admission, tasks))
     }
@@ -83,7 +83,7 @@ enum Start {
 struct AssignHandler {
     dirty_sets: DirtySets,
     /// Sets that had no code left. Each entry is a hint: without it a batch takes more calls.
-    starts: Arc<Mutex<HashMap<RequestedSet, Start>>>,
+    starts: Mutex<HashMap<RequestedSet, Start>>,
 }
 
 impl BatchHandler for AssignHandler {

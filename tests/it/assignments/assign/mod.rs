@@ -8,3 +8,4 @@ mod expiry;
 mod one_caller;
 mod plain;
 mod repeat_policy;
+mod shared_calls;
