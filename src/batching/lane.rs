@@ -74,15 +74,15 @@ impl<H: BatchHandler> Lane<H> {
         let replies = match deadlines.map(|request| request.deadline).max() {
             None => Some(batch.iter().map(|_| Vec::new()).collect()),
             Some(deadline) => {
-                let items: Vec<(H::Key, Vec<&H::Item>)> = batch
+                let requests: Vec<(H::Key, Vec<&[H::Item]>)> = batch
                     .iter()
                     .map(|portion| {
-                        let items = portion.requests.iter().flat_map(|request| &request.items);
+                        let items = portion.requests.iter().map(|request| &*request.items);
                         (portion.key, items.collect())
                     })
                     .collect();
                 let handler = &self.inner.handler;
-                let served = handler.serve_many(&mut self.connection, &items, deadline);
+                let served = handler.serve_many(&mut self.connection, &requests, deadline);
                 let served = AssertUnwindSafe(served).catch_unwind().await;
                 served.unwrap_or_else(|_| {
                     self.connection.discard();

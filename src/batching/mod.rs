@@ -76,12 +76,12 @@ pub(crate) trait BatchHandler: Send + Sync + 'static {
     /// Returns true if the items may be in a batch of many keys.
     fn is_plain(&self, key: Self::Key, group: Self::Group, items: &[Self::Item]) -> bool;
 
-    /// Serves items of many keys and returns their replies in the same order. An item without a reply must be served in a
-    /// batch of its own key, and so must all if the whole is `None`.
+    /// Serves requests of many keys and returns for each key the replies to its items in the same order. An item without a
+    /// reply must be served in a batch of its own key, and so must all if the whole is `None`.
     fn serve_many(
         &self,
         connection: &mut BatchConnection,
-        items: &[(Self::Key, Vec<&Self::Item>)],
+        batch: &[(Self::Key, Vec<&[Self::Item]>)],
         deadline: Instant,
     ) -> impl Future<Output = Option<Vec<Vec<Option<Self::Reply>>>>> + Send;
 

@@ -319,6 +319,8 @@ async fn assign(
     let mut parts = Vec::new();
     for (child, requests) in requests {
         let target = Target { child, ..target };
+        // No part has one item alone, which could be served before those of the other parts.
+        let size = requests.len().div_ceil(requests.len().div_ceil(size));
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
             let part: Vec<_> = requests.by_ref().take(size).collect();

@@ -106,21 +106,21 @@ impl BatchHandler for AssignHandler {
     async fn serve_many(
         &self,
         connection: &mut BatchConnection,
-        items: &[(RequestedSet, Vec<&Item>)],
+        batch: &[(RequestedSet, Vec<&[Item]>)],
         deadline: Instant,
     ) -> Option<Vec<Vec<Option<AssignReply>>>> {
-        let call = PlainCall::new(items);
-        let mut replies: Vec<Vec<Option<AssignReply>>> = items
+        let call = PlainCall::new(batch);
+        let mut replies: Vec<Vec<Option<AssignReply>>> = batch
             .iter()
-            .map(|(_, items)| items.iter().map(|_| None).collect())
+            .map(|(_, requests)| requests.iter().copied().flatten().map(|_| None).collect())
             .collect();
         if call.is_empty() {
             return Some(replies);
         }
-        let mut served = vec![false; items.len()];
+        let mut served = vec![false; batch.len()];
         for row in connection.call_once(&call, deadline).await? {
             let (place, item) = call.place(&row);
-            let set = items[place].0;
+            let set = batch[place].0;
             if !served[place] {
                 served[place] = true;
                 self.dirty_sets.mark(SetKey {

@@ -22,6 +22,8 @@ pub(super) struct PlainCall<'a> {
     counts: Vec<i32>,
     /// For each item: the place of its set, and its own there, in the batch that was given.
     places: Vec<(usize, usize)>,
+    /// For each item: whether its request has several.
+    ordered: Vec<bool>,
     keys: Vec<Uuid>,
     contacts: Vec<&'a str>,
     workflows: Vec<Option<&'a str>>,
@@ -31,14 +33,18 @@ pub(super) struct PlainCall<'a> {
 }
 
 impl<'a> PlainCall<'a> {
-    /// Leaves out items whose key or contact occurs before among those of their set: their outcome depends on it.
-    pub(super) fn new(batch: &'a [(RequestedSet, Vec<&'a Item>)]) -> Self {
+    /// Leaves out items whose key or contact occurs before among those of their set, since their outcome depends on it.
+    ///
+    /// Of a request with several items, the first must be served first. Such a request may be a part of a larger one, so
+    /// all of a set keep their order.
+    pub(super) fn new(batch: &'a [(RequestedSet, Vec<&'a [Item]>)]) -> Self {
         let mut call = Self {
             tenants: Vec::new(),
             sets: Vec::new(),
             firsts: Vec::new(),
             counts: Vec::new(),
             places: Vec::new(),
+            ordered: Vec::new(),
             keys: Vec::new(),
             contacts: Vec::new(),
             workflows: Vec::new(),
@@ -50,28 +56,38 @@ impl<'a> PlainCall<'a> {
         let mut order: Vec<usize> = (0..batch.len()).collect();
         order.sort_unstable_by_key(|place| batch[*place].0);
         for place in order {
-            let (set, items) = &batch[place];
-            call.add(*set, place, items);
+            let (set, requests) = &batch[place];
+            call.add(*set, place, requests);
         }
         call
     }
 
-    fn add(&mut self, set: RequestedSet, place: usize, items: &[&'a Item]) {
+    fn add(&mut self, set: RequestedSet, place: usize, requests: &[&'a [Item]]) {
         let first = self.keys.len();
+        let is_alone = matches!(requests, [[_]]);
         let (mut keys, mut contacts) = (HashSet::new(), HashSet::new());
-        for (index, item) in items.iter().enumerate() {
-            let is_alone = items.len() == 1;
-            let is_new = is_alone || keys.insert(item.key_hash) & contacts.insert(&item.contact_id);
-            if !is_new {
-                continue;
+        let mut ends_at = 0;
+        let mut is_interrupted = false;
+        for items in requests {
+            let starts_at = ends_at;
+            ends_at += items.len();
+            let is_ordered = items.len() > 1;
+            for (index, item) in (starts_at..).zip(*items) {
+                let is_new =
+                    is_alone || keys.insert(item.key_hash) & contacts.insert(&item.contact_id);
+                is_interrupted |= is_ordered && !is_new;
+                if !is_new || is_ordered && is_interrupted {
+                    continue;
+                }
+                self.places.push((place, index));
+                self.ordered.push(is_ordered);
+                self.keys.push(item.key_hash);
+                self.contacts.push(&item.contact_id);
+                self.workflows.push(item.workflow_id.as_deref());
+                self.nodes.push(item.node_id.as_deref());
+                self.executions.push(item.execution_id.as_deref());
+                self.callers.push(item.caller);
             }
-            self.places.push((place, index));
-            self.keys.push(item.key_hash);
-            self.contacts.push(&item.contact_id);
-            self.workflows.push(item.workflow_id.as_deref());
-            self.nodes.push(item.node_id.as_deref());
-            self.executions.push(item.execution_id.as_deref());
-            self.callers.push(item.caller);
         }
         let count = self.keys.len() - first;
         if count == 0 {
@@ -148,11 +164,12 @@ impl DatabaseCall for PlainCall<'_> {
             PlainRow,
             r#"select item as "item!", set_no as "set_no!", number as "number!", code as "code!",
                       assigned_at as "assigned_at!", expires_at, timezone as "timezone!", attributes
-                 from assign_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+                 from assign_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
             &self.tenants as &[TenantId],
             &self.sets,
             &self.firsts,
             &self.counts,
+            &self.ordered,
             &self.keys,
             &self.contacts as &[&str],
             &self.workflows as &[Option<&str>],

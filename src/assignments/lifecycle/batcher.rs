@@ -74,16 +74,20 @@ impl BatchHandler for EventHandler {
     async fn serve_many(
         &self,
         connection: &mut BatchConnection,
-        items: &[(SetKey, Vec<&NewEvent>)],
+        batch: &[(SetKey, Vec<&[NewEvent]>)],
         deadline: Instant,
     ) -> Option<Vec<Vec<Option<RecordReply>>>> {
-        let mut replies: Vec<Vec<Option<RecordReply>>> = items
+        let batch: Vec<(SetKey, Vec<&NewEvent>)> = batch
+            .iter()
+            .map(|(set, requests)| (*set, requests.iter().copied().flatten().collect()))
+            .collect();
+        let mut replies: Vec<Vec<Option<RecordReply>>> = batch
             .iter()
             .map(|(_, events)| vec![None; events.len()])
             .collect();
         let mut call = db::RecordCall::new();
         let mut places = Vec::new();
-        for (place, (set, events)) in items.iter().enumerate() {
+        for (place, (set, events)) in batch.iter().enumerate() {
             let mut assignments = HashSet::new();
             let first: Vec<usize> = (0..events.len())
                 .filter(|index| assignments.insert(events[*index].number))
@@ -101,7 +105,7 @@ impl BatchHandler for EventHandler {
             let (place, index) = places[row.index()];
             let reply = row.into_reply();
             if reply.is_ok() && marked.replace(place) != Some(place) {
-                self.dirty_sets.mark(items[place].0);
+                self.dirty_sets.mark(batch[place].0);
             }
             replies[place][index] = Some(reply);
         }

@@ -1,5 +1,6 @@
--- Leaves the plain items of `assign_plain`, each with one of the first cards of its set.
-create or replace function drop_other_rows(p_rows plain_assignment[])
+-- Leaves the plain items of `assign_plain`, each with one of the first cards of its set. Of those that are
+-- ordered, drops all behind one that is not plain.
+create or replace function drop_other_rows(p_rows plain_assignment[], p_ordered boolean[])
 returns plain_assignment[]
 language plpgsql
 as $$
@@ -9,8 +10,14 @@ begin
             card.expires_at, card.timezone, card.attributes, item.contact_no, item.is_new, item.contact_seq, true)::plain_assignment
       from (
         select r.*, row_number() over (partition by r.tenant_id, r.set_no order by r.item) as place
-          from unnest(p_rows) r
-         where r.is_plain
+          from (
+            select r.*,
+                   r.is_plain and (not p_ordered[r.item]
+                     or bool_and(r.is_plain or not p_ordered[r.item]) over (partition by r.tenant_id, r.set_no order by r.item))
+                     as is_served
+              from unnest(p_rows) r
+          ) r
+         where r.is_served
       ) item
       join (
         select r.*, row_number() over (partition by r.tenant_id, r.set_no order by r.number) as place

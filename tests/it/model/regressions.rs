@@ -112,3 +112,26 @@ async fn a_key_that_was_refused_to_one_contact_for_want_of_codes_is_asked_for_th
     let refuse = Policy::OnRepeat("refuse");
     expect_as_the_model_says(vec![set(3, None, &[refuse])], steps).await;
 }
+
+#[tokio::test]
+async fn the_items_of_a_batch_are_served_in_their_order_while_codes_are_scarce() {
+    let batch = |set, requests| Step::Batch {
+        set,
+        requests,
+        child: None,
+        key: None,
+        all: false,
+    };
+    let (one, other) = (request(1, None), request(0, None));
+    // The second item of a contact, one whose contact has had a code, and one whose contact was merged are not plain.
+    let limit = Policy::PerContact(Some(2));
+    let sets = vec![set(2, None, &[]), set(2, None, &[limit]), set(1, None, &[])];
+    let steps = vec![
+        batch(0, vec![one, one, other]),
+        assign(1, 1),
+        batch(1, vec![one, other]),
+        Step::Merge(1, 2),
+        batch(2, vec![one, other]),
+    ];
+    expect_as_the_model_says(sets, steps).await;
+}

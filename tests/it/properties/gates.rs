@@ -65,7 +65,8 @@ async fn buffers(task: &mut PgConnection, function: &str, set: &CouponSet, name:
         let query = if function == "assign_plain" {
             format!(
                 "select * from assign_plain(
-                   array[1], array['{}'::uuid], array[1], array[{BATCH}], {items}, {callers})",
+                   array[1], array['{}'::uuid], array[1], array[{BATCH}], array_fill(false, array[{BATCH}]), {items},
+                   {callers})",
                 set.id
             )
         } else {

@@ -244,7 +244,7 @@ async fn what_writes_the_log_refuses_any_isolation_under_which_it_would_see_a_st
                    1, '{}', null, false, false, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}')",
                 set.id
             ),
-            "assign_plain('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')".to_owned(),
+            "assign_plain('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')".to_owned(),
             "record_events('{}', '{}', '{}', '{}', true, '{}', '{}', '{}', '{}', '{}', '{}')".to_owned(),
             "sweep_reservations(1, 1)".to_owned(),
         ] {

@@ -28,8 +28,8 @@ struct Request {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Requests that arrive together.
-    Batch(Vec<Request>),
+    /// Requests that arrive together; true if those of a set must be served in their order.
+    Batch(bool, Vec<Request>),
     Merge(i64, u8, u8),
     /// Withdraws a code by its place in the first lot.
     Withdraw(i64, i64, i64),
@@ -51,7 +51,7 @@ fn requests() -> impl Strategy<Value = Request> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let event = prop_oneof![Just("released"), Just("used"), Just("void")];
     let step = prop_oneof![
-        6 => vec(requests(), 1..14).prop_map(Step::Batch),
+        6 => (any::<bool>(), vec(requests(), 1..14)).prop_map(|(ordered, requests)| Step::Batch(ordered, requests)),
         1 => (0..TENANTS, 0..9_u8, 0..9_u8).prop_map(|(tenant, from, into)| Step::Merge(tenant, from, into)),
         1 => (0..TENANTS, 1..=4_i64, 1..8_i64).prop_map(|(tenant, set, place)| Step::Withdraw(tenant, set, place)),
         2 => (0..TENANTS, 1..=SETS, 1..12_i64, event)
@@ -141,7 +141,11 @@ impl Side<'_> {
 
     /// Serves plain items of many sets. Returns the places of those that were served, in the order of their cards, and
     /// their answers.
-    async fn plain(&mut self, sets: &[Vec<(usize, &Request)>]) -> Vec<(usize, String)> {
+    async fn plain(
+        &mut self,
+        sets: &[Vec<(usize, &Request)>],
+        ordered: bool,
+    ) -> Vec<(usize, String)> {
         let items: Vec<(usize, &Request)> = sets.iter().flatten().copied().collect();
         let list = |value: &dyn Fn(&Request) -> String| {
             let values: Vec<String> = sets.iter().map(|items| value(items[0].1)).collect();
@@ -167,11 +171,12 @@ impl Side<'_> {
             "select u.item, concat_ws('|', 'assigned', false, u.set_no, u.number, u.code, 'assigned', u.timezone,
                       round(extract(epoch from u.expires_at - u.assigned_at) / 3600), u.attributes)
                from assign_plain(
-                 array[{tenants}], array[{ids}], array[{}], array[{}], {keys}, {contacts}, {workflows}, {nulls}, {nulls},
-                 {callers}) u
+                 array[{tenants}], array[{ids}], array[{}], array[{}], array_fill({ordered}, array[{}]), {keys}, {contacts},
+                 {workflows}, {nulls}, {nulls}, {callers}) u
               order by u.set_no, u.number",
             firsts.join(","),
-            counts.join(",")
+            counts.join(","),
+            items.len()
         );
         let served = sql::rows(self.connection, query).await;
         let place = |row: &sqlx::postgres::PgRow| {
@@ -205,7 +210,7 @@ impl Side<'_> {
     /// Anything but an assignment.
     async fn act(&mut self, step: &Step) {
         match step {
-            Step::Batch(_) | Step::Alone(_) => {}
+            Step::Batch(..) | Step::Alone(_) => {}
             Step::Merge(tenant, from, into) => {
                 let tenant = self.tenant(*tenant);
                 let query = format!("begin; set local couponry.tenant_id = '{tenant}'");
@@ -295,14 +300,18 @@ fn by_set(requests: &[Request]) -> Vec<Vec<(usize, &Request)>> {
     sets
 }
 
-fn without_repeated_contacts<'a>(items: &[(usize, &'a Request)]) -> Vec<(usize, &'a Request)> {
+fn without_repeated_contacts<'a>(
+    items: &[(usize, &'a Request)],
+    ordered: bool,
+) -> Vec<(usize, &'a Request)> {
     let is_first = |place: usize| {
         let contact = items[place].1.contact;
         items[..place]
             .iter()
             .all(|(_, other)| other.contact != contact)
     };
-    (0..items.len())
+    let first = (0..items.len()).take_while(|place| !ordered || is_first(*place));
+    first
         .filter(|place| is_first(*place))
         .map(|place| items[place])
         .collect()
@@ -325,15 +334,15 @@ async fn play(
                 return Err(format!("{step:?} alone: {one:?}, {other:?}"));
             }
         }
-        let Step::Batch(requests) = step else {
+        let Step::Batch(ordered, requests) = step else {
             continue;
         };
         let sets = by_set(requests);
         let shared: Vec<_> = sets
             .iter()
-            .map(|items| without_repeated_contacts(items))
+            .map(|items| without_repeated_contacts(items, *ordered))
             .collect();
-        let served = both.plain(&shared).await;
+        let served = both.plain(&shared, *ordered).await;
         plain_items += served.len();
         for items in &sets {
             let here: Vec<(usize, String)> = served
@@ -345,6 +354,12 @@ async fn play(
                 .iter()
                 .copied()
                 .partition(|(place, _)| here.iter().any(|(other, _)| other == place));
+            if *ordered
+                && let (Some((last, _)), Some((next, _))) = (first.last(), rest.first())
+                && last > next
+            {
+                return Err(format!("{step:?}: item {last} overtook item {next}"));
+            }
             let expected = complete.complete(&first).await;
             if here != expected {
                 return Err(format!("{step:?}: plain {here:?}, complete {expected:?}"));

@@ -11,12 +11,13 @@ fn call(sets: &[(i64, &str)], contact: &str) -> String {
         values.join(",")
     };
     format!(
-        "select array(select item from assign_plain(array[{}], array[{}]::uuid[], array[{}], array[{}],
+        "select array(select item from assign_plain(array[{}], array[{}]::uuid[], array[{}], array[{}], array[{}],
            array[{}]::uuid[], array[{}], array[{}]::text[], array[{}]::text[], array[{}]::text[], array[{}]::uuid[]))",
         column(&|n| sets[n].0.to_string()),
         column(&|n| format!("'{}'", sets[n].1)),
         column(&|n| (n + 1).to_string()),
         column(&|_| "1".to_owned()),
+        column(&|_| "false".to_owned()),
         column(&|_| "gen_random_uuid()".to_owned()),
         column(&|_| format!("'{contact}'")),
         column(&|_| "null".to_owned()),

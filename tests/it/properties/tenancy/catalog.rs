@@ -273,7 +273,7 @@ async fn the_catalog_test_notices_each_broken_rule() {
         ),
         (
             "alter function assign_plain reset search_path",
-            "assign_plain(integer[],uuid[],integer[],integer[],uuid[],text[],text[],text[],text[],uuid[]): \
+            "assign_plain(integer[],uuid[],integer[],integer[],boolean[],uuid[],text[],text[],text[],text[],uuid[]): \
              has not the rights of the lanes alone, in this schema alone",
         ),
         (
