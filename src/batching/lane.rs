@@ -12,7 +12,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout};
 
 use super::fair_queue::Portion;
-use super::{BatchConnection, BatchHandler, Inner, QueuedRequest};
+use super::{BatchConnection, BatchHandler, Inner, KeyRequests, QueuedRequest};
 use crate::database::Database;
 
 /// Maximum number of items per batch, unless a single request has more.
@@ -74,11 +74,14 @@ impl<H: BatchHandler> Lane<H> {
         let replies = match deadlines.map(|request| request.deadline).max() {
             None => Some(batch.iter().map(|_| Vec::new()).collect()),
             Some(deadline) => {
-                let requests: Vec<(H::Key, Vec<&[H::Item]>)> = batch
+                let requests: Vec<_> = batch
                     .iter()
                     .map(|portion| {
                         let items = portion.requests.iter().map(|request| &*request.items);
-                        (portion.key, items.collect())
+                        KeyRequests {
+                            key: portion.key,
+                            requests: items.collect(),
+                        }
                     })
                     .collect();
                 let handler = &self.inner.handler;

@@ -81,7 +81,7 @@ pub(crate) trait BatchHandler: Send + Sync + 'static {
     fn serve_many(
         &self,
         connection: &mut BatchConnection,
-        batch: &[(Self::Key, Vec<&[Self::Item]>)],
+        batch: &[KeyRequests<'_, Self::Key, Self::Item>],
         deadline: Instant,
     ) -> impl Future<Output = Option<Vec<Vec<Option<Self::Reply>>>>> + Send;
 
@@ -95,6 +95,12 @@ pub(crate) trait BatchHandler: Send + Sync + 'static {
         atomicity: Atomicity,
         deadline: Instant,
     ) -> impl Future<Output = Vec<Self::Reply>> + Send;
+}
+
+/// The requests of one key in a batch of many keys, each with its items.
+pub(crate) struct KeyRequests<'a, K, I> {
+    pub(crate) key: K,
+    pub(crate) requests: Vec<&'a [I]>,
 }
 
 /// Items of one caller, whose replies are returned together.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::plain::PlainCall;
 use super::{AssignError, AssignOutcome, AssignReply, AssignResult, Item, Target, db};
 use crate::background::Tasks;
-use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher};
+use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher, KeyRequests};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
@@ -106,13 +106,20 @@ impl BatchHandler for AssignHandler {
     async fn serve_many(
         &self,
         connection: &mut BatchConnection,
-        batch: &[(RequestedSet, Vec<&[Item]>)],
+        batch: &[KeyRequests<'_, RequestedSet, Item>],
         deadline: Instant,
     ) -> Option<Vec<Vec<Option<AssignReply>>>> {
         let call = PlainCall::new(batch);
         let mut replies: Vec<Vec<Option<AssignReply>>> = batch
             .iter()
-            .map(|(_, requests)| requests.iter().copied().flatten().map(|_| None).collect())
+            .map(|set| {
+                set.requests
+                    .iter()
+                    .copied()
+                    .flatten()
+                    .map(|_| None)
+                    .collect()
+            })
             .collect();
         if call.is_empty() {
             return Some(replies);
@@ -120,7 +127,7 @@ impl BatchHandler for AssignHandler {
         let mut served = vec![false; batch.len()];
         for row in connection.call_once(&call, deadline).await? {
             let (place, item) = call.place(&row);
-            let set = batch[place].0;
+            let set = batch[place].key;
             if !served[place] {
                 served[place] = true;
                 self.dirty_sets.mark(SetKey {

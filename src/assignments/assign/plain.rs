@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::batcher::RequestedSet;
 use super::{AssignOutcome, AssignResult, Item};
 use crate::assignments::AssignmentState;
-use crate::batching::{DatabaseCall, sql_integer};
+use crate::batching::{DatabaseCall, KeyRequests, sql_integer};
 use crate::ids::{AssignmentKey, TenantId};
 
 /// A call of `assign_plain`, with its sets and its items as columns.
@@ -37,7 +37,7 @@ impl<'a> PlainCall<'a> {
     ///
     /// Of a request with several items, the first must be served first. Such a request may be a part of a larger one, so
     /// all of a set keep their order.
-    pub(super) fn new(batch: &'a [(RequestedSet, Vec<&'a [Item]>)]) -> Self {
+    pub(super) fn new(batch: &[KeyRequests<'a, RequestedSet, Item>]) -> Self {
         let mut call = Self {
             tenants: Vec::new(),
             sets: Vec::new(),
@@ -54,10 +54,9 @@ impl<'a> PlainCall<'a> {
         };
         // In one order everywhere.
         let mut order: Vec<usize> = (0..batch.len()).collect();
-        order.sort_unstable_by_key(|place| batch[*place].0);
+        order.sort_unstable_by_key(|place| batch[*place].key);
         for place in order {
-            let (set, requests) = &batch[place];
-            call.add(*set, place, requests);
+            call.add(batch[place].key, place, &batch[place].requests);
         }
         call
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Event, NewEvent, RecordError, RecordOutcome, RecordReply, db};
 use crate::background::Tasks;
-use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher};
+use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher, KeyRequests};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::ids::SetKey;
@@ -74,12 +74,12 @@ impl BatchHandler for EventHandler {
     async fn serve_many(
         &self,
         connection: &mut BatchConnection,
-        batch: &[(SetKey, Vec<&[NewEvent]>)],
+        batch: &[KeyRequests<'_, SetKey, NewEvent>],
         deadline: Instant,
     ) -> Option<Vec<Vec<Option<RecordReply>>>> {
         let batch: Vec<(SetKey, Vec<&NewEvent>)> = batch
             .iter()
-            .map(|(set, requests)| (*set, requests.iter().copied().flatten().collect()))
+            .map(|set| (set.key, set.requests.iter().copied().flatten().collect()))
             .collect();
         let mut replies: Vec<Vec<Option<RecordReply>>> = batch
             .iter()
