@@ -27,7 +27,8 @@ export async function openShop(scopes) {
     const type = isText ? "text/plain" : "application/json";
     const answer = await fetch(url + path, {
       method,
-      headers: { Authorization: `Bearer ${bearer}`, ...(body !== undefined && { "Content-Type": type }), ...headers },
+      // The service closes idle connections after 5 seconds, which a test that computes for long would notice too late.
+      headers: { Authorization: `Bearer ${bearer}`, Connection: "close", ...(body !== undefined && { "Content-Type": type }), ...headers },
       body: isText ? body : JSON.stringify(body),
     });
     const text = await answer.text();

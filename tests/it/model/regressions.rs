@@ -135,3 +135,22 @@ async fn the_items_of_a_batch_are_served_in_their_order_while_codes_are_scarce()
     ];
     expect_as_the_model_says(sets, steps).await;
 }
+
+#[tokio::test]
+async fn a_code_whose_reservation_has_expired_and_whose_import_was_undone_is_imported_as_a_new_one()
+{
+    let mut reserve = request(0, None);
+    reserve.reserve = Some(1_800);
+    let reserved = Step::Assign {
+        set: 0,
+        request: reserve,
+        child: None,
+    };
+    let steps = vec![
+        reserved,
+        Step::Undo(0, false),
+        Step::Hours(1),
+        Step::Import(0, vec![(0, None)]),
+    ];
+    expect_as_the_model_says(vec![set(1, None, &[])], steps).await;
+}

@@ -200,6 +200,8 @@ impl Run<'_> {
         if self.model.sets[set].code.is_some() {
             return Ok(());
         }
+        // Until it is swept, an expired reservation holds its code.
+        self.sweep().await;
         let import = self.player.import(set, rows).await;
         let card = |(number, day): &Row| Card {
             code: code(*number),
