@@ -1,6 +1,6 @@
 //! SQL of contacts. The database functions that it calls document their behaviour under concurrent calls.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 
 use super::{Erasure, ErasureState, Merge, MergeOutcome};
 use crate::http::error::Error;
@@ -69,13 +69,15 @@ pub(super) async fn erase(
 }
 
 /// Lists the tenants with unfinished erasures.
-pub(super) async fn list_erasing_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+pub(super) async fn list_erasing_tenants(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<TenantId>> {
     sqlx::query_scalar!(
         r#"select distinct e.tenant_id as "tenant: TenantId"
              from erasures e
             where e.finished_at is null"#
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn work(state: Contacts, tasks: Tasks) {
 
 /// Processes each tenant in turn.
 async fn round(state: &Contacts, tasks: &Tasks) -> StepOutcome {
-    let tenants = match db::list_erasing_tenants(state.database.system()).await {
+    let tenants = match state.database.with_system(db::list_erasing_tenants).await {
         Ok(tenants) => tenants,
         Err(error) => {
             log_failure(FAILURE, &error);

@@ -1,6 +1,8 @@
 //! Access to PostgreSQL: connection pools, migrations, locks, and transactions that see one tenant.
 //!
-//! The service never uses the role that owns its tables. Each pool sets a role that is subject to row level security.
+//! The service never uses the role that owns its tables. Each transaction sets a role that is subject to row level security,
+//! with its other settings, in the message that begins it. Functions that are called without a transaction set theirs
+//! themselves. So a connection has no state outside transactions, and a pooler can share it.
 
 mod errors;
 pub mod functions;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Postgres, Transaction};
 
 pub use migrate::{MIGRATIONS, MigrateError, migrate};
 
@@ -22,22 +24,24 @@ use crate::ids::TenantId;
 /// Time that a request waits for a connection before it fails as unavailable.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Session settings of the role that sees the rows of one tenant.
+/// Begins a transaction of the role that sees the rows of one tenant.
 ///
 /// * Custom plans are forced: a generic plan cached while the tables were empty would later scan far too much.
 /// * A replica that freezes within a transaction loses it after 10 seconds, so that its locks do not block others for
 ///   long.
 /// * The statement timeout is shorter than the time limit of a request.
-const APP_ROLE: &str = "set role couponry_app; set jit = off; set plan_cache_mode = force_custom_plan; \
-    set idle_in_transaction_session_timeout = '10s'; set lock_timeout = '5s'; set statement_timeout = '20s'";
+const APP_ROLE: &str = "set local role couponry_app; set local jit = off; set local plan_cache_mode = force_custom_plan; \
+    set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '5s'; set local statement_timeout = '20s'";
 /// The same role for uploads, with a longer idle timeout and no statement timeout because they can be large.
-const UPLOAD_ROLE: &str = "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'; set lock_timeout = '5s'";
+const UPLOAD_ROLE: &str = "set local role couponry_app; set local jit = off; \
+    set local idle_in_transaction_session_timeout = '60s'; set local lock_timeout = '5s'";
 /// The same role for calls of functions, which set their own planner options. The idle timeout is longer because an
 /// import keeps a transaction open while another chunk is processed.
-const TASK_ROLE: &str =
-    "set role couponry_app; set jit = off; set idle_in_transaction_session_timeout = '60s'";
-/// Session settings of the role that sees the rows of all tenants, in the few tables that need it.
-const SYSTEM_ROLE: &str = "set role couponry_system; set jit = off; set idle_in_transaction_session_timeout = '10s'; set statement_timeout = '20s'";
+const TASK_ROLE: &str = "set local role couponry_app; set local jit = off; \
+    set local idle_in_transaction_session_timeout = '60s'";
+/// Begins a transaction of the role that sees the rows of all tenants, in the few tables that need it.
+const SYSTEM_ROLE: &str = "set local role couponry_system; set local jit = off; \
+    set local idle_in_transaction_session_timeout = '10s'; set local statement_timeout = '20s'";
 
 /// The pools of the service. A clone counts one reference.
 #[derive(Debug, Clone)]
@@ -45,7 +49,7 @@ pub struct Database(Arc<Pools>);
 
 #[derive(Debug)]
 struct Pools {
-    /// For requests. Its role sees no rows until a transaction sets a tenant.
+    /// For requests.
     app: PgPool,
     /// For uploads, each of which uses a connection while its file is read.
     uploads: PgPool,
@@ -61,12 +65,12 @@ impl Database {
     #[must_use]
     pub fn new(options: &PgConnectOptions) -> Self {
         Self(Arc::new(Pools {
-            app: pool(options, APP_ROLE, 12, true),
-            uploads: pool(options, UPLOAD_ROLE, 4, true),
+            app: pool(options, 12, true),
+            uploads: pool(options, 4, true),
             // No test: a broken connection fails at its first use, and the tasks retry.
-            tasks: pool(options, TASK_ROLE, 8, false),
-            lanes: pool(options, TASK_ROLE, 16, false),
-            system: pool(options, SYSTEM_ROLE, 4, true),
+            tasks: pool(options, 8, false),
+            lanes: pool(options, 16, false),
+            system: pool(options, 4, true),
         }))
     }
 
@@ -99,7 +103,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(self.0.app.clone(), tenant).await
+        begin(&self.0.app, "begin", APP_ROLE, Some(tenant)).await
     }
 
     /// Begins a read-only transaction of this tenant in which all statements see the same snapshot.
@@ -107,12 +111,8 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin_as(
-            self.0.app.clone(),
-            tenant,
-            "begin isolation level repeatable read read only",
-        )
-        .await
+        let begin_snapshot = "begin isolation level repeatable read read only";
+        begin(&self.0.app, begin_snapshot, APP_ROLE, Some(tenant)).await
     }
 
     /// Begins a transaction of this tenant on the pool for uploads.
@@ -120,7 +120,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(self.0.uploads.clone(), tenant).await
+        begin(&self.0.uploads, "begin", UPLOAD_ROLE, Some(tenant)).await
     }
 
     /// Begins a transaction of this tenant on the pool for tasks.
@@ -128,22 +128,34 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(self.0.tasks.clone(), tenant).await
+        begin(&self.0.tasks, "begin", TASK_ROLE, Some(tenant)).await
     }
 
-    /// The pool for calls of functions that set their tenant themselves.
+    /// The pool for calls of functions that set their role and tenant themselves.
     pub(crate) fn tasks(&self) -> &PgPool {
         &self.0.tasks
     }
 
-    /// The pool of the lanes, for calls of functions that set their tenants themselves.
+    /// The pool of the lanes, for calls of functions that set their role and tenants themselves.
     pub(crate) fn lanes(&self) -> &PgPool {
         &self.0.lanes
     }
 
-    /// The pool for looking up keys, claiming jobs, and `/admin`.
-    pub(crate) fn system(&self) -> &PgPool {
-        &self.0.system
+    /// Begins a transaction for looking up keys, claiming jobs, and `/admin`. It sees the rows of all tenants, in the few
+    /// tables that need it.
+    pub(crate) async fn system(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        begin(&self.0.system, "begin", SYSTEM_ROLE, None).await
+    }
+
+    /// Runs `run` in a transaction of [`Self::system`], and commits it. An error rolls it back.
+    pub(crate) async fn with_system<T, E: From<sqlx::Error>>(
+        &self,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut transaction = self.system().await?;
+        let done = run(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(done)
     }
 
     /// Checks that the database has the assignments table. The service migrates before it serves, so this detects a
@@ -163,31 +175,29 @@ impl Database {
     }
 }
 
-async fn begin(pool: PgPool, tenant: TenantId) -> sqlx::Result<Transaction<'static, Postgres>> {
-    begin_as(pool, tenant, "begin").await
-}
-
-/// Begins a transaction in a separate task. Otherwise a request that is cancelled meanwhile would return a connection
-/// with an open transaction to the pool (launchbadge/sqlx issue 4393).
-async fn begin_as(
-    pool: PgPool,
-    tenant: TenantId,
+/// Begins a transaction in one round trip, and in a separate task. Otherwise a request that is cancelled meanwhile would
+/// return a connection with an open transaction to the pool (launchbadge/sqlx issue 4393).
+async fn begin(
+    pool: &PgPool,
     begin: &str,
+    role: &str,
+    tenant: Option<TenantId>,
 ) -> sqlx::Result<Transaction<'static, Postgres>> {
     // Safe from injection, because a tenant id is a number.
-    let begin = format!("{begin}; set local couponry.tenant_id = '{tenant}'");
+    let tenant = tenant.map_or_else(String::new, |tenant| {
+        format!("; set local couponry.tenant_id = '{tenant}'")
+    });
+    let begin = format!("{begin}; {role}{tenant}");
+    let pool = pool.clone();
     tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
         .await
         .map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
-fn pool(options: &PgConnectOptions, role: &'static str, max: u32, test: bool) -> PgPool {
+fn pool(options: &PgConnectOptions, max: u32, test: bool) -> PgPool {
     PgPoolOptions::new()
         .max_connections(max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(test)
-        .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(role).await.map(|_| ()) })
-        })
         .connect_lazy_with(options.clone().disable_statement_logging())
 }

@@ -120,12 +120,13 @@ impl ChunkApplier<'_> {
     /// Returns the outcome if the worker must stop between two chunks.
     async fn stop_reason(&self) -> sqlx::Result<Option<ApplyOutcome>> {
         if self.tasks.is_stopping() {
-            Ok(Some(ApplyOutcome::Aborted))
-        } else if jobs::other_tenant_waits(self.state.database.system(), self.job).await? {
-            Ok(Some(ApplyOutcome::Yielded))
-        } else {
-            Ok(None)
+            return Ok(Some(ApplyOutcome::Aborted));
         }
+        let other_waits = self
+            .state
+            .database
+            .with_system(async |connection| jobs::other_tenant_waits(connection, self.job).await);
+        Ok(other_waits.await?.then_some(ApplyOutcome::Yielded))
     }
 
     fn place(&self, chunk: i32, base: i32) -> JoinHandle<sqlx::Result<PlacedChunk>> {

@@ -21,7 +21,7 @@ pub(super) struct Job {
 /// Claims a queued import, or one whose lease has expired. Tenants with the fewest running imports come first, then the
 /// tenant that was served least recently, then its oldest import. Two workers never claim the same import, because each
 /// skips rows that are locked. A worker in the middle of a chunk holds the row's lock, however long the chunk takes.
-pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
+pub(super) async fn claim(connection: &mut PgConnection) -> sqlx::Result<Option<Job>> {
     sqlx::query_as!(
         Job,
         r#"update imports i
@@ -54,12 +54,16 @@ pub(super) async fn claim(pool: &PgPool) -> sqlx::Result<Option<Job>> {
             where i.tenant_id = next.tenant_id and i.id = next.id
            returning i.tenant_id as "tenant: TenantId", i.id as import, i.epoch, i.next_chunk, i.chunks, i.unsorted"#
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
 }
 
 /// Shortens the lease, so that any worker can claim the import after `pause` seconds.
-pub(super) async fn release_lease(pool: &PgPool, job: &Job, pause: f64) -> sqlx::Result<()> {
+pub(super) async fn release_lease(
+    connection: &mut PgConnection,
+    job: &Job,
+    pause: f64,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update imports
             set lease_until = clock_timestamp() + make_interval(secs => $4)
@@ -69,13 +73,16 @@ pub(super) async fn release_lease(pool: &PgPool, job: &Job, pause: f64) -> sqlx:
         job.epoch,
         pause
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
 
 /// Returns true if a tenant with fewer running imports than the job's tenant has an import waiting.
-pub(super) async fn other_tenant_waits(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+pub(super) async fn other_tenant_waits(
+    connection: &mut PgConnection,
+    job: &Job,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
              select 1
@@ -94,7 +101,7 @@ pub(super) async fn other_tenant_waits(pool: &PgPool, job: &Job) -> sqlx::Result
                     )) as "wait!""#,
         job.tenant as TenantId
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
@@ -119,7 +126,9 @@ pub(super) async fn fail(
 }
 
 /// Finds an ended import with rows to delete, and skips those that another worker has locked.
-pub(super) async fn find_needing_cleanup(pool: &PgPool) -> sqlx::Result<Option<(TenantId, Uuid)>> {
+pub(super) async fn find_needing_cleanup(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Option<(TenantId, Uuid)>> {
     let found = sqlx::query!(
         r#"select tenant_id as "tenant: TenantId", id
              from imports
@@ -127,7 +136,7 @@ pub(super) async fn find_needing_cleanup(pool: &PgPool) -> sqlx::Result<Option<(
             limit 1
               for update skip locked"#
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(found.map(|found| (found.tenant, found.id)))
 }

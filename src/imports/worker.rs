@@ -63,7 +63,7 @@ async fn step(state: &Imports, tasks: &Tasks) -> StepOutcome {
 
 /// Deletes one batch of leftover rows of an ended import. Returns false if there was none.
 async fn clean(database: &Database) -> sqlx::Result<bool> {
-    let Some((tenant, import)) = jobs::find_needing_cleanup(database.system()).await? else {
+    let Some((tenant, import)) = database.with_system(jobs::find_needing_cleanup).await? else {
         return Ok(false);
     };
     jobs::clean(database.tasks(), tenant, import).await?;
@@ -71,7 +71,7 @@ async fn clean(database: &Database) -> sqlx::Result<bool> {
 }
 
 async fn claim(database: &Database) -> sqlx::Result<Option<Job>> {
-    match jobs::claim(database.system()).await {
+    match database.with_system(jobs::claim).await {
         // Another worker has just started another import into the same set. This one is claimed after it.
         Err(sqlx::Error::Database(error)) if error.constraint() == Some("imports_running_key") => {
             Ok(None)
@@ -114,7 +114,12 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
         }
     };
     // No effect if another worker holds the lease or the import has ended.
-    if let Err(error) = jobs::release_lease(database.system(), job, pause.as_secs_f64()).await {
+    let released = database
+        .with_system(async |connection| {
+            jobs::release_lease(connection, job, pause.as_secs_f64()).await
+        })
+        .await;
+    if let Err(error) = released {
         tracing::warn!(error = %Chain(&error), "the lease of an import could not be released; it will expire");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Alert;
@@ -10,27 +10,29 @@ use crate::ids::{SetKey, TenantId};
 
 /// Removes the sets of tenants without an enabled endpoint.
 pub(super) async fn with_subscribers(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     mut sets: HashSet<SetKey>,
 ) -> sqlx::Result<HashSet<SetKey>> {
-    let subscribed: HashSet<TenantId> = subscribed_tenants(pool).await?.into_iter().collect();
+    let subscribed: HashSet<TenantId> = subscribed_tenants(connection).await?.into_iter().collect();
     sets.retain(|set| subscribed.contains(&set.tenant));
     Ok(sets)
 }
 
 /// Lists the tenants with an enabled endpoint.
-pub(super) async fn subscribed_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+pub(super) async fn subscribed_tenants(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<TenantId>> {
     sqlx::query_scalar!(
         r#"select distinct tenant_id as "tenant: TenantId"
              from webhooks
             where state = 'enabled'"#
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
 /// Lists the sets with events beside their ledgers, of tenants with an enabled endpoint.
-pub(super) async fn sets_with_events(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
+pub(super) async fn sets_with_events(connection: &mut PgConnection) -> sqlx::Result<Vec<SetKey>> {
     sqlx::query_as!(
         SetKey,
         r#"select distinct e.tenant_id as "tenant: TenantId", e.set_no
@@ -40,7 +42,7 @@ pub(super) async fn sets_with_events(pool: &PgPool) -> sqlx::Result<Vec<SetKey>>
                 from webhooks w
                where w.tenant_id = e.tenant_id and w.state = 'enabled')"#
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 

@@ -46,7 +46,9 @@ async fn publish(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
             () = tasks.shutdown.cancelled() => return,
         };
         // Failures other than lock contention are retried by the next sweep.
-        match db::with_subscribers(database.system(), sets).await {
+        let subscribed =
+            database.with_system(async |connection| db::with_subscribers(connection, sets).await);
+        match subscribed.await {
             Ok(sets) => {
                 stream::iter(sets)
                     .for_each_concurrent(READERS, async |set| {
@@ -85,7 +87,7 @@ async fn poll(database: Database, dirty_sets: DirtySets, tasks: Tasks) {
 
 /// Marks the sets with events beside their ledgers and, if a sweep is due, the lagging ones.
 async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bool) -> StepOutcome {
-    match db::sets_with_events(database.system()).await {
+    match database.with_system(db::sets_with_events).await {
         Ok(sets) => sets.into_iter().for_each(|set| dirty_sets.mark(set)),
         Err(error) => log_failure(FAILURE, &error),
     }
@@ -98,7 +100,7 @@ async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bo
 /// Marks the lagging sets: those that a crashed replica has written to, and those whose stock fell without a ledger
 /// entry, such as by codes that expired.
 async fn sweep(database: &Database, dirty_sets: &DirtySets) -> sqlx::Result<()> {
-    for tenant in db::subscribed_tenants(database.system()).await? {
+    for tenant in database.with_system(db::subscribed_tenants).await? {
         // A tenant that cannot be read now must not delay the others.
         match lagging_sets(database, tenant).await {
             Ok(set_nos) => {

@@ -1,7 +1,7 @@
 //! SQL of statistics. The caller reads everything in one snapshot, so that the parts are consistent.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::counts::Counts;
@@ -340,9 +340,9 @@ pub(super) async fn list_export_sets(
 }
 
 /// Lists all tenants.
-pub(super) async fn list_tenants(pool: &PgPool) -> sqlx::Result<Vec<TenantId>> {
+pub(super) async fn list_tenants(connection: &mut PgConnection) -> sqlx::Result<Vec<TenantId>> {
     sqlx::query_scalar!(r#"select tenant_id as "tenant: TenantId" from tenants"#)
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn work(database: Database, tasks: Tasks) {
 
 /// Rolls up each set of each tenant in turn.
 async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
-    let tenants = match db::list_tenants(database.system()).await {
+    let tenants = match database.with_system(db::list_tenants).await {
         Ok(tenants) => tenants,
         Err(error) => {
             log_failure(FAILURE, &error);

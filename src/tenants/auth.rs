@@ -102,7 +102,7 @@ impl Auth {
     /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key
     /// was revoked.
     pub(crate) async fn make_demo_link(&self) -> sqlx::Result<Option<String>> {
-        let key_id = db::find_demo_key(self.0.database.system()).await?;
+        let key_id = self.0.database.with_system(db::find_demo_key).await?;
         Ok(key_id.map(|key_id| self.0.link.issue(key_id, Instant::now())))
     }
 
@@ -138,7 +138,8 @@ impl Auth {
     }
 
     async fn find(&self, id: Uuid) -> Result<Option<Arc<CachedKey>>, Error> {
-        let load = db::find_api_key(self.0.database.system(), id);
+        let database = &self.0.database;
+        let load = database.with_system(async |connection| db::find_api_key(connection, id).await);
         self.0.keys.find(id, load).await
     }
 
@@ -146,7 +147,10 @@ impl Auth {
     async fn admit(&self, id: Uuid, key: &CachedKey) -> Result<(), Error> {
         // At most once a minute, and only for verified keys.
         if key.last_used_is_stale.swap(false, Ordering::Relaxed) {
-            db::store_key_use(self.0.database.system(), key.tenant, id).await?;
+            let database = &self.0.database;
+            database
+                .with_system(async |connection| db::store_key_use(connection, key.tenant, id).await)
+                .await?;
         }
         if key.suspended {
             return Err(Error::refused(

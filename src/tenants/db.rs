@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::api_key::{ApiKey, ApiKeyRow, Scopes};
@@ -100,7 +100,10 @@ pub(super) async fn set_state(
 }
 
 /// Finds a key of any tenant by its id, unless it was revoked.
-pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option<CachedKey>> {
+pub(super) async fn find_api_key(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> sqlx::Result<Option<CachedKey>> {
     let found = sqlx::query!(
         r#"select k.tenant_id as "tenant: TenantId", k.secret_hash, k.scopes, t.state as "state: TenantState",
                   coalesce(k.last_used_at < now() - interval '1 minute', true) as "last_used_is_stale!"
@@ -109,7 +112,7 @@ pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option
             where k.id = $1 and k.revoked_at is null"#,
         id
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(found.map(|found| CachedKey {
         tenant: found.tenant,
@@ -120,7 +123,11 @@ pub(super) async fn find_api_key(pool: &PgPool, id: Uuid) -> sqlx::Result<Option
     }))
 }
 
-pub(super) async fn store_key_use(pool: &PgPool, tenant: TenantId, id: Uuid) -> sqlx::Result<()> {
+pub(super) async fn store_key_use(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "update api_keys
             set last_used_at = now()
@@ -128,7 +135,7 @@ pub(super) async fn store_key_use(pool: &PgPool, tenant: TenantId, id: Uuid) -> 
         tenant as TenantId,
         id
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
@@ -202,7 +209,7 @@ pub(super) async fn revoke_api_key(
 }
 
 /// Finds the demo key that the first start created, unless it was revoked. The demo tenant has the lowest tenant number.
-pub(super) async fn find_demo_key(pool: &PgPool) -> sqlx::Result<Option<Uuid>> {
+pub(super) async fn find_demo_key(connection: &mut PgConnection) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar!(
         "select k.id
            from api_keys k
@@ -212,13 +219,13 @@ pub(super) async fn find_demo_key(pool: &PgPool) -> sqlx::Result<Option<Uuid>> {
           order by k.id
           limit 1"
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
 }
 
 /// Finds a session of any tenant by the hash of its token, unless it has expired.
 pub(super) async fn find_session(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     token_hash: &TokenHash,
 ) -> sqlx::Result<Option<CachedSession>> {
     let found = sqlx::query!(
@@ -228,7 +235,7 @@ pub(super) async fn find_session(
             where token_hash = $1 and expires_at > now()"#,
         token_hash
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?;
     Ok(found.map(|found| CachedSession {
         tenant: found.tenant,
@@ -239,7 +246,7 @@ pub(super) async fn find_session(
 
 /// Finds a session with the names of its key and its tenant.
 pub(super) async fn find_session_details(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     tenant: TenantId,
     token_hash: &TokenHash,
 ) -> sqlx::Result<Option<SessionDetails>> {
@@ -253,7 +260,7 @@ pub(super) async fn find_session_details(
         tenant as TenantId,
         token_hash
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
 }
 

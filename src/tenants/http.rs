@@ -55,8 +55,9 @@ async fn create_tenant(
     _: Operator,
     Json(new): Json<NewTenant>,
 ) -> CreatedResult<Tenant> {
-    let mut connection = database.system().acquire().await?;
-    let tenant = db::create(&mut connection, Uuid::now_v7(), &new.name.0).await?;
+    let tenant = database
+        .with_system(async |connection| db::create(connection, Uuid::now_v7(), &new.name.0).await)
+        .await?;
     Ok((StatusCode::CREATED, Json(tenant)))
 }
 
@@ -67,14 +68,10 @@ async fn list_tenants(
     Query(query): Query<ListQuery>,
 ) -> JsonResult<Page<Tenant>> {
     let paging = query.paging()?;
-    let mut connection = database.system().acquire().await?;
-    let rows = db::list(
-        &mut connection,
-        paging.key().copied(),
-        paging.back(),
-        paging.rows(),
-    )
-    .await?;
+    let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
+    let rows = database
+        .with_system(async |connection| db::list(connection, after, back, rows).await)
+        .await?;
     Ok(Json(paging.page(rows, &uri, |tenant| tenant.id)))
 }
 
@@ -95,8 +92,9 @@ async fn resume_tenant(
 }
 
 async fn set_state(auth: &Auth, id: Uuid, state: TenantState) -> JsonResult<Tenant> {
-    let mut connection = auth.database().system().acquire().await?;
-    let tenant = db::set_state(&mut connection, id, state)
+    let tenant = auth
+        .database()
+        .with_system(async |connection| db::set_state(connection, id, state).await)
         .await?
         .ok_or_else(|| Error::not_found("tenant"))?;
     auth.forget_keys();
@@ -115,9 +113,12 @@ async fn create_tenant_key(
     Path(id): Path<Uuid>,
     Json(new): Json<NewApiKey>,
 ) -> CreatedResult<IssuedApiKey> {
-    let mut connection = database.system().acquire().await?;
-    let tenant = find_tenant(&mut connection, id).await?;
-    issue(&mut connection, tenant, new).await
+    database
+        .with_system(async |connection| {
+            let tenant = find_tenant(connection, id).await?;
+            issue(connection, tenant, new).await
+        })
+        .await
 }
 
 async fn list_tenant_keys(
@@ -128,16 +129,14 @@ async fn list_tenant_keys(
     Query(query): Query<ListQuery>,
 ) -> JsonResult<Page<ApiKey>> {
     let paging = query.paging()?;
-    let mut connection = database.system().acquire().await?;
-    let tenant = find_tenant(&mut connection, id).await?;
-    let rows = db::list_api_keys(
-        &mut connection,
-        tenant,
-        paging.key().copied(),
-        paging.back(),
-        paging.rows(),
-    )
-    .await?;
+    let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
+    let rows = database
+        .with_system(async |connection| {
+            let tenant = find_tenant(connection, id).await?;
+            let keys = db::list_api_keys(connection, tenant, after, back, rows).await?;
+            Ok::<_, Error>(keys)
+        })
+        .await?;
     Ok(Json(paging.page(rows, &uri, |key| key.id)))
 }
 
@@ -146,9 +145,13 @@ async fn revoke_tenant_key(
     _: Operator,
     Path((id, key)): Path<(Uuid, Uuid)>,
 ) -> Result<StatusCode, Error> {
-    let mut connection = auth.database().system().acquire().await?;
-    let tenant = find_tenant(&mut connection, id).await?;
-    let done = revoke(&mut connection, tenant, key).await?;
+    let done = auth
+        .database()
+        .with_system(async |connection| {
+            let tenant = find_tenant(connection, id).await?;
+            revoke(connection, tenant, key).await
+        })
+        .await?;
     auth.forget_keys();
     Ok(done)
 }

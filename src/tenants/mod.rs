@@ -84,7 +84,7 @@ impl FromFields for NewTenant {
 
 /// Creates the demo tenant and returns its key, which has all scopes. Returns `None` if there is a tenant already.
 pub async fn create_demo(database: &Database) -> sqlx::Result<Option<String>> {
-    let mut transaction = database.system().begin().await?;
+    let mut transaction = database.system().await?;
     if db::any(&mut transaction).await? {
         return Ok(None);
     }

@@ -94,7 +94,9 @@ impl Session {
             return Err(Error::refused(&CROSS_SITE_REQUEST, detail));
         }
         let token_hash = Sha256::digest(token).into();
-        let load = db::find_session(auth.database().system(), &token_hash);
+        let load = auth
+            .database()
+            .with_system(async |connection| db::find_session(connection, &token_hash).await);
         let found = auth.sessions().find(token_hash, load).await?;
         let found = found.ok_or_else(ended)?;
         if found.last_used_is_stale.swap(false, Ordering::Relaxed) {
@@ -220,7 +222,11 @@ async fn describe(
     tenant: TenantId,
     token_hash: &TokenHash,
 ) -> Result<Json<SessionDetails>, Error> {
-    let session = db::find_session_details(database.system(), tenant, token_hash).await?;
+    let session = database
+        .with_system(async |connection| {
+            db::find_session_details(connection, tenant, token_hash).await
+        })
+        .await?;
     session.map(Json).ok_or_else(ended)
 }
 

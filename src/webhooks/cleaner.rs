@@ -25,7 +25,7 @@ pub(super) async fn work(database: Database, tasks: Tasks) {
 }
 
 async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
-    match queue::list_all(database.system()).await {
+    match database.with_system(queue::list_all).await {
         Ok(webhooks) => {
             for webhook in webhooks {
                 // A webhook that cannot be cleaned now must not delay the others.

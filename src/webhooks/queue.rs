@@ -63,7 +63,7 @@ pub(super) struct AttemptResults {
 /// endpoints. Two senders at once never claim the same endpoint: each skips rows that the other has locked. Endpoints of
 /// suspended tenants are never claimed.
 pub(super) async fn claim(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     full: &[TenantId],
     only_healthy: bool,
     seconds: f64,
@@ -92,7 +92,7 @@ pub(super) async fn claim(
         seconds,
         only_healthy
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
 }
 
@@ -183,13 +183,13 @@ pub(super) struct RetentionRow {
 }
 
 /// All webhooks of all tenants, deleted ones too.
-pub(super) async fn list_all(pool: &PgPool) -> sqlx::Result<Vec<RetentionRow>> {
+pub(super) async fn list_all(connection: &mut PgConnection) -> sqlx::Result<Vec<RetentionRow>> {
     sqlx::query_as!(
         RetentionRow,
         r#"select tenant_id as "tenant: TenantId", webhook_no, state = 'deleted' as "deleted!"
              from webhooks"#
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 

@@ -105,7 +105,10 @@ impl Sender {
             .collect();
         let only_healthy = leases().filter(|lease| lease.is_failing).count() >= SLOTS_OF_FAILING;
         let seconds = LEASE.as_secs_f64();
-        queue::claim(self.database.system(), &full, only_healthy, seconds)
+        self.database
+            .with_system(async |connection| {
+                queue::claim(connection, &full, only_healthy, seconds).await
+            })
             .await
             .unwrap_or_else(|error| {
                 log_failure("claiming a webhook failed", &error);

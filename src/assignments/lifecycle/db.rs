@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{LedgerEntry, LedgerEvent, NewEvent, RecordError, RecordOutcome, RecordReply};
@@ -139,7 +139,7 @@ impl DatabaseCall for RecordCall<'_> {
 }
 
 /// Finds sets of all tenants with expired reservations, from at most 10,000 of these reservations.
-pub(super) async fn find_due_sets(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
+pub(super) async fn find_due_sets(connection: &mut PgConnection) -> sqlx::Result<Vec<SetKey>> {
     sqlx::query_as!(
         SetKey,
         r#"select distinct d.tenant_id as "tenant: TenantId", d.set_no
@@ -151,7 +151,7 @@ pub(super) async fn find_due_sets(pool: &PgPool) -> sqlx::Result<Vec<SetKey>> {
                 limit 10000
              ) d"#
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 

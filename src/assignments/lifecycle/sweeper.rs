@@ -24,7 +24,7 @@ pub(in crate::assignments) async fn work(database: Database, tasks: Tasks) {
 }
 
 async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
-    match db::find_due_sets(database.system()).await {
+    match database.with_system(db::find_due_sets).await {
         Ok(sets) => {
             for set in sets {
                 // A set that cannot be swept now must not delay the others for long.

@@ -116,7 +116,7 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'assign_batch needs read committed' using errcode = 'feature_not_supported';
   end if;
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   if p_chain then
     select s.set_no into v_next

@@ -35,7 +35,7 @@ begin
   end if;
 
   for v_place in 1 .. cardinality(p_set_nos) loop
-    perform set_config('couponry.tenant_id', p_tenants[v_place]::text, true);
+    perform enter_tenant(p_tenants[v_place]);
     if p_wait then
       select s.* into v_set
         from coupon_sets s

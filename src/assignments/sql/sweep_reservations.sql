@@ -15,7 +15,7 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'sweep_reservations needs read committed' using errcode = 'feature_not_supported';
   end if;
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
   perform 1
      from coupon_sets s
     where s.tenant_id = p_tenant and s.set_no = p_set_no

@@ -35,7 +35,7 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'erase_portion needs read committed' using errcode = 'feature_not_supported';
   end if;
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
   if not pg_try_advisory_xact_lock(lock_key('erasures'), p_tenant) then
     return false;
   end if;

@@ -28,7 +28,7 @@ declare
   v_errors  integer;
   v_reasons jsonb;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   select * into v_import
     from imports i

@@ -10,7 +10,7 @@ declare
   v_import  imports;
   v_lot_no  integer;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   select s.deleted_at is not null into v_deleted
     from coupon_sets s

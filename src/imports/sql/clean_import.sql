@@ -13,7 +13,7 @@ declare
   v_import imports;
   v_size   integer;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   select * into v_import
     from imports i

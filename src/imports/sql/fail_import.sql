@@ -7,7 +7,7 @@ as $$
 declare
   v_import imports;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   select * into v_import
     from imports i

@@ -4,7 +4,7 @@ create or replace function import_plan(p_tenant integer, p_import uuid, out base
 language plpgsql
 as $$
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
   select l.size into base
     from imports i
     join lots l on l.tenant_id = i.tenant_id and l.set_no = i.set_no and l.lot_no = i.lot_no

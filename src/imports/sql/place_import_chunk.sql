@@ -14,7 +14,7 @@ declare
   v_chunk        import_chunks;
   v_needs_checks boolean;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   select * into v_import
     from imports i

@@ -12,7 +12,7 @@ declare
   v_import imports;
   v_now    timestamptz;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   perform 1
      from coupon_sets s

@@ -46,7 +46,7 @@ declare
       ) placed
      group by placed.chunk;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   select * into v_import
     from imports i

@@ -32,7 +32,7 @@ declare
   v_refilled boolean;
   v_level    smallint;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
   more := false;
   webhook_nos := '{}';
 

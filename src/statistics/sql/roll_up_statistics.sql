@@ -15,7 +15,7 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'roll_up_statistics needs read committed' using errcode = 'feature_not_supported';
   end if;
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
 
   insert into statistics_progress (tenant_id, set_no, number)
   values (p_tenant, p_set_no, 0)

@@ -17,7 +17,7 @@ declare
   v_until timestamptz := clock_timestamp() - make_interval(days => p_days);
   v_rows  integer;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
   if not p_deleted then
     delete from webhook_deliveries d
      where d.tenant_id = p_tenant

@@ -22,7 +22,7 @@ declare
   v_webhook  webhooks;
   v_given_up boolean;
 begin
-  perform set_config('couponry.tenant_id', p_tenant::text, true);
+  perform enter_tenant(p_tenant);
   select w.* into v_webhook
     from webhooks w
    where w.tenant_id = p_tenant and w.webhook_no = p_webhook_no and w.epoch = p_epoch

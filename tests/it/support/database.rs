@@ -19,6 +19,19 @@ static SERVER: OnceLock<PostgresServer> = OnceLock::new();
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// The user as which the service of a test logs in. It has the roles of the service but not their rights, so a statement
+/// fails that runs before its transaction has become one of them.
+const LOGIN: &str = "couponry_test_login";
+const LOGIN_RIGHTS: &str = "
+    do $$
+    begin
+      if not exists (select from pg_roles where rolname = 'couponry_test_login') then
+        create role couponry_test_login login noinherit;
+      end if;
+    end $$;
+    grant couponry_app, couponry_system to couponry_test_login;
+    grant execute on function assign_plain to couponry_test_login";
+
 /// Settings for a PostgreSQL of the tests in this folder.
 #[expect(clippy::disallowed_methods, reason = "PATH, for the server's programs")]
 pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded_postgres::Options {
@@ -94,12 +107,13 @@ async fn template() -> &'static str {
                 )
                 .await;
             }
-            // Named by the migrations and the functions, so that a changed one makes a new template.
+            // Named by all that it is made of, so that a change makes a new template.
             let functions = functions::checksum();
             let schema = couponry::database::MIGRATIONS
                 .iter()
                 .flat_map(|migration| migration.checksum.iter())
-                .chain(&functions);
+                .chain(&functions)
+                .chain(LOGIN_RIGHTS.as_bytes());
             let hash = schema.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
@@ -116,6 +130,11 @@ async fn template() -> &'static str {
                 couponry::database::migrate(&options(&name))
                     .await
                     .expect("the migrations apply");
+                let mut there = PgConnection::connect_with(&options(&name))
+                    .await
+                    .expect("a connection");
+                execute(&mut there, LOGIN_RIGHTS.to_owned()).await;
+                there.close().await.expect("the connection closes");
                 execute(
                     &mut connection,
                     format!("alter database {name} with is_template true allow_connections false"),
@@ -164,6 +183,11 @@ impl Drop for Name {
 }
 
 impl TestDatabase {
+    /// The options with which the service of a test connects.
+    pub fn service_options(&self) -> PgConnectOptions {
+        self.options.clone().username(LOGIN)
+    }
+
     pub async fn create() -> Self {
         let template = template().await;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));

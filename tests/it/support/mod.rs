@@ -51,7 +51,7 @@ impl TestApp {
         let arguments = ["couponry", "--operator-token", OPERATOR_TOKEN];
         let arguments = arguments.iter().chain(settings);
         let config = <CommandLine as clap::Parser>::parse_from(arguments).config;
-        let app = App::start(&config, &database.options);
+        let app = App::start(&config, &database.service_options());
         let router = app.router();
         Self {
             app,

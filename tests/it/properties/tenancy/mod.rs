@@ -356,3 +356,31 @@ async fn the_service_works_as_the_roles_that_row_level_security_binds() {
     let answer = app.operator().get("/admin/v1/tenants").await;
     assert_eq!(answer.refusal(), "500 internal-error");
 }
+
+/// All tests run the service as this login. So whatever a connection does outside of a transaction, or in one that has not
+/// taken a role, fails, and a pooler may share connections between transactions.
+#[tokio::test]
+async fn the_login_of_the_service_has_no_rights_before_a_transaction_takes_a_role() {
+    let app = TestApp::start().await;
+    let mut login = PgConnection::connect_with(&app.database.service_options())
+        .await
+        .unwrap();
+    let tables = "select c.oid::regclass::text from pg_class c
+                   where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm') order by 1";
+    let tables = sql::column::<String>(&mut login, tables).await;
+    assert!(tables.contains(&"assignments".to_owned()));
+    for table in tables {
+        let peek = sql::run(&mut login, format!("select from {table}")).await;
+        assert!(refusal(peek).contains("permission denied"), "{table}");
+    }
+    for role in ["couponry_app", "couponry_system"] {
+        sql::run(&mut login, format!("begin; set local role {role}"))
+            .await
+            .unwrap();
+        sql::run(&mut login, "select from api_keys; commit")
+            .await
+            .unwrap();
+        let peek = sql::run(&mut login, "select from api_keys").await;
+        assert!(refusal(peek).contains("permission denied"), "{role}");
+    }
+}
