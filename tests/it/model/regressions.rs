@@ -35,6 +35,16 @@ fn assign(set: u8, contact: u8) -> Step {
     }
 }
 
+fn reserve(set: u8, contact: u8) -> Step {
+    let mut request = request(contact, None);
+    request.reserve = Some(1_800);
+    Step::Assign {
+        set,
+        request,
+        child: None,
+    }
+}
+
 #[tokio::test]
 async fn the_first_of_two_items_of_a_contact_is_assigned_also_as_a_whole_and_with_a_child() {
     let batch = Step::Batch {
@@ -64,19 +74,12 @@ async fn a_repeated_event_is_evaluated_by_the_events_in_between() {
         let events = [first].into_iter().chain(events);
         Step::RecordMany(events.map(|event| (event, Subject::Id(0))).collect())
     };
-    let mut reserve = request(0, None);
-    reserve.reserve = Some(1_800);
-    let reserved = Step::Assign {
-        set: 0,
-        request: reserve,
-        child: None,
-    };
     let confirm_late = [Event::Sent, Event::Confirm, Event::Sent, Event::Confirm];
     let confirm_late = confirm_late.map(|event| (event, Subject::Id(0))).to_vec();
     let steps = vec![
         assign(0, 0),
         recorded(Event::Sent),
-        reserved,
+        reserve(0, 0),
         Step::RecordMany(confirm_late),
     ];
     expect_as_the_model_says(vec![set(2, None, &[])], steps).await;
@@ -139,15 +142,8 @@ async fn the_items_of_a_batch_are_served_in_their_order_while_codes_are_scarce()
 #[tokio::test]
 async fn a_code_whose_reservation_has_expired_and_whose_import_was_undone_is_imported_as_a_new_one()
 {
-    let mut reserve = request(0, None);
-    reserve.reserve = Some(1_800);
-    let reserved = Step::Assign {
-        set: 0,
-        request: reserve,
-        child: None,
-    };
     let steps = vec![
-        reserved,
+        reserve(0, 0),
         Step::Undo(0, false),
         Step::Hours(1),
         Step::Import(0, vec![(0, None)]),

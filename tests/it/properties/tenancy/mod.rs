@@ -357,7 +357,7 @@ async fn the_service_works_as_the_roles_that_row_level_security_binds() {
     assert_eq!(answer.refusal(), "500 internal-error");
 }
 
-/// All tests run the service as this login. So whatever a connection does outside of a transaction, or in one that has not
+/// Tests that run the service in their own process use this login. So whatever a connection does outside of a transaction, or in one that has not
 /// taken a role, fails, and a pooler may share connections between transactions.
 #[tokio::test]
 async fn the_login_of_the_service_has_no_rights_before_a_transaction_takes_a_role() {
