@@ -4,6 +4,7 @@
 create or replace function begin_import(p_tenant integer, p_import uuid, p_epoch integer)
 returns boolean
 language plpgsql
+set jit = off
 as $$
 declare
   v_deleted boolean;

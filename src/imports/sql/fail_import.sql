@@ -3,6 +3,7 @@
 create or replace function fail_import(p_tenant integer, p_import uuid, p_epoch integer, p_tries integer, p_rest double precision)
 returns boolean
 language plpgsql
+set jit = off
 as $$
 declare
   v_import imports;

@@ -2,6 +2,7 @@
 -- left, in their order.
 create or replace function import_plan(p_tenant integer, p_import uuid, out base integer, out sizes integer[])
 language plpgsql
+set jit = off
 as $$
 begin
   perform enter_tenant(p_tenant);

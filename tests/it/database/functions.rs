@@ -189,3 +189,19 @@ async fn a_database_from_before_the_first_release_is_refused_with_one_clear_line
          version and import it into a new database"
     );
 }
+
+/// Their callers have no transaction that could turn it off, and compiling a statement takes longer than running it.
+#[tokio::test]
+async fn functions_that_enter_a_tenant_themselves_turn_the_compiler_off() {
+    let database = TestDatabase::create().await;
+    let mut owner = database.owner.acquire().await.unwrap();
+    let entering = "select p.proname::text, coalesce(p.proconfig, '{}') @> '{jit=off}'
+                      from pg_proc p
+                     where p.pronamespace = 'public'::regnamespace and p.prosrc like '%perform enter_tenant(%'";
+    let count = format!("select count(*) from ({entering}) f");
+    assert!(sql::value::<i64>(&mut owner, count).await > 0);
+    let without = format!(
+        "select f.proname from ({entering}) f (proname, is_off) where not f.is_off order by 1"
+    );
+    assert_eq!(sql::column::<String>(&mut owner, without).await, [""; 0]);
+}
