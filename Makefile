@@ -11,11 +11,13 @@ run:
 	@scripts/prerequisites run
 	cargo run --release --locked -- $(ARGS)
 
-# The tests of the dashboard in a browser are skipped where it cannot be had, unless REQUIRE_BROWSER=1.
+# The tests of the dashboard in a browser are skipped where it cannot be had, unless REQUIRE_BROWSER=1. They run alone, because they
+# are slowed down most by others.
 test:
 	@scripts/prerequisites
 	@scripts/prerequisites browser || [ "$$REQUIRE_BROWSER" != 1 ]
-	cargo test --workspace --locked
+	cargo test --workspace --locked --test it -- dashboard::browser
+	cargo test --workspace --locked -- --skip dashboard::browser
 
 # The types of the dashboard.
 check:

@@ -1,7 +1,7 @@
 /** A set's page: statistics, assignments and codes. */
 import assert from "node:assert/strict";
 
-import { browserTest, comesTo, hasFocus } from "./harness.js";
+import { browserTest, comesTo, fetchActual, hasFocus } from "./harness.js";
 import { eventually } from "./support/shop.js";
 
 /** @typedef {import("./harness.js").Scene} Scene */
@@ -35,7 +35,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     const { page, open, noViolations } = scene;
     const { set } = await birthday(scene, ["ann"]);
     await page.route("**/v1/coupon-sets/*/statistics?*", async (route) => {
-      const response = await route.fetch();
+      const response = await fetchActual(route);
       await route.fulfill({ response, json: withPast(await response.json(), 30) });
     });
     await open(`#/coupon-sets/${set.id}`);
@@ -89,11 +89,11 @@ browserTest("a forecast with a single likely day shows it once", {}, async (scen
   const day = new Date(Date.now() + 9 * DAY).toISOString().slice(0, 10);
   const forecast = { runsOutOn: day, earliest: day, latest: day };
   await page.route("**/v1/coupon-sets/*/statistics?*", async (route) => {
-    const response = await route.fetch();
+    const response = await fetchActual(route);
     await route.fulfill({ response, json: { ...withPast(await response.json(), 30), forecast } });
   });
   await page.route("**/v1/coupon-sets?*", async (route) => {
-    const response = await route.fetch();
+    const response = await fetchActual(route);
     const list = await response.json();
     await route.fulfill({ response, json: { ...list, results: list.results.map((/** @type {any} */ one) => ({ ...one, forecast })) } });
   });

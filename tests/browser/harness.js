@@ -100,7 +100,7 @@ export function browserTest(name, options, body) {
     if (options.unseen) await page.addInitScript(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
     const shop = await openShop(options.scopes ?? ["*"]);
     const signIn = async (/** @type {string} */ key) => {
-      const answer = await context.request.post(`${url}v1/session`, { data: { key } });
+      const answer = await context.request.post(`${url}v1/session`, { data: { key }, headers: { connection: "close" } });
       assert.ok(answer.ok(), `signing in: ${answer.status()} ${await answer.text()}`);
     };
     const open = async (route = "") => {
@@ -195,6 +195,15 @@ export async function hasFocus(target) {
 /** Waits until nothing is loading. @param {Page} page */
 export async function loaded(page) {
   await comesTo(() => page.getByRole("status").filter({ hasText: "Loading…" }).count(), 0);
+}
+
+/**
+ * Sends a request of the page to the service on its own connection. Playwright would reuse one that the service has closed as idle,
+ * after five seconds: a page that polls that often would sometimes get no response.
+ * @param {import("playwright-core").Route} route
+ */
+export function fetchActual(route) {
+  return route.fetch({ headers: { ...route.request().headers(), connection: "close" } });
 }
 
 /**

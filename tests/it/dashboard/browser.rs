@@ -22,7 +22,7 @@ async fn the_dashboard_works_in_a_real_browser() {
     let database = TestDatabase::create().await;
     let service = Process::start_with(&database, &[("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN)]);
     let mut node = node();
-    node.args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+    node.args(["--test", "--test-concurrency=3", "--test-reporter=spec"])
         .env("COUPONRY_URL", format!("http://{}", service.address()))
         .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN);
     let Output { status, stdout, .. } = node.output().expect("it was there a moment ago");
