@@ -238,9 +238,10 @@ async fn only_an_import_that_has_ended_can_be_deleted() {
     assert!(running.begin(1).await);
     assert_eq!(running.apply(1, 0).await, Ok(true));
     let queued = set.upload(LIST, "", "A").await.expect(201);
+    // The queued one first: it starts when the running one has ended.
     for (id, status) in [
-        (running.id.to_string(), "inProgress"),
         (queued.str("id").to_owned(), "queued"),
+        (running.id.to_string(), "inProgress"),
     ] {
         let url = format!("/v1/imports/{id}");
         let refused = shop.client.delete(&url).await;
