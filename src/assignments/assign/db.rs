@@ -69,7 +69,7 @@ impl<'a> AssignCall<'a> {
 }
 
 text_enum! {
-    /// The outcome of one item, as `assign_batch` returns it.
+    /// The outcome of one item: the labels of the type `assign_outcome`, which `assign_batch` returns.
     enum BatchOutcome {
         Assigned = "assigned",
         Replayed = "replayed",
@@ -206,7 +206,7 @@ impl DatabaseCall for AssignCall<'_> {
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<BatchRow>> {
         sqlx::query_as!(
             BatchRow,
-            r#"select item as "item!", outcome as "outcome!: BatchOutcome", fallback as "fallback!",
+            r#"select item as "item!", outcome::text as "outcome!: BatchOutcome", fallback as "fallback!",
                       set_no, set_id, number, code, assigned_at, state as "state: AssignmentState", reserved_until, expires_at, timezone,
                       workflow_id, node_id, execution_id, attributes, contact_id
                  from assign_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
@@ -245,4 +245,24 @@ pub(super) async fn find_dry_run_context(
     )
     .fetch_optional(connection)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BatchOutcome;
+    use crate::text_enum::TextEnum;
+
+    #[test]
+    fn the_outcomes_are_the_labels_of_their_type() {
+        let schema = include_str!("../../../migrations/0006_assignments.sql");
+        let (_, rest) = schema
+            .split_once("create type assign_outcome as enum (")
+            .expect("the type");
+        let (labels, _) = rest.split_once(')').expect("its end");
+        let labels: Vec<&str> = labels
+            .split(',')
+            .map(|label| label.trim().trim_matches('\''))
+            .collect();
+        assert_eq!(labels, BatchOutcome::NAMES);
+    }
 }
