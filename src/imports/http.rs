@@ -1,5 +1,7 @@
 //! Routes of `/v1/imports` and `/v1/coupon-sets/{couponSetId}/imports`.
 
+use std::fs::File;
+
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, OriginalUri, Request, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -50,20 +52,14 @@ async fn import_into_set(
     body: Body,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     let key = IdempotencyKey::of(&headers)?.map(|key| key.hash());
-    let mut hint = upload::content_type_hint(&headers)?;
+    let hint = upload::content_type_hint(&headers)?;
     if hint.format != TextFormat::Json {
         options.check_for(hint.format)?;
     }
     // Checked before the upload, so that a client need not send 2 GiB before a wrong id is rejected.
     check_set(&imports.database, caller.tenant, set).await?;
     let slot = imports.upload_slots.take(caller.tenant).await?;
-    let mut file = upload::receive(body, imports.limits.bytes).await?;
-    if hint.format == TextFormat::Json {
-        if let Some(reference) = pull::FileReference::read(&mut file)? {
-            (file, hint) = imports.fetcher.fetch(&reference).await?;
-        }
-        options.check_for(hint.format)?;
-    }
+    let (file, hint) = receive(&imports, body, hint, &options).await?;
     queue(
         &imports,
         caller.tenant,
@@ -79,6 +75,25 @@ async fn import_into_set(
         slot,
     )
     .await
+}
+
+/// Receives the file of a request, or fetches the one that the request refers to.
+async fn receive(
+    imports: &Imports,
+    body: Body,
+    hint: ContentTypeHint,
+    options: &ImportOptions,
+) -> Result<(File, ContentTypeHint), Error> {
+    let mut file = upload::receive(body, imports.limits.bytes).await?;
+    if hint.format != TextFormat::Json {
+        return Ok((file, hint));
+    }
+    let (file, hint) = match pull::FileReference::read(&mut file)? {
+        Some(reference) => imports.fetcher.fetch(&reference).await?,
+        None => (file, hint),
+    };
+    options.check_for(hint.format)?;
+    Ok((file, hint))
 }
 
 async fn check_set(database: &Database, tenant: TenantId, set: Uuid) -> Result<(), Error> {

@@ -102,54 +102,26 @@ pub(super) async fn assign_batch(
         // The last item has the longest key that is derived from this one.
         batch_key.of_item(MAX_ITEMS)?;
     }
-    let count = batch.items.len();
     let target = Target {
         tenant: caller.tenant,
         set,
         child: None,
     };
-    let mut items = BatchItems::read(batch.items, set, batch_key.as_ref())?;
-    if batch.atomicity == Atomicity::AllOrNothing {
-        items.check_all_or_nothing()?;
-    }
-    let mut outcomes = items.refused;
-    outcomes.extend(dry_run_all(&assignments.database, target, items.dry_runs).await?);
-    if batch.atomicity == Atomicity::AllOrNothing {
-        // A failed dry run rejects the batch too, and no code has been assigned yet.
-        check_not_withheld(&outcomes, count, request_id.as_str())?;
-    }
-    let assigner = &assignments.assigner;
-    outcomes.extend(
-        assign(
-            assigner,
-            target,
-            caller.key,
-            items.requests,
-            batch.atomicity,
-        )
-        .await,
-    );
-    if batch.atomicity == Atomicity::AllOrNothing {
-        check_not_withheld(&outcomes, count, request_id.as_str())?;
-    }
-    let results = (0..count)
-        .map(|index| {
-            let missing = || {
-                Err((
-                    None,
-                    Error::Internal("a batch item has no result".to_owned()),
-                ))
-            };
-            let outcome = outcomes.remove(&index).unwrap_or_else(missing);
-            ItemResult::new(outcome, index, request_id.as_str())
-        })
+    let items = BatchItems::read(batch, set, batch_key.as_ref())?;
+    let outcomes = items
+        .assign(&assignments, target, caller.key, request_id.as_str())
+        .await?;
+    let results = outcomes
+        .into_iter()
+        .map(|(index, outcome)| ItemResult::new(outcome, index, request_id.as_str()))
         .collect();
     Ok(Json(BatchResults { results }))
 }
 
 /// The items of a batch, each with its index.
-#[derive(Default)]
 struct BatchItems {
+    count: usize,
+    atomicity: Atomicity,
     /// Grouped by the child set that they name.
     requests: BTreeMap<Option<Uuid>, Vec<(usize, AssignRequest)>>,
     dry_runs: Vec<(usize, Option<Uuid>, DryRun, AssignRequest)>,
@@ -158,13 +130,15 @@ struct BatchItems {
 }
 
 impl BatchItems {
-    fn read(
-        items: Vec<Value>,
-        set: Uuid,
-        batch_key: Option<&IdempotencyKey>,
-    ) -> Result<Self, Error> {
-        let mut sorted = Self::default();
-        for (index, value) in items.into_iter().enumerate() {
+    fn read(batch: NewBatch, set: Uuid, batch_key: Option<&IdempotencyKey>) -> Result<Self, Error> {
+        let mut sorted = Self {
+            count: batch.items.len(),
+            atomicity: batch.atomicity,
+            requests: BTreeMap::new(),
+            dry_runs: Vec::new(),
+            refused: BTreeMap::new(),
+        };
+        for (index, value) in batch.items.into_iter().enumerate() {
             let item: NewItem = match read(value) {
                 Ok(item) => item,
                 Err(faults) => {
@@ -203,7 +177,39 @@ impl BatchItems {
             );
             return Err(Error::invalid("/items", detail));
         }
+        if sorted.atomicity == Atomicity::AllOrNothing {
+            sorted.check_all_or_nothing()?;
+        }
         Ok(sorted)
+    }
+
+    /// Returns the outcome of each item by its index.
+    async fn assign(
+        self,
+        assignments: &Assignments,
+        target: Target,
+        caller: Uuid,
+        request_id: &str,
+    ) -> Result<BTreeMap<usize, ItemOutcome>, Error> {
+        let Self {
+            count, atomicity, ..
+        } = self;
+        let mut outcomes = self.refused;
+        outcomes.extend(dry_run_all(&assignments.database, target, self.dry_runs).await?);
+        if atomicity == Atomicity::AllOrNothing {
+            // A failed dry run rejects the batch too, and no code has been assigned yet.
+            check_not_withheld(&outcomes, count, request_id)?;
+        }
+        let assigner = &assignments.assigner;
+        outcomes.extend(assign(assigner, target, caller, self.requests, atomicity).await);
+        if atomicity == Atomicity::AllOrNothing {
+            check_not_withheld(&outcomes, count, request_id)?;
+        }
+        if outcomes.len() != count {
+            let missing = "an item of a batch has no result".to_owned();
+            return Err(Error::Internal(missing));
+        }
+        Ok(outcomes)
     }
 
     /// Checks the requirements of `allOrNothing`: every item is valid, all name the same child set, and no key is used for

@@ -3,6 +3,7 @@
 //! Each event is an entry in the ledger of the set that served the assignment, written under the lock of that set.
 //! Recording an event again succeeds without a second entry, so every call may be retried.
 
+mod batch;
 mod batcher;
 mod db;
 mod http;

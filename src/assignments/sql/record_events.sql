@@ -46,7 +46,11 @@ begin
         from coupon_sets s
        where s.tenant_id = p_tenants[v_place] and s.set_no = p_set_nos[v_place]
          for no key update skip locked;
-      continue when not found;
+      -- The events of a set that does not exist are `notFound`, as below.
+      continue when not found and exists (
+        select 1
+          from coupon_sets s
+         where s.tenant_id = p_tenants[v_place] and s.set_no = p_set_nos[v_place]);
     end if;
     v_first := p_firsts[v_place];
     v_last := v_first + p_counts[v_place] - 1;

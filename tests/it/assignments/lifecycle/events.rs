@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::TestApp;
 use crate::support::shop::CouponSet;
+use crate::support::sql;
 
 const EVENTS: &str = "/v1/assignments/events";
 
@@ -312,6 +313,26 @@ async fn an_event_of_a_code_is_that_of_its_latest_assignment() {
     assert_eq!(by_code("used").await, "recorded used");
     assert_eq!(set.assignment(old.str("id")).await["state"], "released");
     assert_eq!(set.assignment(new.str("id")).await["state"], "used");
+}
+
+#[tokio::test]
+async fn a_shared_call_skips_a_locked_set_and_answers_for_one_that_does_not_exist() {
+    let app = TestApp::start().await;
+    app.shop().await.multiple("set", &["A"]).await;
+    let mut holder = app.database.owner.begin().await.expect("a transaction");
+    let lock = "select tenant_id from coupon_sets where set_no = 1 for update";
+    let tenant: i32 = sql::value(&mut holder, lock).await;
+    let mut caller = app.database.owner.acquire().await.expect("a connection");
+    let call = format!(
+        "select item || ' ' || outcome
+           from record_events(
+             array[{tenant}, {tenant}], array[1, 2], array[1, 2], array[1, 1], false, array[1, 1]::bigint[],
+             array[1, 1]::bigint[], array['used', 'used'], array[null, null]::timestamptz[], array[null, null]::uuid[],
+             array[null, null]::text[])"
+    );
+    let found: Vec<String> = sql::column(&mut caller, call).await;
+    assert_eq!(found, ["2 notFound"]);
+    holder.rollback().await.expect("the end");
 }
 
 #[tokio::test]

@@ -1,0 +1,290 @@
+//! Many events in one request. Each has the same result as a single request would have.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Event, EventBatcher, EventDetails, NewEvent, RecordError, RecordOutcome, code_not_assigned, db,
+};
+use crate::assignments::{AssignmentState, Assignments, Code, id};
+use crate::batching::BATCH_TIMEOUT;
+use crate::database::Database;
+use crate::http::error::{Error, Fault};
+use crate::http::extract::{Fields, FromFields, Json, read};
+use crate::http::request_id::RequestId;
+use crate::ids::{AssignmentKey, SetKey, TenantId};
+use crate::load::MAX_WAITING;
+use crate::tenants::auth::{AssignmentsWrite, Caller};
+
+/// Maximum number of events per request.
+const MAX_EVENTS: usize = 10_000;
+const _: () = assert!(MAX_EVENTS <= MAX_WAITING, "a full batch must be admitted");
+/// Number of events that are queued together, so that other callers of the set are served in between.
+const BATCH_SIZE: usize = 500;
+
+#[derive(Debug)]
+pub(super) struct NewEvents {
+    events: Vec<Value>,
+}
+
+impl FromFields for NewEvents {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let events: Vec<Value> = fields.required("events")?;
+        if events.is_empty() || events.len() > MAX_EVENTS {
+            fields.fault(
+                "events",
+                format!("A request must have 1 to {MAX_EVENTS} events."),
+            );
+            return None;
+        }
+        Some(Self { events })
+    }
+}
+
+/// The assignment of an event.
+#[derive(Debug)]
+enum Subject {
+    Assignment(Uuid),
+    /// The latest assignment of this code of the set.
+    Code(Uuid, String),
+}
+
+#[derive(Debug)]
+struct EventRequest {
+    subject: Subject,
+    event: Event,
+    details: EventDetails,
+}
+
+impl FromFields for EventRequest {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        let event = fields.required("event");
+        let details = EventDetails::from_fields(fields);
+        let subject = if fields.has("assignmentId") {
+            for name in ["couponSetId", "code"] {
+                fields.refuse(
+                    name,
+                    "This field is not allowed together with `assignmentId`.",
+                );
+            }
+            fields.required("assignmentId").map(Subject::Assignment)
+        } else {
+            let set = fields.required("couponSetId");
+            let code = fields.required("code").map(|Code(code)| code);
+            set.zip(code).map(|(set, code)| Subject::Code(set, code))
+        };
+        Some(Self {
+            subject: subject?,
+            event: event?,
+            details: details?,
+        })
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventResult {
+    status: u16,
+    assignment_id: Option<Uuid>,
+    outcome: Option<RecordOutcome>,
+    state: Option<AssignmentState>,
+    error: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EventResults {
+    results: Vec<EventResult>,
+}
+
+/// The assignment of an event, if it is known, and what became of the event.
+type EventOutcome = (
+    Option<Uuid>,
+    Result<(RecordOutcome, AssignmentState), Error>,
+);
+
+/// The outcomes of events by their indexes.
+type Outcomes = BTreeMap<usize, EventOutcome>;
+
+pub(super) async fn record(
+    State(assignments): State<Assignments>,
+    caller: Caller<AssignmentsWrite>,
+    request_id: RequestId,
+    Json(NewEvents { events }): Json<NewEvents>,
+) -> Result<Json<EventResults>, Error> {
+    let count = events.len();
+    let mut outcomes = Outcomes::new();
+    let requests = read_events(events, &mut outcomes);
+    let assignments_of = find_assignments(&assignments.database, caller.tenant, &requests).await?;
+    let sets = sort_by_set(requests, assignments_of, caller.key, &mut outcomes);
+    outcomes.extend(record_sets(&assignments.events, caller.tenant, sets).await);
+    if outcomes.len() != count {
+        let missing = "an event of a batch has no result".to_owned();
+        return Err(Error::Internal(missing));
+    }
+    let results = outcomes
+        .into_iter()
+        .map(|(index, outcome)| EventResult::new(index, outcome, request_id.as_str()))
+        .collect();
+    Ok(Json(EventResults { results }))
+}
+
+impl EventResult {
+    fn new(index: usize, (assignment_id, outcome): EventOutcome, request_id: &str) -> Self {
+        match outcome {
+            Ok((outcome, state)) => Self {
+                status: 200,
+                assignment_id,
+                outcome: Some(outcome),
+                state: Some(state),
+                error: None,
+            },
+            Err(error) => Self {
+                status: error.kind().status.as_u16(),
+                assignment_id,
+                outcome: None,
+                state: None,
+                error: Some(in_event(error, index).problem(request_id)),
+            },
+        }
+    }
+}
+
+/// Reads the events of a request. Invalid ones fail by themselves, without effect on the others.
+fn read_events(events: Vec<Value>, outcomes: &mut Outcomes) -> Vec<(usize, EventRequest)> {
+    let mut requests = Vec::with_capacity(events.len());
+    for (index, value) in events.into_iter().enumerate() {
+        match read::<EventRequest>(value) {
+            Ok(request) => requests.push((index, request)),
+            Err(faults) => {
+                outcomes.insert(index, (None, Err(Error::Invalid(faults))));
+            }
+        }
+    }
+    requests
+}
+
+/// Prefixes the pointers of field faults with the index of the event.
+fn in_event(error: Error, index: usize) -> Error {
+    let Error::Invalid(faults) = error else {
+        return error;
+    };
+    let in_event =
+        |fault: Fault| Fault::new(format!("/events/{index}{}", fault.pointer), fault.detail);
+    Error::Invalid(faults.into_iter().map(in_event).collect())
+}
+
+/// Returns the assignment id of each event: the one in the request, or that of the latest assignment of the code.
+async fn find_assignments(
+    database: &Database,
+    tenant: TenantId,
+    events: &[(usize, EventRequest)],
+) -> Result<Vec<Result<Uuid, Error>>, Error> {
+    let (sets, codes): (Vec<Uuid>, Vec<&str>) = events
+        .iter()
+        .filter_map(|(_, event)| match &event.subject {
+            Subject::Assignment(_) => None,
+            Subject::Code(set, code) => Some((*set, code.as_str())),
+        })
+        .unzip();
+    let mut of_codes = Vec::new();
+    if !codes.is_empty() {
+        of_codes = database
+            .with_tenant(tenant, async |connection| {
+                db::find_by_codes(connection, tenant, &sets, &codes).await
+            })
+            .await?;
+    }
+    let mut of_codes = of_codes.into_iter();
+    let mut find = |event: &EventRequest| match event.subject {
+        Subject::Assignment(id) => Ok(id),
+        Subject::Code(..) => {
+            let found = of_codes
+                .next()
+                .flatten()
+                .ok_or_else(|| Error::not_found("coupon set"))?;
+            let (Some(number), Some(assigned_at)) = (found.number, found.assigned_at) else {
+                return Err(code_not_assigned(found.is_single));
+            };
+            let set_no = found.set_no;
+            Ok(id::encode(AssignmentKey { set_no, number }, assigned_at))
+        }
+    };
+    Ok(events.iter().map(|(_, event)| find(event)).collect())
+}
+
+/// An event with its index and its assignment, to be recorded.
+type PendingEvent = (usize, Uuid, NewEvent);
+
+/// Sorts the events by the set that served their assignment.
+fn sort_by_set(
+    requests: Vec<(usize, EventRequest)>,
+    assignments: Vec<Result<Uuid, Error>>,
+    caller: Uuid,
+    outcomes: &mut Outcomes,
+) -> BTreeMap<i32, Vec<PendingEvent>> {
+    let mut sets: BTreeMap<i32, Vec<PendingEvent>> = BTreeMap::new();
+    for ((index, request), assignment) in requests.into_iter().zip(assignments) {
+        let found = assignment.and_then(|assignment| {
+            let key = id::decode(assignment).ok_or_else(|| Error::not_found("assignment"))?;
+            Ok((assignment, key))
+        });
+        match found {
+            Ok((assignment, key)) => {
+                let EventRequest { event, details, .. } = request;
+                let event = NewEvent::new(key, assignment, event, details, caller);
+                let events = sets.entry(key.set_no).or_default();
+                events.push((index, assignment, event));
+            }
+            Err(error) => {
+                outcomes.insert(index, (None, Err(error)));
+            }
+        }
+    }
+    sets
+}
+
+/// Records events set by set. All are queued at once, so that calls can serve many sets.
+async fn record_sets(
+    batcher: &EventBatcher,
+    tenant: TenantId,
+    sets: BTreeMap<i32, Vec<PendingEvent>>,
+) -> Vec<(usize, EventOutcome)> {
+    let mut parts = Vec::new();
+    for (set_no, events) in sets {
+        let set = SetKey { tenant, set_no };
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let part: Vec<_> = events.by_ref().take(BATCH_SIZE).collect();
+            parts.push(record_part(batcher, set, part));
+        }
+    }
+    join_all(parts).await.into_iter().flatten().collect()
+}
+
+async fn record_part(
+    batcher: &EventBatcher,
+    set: SetKey,
+    part: Vec<PendingEvent>,
+) -> Vec<(usize, EventOutcome)> {
+    let mut places = Vec::with_capacity(part.len());
+    let mut events = Vec::with_capacity(part.len());
+    for (index, assignment, event) in part {
+        places.push((index, assignment, event.event));
+        events.push(event);
+    }
+    let replies = batcher.record(set, events, BATCH_TIMEOUT).await;
+    let outcome = |((index, assignment, event), reply)| {
+        let outcome = match reply {
+            Ok(recorded) => (Some(assignment), Ok(recorded)),
+            Err(RecordError::NotFound) => (None, Err(Error::not_found("assignment"))),
+            Err(error) => (Some(assignment), Err(error.into_error(assignment, event))),
+        };
+        (index, outcome)
+    };
+    places.into_iter().zip(replies).map(outcome).collect()
+}
