@@ -57,7 +57,7 @@ const fn span(warm_up: u64, measured: u64) -> TimeRange {
 
 pub const FULL: Plan = Plan {
     rounds: 3,
-    codes: 1_000_000,
+    codes: 2_500_000,
     textbook: span(2, 30),
     assign: span(2, 10),
     nothing: span(1, 4),
@@ -74,7 +74,7 @@ pub const FULL: Plan = Plan {
 
 pub const QUICK: Plan = Plan {
     rounds: 1,
-    codes: 300_000,
+    codes: 600_000,
     textbook: span(1, 3),
     assign: span(1, 3),
     nothing: span(1, 2),

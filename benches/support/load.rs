@@ -113,8 +113,9 @@ impl ClientLog {
         if self.codes.len() - before == work.items.count() as usize {
             Ok(())
         } else {
-            let body = String::from_utf8_lossy(answer.body);
-            Err(format!("an answer lacks codes: {body}").into())
+            let start = &answer.body[..answer.body.len().min(1000)];
+            let start = String::from_utf8_lossy(start);
+            Err(format!("an answer lacks codes; it begins with {start}").into())
         }
     }
 }
