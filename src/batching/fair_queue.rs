@@ -31,10 +31,20 @@ struct KeyQueue<R> {
     requests: VecDeque<R>,
 }
 
+/// What a lane gets that asks for a batch of several keys.
+pub(super) enum NextShared<K, R> {
+    Batch(Vec<Portion<K, R>>),
+    /// Fewer keys wait than are worth a batch beside the one that is in progress.
+    TooFew,
+    Nothing,
+}
+
 /// Keys that wait for their turn.
 struct Turns<K> {
     tenants: VecDeque<TenantId>,
     keys: HashMap<TenantId, VecDeque<K>>,
+    /// Number of keys of all tenants.
+    count: usize,
 }
 
 impl<K: Copy> Turns<K> {
@@ -42,6 +52,7 @@ impl<K: Copy> Turns<K> {
         Self {
             tenants: VecDeque::new(),
             keys: HashMap::new(),
+            count: 0,
         }
     }
 
@@ -51,6 +62,7 @@ impl<K: Copy> Turns<K> {
             self.tenants.push_back(tenant);
         }
         keys.push_back(key);
+        self.count += 1;
     }
 
     /// Takes a key of the next tenant that `is_allowed`.
@@ -59,6 +71,7 @@ impl<K: Copy> Turns<K> {
         let tenant = self.tenants.remove(place)?;
         let keys = self.keys.get_mut(&tenant)?;
         let key = keys.pop_front();
+        self.count -= 1;
         if keys.is_empty() {
             self.keys.remove(&tenant);
         } else {
@@ -75,6 +88,8 @@ pub(super) struct FairQueue<K, R> {
     shared: Turns<K>,
     /// Keys whose first request must be in a batch of its own key.
     single: Turns<K>,
+    /// Number of shared batches in progress.
+    shared_batches: usize,
     /// Number of batches of a single key in progress, by tenant.
     singles: HashMap<TenantId, usize>,
 }
@@ -85,6 +100,7 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
             queues: HashMap::new(),
             shared: Turns::new(),
             single: Turns::new(),
+            shared_batches: 0,
             singles: HashMap::new(),
         }
     }
@@ -105,8 +121,21 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
         self.schedule(key)
     }
 
-    /// Takes shared requests of up to `max_keys` keys, up to `max_items` items unless the first request has more.
-    pub(super) fn take_shared(&mut self, max_keys: usize, max_items: usize) -> Vec<Portion<K, R>> {
+    /// Takes shared requests of up to `max_keys` keys, up to `max_items` items unless the first request has more. Beside a
+    /// shared batch in progress, fewer than `min_keys` are not taken.
+    pub(super) fn take_shared(
+        &mut self,
+        min_keys: usize,
+        max_keys: usize,
+        max_items: usize,
+    ) -> NextShared<K, R> {
+        if self.shared.count == 0 {
+            return NextShared::Nothing;
+        }
+        if self.shared_batches > 0 && self.shared.count < min_keys {
+            return NextShared::TooFew;
+        }
+        self.shared_batches += 1;
         let mut portions: Vec<Portion<K, R>> = Vec::new();
         let mut items = 0;
         while portions.len() < max_keys && items < max_items {
@@ -141,7 +170,7 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
                 }
             }
         }
-        portions
+        NextShared::Batch(portions)
     }
 
     /// Takes requests of one key that cannot be shared, up to `max_items` items unless the first request has more. Skips
@@ -174,9 +203,14 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
         })
     }
 
-    /// Ends the part of a batch that the key had. `rest` are requests that it did not serve; they come first in the next.
-    /// Returns whether the next batch is a shared one, if there is more to do.
-    pub(super) fn finish_shared(&mut self, key: K, rest: Vec<R>) -> Option<bool> {
+    /// Ends a shared batch, after the parts of its keys.
+    pub(super) fn finish_shared(&mut self) {
+        self.shared_batches -= 1;
+    }
+
+    /// Ends the part of a shared batch that the key had. `rest` are requests that it did not serve; they come first in the
+    /// next. Returns whether the next batch is a shared one, if there is more to do.
+    pub(super) fn finish_part(&mut self, key: K, rest: Vec<R>) -> Option<bool> {
         if let Some(queue) = self.queues.get_mut(&key) {
             for request in rest.into_iter().rev() {
                 queue.requests.push_front(request);
@@ -258,6 +292,19 @@ mod tests {
         queue.push(TenantId::made_up(key.0), key, request);
     }
 
+    /// Takes a batch, an empty one if there is nothing.
+    fn take(
+        queue: &mut FairQueue<(i32, char), Request>,
+        max_keys: usize,
+        max_items: usize,
+    ) -> Vec<Portion<(i32, char), Request>> {
+        match queue.take_shared(1, max_keys, max_items) {
+            NextShared::Batch(batch) => batch,
+            NextShared::TooFew => panic!("one key is always enough"),
+            NextShared::Nothing => Vec::new(),
+        }
+    }
+
     /// The keys of a batch, and how many requests each has.
     fn sizes(batch: &[Portion<(i32, char), Request>]) -> Vec<((i32, char), usize)> {
         batch
@@ -272,11 +319,37 @@ mod tests {
         for key in [(1, 'a'), (1, 'b'), (1, 'c'), (2, 'd'), (3, 'e')] {
             push(&mut queue, key, shared(0));
         }
-        let batch = queue.take_shared(4, 100);
+        let batch = take(&mut queue, 4, 100);
         assert_eq!(
             sizes(&batch),
             [((1, 'a'), 1), ((2, 'd'), 1), ((3, 'e'), 1), ((1, 'b'), 1)]
         );
+    }
+
+    #[test]
+    fn a_second_batch_starts_when_enough_keys_wait_or_the_first_has_ended() {
+        let mut queue = FairQueue::new();
+        push(&mut queue, (1, 'a'), shared(0));
+        let NextShared::Batch(first) = queue.take_shared(3, 8, 100) else {
+            panic!("an idle lane takes what there is");
+        };
+        assert!(matches!(queue.take_shared(3, 8, 100), NextShared::Nothing));
+        for key in [(1, 'b'), (2, 'c')] {
+            push(&mut queue, key, shared(0));
+        }
+        assert!(matches!(queue.take_shared(3, 8, 100), NextShared::TooFew));
+        push(&mut queue, (3, 'd'), shared(0));
+        let NextShared::Batch(second) = queue.take_shared(3, 8, 100) else {
+            panic!("three keys are enough");
+        };
+        push(&mut queue, (3, 'e'), shared(0));
+        for portion in first.iter().chain(&second) {
+            queue.finish_part(portion.key, Vec::new());
+        }
+        queue.finish_shared();
+        assert!(matches!(queue.take_shared(3, 8, 100), NextShared::TooFew));
+        queue.finish_shared();
+        assert!(matches!(queue.take_shared(3, 8, 100), NextShared::Batch(_)));
     }
 
     #[test]
@@ -287,7 +360,7 @@ mod tests {
         }
         push(&mut queue, (1, 'c'), shared(0));
         push(&mut queue, (2, 'd'), shared(0));
-        let batch = queue.take_shared(8, 10);
+        let batch = take(&mut queue, 8, 10);
         assert_eq!(sizes(&batch), [((1, 'h'), 8), ((2, 'd'), 1), ((1, 'c'), 1)]);
         let numbers: Vec<u32> = batch[0]
             .requests
@@ -301,14 +374,14 @@ mod tests {
     fn a_key_is_in_one_batch_at_a_time() {
         let mut queue = FairQueue::new();
         push(&mut queue, (1, 'a'), shared(0));
-        assert_eq!(queue.take_shared(8, 8).len(), 1);
+        assert_eq!(take(&mut queue, 8, 8).len(), 1);
         push(&mut queue, (1, 'a'), shared(1));
         push(&mut queue, (1, 'a'), single(2));
-        assert!(queue.take_shared(8, 8).is_empty());
+        assert!(take(&mut queue, 8, 8).is_empty());
         assert!(queue.take_single(8, 8).is_none());
-        queue.finish_shared((1, 'a'), Vec::new());
-        assert_eq!(queue.take_shared(8, 8)[0].requests, [shared(1)]);
-        queue.finish_shared((1, 'a'), Vec::new());
+        queue.finish_part((1, 'a'), Vec::new());
+        assert_eq!(take(&mut queue, 8, 8)[0].requests, [shared(1)]);
+        queue.finish_part((1, 'a'), Vec::new());
         let alone = queue.take_single(8, 8).unwrap();
         assert_eq!(alone.requests, [single(2)]);
         assert!(!queue.is_empty());
@@ -322,8 +395,8 @@ mod tests {
         for number in 0..3 {
             push(&mut queue, (1, 'a'), shared(number));
         }
-        queue.take_shared(8, 2);
-        queue.finish_shared((1, 'a'), vec![single(0), single(1)]);
+        take(&mut queue, 8, 2);
+        queue.finish_part((1, 'a'), vec![single(0), single(1)]);
         let alone = queue.take_single(8, 8).unwrap();
         assert_eq!(alone.requests, [single(0), single(1), shared(2)]);
     }

@@ -9,14 +9,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::futures::Notified;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::fair_queue::Portion;
+use super::fair_queue::{NextShared, Portion};
 use super::{BatchConnection, BatchHandler, Inner, KeyRequests, QueuedRequest};
 use crate::database::Database;
 
 /// Maximum number of items per batch, unless a single request has more.
 const MAX_ITEMS: usize = 512;
+/// Number of keys that are worth a batch beside one that is in progress: each batch costs PostgreSQL as much as its first 10 to
+/// 20 items. With 24, 64 clients of 1,000 sets got 5 to 14 % more codes, and 256 clients 4 to 14 % (`cargo bench --bench
+/// assign`).
+const MIN_KEYS: usize = 24;
+/// Time after which fewer keys are worth a batch.
+const PATIENCE: Duration = Duration::from_millis(1);
 /// Maximum number of keys per batch.
 const MAX_KEYS: usize = 128;
 /// Maximum number of lanes that wait for locks of one tenant.
@@ -43,22 +49,34 @@ impl<H: BatchHandler> Lane<H> {
     /// Serves batches of many keys.
     pub(super) async fn run_shared(mut self) {
         let inner = Arc::clone(&self.inner);
+        let mut patient_until = None;
         loop {
             let batch = {
                 // Enabled before the queue is read, so that a wake-up in between is not missed.
                 let mut waits = pin!(inner.shared_waits.notified());
                 waits.as_mut().enable();
-                let batch = inner.queue().take_shared(MAX_KEYS, MAX_ITEMS);
-                if batch.is_empty() {
-                    if inner.is_done() {
-                        return;
+                let is_patient = patient_until.is_none_or(|until| Instant::now() < until);
+                let min_keys = if is_patient { MIN_KEYS } else { 1 };
+                let next = inner.queue().take_shared(min_keys, MAX_KEYS, MAX_ITEMS);
+                match next {
+                    NextShared::Batch(batch) => batch,
+                    NextShared::TooFew => {
+                        let until = *patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                        let _ = timeout_at(until, waits).await;
+                        continue;
                     }
-                    wait(waits, &mut self.connection).await;
-                    continue;
+                    NextShared::Nothing => {
+                        patient_until = None;
+                        if inner.is_done() {
+                            return;
+                        }
+                        wait(waits, &mut self.connection).await;
+                        continue;
+                    }
                 }
-                batch
                 // Dropping `waits` passes its wake-up on to another lane.
             };
+            patient_until = None;
             self.serve_shared(batch).await;
         }
     }
@@ -112,8 +130,9 @@ impl<H: BatchHandler> Lane<H> {
         };
         let mut queue = self.inner.queue();
         for (portion, rest) in batch.iter().zip(rests) {
-            self.inner.wake(queue.finish_shared(portion.key, rest));
+            self.inner.wake(queue.finish_part(portion.key, rest));
         }
+        queue.finish_shared();
         drop(queue);
         self.inner.wake_if_done();
     }

@@ -103,6 +103,23 @@ pub(crate) async fn find_no_of_any(
     .await
 }
 
+/// Filters numbers to those of sets, including deleted ones.
+pub(crate) async fn find_nos(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+) -> sqlx::Result<Vec<i32>> {
+    sqlx::query_scalar!(
+        "select set_no
+           from coupon_sets
+          where tenant_id = $1 and set_no = any ($2)",
+        tenant as TenantId,
+        set_nos
+    )
+    .fetch_all(connection)
+    .await
+}
+
 pub(super) struct NewSetRow<'a> {
     pub id: Uuid,
     pub name: &'a str,

@@ -19,7 +19,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-pub(crate) use db::{find_no, find_no_of_any};
+pub(crate) use db::{find_no, find_no_of_any, find_nos};
 pub(crate) use policies::OnRepeat;
 
 use crate::database::{Database, locks};

@@ -1,6 +1,6 @@
 //! Many events in one request. Each has the same result as a single request would have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use axum::extract::State;
 use futures_util::future::join_all;
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::assignments::{AssignmentState, Assignments, Code, id};
 use crate::batching::BATCH_TIMEOUT;
+use crate::coupon_sets;
 use crate::database::Database;
 use crate::http::error::{Error, Fault};
 use crate::http::extract::{Fields, FromFields, Json, read};
@@ -120,7 +121,8 @@ pub(super) async fn record(
     let mut outcomes = Outcomes::new();
     let requests = read_events(events, &mut outcomes);
     let assignments_of = find_assignments(&assignments.database, caller.tenant, &requests).await?;
-    let sets = sort_by_set(requests, assignments_of, caller.key, &mut outcomes);
+    let known = find_sets(&assignments.database, caller.tenant, &assignments_of).await?;
+    let sets = sort_by_set(requests, assignments_of, &known, caller.key, &mut outcomes);
     outcomes.extend(record_sets(&assignments.events, caller.tenant, sets).await);
     if outcomes.len() != count {
         let missing = "an event of a batch has no result".to_owned();
@@ -220,18 +222,41 @@ async fn find_assignments(
 /// An event with its index and its assignment, to be recorded.
 type PendingEvent = (usize, Uuid, NewEvent);
 
-/// Sorts the events by the set that served their assignment.
+/// Finds the existing sets among those that the ids name. Without this check, made-up ids would fill the queue.
+async fn find_sets(
+    database: &Database,
+    tenant: TenantId,
+    assignments: &[Result<Uuid, Error>],
+) -> Result<HashSet<i32>, Error> {
+    let named: BTreeSet<i32> = assignments
+        .iter()
+        .filter_map(|id| Some(id::decode(*id.as_ref().ok()?)?.set_no))
+        .collect();
+    let named: Vec<i32> = named.into_iter().collect();
+    let known = database
+        .with_tenant(tenant, async |connection| {
+            coupon_sets::find_nos(connection, tenant, &named).await
+        })
+        .await?;
+    Ok(known.into_iter().collect())
+}
+
+/// Sorts the events by the set that served their assignment, one of `known`.
 fn sort_by_set(
     requests: Vec<(usize, EventRequest)>,
     assignments: Vec<Result<Uuid, Error>>,
+    known: &HashSet<i32>,
     caller: Uuid,
     outcomes: &mut Outcomes,
 ) -> BTreeMap<i32, Vec<PendingEvent>> {
     let mut sets: BTreeMap<i32, Vec<PendingEvent>> = BTreeMap::new();
     for ((index, request), assignment) in requests.into_iter().zip(assignments) {
         let found = assignment.and_then(|assignment| {
-            let key = id::decode(assignment).ok_or_else(|| Error::not_found("assignment"))?;
-            Ok((assignment, key))
+            let key = id::decode(assignment).filter(|key| known.contains(&key.set_no));
+            Ok((
+                assignment,
+                key.ok_or_else(|| Error::not_found("assignment"))?,
+            ))
         });
         match found {
             Ok((assignment, key)) => {
