@@ -1,5 +1,5 @@
 # `make run` and `make test` install what is missing (scripts/prerequisites says what) and call cargo. Where nothing is missing,
-# `cargo run` and `cargo test` do the same.
+# `cargo run` does the same, and `cargo test` runs the tests of the service and of the dashboard, all at once.
 
 # The query macros use the committed .sqlx, also where DATABASE_URL names a server that they could ask.
 export SQLX_OFFLINE := true
@@ -11,8 +11,8 @@ run:
 	@scripts/prerequisites run
 	cargo run --release --locked -- $(ARGS)
 
-# The tests of the dashboard in a browser are skipped where it cannot be had, unless REQUIRE_BROWSER=1. They run alone, because they
-# are slowed down most by others.
+# The tests of the dashboard in a browser are skipped where it cannot be had, unless REQUIRE_BROWSER=1. They run alone, because other
+# tests slow them down most.
 test:
 	@scripts/prerequisites
 	@scripts/prerequisites browser || [ "$$REQUIRE_BROWSER" != 1 ]

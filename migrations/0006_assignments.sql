@@ -136,15 +136,16 @@ grant select on reservations to couponry_system;
 -- The outcome of an item of `assign_batch`. `assigned`: also reserved. `refused`: the contact holds a code and the set refuses
 -- another one. `ended`: the assignment of the key was released or voided, or its reservation has expired. `keyReused`: the key
 -- belongs to another contact. `withheld`: it could have been served, but not every item of its all-or-nothing batch. `again`:
--- another item of the batch was assigned what this contact may hold, so it must be sent again; `chainChanged` likewise.
+-- it must be sent again, because another item of the batch was assigned what this contact may hold, or because the code that it
+-- would have repeated has ended meanwhile; `chainChanged` likewise.
 create type assign_outcome as enum (
   'assigned', 'replayed', 'alreadyAssigned', 'refused', 'limitReached', 'ended', 'exhausted', 'setExpired', 'withheld',
   'keyReused', 'setNotFound', 'childNotFound', 'childCycle', 'chainTooLong', 'again', 'chainChanged'
 );
 
 -- The answer to an item, which is a place in the arrays of the batch, from 1 on. `fallback`: the set could not serve it, but a
--- child may. `contact_id` is that of the contact that all were merged into, null for a contact that was never merged. All
--- columns after `fallback` are null where the outcome names no assignment.
+-- child may. `contact_id` is that of the contact that all were merged into, null for a contact that was never merged. The other
+-- columns after `fallback` are complete only for `assigned`, `replayed` and `alreadyAssigned`.
 create type assign_answer as (
   item           integer,
   outcome        assign_outcome,
@@ -165,11 +166,11 @@ create type assign_answer as (
   contact_id     text
 );
 
--- What the log knows of the items of a batch, each array with a place for each item: the contact (of merged contacts the one
+-- Facts of the log about the items of a batch, each array with a place for each item: the contact (of merged contacts the one
 -- that they were merged into, with the numbers of all members and its id), its last `contact_seq` in the set (0 for none), and
--- the assignment of the key. `asks_held`: the policy of the set asks what a contact holds. `has_answers`: keys of the set may
--- also be known to `assignment_answers`. `are_plain`: no key is known, no contact was merged, occurs twice, or holds anything
--- that the policy asks for.
+-- the assignment of the key. `holds`: the policy of the set asks what a contact holds. `has_answers`: keys of the set may also be
+-- known to `assignment_answers`. `all_served`: every item is to be served, because no key is known and no contact was merged,
+-- occurs twice, or holds anything that the policy asks for.
 create type item_facts as (
   contact_nos  bigint[],
   contact_seqs integer[],
@@ -178,12 +179,12 @@ create type item_facts as (
   key_sets     integer[],
   key_numbers  bigint[],
   key_holders  bigint[],
-  asks_held    boolean,
-  are_plain    boolean,
+  holds        boolean,
+  all_served   boolean,
   has_answers  boolean
 );
 
--- What is to become of the items of a batch. `known`: they are answered from the log. `served`: they get codes in their order,
+-- The plan of a batch. `known`: they are answered from the log. `served`: they get codes in their order,
 -- with the `contact_seq` of each. `waiting`: they depend on the outcome of an earlier item of the same contact, the leader.
 create type item_plan as (
   known_items     integer[],

@@ -31,7 +31,7 @@ struct KeyQueue<R> {
     requests: VecDeque<R>,
 }
 
-/// What a lane gets that asks for a batch of several keys.
+/// The result of [`FairQueue::take_shared`].
 pub(super) enum NextShared<K, R> {
     Batch(Vec<Portion<K, R>>),
     /// Fewer keys wait than are worth a batch beside the one that is in progress.

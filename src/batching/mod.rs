@@ -1,7 +1,7 @@
 //! Natural batching: requests that arrive while the batches before them are in the database form the next one.
 //!
 //! A replica has a fixed number of lanes, each with a connection of its own. A lane takes what waits, for any key, and an
-//! idle replica never waits for more, so it adds no latency; beside a batch in progress, a small one waits a moment. Plain
+//! idle replica never waits for more, so it adds no latency; beside a batch in progress, fewer than 24 keys wait up to a millisecond. Plain
 //! requests of many keys share a batch; the rest are served key by key, by other lanes, so that a key that somebody holds
 //! locked delays no other. `fair_queue` decides whose turn it is.
 //!

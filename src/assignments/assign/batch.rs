@@ -28,7 +28,7 @@ const MAX_ITEMS: usize = 10_000;
 const _: () = assert!(MAX_ITEMS <= MAX_WAITING, "a full batch must be admitted");
 /// Maximum number of child sets that the items of one batch may name: the items of each form a batch of their own.
 const MAX_CHILDREN: usize = 16;
-/// Number of items that are queued together, so that other callers of the set are served in between.
+/// Number of items that are queued together: they share a call.
 const BATCH_SIZE: usize = 500;
 
 #[derive(Debug)]
@@ -205,9 +205,11 @@ impl BatchItems {
         if atomicity == Atomicity::AllOrNothing {
             check_not_withheld(&outcomes, count, request_id)?;
         }
-        if outcomes.len() != count {
-            let missing = "an item of a batch has no result".to_owned();
-            return Err(Error::Internal(missing));
+        for index in 0..count {
+            outcomes.entry(index).or_insert_with(|| {
+                let missing = "a batch item has no result".to_owned();
+                Err((None, Error::Internal(missing)))
+            });
         }
         Ok(outcomes)
     }

@@ -19,13 +19,14 @@ use crate::http::error::{Error, Fault};
 use crate::http::extract::{Fields, FromFields, Json, read};
 use crate::http::request_id::RequestId;
 use crate::ids::{AssignmentKey, SetKey, TenantId};
-use crate::load::MAX_WAITING;
 use crate::tenants::auth::{AssignmentsWrite, Caller};
 
 /// Maximum number of events per request.
 const MAX_EVENTS: usize = 10_000;
-const _: () = assert!(MAX_EVENTS <= MAX_WAITING, "a full batch must be admitted");
-/// Number of events that are queued together, so that other callers of the set are served in between.
+/// Maximum number of events of a request that wait at the same time, so that other requests of the tenant find room in the
+/// queue and are served in between.
+const MAX_QUEUED: usize = 2_000;
+/// Number of events that are queued together: they share a call.
 const BATCH_SIZE: usize = 500;
 
 #[derive(Debug)]
@@ -124,9 +125,11 @@ pub(super) async fn record(
     let known = find_sets(&assignments.database, caller.tenant, &assignments_of).await?;
     let sets = sort_by_set(requests, assignments_of, &known, caller.key, &mut outcomes);
     outcomes.extend(record_sets(&assignments.events, caller.tenant, sets).await);
-    if outcomes.len() != count {
-        let missing = "an event of a batch has no result".to_owned();
-        return Err(Error::Internal(missing));
+    for index in 0..count {
+        outcomes.entry(index).or_insert_with(|| {
+            let missing = "an event of a batch has no result".to_owned();
+            (None, Err(Error::Internal(missing)))
+        });
     }
     let results = outcomes
         .into_iter()
@@ -248,8 +251,8 @@ fn sort_by_set(
     known: &HashSet<i32>,
     caller: Uuid,
     outcomes: &mut Outcomes,
-) -> BTreeMap<i32, Vec<PendingEvent>> {
-    let mut sets: BTreeMap<i32, Vec<PendingEvent>> = BTreeMap::new();
+) -> Vec<(i32, PendingEvent)> {
+    let mut events = Vec::with_capacity(requests.len());
     for ((index, request), assignment) in requests.into_iter().zip(assignments) {
         let found = assignment.and_then(|assignment| {
             let key = id::decode(assignment).filter(|key| known.contains(&key.set_no));
@@ -262,33 +265,42 @@ fn sort_by_set(
             Ok((assignment, key)) => {
                 let EventRequest { event, details, .. } = request;
                 let event = NewEvent::new(key, assignment, event, details, caller);
-                let events = sets.entry(key.set_no).or_default();
-                events.push((index, assignment, event));
+                events.push((key.set_no, (index, assignment, event)));
             }
             Err(error) => {
                 outcomes.insert(index, (None, Err(error)));
             }
         }
     }
-    sets
+    // Stable: events of one assignment stay in their order.
+    events.sort_by_key(|(set_no, _)| *set_no);
+    events
 }
 
-/// Records events set by set. All are queued at once, so that calls can serve many sets.
+/// Records events that are sorted by set. Those of many sets are queued at once, so that calls can serve many sets.
 async fn record_sets(
     batcher: &EventBatcher,
     tenant: TenantId,
-    sets: BTreeMap<i32, Vec<PendingEvent>>,
+    events: Vec<(i32, PendingEvent)>,
 ) -> Vec<(usize, EventOutcome)> {
-    let mut parts = Vec::new();
-    for (set_no, events) in sets {
-        let set = SetKey { tenant, set_no };
-        let mut events = events.into_iter().peekable();
-        while events.peek().is_some() {
-            let part: Vec<_> = events.by_ref().take(BATCH_SIZE).collect();
-            parts.push(record_part(batcher, set, part));
+    let mut outcomes = Vec::with_capacity(events.len());
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        let mut parts: Vec<(i32, Vec<PendingEvent>)> = Vec::new();
+        for (set_no, event) in events.by_ref().take(MAX_QUEUED) {
+            match parts.last_mut() {
+                Some((last, part)) if *last == set_no && part.len() < BATCH_SIZE => {
+                    part.push(event);
+                }
+                _ => parts.push((set_no, vec![event])),
+            }
         }
+        let parts = parts
+            .into_iter()
+            .map(|(set_no, part)| record_part(batcher, SetKey { tenant, set_no }, part));
+        outcomes.extend(join_all(parts).await.into_iter().flatten());
     }
-    join_all(parts).await.into_iter().flatten().collect()
+    outcomes
 }
 
 async fn record_part(

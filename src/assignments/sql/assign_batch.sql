@@ -1,5 +1,5 @@
 -- Assigns codes of a set, and of its chain of child sets, to a batch of requests, in one round trip and one commit. Returns an
--- answer for each item. What two clients at once see is described at `lock_chain`, which comes first.
+-- answer for each item. `lock_chain` describes concurrent calls.
 --
 -- Without `p_chain` only the requested set is locked. Items that it cannot serve are `exhausted` or `setExpired`, with
 -- `fallback` true if it has a child. The caller then calls again with `p_chain`: all items are evaluated anew from the
@@ -68,7 +68,7 @@ begin
   v_fallback := not p_chain and (p_child is not null or v_set.child_set_no is not null);
 
   v_facts := look_up_items(p_tenant, v_set, p_keys, p_contacts);
-  if v_facts.are_plain and v_lock.fault is null then
+  if v_facts.all_served and v_lock.fault is null then
     v_plan := serve_all(v_facts.contact_seqs);
   else
     v_plan := evaluate_items(p_tenant, v_set, v_lock.fault, v_facts, p_keys, p_contacts, v_now);

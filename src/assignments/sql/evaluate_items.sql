@@ -61,7 +61,7 @@ begin
                          and (p_set.same_code_until = 'expired' or l.last_event is distinct from 'used'))
                      as again
               from assignment_lives l
-             where p_facts.asks_held and (v_seqs[i] > 0 or v_families[i] is not null)
+             where p_facts.holds and (v_seqs[i] > 0 or v_families[i] is not null)
                and l.tenant_id = p_tenant and l.contact_no = m.contact_no
                and l.requested_set_no = p_set.set_no
                and assignment_state(l.last_event, l.reserved_until, p_at) not in ('released', 'void', 'expired')

@@ -1,5 +1,6 @@
--- Returns the answers of the items that are answered from the log, and remembers for the keys of those that got a code again
--- which one it was. `p_roots` and `p_keys` have a place for each item of the batch.
+-- Returns the answers of the items that are answered from the log. For `alreadyAssigned` it stores the assignment in
+-- `assignment_answers`, so that a retry of the key returns it again. `p_roots` and `p_keys` have a place for each item of the
+-- batch.
 create or replace function known_answers(p_tenant integer, p_requested integer, p_plan item_plan, p_roots text[], p_keys uuid[])
 returns setof assign_answer
 language plpgsql

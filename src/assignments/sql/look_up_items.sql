@@ -1,4 +1,4 @@
--- Reads what the log knows of each item of a batch: its contact, and the assignment of its key.
+-- Reads the contact of each item of a batch, and the assignment of its key.
 --
 -- Contacts that were merged count as one. Each lookup of a contact reads `merged_into` in the row that it reads anyway; the
 -- other members are looked up only for merged contacts, in the same statement, so a concurrent merge takes effect before the
@@ -12,20 +12,20 @@ as $$
 declare
   v_facts item_facts;
 begin
-  v_facts.asks_held := p_set.on_repeat <> 'newCode' or p_set.assignments_per_contact is not null;
+  v_facts.holds := p_set.on_repeat <> 'newCode' or p_set.assignments_per_contact is not null;
   -- `order by … limit 1` keeps each lookup a probe of the index that it names, whatever the statistics were when it was
   -- planned; it cannot become a hash join of the whole log. Subscripts are used because `unnest` of many arrays would copy
   -- each of them into a store of its own.
   select array_agg(c.contact_no), array_agg(coalesce(latest.contact_seq, 0)), array_agg(family.members), array_agg(family.id),
          array_agg(own.set_no), array_agg(own.number), array_agg(own.contact_no),
-         count(own.number) = 0 and count(c.merged_into) = 0 and not (v_facts.asks_held and count(latest.contact_seq) > 0),
+         count(own.number) = 0 and count(c.merged_into) = 0 and not (v_facts.holds and count(latest.contact_seq) > 0),
          -- Most sets have none.
          exists (
            select 1
              from assignment_answers n
             where n.tenant_id = p_tenant and n.requested_set_no = p_set.set_no)
     into v_facts.contact_nos, v_facts.contact_seqs, v_facts.families, v_facts.roots,
-         v_facts.key_sets, v_facts.key_numbers, v_facts.key_holders, v_facts.are_plain, v_facts.has_answers
+         v_facts.key_sets, v_facts.key_numbers, v_facts.key_holders, v_facts.all_served, v_facts.has_answers
     from generate_series(1, cardinality(p_keys)) i
     left join lateral (
       select coalesce(c.merged_into, c.contact_no) as contact_no, c.merged_into
@@ -59,7 +59,7 @@ begin
        order by a.contact_seq desc
        limit 1
     ) latest on true;
-  v_facts.are_plain := v_facts.are_plain and not v_facts.has_answers and (
+  v_facts.all_served := v_facts.all_served and not v_facts.has_answers and (
     cardinality(p_contacts) = 1
     or cardinality(p_contacts) = (select count(distinct q.contact collate "C") from unnest(p_contacts) as q (contact)));
   return v_facts;
