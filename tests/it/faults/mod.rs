@@ -16,6 +16,7 @@ mod forged_lifecycles;
 mod history;
 mod http;
 mod lifecycles;
+mod many_sets;
 mod nemesis;
 mod proxy;
 pub mod random;
@@ -43,6 +44,7 @@ const CLIENTS: u64 = 64;
 /// End condition of a trial.
 #[derive(Debug, Clone, Copy)]
 enum Goal {
+    /// At least this time, and up to three times as long until each fault has taken effect.
     Time(Duration),
     Assignments(u64),
 }
@@ -206,7 +208,7 @@ impl Trial {
         );
         let nemesis = tokio::spawn(nemesis);
 
-        self.reach_goal(shared, counts).await;
+        reach_goal(self.goal, &shared.assigned, counts).await;
         stop.send(true).expect("the faults go on");
         nemesis.await.expect("the faults end");
         shared.stop.store(true, Ordering::Relaxed);
@@ -223,26 +225,29 @@ impl Trial {
         }
         evidence
     }
+}
 
-    async fn reach_goal(self, shared: &Shared, counts: &FaultCounts) {
-        let began = Instant::now();
-        let mut reported = began;
-        loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let assigned = shared.assigned.load(Ordering::Relaxed);
-            let is_reached = match self.goal {
-                Goal::Time(time) => began.elapsed() >= time,
-                Goal::Assignments(goal) => assigned >= goal,
-            };
-            if is_reached || reported.elapsed() > Duration::from_secs(5) {
-                reported = Instant::now();
-                let faults: u64 = counts.iter().map(|n| n.load(Ordering::Relaxed)).sum();
-                let seconds = began.elapsed().as_secs();
-                eprintln!("{seconds} s: {assigned} assigned, {faults} faults");
-            }
-            if is_reached {
-                return;
-            }
+/// Waits until the goal is reached and each fault has taken effect, and reports the progress.
+async fn reach_goal(goal: Goal, assigned: &AtomicU64, counts: &FaultCounts) {
+    let began = Instant::now();
+    let mut reported = began;
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let assigned = assigned.load(Ordering::Relaxed);
+        let counts: Vec<u64> = counts.iter().map(|n| n.load(Ordering::Relaxed)).collect();
+        let is_late = |time: Duration| began.elapsed() >= time;
+        let is_reached = match goal {
+            Goal::Time(time) => is_late(time) && (!counts.contains(&0) || is_late(3 * time)),
+            Goal::Assignments(goal) => assigned >= goal,
+        };
+        if is_reached || reported.elapsed() > Duration::from_secs(5) {
+            reported = Instant::now();
+            let faults: u64 = counts.iter().sum();
+            let seconds = began.elapsed().as_secs();
+            eprintln!("{seconds} s: {assigned} assigned, {faults} faults");
+        }
+        if is_reached {
+            return;
         }
     }
 }

@@ -20,7 +20,7 @@ use super::workload::{Shared, Shop};
 use crate::support::{ledger, sql};
 
 /// Bits of an assignment's id that are its number in the log of its set.
-const NUMBER_BITS: u128 = (1 << 44) - 1;
+pub const NUMBER_BITS: u128 = (1 << 44) - 1;
 
 /// Creates the sets.
 pub async fn open_shop(cluster: &Cluster) -> Shop {

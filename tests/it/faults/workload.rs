@@ -48,7 +48,7 @@ pub const OPERATIONS: [(Operation, u64); 7] = [
 const MAX_ITEMS: u64 = 100;
 /// Milliseconds that a client waits for a response. Most give up while a slow service still works on the request, so
 /// that not all clients hang at a frozen replica.
-const TIMEOUTS: [(u64, u64); 5] = [
+pub const TIMEOUTS: [(u64, u64); 5] = [
     (100, 500),
     (100, 500),
     (300, 1500),
