@@ -64,7 +64,7 @@ pub(crate) enum Atomicity {
 
 /// Serves batches.
 pub(crate) trait BatchHandler: Send + Sync + 'static {
-    /// What a batch of one key locks.
+    /// Names the resource that a batch of one key locks.
     type Key: Copy + Eq + Hash + Send + Sync + 'static;
     /// Only items of one group are served together in a batch of one key.
     type Group: Copy + Eq + Send + Sync + 'static;

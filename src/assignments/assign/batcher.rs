@@ -71,7 +71,7 @@ pub(super) struct RequestedSet {
     pub set: Uuid,
 }
 
-/// How the next batch of a set begins, as the last one of its own suggests.
+/// The beginning of the next batch of a set, expected from the last one of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     /// With the requested set alone.

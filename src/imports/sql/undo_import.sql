@@ -2,7 +2,7 @@
 -- However many they are, one row is written for each lot. With `p_dry` it only counts (but ends reservations that have run
 -- out, as the sweeper would).
 --
--- What two clients at once see: the second waits at the set's lock and then finds the import undone. A code that a contact
+-- Two clients at once: the second waits at the set's lock and then finds the import undone. A code that a contact
 -- holds is kept; if it is given back later, it goes to no other contact (`return_cards`).
 --
 -- Returns only the status for an import that is not finished, no row for one that does not exist, and the earlier result for

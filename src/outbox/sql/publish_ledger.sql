@@ -3,7 +3,7 @@
 -- something; and the alert level of the stock that must be announced, with its figures: the caller does that in the same
 -- transaction, since only the service knows the forecast.
 --
--- What two replicas at once see: the first holds the cursor of the set, the second skips it. Cursor and deliveries commit
+-- Two replicas at once: the first holds the cursor of the set, the second skips it. Cursor and deliveries commit
 -- together, so after a crash nothing is repeated or missing.
 --
 -- The stock is evaluated where the ledger was published to its end, so that what was taken in between is published before.

@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    /// Sends items, with retries, until each has a code or the load is over.
+    /// Sends items, with retries, until each has an answer or the load is over.
     async fn request(&mut self, items: Vec<Item>) {
         let mut open = items;
         loop {
@@ -145,7 +145,7 @@ impl Client {
         }
     }
 
-    /// Sends the open items until they have a code, and then every key once more.
+    /// Sends the open items until they have an answer, and then every key once more.
     pub(super) async fn settle(mut self) -> Seen {
         let open = mem::take(&mut self.open);
         let all = self.seen.given.values().map(|(item, _)| *item);
@@ -209,6 +209,7 @@ impl Client {
                         self.seen.objections.push(changed);
                     }
                 },
+                Answer::Exhausted => drop(self.seen.exhausted.insert(item.set)),
                 Answer::Wrong(what) => self.seen.objections.push(format!("{item:?}: {what}")),
             }
         }
@@ -219,6 +220,7 @@ impl Client {
 #[derive(Debug)]
 enum Answer {
     Given(Given),
+    Exhausted,
     Unknown,
     Wrong(String),
 }
@@ -279,6 +281,7 @@ fn read(item: &Item, status: Option<u64>, body: &Value) -> Answer {
     let answer = match status {
         Some(200 | 201) => given(),
         Some(408 | 503) => Some(Answer::Unknown),
+        Some(409) if body["code"] == "coupon-set-exhausted" => Some(Answer::Exhausted),
         _ => None,
     };
     answer.unwrap_or_else(|| Answer::Wrong(format!("{status:?} {body}")))

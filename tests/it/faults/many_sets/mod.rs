@@ -64,7 +64,7 @@ async fn each_of_a_million_codes_of_a_thousand_sets_goes_to_one_contact_whatever
         },
         tenants: 20,
         sets_per_tenant: 50,
-        codes_per_set: 1_600,
+        codes_per_set: 2_000,
         pause: (0, 0),
     };
     trial.run().await;
@@ -103,6 +103,8 @@ type AssignedKeys = HashMap<u64, (Item, Given)>;
 #[derive(Debug, Default)]
 struct Seen {
     given: AssignedKeys,
+    /// Sets that were said to have no code left. None gets codes back.
+    exhausted: HashSet<usize>,
     objections: Vec<String>,
 }
 
@@ -167,10 +169,18 @@ impl Trial {
         let mut seen = Seen::default();
         for of_client in settling.join_all().await {
             seen.given.extend(of_client.given);
+            seen.exhausted.extend(of_client.exhausted);
             seen.objections.extend(of_client.objections);
         }
         let log = read_log(&cluster, &shops).await;
         seen.objections.extend(objections(&seen.given, &log));
+        for set in &seen.exhausted {
+            let assigned = log.keys().filter(|(of, _)| of == set).count() as u64;
+            if assigned < self.codes_per_set {
+                let early = format!("set {set} was exhausted with {assigned} assignments");
+                seen.objections.push(early);
+            }
+        }
         for (rule, query) in ledger::rules() {
             let rows = format!("select count(*) from ({query}) r");
             let count: i64 = sql::value(&mut cluster.sql().await, rows).await;
@@ -187,7 +197,8 @@ impl Trial {
         );
         row("tenants", shops.len() as u64);
         row("assignments in the log", log.len() as u64);
-        row("keys", seen.given.len() as u64);
+        row("keys with an assignment", seen.given.len() as u64);
+        row("exhausted sets", seen.exhausted.len() as u64);
         row("requests under load", read(&progress.requests));
         row("items of unknown outcome", read(&progress.unknown));
         for (fault, count) in FAULTS.iter().zip(counts.iter()) {
