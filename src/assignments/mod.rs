@@ -1,6 +1,7 @@
 //! Assignments: each single-use code is assigned to exactly one contact, once per idempotency key.
 //!
-//! * `assign`: assigns codes. The log is append-only, and the database function `assign_batch` is its only writer.
+//! * `assign`: assigns codes. The log is append-only, and the database functions `assign_plain` and `assign_batch` are its only
+//!   writers.
 //! * `lifecycle`: the later events of an assignment, in a ledger that is also append-only.
 //! * `list`: lists and exports assignments.
 //!

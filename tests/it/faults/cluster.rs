@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-use super::http::Addresses;
+use super::http::{Addresses, RECOVERY};
 use super::proxy::Proxy;
 use crate::support::OPERATOR_TOKEN;
 use crate::support::database::url;
-use crate::support::eventually;
+use crate::support::eventually_within;
 use crate::support::program::{
     Service, couponry, folder_with_cluster, ready_pid, signal, start_postgres,
 };
@@ -114,14 +114,14 @@ impl Cluster {
     pub async fn kill_postmaster(&self) {
         let pid = self.postmaster().await;
         signal(pid, Signal::KILL);
-        eventually("another postmaster is ready", async || {
+        eventually_within(RECOVERY, "another postmaster is ready", async || {
             ready_pid(&self.pg()).filter(|other| *other != pid)
         })
         .await;
     }
 
     async fn postmaster(&self) -> u32 {
-        eventually("PostgreSQL is ready", async || {
+        eventually_within(RECOVERY, "PostgreSQL is ready", async || {
             // The file outlives a killed postmaster.
             ready_pid(&self.pg()).filter(|pid| crate::support::program::runs(*pid))
         })
@@ -131,7 +131,7 @@ impl Cluster {
     /// A superuser's connection, as soon as the server accepts one.
     pub async fn sql(&self) -> PgConnection {
         let options = self.postgres.connect_options("postgres");
-        eventually("PostgreSQL accepts connections", async || {
+        eventually_within(RECOVERY, "PostgreSQL accepts connections", async || {
             PgConnection::connect_with(&options).await.ok()
         })
         .await

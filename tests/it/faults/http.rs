@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::random::Random;
 
 /// Maximum time without a successful request, under any fault.
-const RECOVERY: Duration = Duration::from_mins(1);
+pub const RECOVERY: Duration = Duration::from_mins(1);
 
 /// Addresses of the replicas; `None` for a replica that is down.
 #[derive(Debug, Clone)]

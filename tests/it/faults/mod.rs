@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use cluster::Cluster;
@@ -40,6 +40,9 @@ use random::Random;
 use workload::{Client, OPERATIONS, Shared};
 
 const CLIENTS: u64 = 64;
+
+/// Held by a trial: beside another one, its server would take long to recover from a kill.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// End condition of a trial.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +96,7 @@ async fn each_of_a_million_codes_goes_to_one_contact_whatever_fails() {
 
 impl Trial {
     async fn run(self) {
+        let _turn = TURN.lock().await;
         eprintln!("seed {}", self.seed);
         let began = Instant::now();
         let random = Random::new(self.seed);

@@ -87,6 +87,15 @@ impl TestApp {
 /// Waits until the closure returns a value; fails after half a minute.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
+    question: impl FnMut() -> F,
+) -> T {
+    eventually_within(Duration::from_secs(30), what, question).await
+}
+
+/// Waits until the closure returns a value; fails after the time limit.
+pub async fn eventually_within<T, F: Future<Output = Option<T>>>(
+    limit: Duration,
+    what: &str,
     mut question: impl FnMut() -> F,
 ) -> T {
     let asking = async {
@@ -97,7 +106,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asking)
+    tokio::time::timeout(limit, asking)
         .await
         .unwrap_or_else(|_| panic!("never happened: {what}"))
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::cluster::Cluster;
 use super::nemesis::{self, FAULTS, FaultCounts, Pace};
 use super::random::Random;
-use super::{CLIENTS, Goal, history, reach_goal};
+use super::{CLIENTS, Goal, TURN, history, reach_goal};
 use crate::support::{ledger, sql};
 use client::Client;
 
@@ -130,6 +130,7 @@ fn key_text(key: u64) -> String {
 
 impl Trial {
     async fn run(self) {
+        let _turn = TURN.lock().await;
         eprintln!("seed {}", self.seed);
         let began = Instant::now();
         let random = Random::new(self.seed);
