@@ -42,7 +42,6 @@ begin
     fault := 'setNotFound';
     return;
   end if;
-  chain := array[requested.set_no];
   if p_chain or p_child is not null then
     select c.chain, c.fault into chain, fault
       from coupon_set_chain(p_tenant, requested.set_no, p_child) c;

@@ -41,6 +41,16 @@ use workload::{Client, OPERATIONS, Shared};
 
 const CLIENTS: u64 = 64;
 
+/// Faults of a trial of seconds, and of one of minutes.
+const SHORT_PACE: Pace = Pace {
+    gap: (300, 1300),
+    freeze: (1000, 4000),
+};
+const LONG_PACE: Pace = Pace {
+    gap: (1000, 5000),
+    freeze: (1000, 8000),
+};
+
 /// Held by a trial: beside another one, its server would take long to recover from a kill.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -68,10 +78,7 @@ async fn each_code_goes_to_one_contact_whatever_fails() {
     let trial = Trial {
         seed: 20_261_122,
         goal: Goal::Time(Duration::from_secs(20)),
-        pace: Pace {
-            gap: (300, 1300),
-            freeze: (1000, 4000),
-        },
+        pace: SHORT_PACE,
         pause: (0, 300),
         import_size: 1000,
     };
@@ -84,10 +91,7 @@ async fn each_of_a_million_codes_goes_to_one_contact_whatever_fails() {
     let trial = Trial {
         seed: u64::try_from(history::now()).expect("it is after 1970"),
         goal: Goal::Assignments(1_000_000),
-        pace: Pace {
-            gap: (1000, 5000),
-            freeze: (1000, 8000),
-        },
+        pace: LONG_PACE,
         pause: (0, 0),
         import_size: 20_000,
     };
@@ -162,17 +166,13 @@ impl Trial {
         row("violations", objections.count as u64);
         eprint!("{table}");
 
-        let alarms = cluster.alarms();
         assert!(
             objections.count == 0,
             "seed {}: {:#?}",
             self.seed,
             objections.examples
         );
-        assert!(alarms.is_empty(), "seed {}: {alarms:#?}", self.seed);
-        for (fault, count) in FAULTS.iter().zip(counts.iter()) {
-            assert!(read(count) > 0, "seed {}: no {fault}", self.seed);
-        }
+        check_faults(self.seed, &cluster, &counts);
         for (what, count) in &done {
             assert!(read(count) > 0, "seed {}: no {what}", self.seed);
         }
@@ -228,6 +228,16 @@ impl Trial {
             evidence.refills.extend(delivery.refills);
         }
         evidence
+    }
+}
+
+/// Fails unless each fault has taken effect and the replicas have logged no failure that none of them explains.
+fn check_faults(seed: u64, cluster: &Cluster, counts: &FaultCounts) {
+    let alarms = cluster.alarms();
+    assert!(alarms.is_empty(), "seed {seed}: {alarms:#?}");
+    for (fault, count) in FAULTS.iter().zip(counts.iter()) {
+        let count = count.load(Ordering::Relaxed);
+        assert!(count > 0, "seed {seed}: no {fault}");
     }
 }
 

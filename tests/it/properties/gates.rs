@@ -320,6 +320,29 @@ async fn requests_for_66_sets_at_once_share_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_66_sets_in_one_request_share_calls() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let mut events = Vec::new();
+    for n in 0..66 {
+        let set = shop.multiple(&format!("set {n}"), &["A"]).await;
+        let assignment = set.assign("ann").await.expect(201);
+        events.push(json!({"assignmentId": assignment.str("id"), "event": "sent"}));
+    }
+    let (replica, traffic) = watched(&app).await;
+    let there = shop.at(&replica);
+    let body = json!({"events": events});
+    let answer = there.client.post("/v1/assignments/events", body).await;
+    let results = answer.expect(200).body["results"].clone();
+    let results = results.as_array().expect("a list");
+    assert!(results.iter().all(|result| result["status"] == 200));
+    let (executed, plain) = traffic.take();
+    assert_eq!(plain, 0);
+    // Four sets at a time would take 17.
+    assert!(executed < 17, "{executed} calls for 66 sets");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_made_up_ids_of_as_many_sets_are_not_found_without_a_call_for_each() {
     let app = TestApp::start().await;
     let shop = app.shop().await;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::cluster::Cluster;
 use super::nemesis::{self, FAULTS, FaultCounts, Pace};
 use super::random::Random;
-use super::{CLIENTS, Goal, TURN, history, reach_goal};
+use super::{CLIENTS, Goal, LONG_PACE, SHORT_PACE, TURN, check_faults, history, reach_goal};
 use crate::support::{ledger, sql};
 use client::Client;
 
@@ -39,10 +39,7 @@ async fn each_code_of_many_sets_goes_to_one_contact_whatever_fails() {
     let trial = Trial {
         seed: 20_261_129,
         goal: Goal::Time(Duration::from_secs(15)),
-        pace: Pace {
-            gap: (300, 1300),
-            freeze: (1000, 4000),
-        },
+        pace: SHORT_PACE,
         tenants: 6,
         sets_per_tenant: 10,
         codes_per_set: 1_500,
@@ -58,10 +55,7 @@ async fn each_of_a_million_codes_of_a_thousand_sets_goes_to_one_contact_whatever
         seed: u64::try_from(history::now()).expect("it is after 1970"),
         // Some keys share an assignment.
         goal: Goal::Assignments(1_020_000),
-        pace: Pace {
-            gap: (1000, 5000),
-            freeze: (1000, 8000),
-        },
+        pace: LONG_PACE,
         tenants: 20,
         sets_per_tenant: 50,
         codes_per_set: 2_000,
@@ -162,9 +156,8 @@ impl Trial {
         progress.is_over.store(true, Ordering::Relaxed);
         cluster.heal().await;
 
-        let mut clients: Vec<Client> = clients.join_all().await;
         let mut settling = JoinSet::new();
-        for client in clients.drain(..) {
+        for client in clients.join_all().await {
             settling.spawn(client.settle());
         }
         let mut seen = Seen::default();
@@ -211,11 +204,7 @@ impl Trial {
 
         seen.objections.truncate(20);
         assert!(seen.objections.is_empty(), "{:#?}", seen.objections);
-        let alarms = cluster.alarms();
-        assert!(alarms.is_empty(), "seed {}: {alarms:#?}", self.seed);
-        for (fault, count) in FAULTS.iter().zip(counts.iter()) {
-            assert!(read(count) > 0, "seed {}: no {fault}", self.seed);
-        }
+        check_faults(self.seed, &cluster, &counts);
     }
 
     /// Creates the tenants and their sets, and imports the codes.
@@ -247,7 +236,7 @@ impl Trial {
     }
 }
 
-/// Reads the log of all sets, tenant by tenant as rows belong to them.
+/// Reads the log of all sets.
 async fn read_log(cluster: &Cluster, shops: &[Shop]) -> Log {
     let numbered = shops
         .iter()
