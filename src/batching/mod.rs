@@ -1,9 +1,9 @@
 //! Natural batching: requests that arrive while the batches before them are in the database form the next one.
 //!
 //! A replica has a fixed number of lanes, each with a connection of its own. A lane takes what waits, for any key, and an
-//! idle replica never waits for more, so it adds no latency; beside a batch in progress, fewer than 24 keys wait up to a millisecond. Plain
-//! requests of many keys share a batch; the rest are served key by key, by other lanes, so that a key that somebody holds
-//! locked delays no other. `fair_queue` decides whose turn it is.
+//! idle replica never waits for more, so it adds no latency; beside a batch in progress, fewer than 24 keys wait up to a
+//! millisecond. Plain requests of many keys share a batch; the rest are served key by key, by other lanes, so that a key that
+//! somebody holds locked delays no other. `fair_queue` decides whose turn it is.
 //!
 //! The lanes own the work, not the HTTP handlers: a client that disconnects changes nothing. A batch whose outcome is unknown
 //! is sent again unchanged. The database functions must then return the result of the first call.
@@ -11,6 +11,8 @@
 mod call;
 mod fair_queue;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -23,11 +23,14 @@ use crate::support::TestApp;
 use crate::support::ledger::check_ledger;
 use history::histories;
 
-/// Number of histories in the normal and in the long run, for each of two threads.
-const CASES: u32 = 40;
-const MANY_CASES: u32 = 2_000;
+/// Number of histories that are played at a time. Each has a tenant and sets of its own, and all share the lanes of one
+/// replica, so a call serves sets of several tenants.
+const PLAYERS: u32 = 12;
+/// Number of histories of each player, in the normal and in the long run.
+const CASES: u32 = 7;
+const MANY_CASES: u32 = 350;
 
-/// Plays histories on one database, two at a time.
+/// Plays histories on one database.
 fn play_histories(cases: u32) {
     let runtime = Runtime::new().expect("a runtime");
     let app = Arc::new(runtime.block_on(TestApp::start()));
@@ -45,15 +48,15 @@ fn play_histories(cases: u32) {
             played.map_err(TestCaseError::fail)
         })
     };
-    let (one, other) = std::thread::scope(|scope| {
-        let one = scope.spawn(|| play(&app));
-        let other = play(&app);
-        (one.join().expect("the other player"), other)
+    let faults: Vec<String> = std::thread::scope(|scope| {
+        let players: Vec<_> = (0..PLAYERS).map(|_| scope.spawn(|| play(&app))).collect();
+        let played = players
+            .into_iter()
+            .map(|player| player.join().expect("the player"));
+        played
+            .filter_map(|played| played.err().map(|error| error.to_string()))
+            .collect()
     });
-    let faults: Vec<String> = [one, other]
-        .into_iter()
-        .filter_map(|played| played.err().map(|error| error.to_string()))
-        .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     runtime.block_on(check_ledger(&app));
 }
