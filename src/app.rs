@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::middleware::from_fn;
+use axum::{Extension, Router};
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 
@@ -19,6 +19,7 @@ use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::http::envelope::{envelope, limit_time, unknown_path};
 use crate::http::health::{self, Health};
+use crate::http::memory::MemoryBudget;
 use crate::http::routes::{Route, Routes};
 use crate::imports::{self, Imports};
 use crate::load::{AdmissionControl, LoadSignal};
@@ -93,7 +94,10 @@ impl App {
             .merge(imports::routes(imports))
             .finish();
         Self {
-            router: router.fallback(unknown_path).layer(from_fn(envelope)),
+            router: router
+                .fallback(unknown_path)
+                .layer(Extension(MemoryBudget::new(config.memory_budget)))
+                .layer(from_fn(envelope)),
             routes: operations,
             database,
             auth,

@@ -82,6 +82,16 @@ pub struct Config {
     #[arg(long, env = "COUPONRY_WEBHOOK_PRIVATE", global = true)]
     pub webhook_private: bool,
 
+    /// Maximum number of webhook messages that are under way to one endpoint.
+    #[arg(long, env = "COUPONRY_WEBHOOK_CONCURRENCY", default_value_t = 16, global = true,
+        value_parser = clap::value_parser!(u8).range(1..))]
+    pub webhook_concurrency: u8,
+
+    /// Memory for the larger bodies of requests and their responses, in bytes. A tenant can use a quarter of it.
+    #[arg(long, env = "COUPONRY_MEMORY_BUDGET", default_value_t = 256 << 20, global = true,
+        value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    pub memory_budget: u64,
+
     /// Maximum size of the body of an import, in bytes.
     #[arg(long, env = "COUPONRY_IMPORT_MAX_BYTES", default_value_t = 2 << 30, global = true,
         value_parser = clap::value_parser!(u64).range(1..))]

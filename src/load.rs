@@ -58,7 +58,17 @@ impl TenantPermits {
 
     /// Waits for one permit.
     pub(crate) async fn take(&self, tenant: TenantId) -> Option<OwnedSemaphorePermit> {
-        self.semaphore(tenant).acquire_owned().await.ok()
+        self.take_many(tenant, 1).await
+    }
+
+    /// Waits for `count` permits, at most as many as the limit. Those who wait are served in turn.
+    pub(crate) async fn take_many(
+        &self,
+        tenant: TenantId,
+        count: u32,
+    ) -> Option<OwnedSemaphorePermit> {
+        let semaphore = self.semaphore(tenant);
+        semaphore.acquire_many_owned(count).await.ok()
     }
 
     fn semaphore(&self, tenant: TenantId) -> Arc<Semaphore> {

@@ -17,7 +17,7 @@ use crate::database::Database;
 use crate::ids::TenantId;
 use crate::load::{AdmissionControl, LoadSignal};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Reports the number of keys of each call, and replies when it is allowed to.
 struct Recorder {

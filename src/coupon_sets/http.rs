@@ -205,11 +205,14 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<ListItem>>, Error> {
     let paging = query.paging()?;
-    let items = database
-        .with_snapshot(caller.tenant, async |connection| {
-            list_items(connection, caller.tenant, &query, &paging).await
-        })
-        .await?;
+    // Forecasts are heavy.
+    let mut snapshot = if query.include.is_some() || query.stock.is_some() {
+        database.heavy_snapshot(caller.tenant).await?
+    } else {
+        database.snapshot(caller.tenant).await?
+    };
+    let items = list_items(&mut snapshot, caller.tenant, &query, &paging).await?;
+    snapshot.commit().await?;
     let page = paging.page(items, &uri, |item| item.position(query.sort));
     Ok(Json(page))
 }

@@ -38,7 +38,7 @@ pub(super) fn stream(
             let Some((after, is_first)) = at else {
                 return Ok::<_, Error>(None);
             };
-            let mut transaction = database.tenant(tenant).await?;
+            let mut transaction = database.export(tenant).await?;
             let batch =
                 super::read(&mut transaction, tenant, &filter, &after, false, BATCH_SIZE).await?;
             transaction.commit().await?;

@@ -15,8 +15,9 @@ use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::http::csv_export::{Format, asks_for_csv};
 use crate::http::error::Error;
-use crate::http::extract::{Fields, FromFields, Json, Path, Query, check_text, text};
+use crate::http::extract::{Fields, Json, Path, Query, check_text, text};
 use crate::http::fields::Reason;
+use crate::http::list_body::{self, JsonList, ListBody};
 use crate::http::page::Paging;
 use crate::http::routes::Routes;
 use crate::ids::{SetKey, TenantId};
@@ -115,32 +116,31 @@ struct NewWithdrawal {
     reason: Option<String>,
 }
 
-impl FromFields for NewWithdrawal {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
+impl ListBody for NewWithdrawal {
+    const LIST: &'static str = "codes";
+    const MAX_ITEMS: usize = MAX_CODES;
+    type Item = Result<String, String>;
+
+    fn item(value: Value) -> Self::Item {
+        text(value, MAX_CODE_CHARS)
+    }
+
+    fn from_fields(codes: Vec<Self::Item>, fields: &mut Fields) -> Option<Self> {
         let reason = fields.optional("reason").map(|Reason(reason)| reason);
-        let values: Vec<Value> = fields.required("codes")?;
-        if values.is_empty() || values.len() > MAX_CODES {
-            fields.fault(
-                "codes",
-                format!("A request must have 1 to {MAX_CODES} codes."),
-            );
-            return None;
-        }
-        let codes: Result<Vec<String>, (usize, String)> = values
-            .into_iter()
-            .enumerate()
-            .map(|(index, value)| text(value, MAX_CODE_CHARS).map_err(|detail| (index, detail)))
-            .collect();
-        match codes {
-            Ok(codes) => Some(Self { codes, reason }),
-            Err((index, detail)) => {
-                fields.fault(
-                    "codes",
-                    format!("The item at index {index} is not valid: {detail}"),
-                );
-                None
+        let mut valid = Vec::with_capacity(codes.len());
+        for (index, code) in codes.into_iter().enumerate() {
+            match code {
+                Ok(code) => valid.push(code),
+                Err(detail) => {
+                    fields.fault_of_item("codes", index, detail);
+                    return None;
+                }
             }
         }
+        Some(Self {
+            codes: valid,
+            reason,
+        })
     }
 }
 
@@ -152,18 +152,13 @@ struct WithdrawalResult {
     withdrawal: Withdrawal,
 }
 
-#[derive(Debug, Serialize)]
-struct WithdrawalResults {
-    results: Vec<WithdrawalResult>,
-}
-
 async fn withdraw(
     State(database): State<Database>,
     State(dirty_sets): State<DirtySets>,
     caller: Caller<CouponSetsWrite>,
     Path(set): Path<Uuid>,
-    Json(new): Json<NewWithdrawal>,
-) -> Result<Json<WithdrawalResults>, Error> {
+    JsonList(new, memory): JsonList<NewWithdrawal>,
+) -> Result<Response, Error> {
     let mut transaction = database.tenant(caller.tenant).await?;
     let set_no = coupon_sets::find_fillable(&mut transaction, caller.tenant, set).await?;
     let withdrawals = db::withdraw(
@@ -184,8 +179,6 @@ async fn withdraw(
         set_no,
     });
     let results = new.codes.into_iter().zip(withdrawals);
-    let results = results
-        .map(|(code, withdrawal)| WithdrawalResult { code, withdrawal })
-        .collect();
-    Ok(Json(WithdrawalResults { results }))
+    let results = results.map(|(code, withdrawal)| WithdrawalResult { code, withdrawal });
+    Ok(list_body::respond(results, memory))
 }

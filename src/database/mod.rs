@@ -8,6 +8,7 @@ mod errors;
 pub mod functions;
 pub(crate) mod locks;
 mod migrate;
+mod shares;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +19,16 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Postgres, Transaction};
 pub use migrate::{MIGRATIONS, MigrateError, migrate};
 
 pub(crate) use errors::is_unavailable;
+pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;
+use shares::{Share, Shares};
 
 /// Time that a request waits for a connection before it fails as unavailable.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time that an export waits for its turn.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Begins a transaction of the role that sees the rows of one tenant.
 ///
@@ -31,7 +37,9 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 ///   long.
 /// * The statement timeout is shorter than the time limit of a request.
 const APP_ROLE: &str = "set local role couponry_app; set local jit = off; set local plan_cache_mode = force_custom_plan; \
-    set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '5s'; set local statement_timeout = '20s'";
+    set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '5s'; set local statement_timeout = '10s'";
+/// The same for a heavy read, which may take longer. The last setting counts.
+const HEAVY_TIMEOUT: &str = "; set local statement_timeout = '20s'";
 /// The same role for uploads, with a longer idle timeout and no statement timeout because they can be large.
 const UPLOAD_ROLE: &str = "set local role couponry_app; set local jit = off; \
     set local idle_in_transaction_session_timeout = '60s'; set local lock_timeout = '5s'";
@@ -43,6 +51,11 @@ const TASK_ROLE: &str = "set local role couponry_app; set local jit = off; \
 const SYSTEM_ROLE: &str = "set local role couponry_system; set local jit = off; \
     set local idle_in_transaction_session_timeout = '10s'; set local statement_timeout = '20s'";
 
+const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read read only";
+
+/// Connections for requests.
+const APP_CONNECTIONS: u32 = 12;
+
 /// The pools of the service. A clone counts one reference.
 #[derive(Debug, Clone)]
 pub struct Database(Arc<Pools>);
@@ -51,6 +64,7 @@ pub struct Database(Arc<Pools>);
 struct Pools {
     /// For requests.
     app: PgPool,
+    shares: Shares,
     /// For uploads, each of which uses a connection while its file is read.
     uploads: PgPool,
     /// For tasks that hold a connection over many calls, such as applying imports.
@@ -65,7 +79,8 @@ impl Database {
     #[must_use]
     pub fn new(options: &PgConnectOptions) -> Self {
         Self(Arc::new(Pools {
-            app: pool(options, 12, true),
+            app: pool(options, APP_CONNECTIONS, true),
+            shares: Shares::default(),
             uploads: pool(options, 4, true),
             // No test: a broken connection fails at its first use, and the tasks retry.
             tasks: pool(options, 8, false),
@@ -98,21 +113,55 @@ impl Database {
         Ok(done)
     }
 
-    /// Begins a transaction that sees only the rows of this tenant, in one round trip.
-    pub(crate) async fn tenant(
-        &self,
-        tenant: TenantId,
-    ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.app, "begin", APP_ROLE, Some(tenant)).await
+    /// Begins a transaction that sees only the rows of this tenant, in one round trip. A tenant has a share of the
+    /// connections; a request beyond it waits for its turn.
+    pub(crate) async fn tenant(&self, tenant: TenantId) -> sqlx::Result<TenantTransaction> {
+        let share = self.0.shares.take(tenant).await?;
+        self.begin_app("begin", "", tenant, share).await
     }
 
     /// Begins a read-only transaction of this tenant in which all statements see the same snapshot.
-    pub(crate) async fn snapshot(
+    pub(crate) async fn snapshot(&self, tenant: TenantId) -> sqlx::Result<TenantTransaction> {
+        let share = self.0.shares.take(tenant).await?;
+        self.begin_app(BEGIN_SNAPSHOT, "", tenant, share).await
+    }
+
+    /// The same as [`Self::snapshot`] for a read that takes much of the processor, such as statistics. Only one of a tenant
+    /// is served at a time, and few of all.
+    pub(crate) async fn heavy_snapshot(&self, tenant: TenantId) -> sqlx::Result<TenantTransaction> {
+        let share = self.0.shares.take_heavy(tenant, ACQUIRE_TIMEOUT).await?;
+        self.begin_app(BEGIN_SNAPSHOT, HEAVY_TIMEOUT, tenant, share)
+            .await
+    }
+
+    async fn begin_app(
+        &self,
+        begin_with: &str,
+        timeout: &str,
+        tenant: TenantId,
+        share: Share,
+    ) -> sqlx::Result<TenantTransaction> {
+        let role = format!("{APP_ROLE}{timeout}");
+        let transaction = begin(&self.0.app, begin_with, &role, Some(tenant)).await?;
+        Ok(TenantTransaction {
+            transaction,
+            _share: share,
+        })
+    }
+
+    /// Begins a transaction for the next rows of an export, which is a heavy read too. It waits longer, because a response
+    /// that has begun cannot be refused.
+    pub(crate) async fn export(&self, tenant: TenantId) -> sqlx::Result<TenantTransaction> {
+        let share = self.0.shares.take_heavy(tenant, EXPORT_TIMEOUT).await?;
+        self.begin_app("begin", HEAVY_TIMEOUT, tenant, share).await
+    }
+
+    /// Begins a transaction of this tenant for a background task. It takes no share from the requests of the tenant.
+    pub(crate) async fn background(
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        let begin_snapshot = "begin isolation level repeatable read read only";
-        begin(&self.0.app, begin_snapshot, APP_ROLE, Some(tenant)).await
+        begin(&self.0.tasks, "begin", APP_ROLE, Some(tenant)).await
     }
 
     /// Begins a transaction of this tenant on the pool for uploads.

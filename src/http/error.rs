@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::database::is_unavailable;
+use crate::database::{is_share_in_use, is_unavailable};
 use crate::telemetry::Chain;
 
 /// A kind of problem: a stable code with its status and its title.
@@ -67,6 +67,7 @@ kinds! {
     CHILD_SET_CYCLE = UNPROCESSABLE_ENTITY, "child-set-cycle", "Child sets form a cycle";
     CHILD_SET_CHAIN_TOO_LONG = UNPROCESSABLE_ENTITY, "child-set-chain-too-long", "Chain of child sets too long";
     FETCH_FAILED = BAD_GATEWAY, "fetch-failed", "File could not be fetched";
+    TOO_MANY_REQUESTS = TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     TOO_MANY_IMPORTS = TOO_MANY_REQUESTS, "too-many-imports", "Too many queued imports";
     INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Internal error";
     UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "Service unavailable";
@@ -103,7 +104,8 @@ pub enum Error {
     /// Fields that are well-formed but not valid, all of them at once.
     #[error("{} fields are not valid", .0.len())]
     Invalid(Vec<Fault>),
-    /// A failure of the database: 503 if it is not reachable, otherwise 500.
+    /// A failure of the database: 503 if it is not reachable, 429 if the tenant uses its share of the connections, otherwise
+    /// 500.
     #[error("database")]
     Database(#[from] sqlx::Error),
     /// A failure that the caller cannot resolve; its cause is logged, not sent.
@@ -116,6 +118,7 @@ fn retry_after(kind: &Kind) -> Option<u32> {
     match kind.status {
         StatusCode::SERVICE_UNAVAILABLE if *kind == STATISTICS_BEHIND => Some(10),
         StatusCode::SERVICE_UNAVAILABLE => Some(1),
+        StatusCode::TOO_MANY_REQUESTS if *kind == TOO_MANY_REQUESTS => Some(1),
         StatusCode::TOO_MANY_REQUESTS => Some(10),
         _ => None,
     }
@@ -155,6 +158,7 @@ impl Error {
         match self {
             Self::Refused { kind, .. } => kind,
             Self::Invalid(_) => &INVALID,
+            Self::Database(error) if is_share_in_use(error) => &TOO_MANY_REQUESTS,
             Self::Database(error) if is_unavailable(error) => &UNAVAILABLE,
             Self::Database(_) | Self::Internal(_) => &INTERNAL,
         }
@@ -166,6 +170,9 @@ impl Error {
             Self::Invalid(faults) if faults.len() == 1 => faults[0].detail.clone(),
             Self::Invalid(faults) => {
                 format!("{} fields are not valid; see `errors`.", faults.len())
+            }
+            Self::Database(error) if is_share_in_use(error) => {
+                "Too many requests of this tenant are under way. Nothing was changed. Send fewer at a time.".to_owned()
             }
             Self::Database(error) if is_unavailable(error) => {
                 "The database did not respond in time. Nothing is lost; try again in a moment."
@@ -205,7 +212,7 @@ impl Error {
         let kind = self.kind();
         if kind.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request_id, error = %Chain(self), "a request failed");
-        } else if matches!(self, Self::Database(_)) {
+        } else if *kind == UNAVAILABLE && matches!(self, Self::Database(_)) {
             tracing::warn!(request_id, error = %Chain(self), "the database is not reachable");
         }
         let mut response = (kind.status, self.problem(request_id).to_string()).into_response();

@@ -4,19 +4,25 @@
 
 use std::time::Duration;
 
-use axum::body::HttpBody;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, header, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::error::{Error, Fault, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use super::memory::{FREE_BYTES, MemoryBudget, Reservation};
+use crate::ids::TenantId;
 use crate::text_enum::{TextEnum, expectation};
 use crate::time_zone::Zone;
 
-/// Maximum size of a JSON body, in bytes. Uploads have a separate limit.
-pub(crate) const MAX_JSON_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum size of a JSON body, in bytes. Bodies with a list can be larger; uploads have a separate limit.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Maximum number of unknown fields of an object that one response names.
+const MAX_UNKNOWN_FIELDS: usize = 20;
 
 /// Time limit for receiving a JSON body.
 const BODY_LIMIT: Duration = Duration::from_secs(20);
@@ -30,37 +36,71 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         expect_json(request.headers())?;
-        let body = http_body_util::Limited::new(request.into_body(), MAX_JSON_BYTES);
-        let bytes = tokio::time::timeout(BODY_LIMIT, http_body_util::BodyExt::collect(body))
-            .await
-            .map_err(|_| {
-                Error::refused(
-                    &REQUEST_TIMEOUT,
-                    "The body did not arrive within 20 seconds. Nothing was changed.",
-                )
-            })?
-            .map_err(|error| {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    Error::refused(
-                        &TOO_LARGE,
-                        format!("A JSON body can have at most {MAX_JSON_BYTES} bytes."),
-                    )
-                } else {
-                    Error::malformed("The body is incomplete: the connection ended early.")
-                }
-            })?;
-        let value = serde_json::from_slice(&bytes.to_bytes())
-            .map_err(|error| Error::malformed(format!("The body is not JSON: {error}.")))?;
+        let (bytes, _reservation) = receive(request, MAX_BYTES, |bytes| bytes).await?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| not_json(&error))?;
         read(value).map(Self).map_err(Error::Invalid)
     }
 }
 
-/// `None` for a request without a body and without a content type.
+pub(super) fn not_json(error: &serde_json::Error) -> Error {
+    Error::malformed(format!("The body is not JSON: {error}."))
+}
+
+/// Receives a body of at most `limit` bytes. `memory` returns the memory that a body of a length needs, in bytes; it is
+/// reserved before the body is read.
+pub(super) async fn receive(
+    request: Request,
+    limit: usize,
+    memory: impl Fn(usize) -> usize,
+) -> Result<(Bytes, Reservation), Error> {
+    let (parts, body) = request.into_parts();
+    let announced = HttpBody::size_hint(&body);
+    let is_longer = |length: u64| usize::try_from(length).map_or(true, |length| length > limit);
+    if is_longer(announced.lower()) {
+        return Err(too_large(limit));
+    }
+    let longest = announced
+        .exact()
+        .map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
+    let mut reservation = Reservation::default();
+    if longest > FREE_BYTES {
+        let budget = parts.extensions.get::<MemoryBudget>();
+        let budget = budget.ok_or_else(|| Error::Internal("no memory budget".to_owned()))?;
+        let tenant = parts.extensions.get::<TenantId>().copied();
+        reservation = budget.reserve(tenant, memory(longest)).await?;
+    }
+    let body = Limited::new(body, limit).collect();
+    let body = tokio::time::timeout(BODY_LIMIT, body)
+        .await
+        .map_err(|_| {
+            Error::refused(
+                &REQUEST_TIMEOUT,
+                "The body did not arrive within 20 seconds. Nothing was changed.",
+            )
+        })?
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large(limit)
+            } else {
+                Error::malformed("The body is incomplete: the connection ended early.")
+            }
+        })?;
+    Ok((body.to_bytes(), reservation))
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::refused(
+        &TOO_LARGE,
+        format!("The JSON body of this operation can have at most {limit} bytes."),
+    )
+}
+
+/// `None` for a request without a body, whatever content type it names: several HTTP clients always name one.
 impl<S: Send + Sync, T: FromFields> OptionalFromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Error> {
-        if request.body().is_end_stream() && content_type(request.headers()).is_none() {
+        if request.body().is_end_stream() {
             return Ok(None);
         }
         <Self as FromRequest<S>>::from_request(request, state)
@@ -69,7 +109,7 @@ impl<S: Send + Sync, T: FromFields> OptionalFromRequest<S> for Json<T> {
     }
 }
 
-fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
+pub(super) fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     match content_type(headers).as_deref() {
         Some("application/json") => Ok(()),
         _ => Err(Error::refused(
@@ -95,14 +135,26 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
 /// Reads an object. A field that `T` does not take is a fault.
 pub(crate) fn read<T: FromFields>(value: Value) -> Result<T, Vec<Fault>> {
     let Value::Object(object) = value else {
-        return Err(vec![Fault::new("", "The body must be a JSON object.")]);
+        return Err(vec![not_an_object()]);
     };
+    read_object(object, T::from_fields)
+}
+
+pub(super) fn not_an_object() -> Fault {
+    Fault::new("", "The body must be a JSON object.")
+}
+
+/// Reads an object by `read_fields`. A field that it does not take is a fault.
+pub(super) fn read_object<T>(
+    object: Map<String, Value>,
+    read_fields: impl FnOnce(&mut Fields) -> Option<T>,
+) -> Result<T, Vec<Fault>> {
     let mut fields = Fields {
         object,
         faults: Vec::new(),
     };
-    let read = T::from_fields(&mut fields);
-    for name in fields.object.keys() {
+    let read = read_fields(&mut fields);
+    for name in fields.object.keys().take(MAX_UNKNOWN_FIELDS) {
         fields
             .faults
             .push(Fault::new(pointer(name), "Unknown field."));
@@ -113,7 +165,7 @@ pub(crate) fn read<T: FromFields>(value: Value) -> Result<T, Vec<Fault>> {
     }
 }
 
-fn pointer(name: &str) -> String {
+pub(super) fn pointer(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 

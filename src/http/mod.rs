@@ -7,6 +7,8 @@ pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod health;
 pub(crate) mod idempotency_key;
+pub(crate) mod list_body;
+pub(crate) mod memory;
 pub(crate) mod page;
 pub(crate) mod request_id;
 pub mod routes;

@@ -22,7 +22,7 @@ const MAX_PARTS: usize = 16;
 const MAX_FIELD_BYTES: usize = 1024;
 
 /// Most bytes between the contents of two fields. Bytes of the next content that arrive in the same frame count too.
-const MAX_PART_HEADER_BYTES: usize = 1024 * 1024;
+const MAX_PART_HEADER_BYTES: usize = 64 * 1024;
 /// Value of a `PartHeaderLimit` while the content of a field is read.
 const IN_CONTENT: usize = usize::MAX;
 
@@ -110,7 +110,7 @@ impl Form {
             let field = match with_timeout(multipart.next_field()).await {
                 Err(_) if header_limit.is_exceeded() => {
                     return Err(Error::malformed(
-                        "More than 1 MiB of the form is outside of its fields. Nothing was stored.",
+                        "More than 64 KiB of the form is outside of its fields. Nothing was stored.",
                     ));
                 }
                 field => field?,

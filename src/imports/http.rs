@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::form::{Form, PartHeaderLimit};
 use super::spool::{self, StoreResult, UploadDetails};
-use super::upload::UploadSlot;
 use super::{
     Import, ImportOptions, ImportStatus, Imports, db, lifecycle, preview, pull, report, undo,
     upload,
@@ -58,8 +57,9 @@ async fn import_into_set(
     }
     // Checked before the upload, so that a client need not send 2 GiB before a wrong id is rejected.
     check_set(&imports.database, caller.tenant, set).await?;
-    let slot = imports.upload_slots.take(caller.tenant).await?;
+    let received = imports.received.begin(caller.tenant)?;
     let (file, hint) = receive(&imports, body, hint, &options).await?;
+    drop(received);
     queue(
         &imports,
         caller.tenant,
@@ -72,7 +72,6 @@ async fn import_into_set(
             caller: caller.key,
         },
         file,
-        slot,
     )
     .await
 }
@@ -109,9 +108,9 @@ async fn queue(
     imports: &Imports,
     tenant: TenantId,
     details: UploadDetails,
-    file: std::fs::File,
-    slot: UploadSlot,
+    file: File,
 ) -> Result<(StatusCode, Json<Import>), Error> {
+    let slot = imports.storing_slots.take(tenant).await?;
     // A separate task holds the slot: if the client disconnects, the file is still read to its end.
     let state = imports.clone();
     let storing = tokio::spawn(async move {
@@ -149,10 +148,11 @@ async fn import_multipart(
                 "Send the form as multipart/form-data.",
             )
         })?;
-    let slot = imports.upload_slots.take(caller.tenant).await?;
+    let received = imports.received.begin(caller.tenant)?;
     let (set, options, file) = Form::receive(multipart, &header_limit, imports.limits.bytes)
         .await?
         .check()?;
+    drop(received);
     queue(
         &imports,
         caller.tenant,
@@ -168,7 +168,6 @@ async fn import_multipart(
             caller: caller.key,
         },
         file,
-        slot,
     )
     .await
     .map_err(with_compatible_code)

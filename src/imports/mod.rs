@@ -49,7 +49,7 @@ use code_names::CODE_NAMES;
 use limits::UploadLimits;
 use progress::ImportProgress;
 use pull::Fetcher;
-use upload::UploadSlots;
+use upload::{ReceivedUploads, StoringSlots};
 
 feature_state! {
     /// State of the routes and workers of imports.
@@ -58,7 +58,8 @@ feature_state! {
         database: Database,
         dirty_sets: DirtySets,
         load: LoadSignal,
-        upload_slots: UploadSlots,
+        received: ReceivedUploads,
+        storing_slots: StoringSlots,
         limits: UploadLimits,
         fetcher: Fetcher,
         queued: Arc<Notify>,
@@ -78,7 +79,8 @@ impl Imports {
             database: database.clone(),
             dirty_sets: dirty_sets.clone(),
             load: load.clone(),
-            upload_slots: UploadSlots::default(),
+            received: ReceivedUploads::default(),
+            storing_slots: StoringSlots::default(),
             limits: UploadLimits::new(config),
             fetcher: Fetcher::new(config),
             queued: Arc::default(),

@@ -62,8 +62,10 @@ pub(super) async fn preview(
         unpacked: MAX_UNPACKED_BYTES,
         ..imports.limits.clone()
     };
-    let slot = imports.upload_slots.take(caller.tenant).await?;
+    let received = imports.received.begin(caller.tenant)?;
     let file = upload::receive(body, MAX_BYTES).await?;
+    drop(received);
+    let slot = imports.storing_slots.take(caller.tenant).await?;
     let rules = RowRules {
         // The set is not known yet. Its zone would not change which dates are valid.
         zone: chrono_tz::UTC,

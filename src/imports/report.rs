@@ -42,7 +42,7 @@ pub(super) fn stream(database: Database, tenant: TenantId, import: Uuid) -> Resp
                 StreamPosition::After(row_no) => row_no,
                 StreamPosition::End => return Ok::<_, Error>(None),
             };
-            let mut transaction = database.tenant(tenant).await?;
+            let mut transaction = database.export(tenant).await?;
             let rows = db::list_errors(&mut transaction, tenant, import, after, PAGE_ROWS).await?;
             transaction.commit().await?;
             let next = match rows.last() {

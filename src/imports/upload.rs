@@ -2,9 +2,10 @@
 //!
 //! The file has no name, so the system removes it when the client disconnects or the service is killed.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -14,64 +15,141 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::http::error::{Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE};
+use crate::http::error::{
+    Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, TOO_MANY_REQUESTS, UNSUPPORTED_MEDIA_TYPE,
+};
 use crate::http::extract::content_type;
 use crate::ids::TenantId;
 use crate::load::TenantPermits;
 
 /// Longest pause of a client within an upload.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Least average rate of an upload, in bytes per second: a slower client would occupy its slot for hours.
+/// Minimum average rate of an upload after a minute, in bytes per second. It rises by as much with each minute, so that no
+/// upload takes days.
 const MIN_RATE: u64 = 1024;
+/// Maximum of the minimum rate.
+const MAX_MIN_RATE: u64 = 64 * MIN_RATE;
 /// Time from the start of an upload after which its rate is checked.
 const RATE_GRACE_PERIOD: Duration = Duration::from_mins(1);
 /// Bytes that are buffered before they are written to the file.
-const BLOCK_BYTES: usize = 1024 * 1024;
+const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Most uploads that one replica receives or stores at the same time.
-const MAX_UPLOADS: usize = 16;
-/// Most of these uploads that belong to one tenant.
-const MAX_TENANT_UPLOADS: usize = 4;
+/// Maximum number of uploads that one replica receives at the same time. Each takes a buffer, an open file and disk space.
+const MAX_RECEIVED: usize = 512;
+/// Part of them that is kept for tenants of which nothing is received yet.
+const RECEIVED_RESERVE: usize = 128;
+/// Maximum number of uploads of one tenant that are received at the same time.
+const MAX_RECEIVED_OF_TENANT: usize = 64;
 
-/// Longest wait of an upload for its slot.
-const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of uploads that one replica stores at the same time, which takes memory and database connections.
+const MAX_STORED: usize = 16;
+/// Maximum number of uploads of one tenant that are stored at the same time.
+const MAX_STORED_OF_TENANT: usize = 4;
+/// Longest wait of a received upload until it is stored.
+const STORE_WAIT_LIMIT: Duration = Duration::from_mins(5);
 
-/// Slots for uploads. Each upload takes disk space, memory and later a database connection, so their number is limited.
-#[derive(Debug, Clone)]
-pub(super) struct UploadSlots {
-    all: Arc<Semaphore>,
-    of_tenants: TenantPermits,
+/// The uploads that are being received. Receiving is bounded, but waits for nobody: slow clients delay only themselves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ReceivedUploads(Arc<Mutex<Received>>);
+
+#[derive(Debug, Default)]
+struct Received {
+    count: usize,
+    of_tenants: HashMap<TenantId, usize>,
 }
 
-/// Permit for one upload, released when it is dropped.
+/// An upload that is being received, until it is dropped.
 #[derive(Debug)]
-pub(super) struct UploadSlot {
-    _of_tenant: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+pub(super) struct ReceivedUpload {
+    uploads: ReceivedUploads,
+    tenant: TenantId,
 }
 
-impl Default for UploadSlots {
-    fn default() -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(MAX_UPLOADS)),
-            of_tenants: TenantPermits::new(MAX_TENANT_UPLOADS),
+impl ReceivedUploads {
+    /// Begins to receive an upload.
+    ///
+    /// # Errors
+    ///
+    /// 429 if too many uploads of the tenant are being received, 503 if too many of all.
+    pub(super) fn begin(&self, tenant: TenantId) -> Result<ReceivedUpload, Error> {
+        let mut received = self.received();
+        let of_tenant = received.of_tenants.get(&tenant).copied().unwrap_or(0);
+        if of_tenant >= MAX_RECEIVED_OF_TENANT {
+            let detail = format!(
+                "{MAX_RECEIVED_OF_TENANT} uploads of this tenant are in progress. Nothing was stored. Send the file again when one of them has ended."
+            );
+            return Err(Error::refused(&TOO_MANY_REQUESTS, detail));
+        }
+        let reserve = if of_tenant == 0 { 0 } else { RECEIVED_RESERVE };
+        if received.count >= MAX_RECEIVED - reserve {
+            return Err(too_many_uploads());
+        }
+        received.count += 1;
+        *received.of_tenants.entry(tenant).or_default() += 1;
+        Ok(ReceivedUpload {
+            uploads: self.clone(),
+            tenant,
+        })
+    }
+
+    fn received(&self) -> MutexGuard<'_, Received> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Drop for ReceivedUpload {
+    fn drop(&mut self) {
+        let mut received = self.uploads.received();
+        received.count -= 1;
+        if let Some(of_tenant) = received.of_tenants.get_mut(&self.tenant) {
+            *of_tenant -= 1;
+            if *of_tenant == 0 {
+                received.of_tenants.remove(&self.tenant);
+            }
         }
     }
 }
 
-impl UploadSlots {
-    pub(super) async fn take(&self, tenant: TenantId) -> Result<UploadSlot, Error> {
+/// Slots for received uploads that are read and stored. Tenants take turns: at most four uploads of each are in line.
+#[derive(Debug, Clone)]
+pub(super) struct StoringSlots {
+    all: Arc<Semaphore>,
+    of_tenants: TenantPermits,
+}
+
+/// Permit to store one upload, released when it is dropped.
+#[derive(Debug)]
+pub(super) struct StoringSlot {
+    _of_tenant: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Default for StoringSlots {
+    fn default() -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(MAX_STORED)),
+            of_tenants: TenantPermits::new(MAX_STORED_OF_TENANT),
+        }
+    }
+}
+
+impl StoringSlots {
+    pub(super) async fn take(&self, tenant: TenantId) -> Result<StoringSlot, Error> {
         let slot = async {
-            Some(UploadSlot {
+            Some(StoringSlot {
                 _of_tenant: self.of_tenants.take(tenant).await?,
                 _of_all: Arc::clone(&self.all).acquire_owned().await.ok()?,
             })
         };
-        timeout(SLOT_TIMEOUT, slot).await.ok().flatten().ok_or_else(|| {
-            let detail = "Too many uploads are in progress. Nothing was stored. Send the file again in a moment.";
-            Error::refused(&OVERLOADED, detail)
-        })
+        let slot = timeout(STORE_WAIT_LIMIT, slot).await.ok().flatten();
+        slot.ok_or_else(too_many_uploads)
     }
+}
+
+fn too_many_uploads() -> Error {
+    let detail =
+        "Too many uploads are in progress. Nothing was stored. Send the file again in a moment.";
+    Error::refused(&OVERLOADED, detail)
 }
 
 /// Reads the format from the headers of an upload. Workbooks and packing are detected by the reader.
@@ -181,7 +259,8 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn is_below_min_rate(elapsed: Duration, received: u64) -> bool {
-    elapsed > RATE_GRACE_PERIOD && received < elapsed.as_secs().saturating_mul(MIN_RATE)
+    let rate = (elapsed.as_secs() / 60 * MIN_RATE).min(MAX_MIN_RATE);
+    elapsed > RATE_GRACE_PERIOD && received < elapsed.as_secs().saturating_mul(rate)
 }
 
 fn too_large(limit: u64) -> Error {
@@ -194,7 +273,8 @@ fn too_large(limit: u64) -> Error {
 pub(super) fn too_slow() -> Error {
     Error::refused(
         &REQUEST_TIMEOUT,
-        "The upload stalled for 30 seconds or was slower than 1 KiB per second. Nothing was stored.",
+        "The upload stalled for 30 seconds or was too slow: after its first minute it must average 1 KiB per second, and 1 KiB \
+         more for each further minute, up to 64 KiB. Nothing was stored.",
     )
 }
 
@@ -210,7 +290,37 @@ mod tests {
     fn an_upload_may_be_slow_but_not_drip() {
         let at = Duration::from_secs;
         assert!(!is_below_min_rate(at(59), 1));
-        assert!(is_below_min_rate(at(120), 100 * 1024));
-        assert!(!is_below_min_rate(at(120), 121 * 1024));
+        assert!(is_below_min_rate(at(110), 100 * 1024));
+        assert!(!is_below_min_rate(at(110), 111 * 1024));
+        // Ten minutes: 10 KiB per second.
+        assert!(is_below_min_rate(at(600), 5_999 * 1024));
+        assert!(!is_below_min_rate(at(600), 6_001 * 1024));
+        // Ten hours: 64 KiB per second, so the largest file has arrived.
+        assert!(is_below_min_rate(at(36_000), 2 << 30));
+    }
+
+    #[test]
+    fn a_tenant_without_uploads_finds_room_when_others_fill_it() {
+        let uploads = ReceivedUploads::default();
+        let mut held = Vec::new();
+        for number in 0..10 {
+            let tenant = TenantId::made_up(number);
+            held.extend((0..100).map_while(|_| uploads.begin(tenant).ok()));
+        }
+        // Four tenants find nothing left but the reserve, of which each gets one.
+        assert_eq!(held.len(), MAX_RECEIVED - RECEIVED_RESERVE + 4);
+        let of_one = uploads.received().of_tenants[&TenantId::made_up(0)];
+        assert_eq!(of_one, MAX_RECEIVED_OF_TENANT);
+
+        let other = TenantId::made_up(100);
+        let first = uploads.begin(other).expect("the reserve has room");
+        let refused = uploads.begin(other).unwrap_err();
+        assert_eq!(refused.kind(), &OVERLOADED);
+        let refused = uploads.begin(TenantId::made_up(0)).unwrap_err();
+        assert_eq!(refused.kind(), &TOO_MANY_REQUESTS);
+        drop(first);
+        held.clear();
+        assert!(uploads.received().of_tenants.is_empty());
+        assert_eq!(uploads.received().count, 0);
     }
 }

@@ -115,11 +115,10 @@ async fn sweep(database: &Database, dirty_sets: &DirtySets) -> sqlx::Result<()> 
 }
 
 async fn lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
-    database
-        .with_tenant(tenant, async |connection| {
-            db::lagging_sets(connection, tenant).await
-        })
-        .await
+    let mut transaction = database.background(tenant).await?;
+    let set_nos = db::lagging_sets(&mut transaction, tenant).await?;
+    transaction.commit().await?;
+    Ok(set_nos)
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
@@ -147,7 +146,7 @@ async fn publish_batch(database: &Database, set: SetKey) -> sqlx::Result<bool> {
 /// alert.
 async fn forecast(database: &Database, set: SetKey) -> Option<Forecast> {
     let find = async {
-        let mut transaction = database.tenant(set.tenant).await?;
+        let mut transaction = database.background(set.tenant).await?;
         let found = forecasts(&mut transaction, set.tenant, &[set.set_no]).await?;
         transaction.commit().await?;
         sqlx::Result::Ok(found.get(&set.set_no).copied())

@@ -29,7 +29,7 @@ async fn of_set(
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Error> {
     let tenant = caller.tenant;
-    let mut snapshot = database.snapshot(tenant).await?;
+    let mut snapshot = database.heavy_snapshot(tenant).await?;
     if asks_for_csv(&headers, query.format) {
         let scope = ExportScope::of_set(&mut snapshot, tenant, set, &query).await?;
         snapshot.commit().await?;
@@ -48,7 +48,7 @@ async fn of_tenant(
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Error> {
     let tenant = caller.tenant;
-    let mut snapshot = database.snapshot(tenant).await?;
+    let mut snapshot = database.heavy_snapshot(tenant).await?;
     if asks_for_csv(&headers, query.format) {
         let scope = ExportScope::of_tenant(&mut snapshot, tenant, &query).await?;
         snapshot.commit().await?;

@@ -40,9 +40,9 @@ use crate::tenants::auth::Auth;
 use crate::time_zone::Zone;
 use breakdown::{Breakdown, Shares};
 use counts::Counts;
-use db::SetRow;
+use db::{CheckpointRow, SetRow};
 use period::{Interval, Period, PeriodQuery};
-use series::{Balance, SetLedger};
+use series::{Balance, SetLedger, Sums, spread};
 
 /// Streams the assignments of a scope as CSV. Statistics must not depend on assignments, so the application state passes
 /// this function.
@@ -71,8 +71,10 @@ pub(crate) fn spawn(state: &Statistics, tasks: &Tasks) {
     tasks.spawn(roll_up::work(state.database.clone(), tasks.clone()));
 }
 
-/// Maximum number of points of all sets together that are read at a time.
-const MAX_POINTS_PER_READ: usize = 100_000;
+/// Maximum number of sets that are read at a time.
+const MAX_SETS_PER_READ: usize = 1_000;
+/// Maximum number of intervals in which something happened, of all sets together. Reading them takes a second.
+const MAX_CHECKPOINTS: usize = 400_000;
 /// Maximum number of ledger entries that are not rolled up for which a request is served. Reading them takes seconds.
 const MAX_LAG: i64 = 500_000;
 /// Maximum number of sets in `runsOutNext`.
@@ -308,18 +310,21 @@ async fn read(
     }
     times.push(period.now + TimeDelta::days(1));
 
-    let mut sums = vec![
-        Balance {
-            quantity: Some(0),
-            available: Some(0),
-            ..Balance::default()
-        };
-        times.len()
-    ];
+    let mut sums = Sums::new(&times);
+    let mut of_set = Vec::new();
     let mut breakdown = Breakdown::default();
-    for sets in sets.chunks((MAX_POINTS_PER_READ / times.len()).max(1)) {
+    let mut checkpoints_left = MAX_CHECKPOINTS;
+    for sets in sets.chunks(MAX_SETS_PER_READ) {
         let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
-        let checkpoints = db::list_checkpoints(connection, tenant, &set_nos, &times).await?;
+        let checkpoints = list_checkpoints(
+            connection,
+            tenant,
+            &set_nos,
+            period.interval,
+            &times,
+            &mut checkpoints_left,
+        )
+        .await?;
         let ledger_tails = db::list_ledger_tails(connection, tenant, &set_nos).await?;
         let lots = db::list_lots(connection, tenant, &set_nos).await?;
         let terms = db::list_terms(connection, tenant, &set_nos).await?;
@@ -338,13 +343,14 @@ async fn read(
             breakdown.add_tail(row);
         }
 
+        let mut checkpoints = by_set(&checkpoints, |row| row.set_no);
         let mut ledger_tails = by_set(&ledger_tails, |row| row.set_no);
         let mut lots = by_set(&lots, |row| row.set_no);
         let mut terms = by_set(&terms, |row| row.set_no);
         let mut expiries = by_set(&expiries, |row| row.set_no);
-        for (set, checkpoints) in sets.iter().zip(checkpoints.chunks(times.len())) {
+        for set in sets {
             let ledger = SetLedger {
-                checkpoints,
+                checkpoints: checkpoints.remove(&set.set_no).unwrap_or_default(),
                 ledger_tail: ledger_tails.remove(&set.set_no).unwrap_or_default(),
                 lots: lots.remove(&set.set_no).unwrap_or_default(),
                 terms: terms.remove(&set.set_no).unwrap_or_default(),
@@ -352,20 +358,24 @@ async fn read(
             };
             let balances = ledger.balances(set, &times);
             match aggregation {
-                Aggregation::Set => sums = balances,
-                Aggregation::Tenant => add(&mut sums, &balances, set, &times),
+                Aggregation::Set => of_set = spread(&balances, times.len()),
+                Aggregation::Tenant => sums.add(set, &balances),
             }
         }
     }
+    let balances = match aggregation {
+        Aggregation::Set => of_set,
+        Aggregation::Tenant => sums.balances(),
+    };
 
-    let moved = |from: usize, to: usize| sums[to].counts - sums[from].counts;
+    let moved = |from: usize, to: usize| balances[to].counts - balances[from].counts;
     let series = (0..points).map(|place| Point {
         from: period.boundaries[place],
         to: period.boundaries[place + 1],
-        levels: sums[place + 1].into(),
+        levels: balances[place + 1].into(),
         flows: moved(place, place + 1).into(),
     });
-    let last = sums[sums.len() - 1];
+    let last = balances[balances.len() - 1];
     let statistics = Figures {
         totals: Totals {
             levels: last.into(),
@@ -386,21 +396,35 @@ async fn read(
     Ok((statistics, breakdown.by_coupon_set()))
 }
 
-/// Adds a set to the sums of a tenant. A deleted set still counts its assignments, but no quantity and no available codes.
-fn add(sums: &mut [Balance], balances: &[Balance], set: &SetRow, times: &[DateTime<Utc>]) {
-    for ((sum, balance), at) in sums.iter_mut().zip(balances).zip(times) {
-        sum.counts += balance.counts;
-        sum.expired += balance.expired;
-        if set.deleted_at.is_some_and(|deleted| deleted < *at) {
-            continue;
+/// Lists the rolled-up counts of sets from which their balances at the times follow, and takes their number from
+/// `left`. Fails if there are more.
+async fn list_checkpoints(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+    interval: Interval,
+    times: &[DateTime<Utc>],
+    left: &mut usize,
+) -> Result<Vec<CheckpointRow>, Error> {
+    let limit = i64::try_from(*left + 1).expect("the maximum is small");
+    let mut checkpoints = db::list_first_checkpoints(connection, tenant, set_nos, times[0]).await?;
+    let in_period = match interval {
+        Interval::Hour => db::list_checkpoints(connection, tenant, set_nos, times, limit).await?,
+        Interval::Day | Interval::Week => {
+            db::look_up_checkpoints(connection, tenant, set_nos, times, limit).await?
         }
-        for (sum, level) in [
-            (&mut sum.quantity, balance.quantity),
-            (&mut sum.available, balance.available),
-        ] {
-            *sum = sum.map(|sum| sum + level.unwrap_or(0));
-        }
-    }
+    };
+    *left = left.checked_sub(in_period.len()).ok_or_else(|| {
+        let wider = match interval {
+            Interval::Hour => "Choose `interval=day`, or a shorter period.",
+            Interval::Day => "Choose `interval=week`, or a shorter period.",
+            Interval::Week => "Choose a shorter period.",
+        };
+        let detail = format!("Too much happened in this period for so short an interval. {wider}");
+        Error::invalid("interval", detail)
+    })?;
+    checkpoints.extend(in_period);
+    Ok(checkpoints)
 }
 
 fn by_set<T, K: Eq + Hash>(rows: &[T], key: impl Fn(&T) -> K) -> HashMap<K, Vec<&T>> {

@@ -57,11 +57,10 @@ async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
 }
 
 async fn list_lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
-    database
-        .with_tenant(tenant, async |connection| {
-            db::list_lagging_sets(connection, tenant).await
-        })
-        .await
+    let mut transaction = database.background(tenant).await?;
+    let set_nos = db::list_lagging_sets(&mut transaction, tenant).await?;
+    transaction.commit().await?;
+    Ok(set_nos)
 }
 
 /// Rolls up the ledger of a set for one time slice. Returns true if it did not reach the end of the ledger. It pauses

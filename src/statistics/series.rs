@@ -4,12 +4,13 @@
 //! withdrawn ones, or the limit of a `single` set. `expired` counts unassigned codes that had expired by then, and
 //! `available` is the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{AddAssign, Sub};
 
 use chrono::{DateTime, Utc};
 
 use super::counts::Counts;
-use super::db::{ExpiryRow, LotRow, SetRow, TailRow, TermsRow};
+use super::db::{CheckpointRow, ExpiryRow, LotRow, SetRow, TailRow, TermsRow};
 
 /// Balance of a set just before a time. Entries at the time itself belong to the period after it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,45 +23,152 @@ pub(super) struct Balance {
     pub expired: i64,
 }
 
+/// The sum over the sets of a tenant. `quantity` and `available` are those of the existing sets that have a limit.
+#[derive(Debug)]
+pub(super) struct Sums<'a> {
+    times: &'a [DateTime<Utc>],
+    /// The change at each time.
+    changes: Vec<Balance>,
+}
+
+impl<'a> Sums<'a> {
+    pub(super) fn new(times: &'a [DateTime<Utc>]) -> Self {
+        Self {
+            times,
+            changes: vec![Balance::default(); times.len()],
+        }
+    }
+
+    /// Adds a set. A deleted set still counts its assignments, but no quantity and no available codes.
+    pub(super) fn add(&mut self, set: &SetRow, balances: &[(usize, Balance)]) {
+        let mut before = Balance::default();
+        for (place, balance) in balances {
+            let at = self.times[*place];
+            let is_deleted = set.deleted_at.is_some_and(|deleted| deleted < at);
+            let level = |level: Option<i64>| level.filter(|_| !is_deleted).or(Some(0));
+            let balance = Balance {
+                quantity: level(balance.quantity),
+                available: level(balance.available),
+                ..*balance
+            };
+            self.changes[*place] += balance - before;
+            before = balance;
+        }
+    }
+
+    /// Returns the sums before each time.
+    pub(super) fn balances(self) -> Vec<Balance> {
+        let mut sum = Balance {
+            quantity: Some(0),
+            available: Some(0),
+            ..Balance::default()
+        };
+        let sums = self.changes.into_iter().map(|change| {
+            sum += change;
+            sum
+        });
+        sums.collect()
+    }
+}
+
+/// Returns the balance before each of `count` times.
+pub(super) fn spread(balances: &[(usize, Balance)], count: usize) -> Vec<Balance> {
+    let ends = balances.iter().skip(1).map(|(place, _)| *place);
+    let pieces = balances.iter().zip(ends.chain([count]));
+    pieces
+        .flat_map(|((place, balance), end)| std::iter::repeat_n(*balance, end - place))
+        .collect()
+}
+
+/// An unlimited level counts as none.
+impl AddAssign for Balance {
+    fn add_assign(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.quantity = Some(self.quantity.unwrap_or(0) + other.quantity.unwrap_or(0));
+        self.available = Some(self.available.unwrap_or(0) + other.available.unwrap_or(0));
+        self.expired += other.expired;
+    }
+}
+
+/// An unlimited level counts as none.
+impl Sub for Balance {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            counts: self.counts - other.counts,
+            quantity: Some(self.quantity.unwrap_or(0) - other.quantity.unwrap_or(0)),
+            available: Some(self.available.unwrap_or(0) - other.available.unwrap_or(0)),
+            expired: self.expired - other.expired,
+        }
+    }
+}
+
 /// Records of one set from which its balances follow.
 #[derive(Default)]
 pub(super) struct SetLedger<'a> {
-    /// Rolled-up counts before each time.
-    pub checkpoints: &'a [Counts],
+    /// Rolled-up counts, in the order of time: the last before the first time, and those after it.
+    pub checkpoints: Vec<&'a CheckpointRow>,
     pub ledger_tail: Vec<&'a TailRow>,
     pub lots: Vec<&'a LotRow>,
     pub terms: Vec<&'a TermsRow>,
     pub expiries: Vec<&'a ExpiryRow>,
 }
 
+/// What changes before a time, compared with the time before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Change {
+    /// The rolled-up counts from here on.
+    checkpoint: Option<Counts>,
+    moved: Counts,
+    published: i64,
+    expired: i64,
+}
+
+/// Changes by the place of the first time after them. Most sets change at few of thousands of times.
+struct Changes<'a> {
+    times: &'a [DateTime<Utc>],
+    by_place: BTreeMap<usize, Change>,
+}
+
+impl Changes<'_> {
+    /// The change before the first time after `at`, or `None` if there is no such time.
+    fn at(&mut self, at: DateTime<Utc>) -> Option<&mut Change> {
+        let place = first_index_after(self.times, at);
+        (place < self.times.len()).then(|| self.by_place.entry(place).or_default())
+    }
+}
+
 impl SetLedger<'_> {
-    /// Returns the balance before each of these ascending times. The last time is after the present, so the last balance
-    /// is the current one.
-    pub(super) fn balances(&self, set: &SetRow, times: &[DateTime<Utc>]) -> Vec<Balance> {
-        let counts = self.counts(times);
-        let published = self.published(times);
-        let expired = self.expired(times);
-        let mut balances: Vec<Balance> = (0..times.len())
-            .map(|place| {
-                let quantity = if set.is_single {
-                    None
-                } else {
-                    Some(published[place] - counts[place].withdrawn)
-                };
-                self.balance(times[place], counts[place], quantity, expired[place])
-            })
-            .collect();
-        if let (Some(last), Some(counts)) = (balances.last_mut(), counts.last()) {
-            *last = Balance {
-                counts: Counts {
-                    for_others: counts.for_others,
-                    ..set.counts
-                },
-                quantity: set.quantity,
-                available: set.available,
-                expired: set.expired,
-            };
+    /// Returns the balance before the first of these ascending times, and each later one with the place of the first time
+    /// that has it. The last time is after the present, so the last balance is the current one.
+    pub(super) fn balances(&self, set: &SetRow, times: &[DateTime<Utc>]) -> Vec<(usize, Balance)> {
+        let last = times.len() - 1;
+        let mut state = Change::default();
+        let mut counts = Counts::default();
+        let mut balances = Vec::new();
+        for (place, change) in self.changes(set, times) {
+            state.checkpoint = change.checkpoint.or(state.checkpoint);
+            state.moved += change.moved;
+            state.published += change.published;
+            state.expired += change.expired;
+            counts = state.checkpoint.unwrap_or_default();
+            counts += state.moved;
+            let quantity = (!set.is_single).then(|| state.published - counts.withdrawn);
+            let balance = self.balance(times[place], counts, quantity, state.expired);
+            balances.push((place, balance));
         }
+        let current = Balance {
+            counts: Counts {
+                for_others: counts.for_others,
+                ..set.counts
+            },
+            quantity: set.quantity,
+            available: set.available,
+            expired: set.expired,
+        };
+        balances.retain(|(place, _)| *place != last);
+        balances.push((last, current));
         balances
     }
 
@@ -97,79 +205,69 @@ impl SetLedger<'_> {
         }
     }
 
-    fn counts(&self, times: &[DateTime<Utc>]) -> Vec<Counts> {
-        let mut counts = self.checkpoints.to_vec();
-        let mut moved = vec![Counts::default(); times.len()];
-        for row in &self.ledger_tail {
-            if let Some(moved) = moved.get_mut(first_index_after(times, row.bucket)) {
-                *moved += row.counts;
+    /// Returns the changes by place, with one at the first and one at the last.
+    fn changes(&self, set: &SetRow, times: &[DateTime<Utc>]) -> BTreeMap<usize, Change> {
+        let mut changes = Changes {
+            times,
+            by_place: BTreeMap::from([
+                (0, Change::default()),
+                (times.len() - 1, Change::default()),
+            ]),
+        };
+        for row in &self.checkpoints {
+            if let Some(change) = changes.at(row.bucket) {
+                change.checkpoint = Some(row.counts);
             }
         }
-        let mut so_far = Counts::default();
-        for (counts, moved) in counts.iter_mut().zip(moved) {
-            so_far += moved;
-            *counts += so_far;
+        for row in &self.ledger_tail {
+            if let Some(change) = changes.at(row.bucket) {
+                change.moved += row.counts;
+            }
         }
-        counts
+        for lot in &self.lots {
+            if let Some(change) = changes.at(lot.published_at) {
+                change.published += i64::from(lot.size);
+            }
+        }
+        // The terms of a set change, it ends, and it is deleted.
+        for terms in &self.terms {
+            changes.at(terms.since);
+            if let Some(end) = terms.expires_at {
+                changes.at(end);
+            }
+        }
+        if let Some(deleted) = set.deleted_at {
+            changes.at(deleted);
+        }
+        self.add_expiries(&mut changes);
+        changes.by_place
     }
 
-    fn published(&self, times: &[DateTime<Utc>]) -> Vec<i64> {
-        let published = self
+    /// Adds the codes that expire. They are summed by import, because an undone import has none left.
+    fn add_expiries(&self, changes: &mut Changes) {
+        let tail = self.ledger_tail.iter();
+        let tail = tail.filter_map(|row| Some((row.lot_no, row.expired_from?, row.expired)));
+        let rows = self.expiries.iter();
+        let rows = rows.map(|row| (row.lot_no, row.bucket, row.codes));
+        let undone: HashMap<i32, DateTime<Utc>> = self
             .lots
             .iter()
-            .map(|lot| (lot.published_at, i64::from(lot.size)));
-        running_sums(times, published)
-    }
-
-    /// Returns the expired codes before each time. They are summed by import, because an undone import has none left.
-    fn expired(&self, times: &[DateTime<Utc>]) -> Vec<i64> {
-        let mut changes: BTreeMap<i32, Vec<(DateTime<Utc>, i64)>> = BTreeMap::new();
-        for row in &self.expiries {
-            let of_lot = changes.entry(row.lot_no).or_default();
-            of_lot.push((row.bucket, row.codes));
-        }
-        for row in &self.ledger_tail {
-            if let Some(from) = row.expired_from {
-                let of_lot = changes.entry(row.lot_no).or_default();
-                of_lot.push((from, row.expired));
+            .filter_map(|lot| Some((lot.lot_no, lot.undone_at?)))
+            .collect();
+        for (lot_no, at, codes) in rows.chain(tail) {
+            if let Some(change) = changes.at(at) {
+                change.expired += codes;
+            }
+            if let Some(undone_at) = undone.get(&lot_no)
+                && let Some(change) = changes.at(at.max(*undone_at))
+            {
+                change.expired -= codes;
             }
         }
-        let mut expired = vec![0; times.len()];
-        for (lot_no, changes) in changes {
-            let mut lots = self.lots.iter();
-            let undone_at = lots
-                .find(|lot| lot.lot_no == lot_no)
-                .and_then(|lot| lot.undone_at);
-            let end = undone_at.map_or(times.len(), |undone| first_index_after(times, undone));
-            let of_lot = running_sums(times, changes.into_iter());
-            for (expired, of_lot) in expired.iter_mut().zip(of_lot).take(end) {
-                *expired += of_lot;
-            }
-        }
-        expired
     }
 }
 
 /// Returns the index of the first time after `at`, or the number of times if there is none.
 fn first_index_after(times: &[DateTime<Utc>], at: DateTime<Utc>) -> usize {
     times.partition_point(|time| *time <= at)
-}
-
-/// Returns the sums of the changes before each time.
-fn running_sums(
-    times: &[DateTime<Utc>],
-    changes: impl Iterator<Item = (DateTime<Utc>, i64)>,
-) -> Vec<i64> {
-    let mut sums = vec![0; times.len()];
-    for (at, change) in changes {
-        if let Some(sum) = sums.get_mut(first_index_after(times, at)) {
-            *sum += change;
-        }
-    }
-    let mut so_far = 0;
-    for sum in &mut sums {
-        so_far += *sum;
-        *sum = so_far;
-    }
-    sums
 }

@@ -203,6 +203,8 @@ where
             )
             .with("scope", P::NAME));
         }
+        // For extractors that limit what a tenant may use.
+        parts.extensions.insert(key.tenant);
         Ok(Self {
             tenant: key.tenant,
             key: id,

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use reqwest::{Response, StatusCode, Url, header};
 use serde::Serialize;
 use tokio::time::timeout;
-use uuid::Uuid;
 
+use super::message::Message;
 use super::secret::Secret;
 use super::sign::signatures;
 use crate::outbound::{Outbound, UrlRules};
@@ -29,18 +29,25 @@ pub(super) struct WebhookClient {
     private_allowed: bool,
 }
 
-/// The URL of an endpoint and the secrets that sign its messages, latest first.
+/// The URL of an endpoint, the secrets that sign its messages, latest first, and the maximum number of events of a message.
 pub(super) struct Endpoint {
     url: String,
     secrets: Vec<Secret>,
+    pub max_batch: usize,
 }
 
 impl Endpoint {
-    pub(super) fn new(url: String, secret: Vec<u8>, previous: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(
+        url: String,
+        secret: Vec<u8>,
+        previous: Option<Vec<u8>>,
+        max_batch: i32,
+    ) -> Self {
         let secrets = [Some(secret), previous].into_iter().flatten();
         Self {
             url,
             secrets: secrets.map(Secret::from_bytes).collect(),
+            max_batch: usize::try_from(max_batch).unwrap_or(1),
         }
     }
 }
@@ -94,9 +101,9 @@ impl WebhookClient {
         }
     }
 
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, id: Uuid, body: Vec<u8>) -> Attempt {
+    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: Message) -> Attempt {
         let (started_at, started) = (Utc::now(), Instant::now());
-        let result = timeout(TIMEOUT, self.send(endpoint, id, started_at, body)).await;
+        let result = timeout(TIMEOUT, self.send(endpoint, started_at, message)).await;
         let (status, error) = match result {
             Ok(Ok(response)) => {
                 let status = response.status();
@@ -121,9 +128,8 @@ impl WebhookClient {
     async fn send(
         &self,
         endpoint: &Endpoint,
-        id: Uuid,
         at: DateTime<Utc>,
-        body: Vec<u8>,
+        Message { id, body }: Message,
     ) -> Result<Response, String> {
         // The rules may have become stricter since the endpoint was created.
         let url = self.check(&endpoint.url)?;

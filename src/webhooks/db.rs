@@ -9,15 +9,16 @@ use super::secret::Secret;
 use super::{NewState, Webhook, WebhookPatch, WebhookState};
 use crate::ids::TenantId;
 
-pub(super) async fn count(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
+pub(super) async fn count(connection: &mut PgConnection, tenant: TenantId) -> sqlx::Result<usize> {
+    let count = sqlx::query_scalar!(
         r#"select count(*) as "count!"
              from webhooks
             where tenant_id = $1 and state <> 'deleted'"#,
         tenant as TenantId
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 pub(super) async fn create(
@@ -28,8 +29,8 @@ pub(super) async fn create(
     secret: &Secret,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "insert into webhooks (tenant_id, webhook_no, id, url, event_types, description, secret)
-         select $1, coalesce(max(webhook_no), 0) + 1, $2, $3, $4, $5, $6
+        "insert into webhooks (tenant_id, webhook_no, id, url, event_types, description, secret, max_batch)
+         select $1, coalesce(max(webhook_no), 0) + 1, $2, $3, $4, $5, $6, coalesce($7, 1)
            from webhooks
           where tenant_id = $1",
         tenant as TenantId,
@@ -37,7 +38,8 @@ pub(super) async fn create(
         patch.url,
         patch.event_types.as_deref(),
         patch.description.as_ref().and_then(Option::as_deref),
-        secret.bytes()
+        secret.bytes(),
+        patch.max_batch
     )
     .execute(connection)
     .await?;
@@ -50,6 +52,7 @@ struct Row {
     url: String,
     event_types: Vec<String>,
     description: Option<String>,
+    max_batch: i32,
     state: WebhookState,
     failing_since: Option<DateTime<Utc>>,
     previous_secret_until: Option<DateTime<Utc>>,
@@ -65,6 +68,7 @@ impl From<Row> for Webhook {
             url: row.url,
             event_types: row.event_types,
             description: row.description,
+            max_batch: row.max_batch,
             state: row.state,
             failing_since: row.failing_since,
             previous_secret_until: row.previous_secret_until,
@@ -81,7 +85,7 @@ pub(super) async fn find(
 ) -> sqlx::Result<Option<Webhook>> {
     let row = sqlx::query_as!(
         Row,
-        r#"select webhook_no, id, url, event_types, description, state as "state: WebhookState", failing_since,
+        r#"select webhook_no, id, url, event_types, description, max_batch, state as "state: WebhookState", failing_since,
                   case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
                   created_at, updated_at
              from webhooks
@@ -104,7 +108,7 @@ pub(super) async fn list(
 ) -> sqlx::Result<Vec<Webhook>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select webhook_no, id, url, event_types, description, state as "state: WebhookState", failing_since,
+        r#"select webhook_no, id, url, event_types, description, max_batch, state as "state: WebhookState", failing_since,
                   case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
                   created_at, updated_at
              from webhooks
@@ -152,6 +156,7 @@ pub(super) async fn patch(
             set url = coalesce($3, url),
                 event_types = coalesce($4, event_types),
                 description = case when $5 then $6 else description end,
+                max_batch = coalesce($8, max_batch),
                 state = coalesce($7, state),
                 failing_since = case when $7 = 'enabled' and state <> 'enabled' then null else failing_since end,
                 next_due_at = case when $7 = 'enabled' and state <> 'enabled' then now() else next_due_at end,
@@ -163,7 +168,8 @@ pub(super) async fn patch(
         patch.event_types.as_deref(),
         patch.description.is_some(),
         patch.description.as_ref().and_then(Option::as_deref),
-        patch.state as Option<NewState>
+        patch.state as Option<NewState>,
+        patch.max_batch
     )
     .execute(connection)
     .await?;
@@ -220,7 +226,7 @@ pub(super) async fn find_endpoint(
     id: Uuid,
 ) -> sqlx::Result<Option<Endpoint>> {
     let found = sqlx::query!(
-        "select url, secret, case when previous_secret_until > now() then previous_secret end as previous
+        "select url, secret, case when previous_secret_until > now() then previous_secret end as previous, max_batch
            from webhooks
           where tenant_id = $1 and id = $2 and state <> 'deleted'",
         tenant as TenantId,
@@ -228,5 +234,5 @@ pub(super) async fn find_endpoint(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous)))
+    Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous, found.max_batch)))
 }

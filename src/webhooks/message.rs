@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -15,8 +16,79 @@ use crate::ids::{AssignmentKey, TenantId};
 /// The type of the message that a test call sends.
 const TEST: &str = "webhook.test";
 
+/// The maximum number of events of a message.
+pub(super) const MAX_BATCH: i64 = 100;
+
+/// An event as an endpoint receives it.
+pub(super) struct Event {
+    id: Uuid,
+    body: Vec<u8>,
+}
+
+/// A message: an event, or a list of events.
+pub(super) struct Message {
+    pub id: Uuid,
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// A message of these events for an endpoint that receives up to `max_batch` at a time. The id of a list follows from
+    /// those of its events, so that a message that is sent again as it was has the same.
+    pub(super) fn new(events: &[&Event], max_batch: usize) -> Self {
+        if let [event] = events
+            && max_batch == 1
+        {
+            return Self {
+                id: event.id,
+                body: event.body.clone(),
+            };
+        }
+        let bodies: Vec<&[u8]> = events.iter().map(|event| &*event.body).collect();
+        let mut hash = Sha256::new();
+        for event in events {
+            hash.update(event.id);
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        Self {
+            id: uuid::Builder::from_custom_bytes(id).into_uuid(),
+            body: [br#"{"events":["#, &*bodies.join(&b","[..]), b"]}"].concat(),
+        }
+    }
+
+    /// The message of a test call.
+    pub(super) fn test(webhook: Uuid, max_batch: usize) -> Self {
+        let id = Uuid::now_v7();
+        let data = json!({"webhookId": webhook});
+        let event = Event::new(id, max_batch > 1, TEST, Utc::now(), data);
+        Self::new(&[&event], max_batch)
+    }
+}
+
+impl Event {
+    /// `is_listed`: the message is a list, so each event names its id.
+    fn new(
+        id: Uuid,
+        is_listed: bool,
+        kind: &str,
+        timestamp: DateTime<Utc>,
+        data: impl Serialize,
+    ) -> Self {
+        let body = Body {
+            id: is_listed.then_some(id),
+            kind,
+            timestamp,
+            data,
+        };
+        let body = serde_json::to_vec(&body).expect("a message is plain data");
+        Self { id, body }
+    }
+}
+
 #[derive(Serialize)]
 struct Body<'a, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Uuid>,
     #[serde(rename = "type")]
     kind: &'a str,
     timestamp: DateTime<Utc>,
@@ -58,12 +130,14 @@ impl<'a> AssignmentData<'a> {
     }
 }
 
-/// Renders the messages of deliveries, in their order; `None` if the subject of the event no longer exists.
+/// Renders the events of deliveries, in their order; `None` if the subject of the event no longer exists. `is_listed`: the
+/// endpoint receives lists of events.
 pub(super) async fn render(
     connection: &mut PgConnection,
     tenant: TenantId,
     deliveries: &[DueDelivery],
-) -> sqlx::Result<Vec<Option<Vec<u8>>>> {
+    is_listed: bool,
+) -> sqlx::Result<Vec<Option<Event>>> {
     let keys: Vec<AssignmentKey> = deliveries
         .iter()
         .filter_map(DueDelivery::assignment)
@@ -75,35 +149,23 @@ pub(super) async fn render(
         .collect();
     Ok(deliveries
         .iter()
-        .map(|due| render_delivery(due, &found))
+        .map(|due| render_event(due, is_listed, &found))
         .collect())
 }
 
-fn render_delivery(
+fn render_event(
     due: &DueDelivery,
+    is_listed: bool,
     assignments: &HashMap<AssignmentKey, Assignment>,
-) -> Option<Vec<u8>> {
+) -> Option<Event> {
+    let (kind, at) = (&due.event_type, due.occurred_at);
     let Some(mut data) = due.payload.clone() else {
         let assignment = assignments.get(&due.assignment()?)?;
         let data = AssignmentData::new(assignment, due.ledger_number?);
-        return Some(render_body(&due.event_type, due.occurred_at, data));
+        return Some(Event::new(due.id, is_listed, kind, at, data));
     };
     if let (Some(number), Some(members)) = (due.ledger_number, data.as_object_mut()) {
         members.insert("ledgerNumber".to_owned(), number.into());
     }
-    Some(render_body(&due.event_type, due.occurred_at, data))
-}
-
-/// The message of a test call.
-pub(super) fn test(webhook: Uuid) -> Vec<u8> {
-    render_body(TEST, Utc::now(), json!({"webhookId": webhook}))
-}
-
-fn render_body(kind: &str, timestamp: DateTime<Utc>, data: impl Serialize) -> Vec<u8> {
-    let body = Body {
-        kind,
-        timestamp,
-        data,
-    };
-    serde_json::to_vec(&body).expect("a message is plain data")
+    Some(Event::new(due.id, is_listed, kind, at, data))
 }

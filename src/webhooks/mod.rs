@@ -2,7 +2,7 @@
 //!
 //! Events wait in `webhook_deliveries`. A transaction that inserts deliveries also sets the webhook's `next_due_at`. It
 //! does so without a condition, so that the row of the webhook is locked. `sender` claims the endpoints that are due and
-//! makes the first attempts of each coupon set in the order of `delivery_no`. `client` makes one attempt, `message`
+//! makes attempts side by side, keeping the order of `delivery_no` where one is promised. `client` makes one attempt, `message`
 //! renders its body, and `sign` signs it. `cleaner` deletes deliveries that ended long ago.
 
 mod cleaner;
@@ -28,7 +28,7 @@ use crate::background::Tasks;
 use crate::config::Config;
 use crate::database::{Database, locks};
 use crate::http::error::{Error, TOO_MANY_WEBHOOKS};
-use crate::http::extract::{FieldValue, Fields, FromFields, present, text};
+use crate::http::extract::{FieldValue, Fields, FromFields, integer, present, text};
 use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::ids::TenantId;
@@ -37,11 +37,12 @@ use crate::tenants::auth::Auth;
 use crate::text_enum::text_enum;
 use client::{Attempt, WebhookClient};
 use deliveries::{Delivery, DeliveryFilter};
+use message::Message;
 use secret::Secret;
 
 feature_state! {
     /// The state of the webhook routes and of the sender.
-    Webhooks { auth: Auth, database: Database, client: WebhookClient, }
+    Webhooks { auth: Auth, database: Database, client: WebhookClient, concurrency: usize, }
 }
 
 impl Webhooks {
@@ -53,6 +54,7 @@ impl Webhooks {
             auth: auth.clone(),
             database: database.clone(),
             client: WebhookClient::new(outbound, private),
+            concurrency: usize::from(config.webhook_concurrency),
         }))
     }
 }
@@ -76,7 +78,7 @@ const EVENT_TYPES: [&str; 5] = [
 ];
 
 /// Maximum number of webhooks of a tenant.
-const MAX_WEBHOOKS: i64 = 20;
+const MAX_WEBHOOKS: usize = 20;
 /// Hours during which a replaced secret also signs.
 const OVERLAP_HOURS: i32 = 24;
 /// Maximum number of deliveries that one request replays.
@@ -90,6 +92,8 @@ struct Webhook {
     url: String,
     event_types: Vec<String>,
     description: Option<String>,
+    /// The maximum number of events of a message.
+    max_batch: i32,
     state: WebhookState,
     /// Time of the first failure since the last success.
     failing_since: Option<DateTime<Utc>>,
@@ -172,6 +176,18 @@ impl FieldValue for Description {
     }
 }
 
+/// 1 to 100.
+struct MaxBatch(i32);
+
+impl FieldValue for MaxBatch {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let max_batch = integer(&value, 1, message::MAX_BATCH)?;
+        Ok(Self(
+            i32::try_from(max_batch).expect("the range was checked"),
+        ))
+    }
+}
+
 text_enum! {
     /// The state of a webhook that is not deleted.
     enum WebhookState {
@@ -200,6 +216,7 @@ struct WebhookPatch {
     url: Option<String>,
     event_types: Option<Vec<String>>,
     description: Option<Option<String>>,
+    max_batch: Option<i32>,
     state: Option<NewState>,
 }
 
@@ -212,10 +229,12 @@ impl FromFields for NewWebhook {
         let url: Option<UrlText> = fields.required("url");
         let event_types: Option<EventTypes> = fields.required("eventTypes");
         let description: Option<Description> = fields.optional("description");
+        let max_batch: Option<MaxBatch> = fields.optional("maxBatch");
         Some(Self(WebhookPatch {
             url: Some(url?.0),
             event_types: Some(event_types?.0),
             description: description.map(|description| Some(description.0)),
+            max_batch: max_batch.map(|max_batch| max_batch.0),
             state: None,
         }))
     }
@@ -226,11 +245,13 @@ impl FromFields for WebhookPatch {
         let url: Option<UrlText> = present(fields, "url");
         let event_types: Option<EventTypes> = present(fields, "eventTypes");
         let description: Option<Option<Description>> = fields.nullable("description");
+        let max_batch: Option<MaxBatch> = present(fields, "maxBatch");
         let state = present(fields, "state");
         Some(Self {
             url: url.map(|url| url.0),
             event_types: event_types.map(|kinds| kinds.0),
             description: description.map(|text| text.map(|text| text.0)),
+            max_batch: max_batch.map(|max_batch| max_batch.0),
             state,
         })
     }
@@ -321,10 +342,11 @@ async fn test(webhooks: &Webhooks, tenant: TenantId, id: Uuid) -> Result<TestRes
     let endpoint = db::find_endpoint(&mut transaction, tenant, id).await?;
     transaction.commit().await?;
     let endpoint = endpoint.ok_or_else(not_found)?;
-    let (event, body) = (Uuid::now_v7(), message::test(id));
-    let attempt = webhooks.client.attempt(&endpoint, event, body).await;
+    let message = Message::test(id, endpoint.max_batch);
+    let message_id = message.id;
+    let attempt = webhooks.client.attempt(&endpoint, message).await;
     Ok(TestResult {
-        id: event,
+        id: message_id,
         delivered: attempt.is_success(),
         attempt,
     })

@@ -102,7 +102,7 @@ pub(super) async fn find_endpoint(
     lease: &Lease,
 ) -> sqlx::Result<Option<Endpoint>> {
     let found = sqlx::query!(
-        "select url, secret, case when previous_secret_until > now() then previous_secret end as previous
+        "select url, secret, case when previous_secret_until > now() then previous_secret end as previous, max_batch
            from webhooks
           where tenant_id = $1 and webhook_no = $2 and state = 'enabled'",
         lease.tenant as TenantId,
@@ -110,7 +110,7 @@ pub(super) async fn find_endpoint(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous)))
+    Ok(found.map(|found| Endpoint::new(found.url, found.secret, found.previous, found.max_batch)))
 }
 
 /// Finds the due deliveries of an endpoint: up to `rows` first attempts in their order, and up to `rows` retries by the

@@ -1,11 +1,11 @@
 //! The sender: every replica runs one, and each endpoint is served by one sender at a time.
 //!
-//! A sender claims an endpoint with a lease and makes attempts for up to `TIME_SLICE`. First attempts of one coupon set
-//! are made one after another in their order; up to `PARALLEL_SETS` sets and the due retries run in parallel. All results
-//! are stored together at the end of the lease. A sender that crashes before has stored nothing, so another one sends the
-//! same messages again: delivery is at least once, always with the same id.
+//! A sender claims an endpoint with a lease and makes attempts for up to `TIME_SLICE`, several at a time. An assignment is
+//! announced once, so its message needs no order; the other messages of a coupon set are sent one after another, in their
+//! order. All results are stored together at the end of the lease. A sender that crashes before has stored nothing, so
+//! another one sends the same events again: delivery is at least once, always with the same id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,24 +15,23 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::client::{Attempt, Endpoint, TIMEOUT, WebhookClient};
 use super::deliveries::DeliveryState;
+use super::message::{self, Event, Message};
 use super::queue::{self, AttemptResults, DueDelivery, Lease, LeaseEnd};
-use super::{Webhooks, message};
+use super::{MAX_WEBHOOKS, Webhooks};
 use crate::background::{Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::TenantId;
 
 /// Endpoints that one replica serves at the same time.
-const SLOTS: usize = 64;
-/// Slots of one tenant, so that its slow endpoints do not delay those of others.
-const SLOTS_OF_TENANT: usize = 4;
+const SLOTS: usize = 128;
+/// Slots of one tenant: one for each of its endpoints, so that a slow one delays no other.
+const SLOTS_OF_TENANT: usize = MAX_WEBHOOKS;
 /// Slots of failing endpoints, which may take a whole time slice, so that they do not delay the healthy ones.
 const SLOTS_OF_FAILING: usize = SLOTS / 2;
 /// Time between two searches for endpoints that have become due.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Maximum number of first attempts of a lease, and likewise of retries.
-const BATCH_SIZE: i32 = 100;
-/// Coupon sets whose first attempts run in parallel. Order is promised only within a set.
-const PARALLEL_SETS: usize = 4;
+/// Maximum number of new deliveries of a lease, and likewise of retries.
+const BATCH_SIZE: i32 = 500;
 /// Time after which a lease begins no more attempts.
 const TIME_SLICE: Duration = Duration::from_secs(10);
 /// Duration of a lease: the time slice, its last attempt, and time to store the results.
@@ -57,16 +56,22 @@ pub(super) fn work(state: &Webhooks, tasks: &Tasks) -> impl Future<Output = ()> 
     let sender = Sender {
         database: state.database.clone(),
         client: state.client.clone(),
+        concurrency: state.concurrency,
         connections: Arc::new(Semaphore::new(CONNECTIONS)),
         tasks: tasks.clone(),
     };
     sender.work()
 }
 
+/// The deliveries of one message, with their events.
+type Batch = Vec<(DueDelivery, Event)>;
+
 #[derive(Clone)]
 struct Sender {
     database: Database,
     client: WebhookClient,
+    /// Maximum number of attempts under way at one endpoint.
+    concurrency: usize,
     connections: Arc<Semaphore>,
     tasks: Tasks,
 }
@@ -134,41 +139,50 @@ impl Sender {
         let mut succeeded = None;
         if let Some(endpoint) = endpoint {
             let (mut first, mut retries) = (Vec::new(), Vec::new());
-            for (due, message) in due {
-                match message {
-                    Some(message) if due.attempts == 0 => first.push((due, message)),
-                    Some(message) => retries.push((due, message)),
+            for (due, event) in due {
+                match event {
+                    Some(event) if due.attempts == 0 => first.push((due, event)),
+                    Some(event) => retries.push((due, event)),
                     // Not counted in `succeeded`: this is not a failure of the endpoint.
-                    None => results.push(&due, &Attempt::without_message()),
+                    None => results.push(&due, &Attempt::without_message(), 0.0),
                 }
             }
             let begun = Instant::now();
-            let first = stream::iter(group_by_set(first))
-                .map(|of_set| self.attempt_all(&endpoint, of_set, begun))
-                .buffer_unordered(PARALLEL_SETS)
+            let max_batch = endpoint.max_batch;
+            let first = stream::iter(in_order(first, max_batch));
+            let retries = into_batches(retries, max_batch).map(|batch| vec![batch]);
+            // By turns, so that neither waits for the other.
+            let attempts = stream::select(first, stream::iter(retries))
+                .map(|sequence| self.attempt_all(&endpoint, sequence, begun))
+                .buffer_unordered(self.concurrency)
                 .concat();
-            let retries = self.attempt_all(&endpoint, retries, begun);
-            let (first, retries) = tokio::join!(first, retries);
-            for (due, attempt) in first.into_iter().chain(retries) {
+            for (batch, attempt) in attempts.await {
                 succeeded = Some(succeeded == Some(true) || attempt.is_success());
-                results.push(&due, &attempt);
+                // Events that failed together are retried together.
+                let deviation = random_deviation();
+                for (due, _) in batch {
+                    results.push(&due, &attempt, deviation);
+                }
             }
         }
         self.store(&lease, &results, succeeded, until).await;
     }
 
-    /// Finds the endpoint, if it is still enabled, and its due deliveries with their messages.
+    /// Finds the endpoint, if it is still enabled, and its due deliveries with their events.
     async fn find(
         &self,
         lease: &Lease,
-    ) -> sqlx::Result<(Option<Endpoint>, Vec<(DueDelivery, Option<Vec<u8>>)>)> {
+    ) -> sqlx::Result<(Option<Endpoint>, Vec<(DueDelivery, Option<Event>)>)> {
         let _permit = self.connections.acquire().await;
-        let mut transaction = self.database.tenant(lease.tenant).await?;
+        let mut transaction = self.database.background(lease.tenant).await?;
         let endpoint = queue::find_endpoint(&mut transaction, lease).await?;
         let due = queue::find_due(&mut transaction, lease, BATCH_SIZE).await?;
-        let messages = message::render(&mut transaction, lease.tenant, &due).await?;
+        let is_batched = endpoint
+            .as_ref()
+            .is_some_and(|endpoint| endpoint.max_batch > 1);
+        let events = message::render(&mut transaction, lease.tenant, &due, is_batched).await?;
         transaction.commit().await?;
-        Ok((endpoint, due.into_iter().zip(messages).collect()))
+        Ok((endpoint, due.into_iter().zip(events).collect()))
     }
 
     /// Makes attempts one after another until the time slice that started at `begun` is over. A failed attempt does not
@@ -176,17 +190,19 @@ impl Sender {
     async fn attempt_all(
         &self,
         endpoint: &Endpoint,
-        due: Vec<(DueDelivery, Vec<u8>)>,
+        sequence: Vec<Batch>,
         begun: Instant,
-    ) -> Vec<(DueDelivery, Attempt)> {
+    ) -> Vec<(Batch, Attempt)> {
         let mut attempts = Vec::new();
-        for (due, message) in due {
+        for batch in sequence {
             if begun.elapsed() >= TIME_SLICE || self.tasks.is_stopping() {
                 break;
             }
-            let attempt = self.client.attempt(endpoint, due.id, message);
+            let events: Vec<&Event> = batch.iter().map(|(_, event)| event).collect();
+            let message = Message::new(&events, endpoint.max_batch);
+            let attempt = self.client.attempt(endpoint, message);
             tokio::select! {
-                attempt = attempt => attempts.push((due, attempt)),
+                attempt = attempt => attempts.push((batch, attempt)),
                 // Its result is not stored, so another sender makes it again.
                 () = self.stopped() => break,
             }
@@ -244,18 +260,31 @@ impl Sender {
     }
 }
 
-/// Groups deliveries by coupon set and keeps their order. Deliveries without a set are a group of their own.
-fn group_by_set(due: Vec<(DueDelivery, Vec<u8>)>) -> Vec<Vec<(DueDelivery, Vec<u8>)>> {
-    let mut groups: Vec<Vec<(DueDelivery, Vec<u8>)>> = Vec::new();
-    let mut indexes: HashMap<Option<i32>, usize> = HashMap::new();
+/// Returns sequences of messages that can be sent side by side. An assignment is announced once. The order of the other
+/// events of a set, and of those without a set, is kept.
+fn in_order(due: Vec<(DueDelivery, Event)>, max_batch: usize) -> Vec<Vec<Batch>> {
+    let mut announced = Vec::new();
+    let mut of_sets: BTreeMap<Option<i32>, Vec<(DueDelivery, Event)>> = BTreeMap::new();
     for delivery in due {
-        let index = *indexes.entry(delivery.0.set_no).or_insert(groups.len());
-        if index == groups.len() {
-            groups.push(Vec::new());
+        if delivery.0.assignment().is_some() {
+            announced.push(delivery);
+        } else {
+            of_sets.entry(delivery.0.set_no).or_default().push(delivery);
         }
-        groups[index].push(delivery);
     }
-    groups
+    let of_sets = of_sets.into_values();
+    let of_sets = of_sets.map(|of_set| into_batches(of_set, max_batch).collect());
+    let announced = into_batches(announced, max_batch).map(|batch| vec![batch]);
+    of_sets.chain(announced).collect()
+}
+
+/// Splits deliveries into messages of at most `size` events.
+fn into_batches(due: Vec<(DueDelivery, Event)>, size: usize) -> impl Iterator<Item = Batch> {
+    let mut due = due.into_iter();
+    std::iter::from_fn(move || {
+        let batch: Batch = due.by_ref().take(size).collect();
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// Frees the slot of a task that has ended or panicked.
@@ -268,11 +297,12 @@ fn free(leases: &mut HashMap<Id, Lease>, ended: &Result<(Id, ()), JoinError>) {
 }
 
 impl AttemptResults {
-    fn push(&mut self, due: &DueDelivery, attempt: &Attempt) {
+    /// `deviation` is that of the delay until the next attempt from its mean, if there is one.
+    fn push(&mut self, due: &DueDelivery, attempt: &Attempt, deviation: f64) {
         let delay = if attempt.is_success() {
             None
         } else {
-            retry_delay(due.attempts - due.replayed_after)
+            retry_delay(due.attempts - due.replayed_after, deviation)
         };
         self.delivery_nos.push(due.delivery_no);
         self.states.push(match delay {
@@ -287,12 +317,17 @@ impl AttemptResults {
 }
 
 /// Seconds to wait after a failed attempt that `earlier` others preceded; `None` if it was the last.
-fn retry_delay(earlier: i32) -> Option<f64> {
+fn retry_delay(earlier: i32, deviation: f64) -> Option<f64> {
     let mean = RETRY_DELAYS.get(usize::try_from(earlier).ok()?)?;
+    Some(mean * (1.0 + deviation))
+}
+
+/// A random deviation from a mean delay, relative to it.
+fn random_deviation() -> f64 {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");
     let random = f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX);
-    Some(mean * (1.0 + JITTER * (2.0 * random - 1.0)))
+    JITTER * (2.0 * random - 1.0)
 }
 
 // A lease must outlast its last attempt and the storing of the results.
@@ -306,7 +341,9 @@ mod tests {
     fn the_retry_delays_grow_over_three_days_and_end() {
         let mut total = 0.0;
         for earlier in 0..11 {
-            let delays: Vec<f64> = (0..100).map(|_| retry_delay(earlier).unwrap()).collect();
+            let delays: Vec<f64> = (0..100)
+                .map(|_| retry_delay(earlier, random_deviation()).unwrap())
+                .collect();
             let mean = RETRY_DELAYS[usize::try_from(earlier).unwrap()];
             assert!(
                 delays
@@ -318,6 +355,6 @@ mod tests {
         }
         assert!(RETRY_DELAYS.is_sorted());
         assert!((3.0..3.5).contains(&(total / 86_400.0)));
-        assert_eq!(retry_delay(11), None);
+        assert_eq!(retry_delay(11, 0.0), None);
     }
 }

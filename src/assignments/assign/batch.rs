@@ -5,6 +5,7 @@ use std::mem;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::Response;
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,8 +18,9 @@ use crate::batching::{Atomicity, BATCH_TIMEOUT};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::http::error::{BATCH_WITHHELD, Error, Fault};
-use crate::http::extract::{Fields, FromFields, Json, Path, read};
+use crate::http::extract::{Fields, FromFields, Path, read};
 use crate::http::idempotency_key::IdempotencyKey;
+use crate::http::list_body::{self, JsonList, ListBody};
 use crate::http::request_id::RequestId;
 use crate::load::MAX_WAITING;
 use crate::tenants::auth::{AssignmentsWrite, Caller};
@@ -33,21 +35,21 @@ const BATCH_SIZE: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct NewBatch {
-    items: Vec<Value>,
+    items: Vec<Result<NewItem, Vec<Fault>>>,
     atomicity: Atomicity,
 }
 
-impl FromFields for NewBatch {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
+impl ListBody for NewBatch {
+    const LIST: &'static str = "items";
+    const MAX_ITEMS: usize = MAX_ITEMS;
+    type Item = Result<NewItem, Vec<Fault>>;
+
+    fn item(value: Value) -> Self::Item {
+        read(value)
+    }
+
+    fn from_fields(items: Vec<Self::Item>, fields: &mut Fields) -> Option<Self> {
         let all_or_nothing: Option<bool> = fields.optional("allOrNothing");
-        let items: Vec<Value> = fields.required("items")?;
-        if items.is_empty() || items.len() > MAX_ITEMS {
-            fields.fault(
-                "items",
-                format!("A batch must have 1 to {MAX_ITEMS} items."),
-            );
-            return None;
-        }
         let atomicity = if all_or_nothing == Some(true) {
             Atomicity::AllOrNothing
         } else {
@@ -59,7 +61,7 @@ impl FromFields for NewBatch {
 
 /// An item: a request with an optional idempotency key of its own.
 #[derive(Debug)]
-struct NewItem {
+pub(super) struct NewItem {
     key: Option<IdempotencyKey>,
     new: NewAssignment,
 }
@@ -84,19 +86,14 @@ struct ItemResult {
     error: Option<Value>,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct BatchResults {
-    results: Vec<ItemResult>,
-}
-
 pub(super) async fn assign_batch(
     State(assignments): State<Assignments>,
     caller: Caller<AssignmentsWrite>,
     Path(set): Path<Uuid>,
     request_id: RequestId,
     headers: HeaderMap,
-    Json(batch): Json<NewBatch>,
-) -> Result<Json<BatchResults>, Error> {
+    JsonList(batch, memory): JsonList<NewBatch>,
+) -> Result<Response, Error> {
     let batch_key = IdempotencyKey::of(&headers)?;
     if let Some(batch_key) = &batch_key {
         // The last item has the longest key that is derived from this one.
@@ -113,9 +110,8 @@ pub(super) async fn assign_batch(
         .await?;
     let results = outcomes
         .into_iter()
-        .map(|(index, outcome)| ItemResult::new(outcome, index, request_id.as_str()))
-        .collect();
-    Ok(Json(BatchResults { results }))
+        .map(move |(index, outcome)| ItemResult::new(outcome, index, request_id.as_str()));
+    Ok(list_body::respond(results, memory))
 }
 
 /// The items of a batch, each with its index.
@@ -138,8 +134,8 @@ impl BatchItems {
             dry_runs: Vec::new(),
             refused: BTreeMap::new(),
         };
-        for (index, value) in batch.items.into_iter().enumerate() {
-            let item: NewItem = match read(value) {
+        for (index, item) in batch.items.into_iter().enumerate() {
+            let item = match item {
                 Ok(item) => item,
                 Err(faults) => {
                     let refused = Err((None, Error::Invalid(faults)));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use axum::extract::State;
+use axum::response::Response;
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +17,8 @@ use crate::batching::BATCH_TIMEOUT;
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::http::error::{Error, Fault};
-use crate::http::extract::{Fields, FromFields, Json, read};
+use crate::http::extract::{Fields, FromFields, read};
+use crate::http::list_body::{self, JsonList, ListBody};
 use crate::http::request_id::RequestId;
 use crate::ids::{AssignmentKey, SetKey, TenantId};
 use crate::tenants::auth::{AssignmentsWrite, Caller};
@@ -31,33 +33,33 @@ const BATCH_SIZE: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct NewEvents {
-    events: Vec<Value>,
+    events: Vec<Result<EventRequest, Vec<Fault>>>,
 }
 
-impl FromFields for NewEvents {
-    fn from_fields(fields: &mut Fields) -> Option<Self> {
-        let events: Vec<Value> = fields.required("events")?;
-        if events.is_empty() || events.len() > MAX_EVENTS {
-            fields.fault(
-                "events",
-                format!("A request must have 1 to {MAX_EVENTS} events."),
-            );
-            return None;
-        }
+impl ListBody for NewEvents {
+    const LIST: &'static str = "events";
+    const MAX_ITEMS: usize = MAX_EVENTS;
+    type Item = Result<EventRequest, Vec<Fault>>;
+
+    fn item(value: Value) -> Self::Item {
+        read(value)
+    }
+
+    fn from_fields(events: Vec<Self::Item>, _: &mut Fields) -> Option<Self> {
         Some(Self { events })
     }
 }
 
 /// The assignment of an event.
 #[derive(Debug)]
-enum Subject {
+pub(super) enum Subject {
     Assignment(Uuid),
     /// The latest assignment of this code of the set.
     Code(Uuid, String),
 }
 
 #[derive(Debug)]
-struct EventRequest {
+pub(super) struct EventRequest {
     subject: Subject,
     event: Event,
     details: EventDetails,
@@ -98,11 +100,6 @@ struct EventResult {
     error: Option<Value>,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct EventResults {
-    results: Vec<EventResult>,
-}
-
 /// The assignment of an event, if it is known, and what became of the event.
 type EventOutcome = (
     Option<Uuid>,
@@ -116,11 +113,11 @@ pub(super) async fn record(
     State(assignments): State<Assignments>,
     caller: Caller<AssignmentsWrite>,
     request_id: RequestId,
-    Json(NewEvents { events }): Json<NewEvents>,
-) -> Result<Json<EventResults>, Error> {
+    JsonList(NewEvents { events }, memory): JsonList<NewEvents>,
+) -> Result<Response, Error> {
     let count = events.len();
     let mut outcomes = Outcomes::new();
-    let requests = read_events(events, &mut outcomes);
+    let requests = sort_out_invalid(events, &mut outcomes);
     let assignments_of = find_assignments(&assignments.database, caller.tenant, &requests).await?;
     let known = find_sets(&assignments.database, caller.tenant, &assignments_of).await?;
     let sets = sort_by_set(requests, assignments_of, &known, caller.key, &mut outcomes);
@@ -133,9 +130,8 @@ pub(super) async fn record(
     }
     let results = outcomes
         .into_iter()
-        .map(|(index, outcome)| EventResult::new(index, outcome, request_id.as_str()))
-        .collect();
-    Ok(Json(EventResults { results }))
+        .map(move |(index, outcome)| EventResult::new(index, outcome, request_id.as_str()));
+    Ok(list_body::respond(results, memory))
 }
 
 impl EventResult {
@@ -159,11 +155,14 @@ impl EventResult {
     }
 }
 
-/// Reads the events of a request. Invalid ones fail by themselves, without effect on the others.
-fn read_events(events: Vec<Value>, outcomes: &mut Outcomes) -> Vec<(usize, EventRequest)> {
+/// Returns the valid events with their indexes. Invalid ones fail by themselves, without effect on the others.
+fn sort_out_invalid(
+    events: Vec<Result<EventRequest, Vec<Fault>>>,
+    outcomes: &mut Outcomes,
+) -> Vec<(usize, EventRequest)> {
     let mut requests = Vec::with_capacity(events.len());
-    for (index, value) in events.into_iter().enumerate() {
-        match read::<EventRequest>(value) {
+    for (index, event) in events.into_iter().enumerate() {
+        match event {
             Ok(request) => requests.push((index, request)),
             Err(faults) => {
                 outcomes.insert(index, (None, Err(Error::Invalid(faults))));

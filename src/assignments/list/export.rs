@@ -69,7 +69,7 @@ async fn next(
     tenant: TenantId,
     cursor: &mut ExportCursor,
 ) -> Result<Vec<Assignment>, Error> {
-    let mut transaction = database.tenant(tenant).await?;
+    let mut transaction = database.export(tenant).await?;
     let found = loop {
         let Some((set_no, after, before)) = cursor.range else {
             let Some(set_no) = cursor.scope.set_nos.pop_front() else {

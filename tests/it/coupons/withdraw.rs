@@ -259,8 +259,8 @@ async fn what_cannot_be_withdrawn_is_refused_and_changes_nothing() {
         (json!({}), vec!["/codes"]),
         (json!({"codes": []}), vec!["/codes"]),
         (json!({"codes": "A"}), vec!["/codes"]),
-        (json!({"codes": ["A", " "]}), vec!["/codes"]),
-        (json!({"codes": ["A", 1]}), vec!["/codes"]),
+        (json!({"codes": ["A", " "]}), vec!["/codes/1"]),
+        (json!({"codes": ["A", 1]}), vec!["/codes/1"]),
         (json!({"codes": vec!["A"; 10_001]}), vec!["/codes"]),
         (
             json!({"codes": ["A"], "reason": "", "x": 1}),

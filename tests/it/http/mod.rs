@@ -1,4 +1,5 @@
 //! Responses and request bodies that are alike in every feature.
 
 mod bodies;
+mod memory;
 mod service;

@@ -134,7 +134,79 @@ async fn first_attempts_of_different_sets_go_beside_each_other_and_those_of_one_
             assert!(pair[1].at - pair[0].at >= pause);
         }
     }
-    assert_eq!(endpoint.most_at_once(), 4);
+    assert_eq!(endpoint.most_at_once(), 6);
+}
+
+#[tokio::test]
+async fn sixteen_assignments_of_a_set_are_announced_at_a_time() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(100))).await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    let set = shop.single("welcome", "W", None).await;
+    let items: Vec<_> = (0..100)
+        .map(|n| json!({"contactId": format!("contact-{n}")}))
+        .collect();
+    set.assign_batch(json!(items), None).await;
+    webhook.settled(100, "delivered").await;
+    assert_eq!(endpoint.most_at_once(), 16);
+    let ids: BTreeSet<_> = endpoint.received().into_iter().map(|one| one.id).collect();
+    assert_eq!(ids.len(), 100);
+}
+
+#[tokio::test]
+async fn events_share_messages_at_an_endpoint_that_asks_for_it() {
+    let app = start().await;
+    let shop = app.shop().await;
+    // The first message fails, with all of its events.
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    let endpoint = Endpoint::answering(move |_| {
+        let is_first = !failed.swap(true, std::sync::atomic::Ordering::SeqCst);
+        status(if is_first { 503 } else { 200 })
+    })
+    .await;
+    let webhook = shop.webhook(&endpoint.url()).await;
+    let patched = webhook.patch(json!({"maxBatch": 100})).await.expect(200);
+    assert_eq!(patched.body["maxBatch"], 100);
+    let set = shop.single("welcome", "W", None).await;
+    let items: Vec<_> = (0..250)
+        .map(|n| json!({"contactId": format!("contact-{n}")}))
+        .collect();
+    set.assign_batch(json!(items), None).await;
+    let deliveries = webhook.settled(250, "delivered").await;
+
+    let received = endpoint.received();
+    let mut attempts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut message_ids = BTreeSet::new();
+    for message in &received {
+        assert_eq!(message.signatures, [message.signature(&webhook.secret)]);
+        message_ids.insert(message.id.clone());
+        let events = message.body["events"].as_array().unwrap();
+        assert!((1..=100).contains(&events.len()));
+        for event in events {
+            assert_eq!(event["type"], "coupon.assigned");
+            let id = event["id"].as_str().unwrap();
+            *attempts.entry(id.to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(attempts.len(), 250);
+    let expected: BTreeSet<&str> = deliveries
+        .iter()
+        .map(|delivery| delivery["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        attempts.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        expected
+    );
+    let failed = received[0].body["events"].as_array().unwrap().len();
+    let twice = attempts.values().filter(|count| **count == 2).count();
+    assert_eq!(
+        (twice, attempts.values().sum::<usize>()),
+        (failed, 250 + failed)
+    );
+    let test = webhook.call("test").await.expect(200);
+    assert_eq!(test.body["delivered"], true);
+    assert!(received.len() < 10, "{} messages", received.len());
 }
 
 #[tokio::test]
@@ -170,11 +242,12 @@ async fn slow_endpoints_of_one_tenant_delay_no_other_tenant() {
     let app = start().await;
     let stuck = Endpoint::answering(|_| slow(Duration::from_mins(1))).await;
     let slow_shop = app.shop().await;
+    // As many as a tenant can have.
     for _ in 0..20 {
         let webhook = slow_shop.webhook(&stuck.url()).await;
         webhook.write(&app.database, 1, 200).await;
     }
-    stuck.wait_for(4).await;
+    stuck.wait_for(20).await;
     let endpoint = Endpoint::open().await;
     let webhook = app.shop().await.webhook(&endpoint.url()).await;
     for n in 1..=20 {
@@ -182,7 +255,7 @@ async fn slow_endpoints_of_one_tenant_delay_no_other_tenant() {
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
     }
     // All of it during the first attempts: the end of one starts the next.
-    assert_eq!(stuck.received().len(), 4);
+    assert_eq!(stuck.received().len(), 20);
 }
 
 #[tokio::test]
@@ -190,7 +263,7 @@ async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() 
     let app = start().await;
     let stuck = Endpoint::answering(|_| slow(Duration::from_mins(1))).await;
     let mut writing = "update webhooks set failing_since = now();".to_owned();
-    for _ in 0..16 {
+    for _ in 0..20 {
         let shop = app.shop().await;
         for _ in 0..4 {
             let webhook = shop.webhook(&stuck.url()).await;
@@ -200,7 +273,7 @@ async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() 
     }
     // All of them are due at once.
     app.database.execute(&writing).await;
-    stuck.wait_for(32).await;
+    stuck.wait_for(64).await;
     let endpoint = Endpoint::open().await;
     let webhook = app.shop().await.webhook(&endpoint.url()).await;
     for n in 1..=20 {
@@ -208,28 +281,28 @@ async fn failing_endpoints_of_many_tenants_leave_half_of_the_places_to_others() 
         endpoint.wait_for(usize::try_from(n).unwrap()).await;
     }
     // All of it during the first attempts: the end of one starts the next.
-    assert_eq!(stuck.received().len(), 32);
+    assert_eq!(stuck.received().len(), 64);
 }
 
 #[tokio::test]
 async fn deliveries_that_a_killed_process_did_not_record_are_sent_again_with_the_same_ids() {
     let database = TestDatabase::create().await;
     let app = on(database.shared());
-    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(10))).await;
+    let endpoint = Endpoint::answering(|_| slow(Duration::from_millis(2))).await;
     let webhook = app.shop().await.webhook(&endpoint.url()).await;
     app.app.stop().await;
     let process = Process::start_with(&database, &[("COUPONRY_WEBHOOK_PRIVATE", "true")]);
-    webhook.write(&database, 1, 250).await;
-    endpoint.wait_for(130).await;
+    webhook.write(&database, 1, 1_000).await;
+    endpoint.wait_for(600).await;
     process.kill();
     let before = endpoint.received().len();
     let delivered = "select count(*) from webhook_deliveries where state = 'delivered'";
-    assert_eq!(database.query_value(delivered).await, json!(100));
+    assert_eq!(database.query_value(delivered).await, json!(500));
     // The dead process keeps the endpoint until its lease has run out.
     let successor = on(database.shared());
     webhook.set(&database, "lease_until = now()").await;
     eventually("all are delivered", async || {
-        (database.query_value(delivered).await == json!(250)).then_some(())
+        (database.query_value(delivered).await == json!(1_000)).then_some(())
     })
     .await;
     drop(successor);
@@ -238,15 +311,15 @@ async fn deliveries_that_a_killed_process_did_not_record_are_sent_again_with_the
         ids.entry(message.n()).or_default().push(message.id);
     }
     let numbers: Vec<i64> = ids.keys().copied().collect();
-    assert_eq!(numbers, (1..=250).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=1_000).collect::<Vec<_>>());
     for (n, ids) in ids {
         assert!(ids.iter().all(|id| *id == ids[0]), "an id for each event");
         let n = usize::try_from(n).unwrap();
         // One more may have been in progress when the process died.
         match ids.len() {
-            1 => assert!(n <= 100 || n >= before, "{n} came once"),
+            1 => assert!(n <= 500 || n >= before, "{n} came once"),
             times => assert!(
-                times == 2 && n > 100 && n <= before + 1,
+                times == 2 && n > 500 && n <= before + 1,
                 "{n} came {times} times"
             ),
         }

@@ -1,0 +1,121 @@
+//! Shares of the connections for requests: no tenant can take those of the others.
+//!
+//! The requests of a tenant wait for its share, and at most as many as the share wait for a connection. So a queue of any
+//! length before one tenant's share leaves the others at most that many places behind.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::ACQUIRE_TIMEOUT;
+use crate::ids::TenantId;
+use crate::load::TenantPermits;
+
+/// Connections that one tenant can use at a time.
+const SHARE: usize = 3;
+/// Heavy reads of one tenant, and of all, at a time.
+const HEAVY_SHARE: usize = 1;
+const MAX_HEAVY: usize = 3;
+
+/// A request waited too long for the share of its tenant.
+#[derive(Debug, thiserror::Error)]
+#[error("the tenant has too many requests under way")]
+struct ShareInUse;
+
+/// Returns true if a request got no connection because the tenant has too many requests under way.
+pub(crate) fn is_share_in_use(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::AnyDriverError(error) if error.is::<ShareInUse>())
+}
+
+#[derive(Debug)]
+pub(super) struct Shares {
+    tenants: TenantPermits,
+    heavy_tenants: TenantPermits,
+    heavy: Arc<Semaphore>,
+}
+
+/// A part of the share of a tenant, returned when it is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Share(Vec<OwnedSemaphorePermit>);
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self {
+            tenants: TenantPermits::new(SHARE),
+            heavy_tenants: TenantPermits::new(HEAVY_SHARE),
+            heavy: Arc::new(Semaphore::new(MAX_HEAVY)),
+        }
+    }
+}
+
+impl Shares {
+    pub(super) async fn take(&self, tenant: TenantId) -> sqlx::Result<Share> {
+        let deadline = Instant::now() + ACQUIRE_TIMEOUT;
+        let mut share = Share::default();
+        share.add(&self.tenants, tenant, deadline).await?;
+        Ok(share)
+    }
+
+    pub(super) async fn take_heavy(
+        &self,
+        tenant: TenantId,
+        wait_limit: Duration,
+    ) -> sqlx::Result<Share> {
+        let deadline = Instant::now() + wait_limit;
+        let mut share = Share::default();
+        share.add(&self.heavy_tenants, tenant, deadline).await?;
+        let heavy = Arc::clone(&self.heavy).acquire_owned();
+        let heavy = timeout_at(deadline, heavy)
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?;
+        share.0.extend(heavy);
+        share.add(&self.tenants, tenant, deadline).await?;
+        Ok(share)
+    }
+}
+
+impl Share {
+    async fn add(
+        &mut self,
+        permits: &TenantPermits,
+        tenant: TenantId,
+        deadline: Instant,
+    ) -> sqlx::Result<()> {
+        let permit = timeout_at(deadline, permits.take(tenant))
+            .await
+            .map_err(|_| sqlx::Error::AnyDriverError(Box::new(ShareInUse)))?;
+        self.0.extend(permit);
+        Ok(())
+    }
+}
+
+/// A transaction that sees the rows of one tenant and holds a part of its share.
+#[derive(Debug)]
+pub(crate) struct TenantTransaction {
+    pub(super) transaction: Transaction<'static, Postgres>,
+    pub(super) _share: Share,
+}
+
+impl TenantTransaction {
+    pub(crate) async fn commit(self) -> sqlx::Result<()> {
+        self.transaction.commit().await
+    }
+}
+
+impl Deref for TenantTransaction {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for TenantTransaction {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+}
