@@ -50,7 +50,7 @@ impl App {
     #[must_use]
     pub fn start(config: &Config, options: &PgConnectOptions) -> Self {
         let tasks = Tasks::default();
-        let database = Database::new(options);
+        let database = Database::new(options, config.request_connections);
         let load = LoadSignal::default();
         let dirty_sets = DirtySets::default();
         let auth = Auth::new(&database, config.operator_token.clone());

@@ -82,6 +82,11 @@ pub struct Config {
     #[arg(long, env = "COUPONRY_WEBHOOK_PRIVATE", global = true)]
     pub webhook_private: bool,
 
+    /// Maximum number of database connections for requests. A tenant can use a quarter of them at a time.
+    #[arg(long, env = "COUPONRY_REQUEST_CONNECTIONS", default_value_t = 12, global = true,
+        value_parser = clap::value_parser!(u16).range(4..=1000))]
+    pub request_connections: u16,
+
     /// Maximum number of webhook messages that are under way to one endpoint.
     #[arg(long, env = "COUPONRY_WEBHOOK_CONCURRENCY", default_value_t = 16, global = true,
         value_parser = clap::value_parser!(u8).range(1..))]

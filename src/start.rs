@@ -96,6 +96,9 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     }
     let token = config.operator_token.clone().filter(|_| generates_token);
     let app = App::start(&config, &options);
+    if let Err(error) = app.database().check_connection_limit().await {
+        tracing::warn!(error = %Chain(&error), "the connection limit of the database is not known");
+    }
     if own.is_some() {
         let key = tenants::create_demo(app.database())
             .await

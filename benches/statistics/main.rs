@@ -1,4 +1,4 @@
-//! Latency of statistics for a set with a long history: its totals, and a series over one year.
+//! Latency of statistics for a set with a long history, and for a tenant with 1,000 sets: totals, and a series over one year.
 //!
 //! `cargo bench --bench statistics`, or with `-- --quick` for smaller sets. The service runs in this process with its
 //! own PostgreSQL, fsync on. The client shares the processors with both. The history is written directly into the
@@ -45,6 +45,11 @@ const QUICK: Plan = Plan {
     times: 50,
 };
 
+/// Sets of a tenant, the codes that each gave, and the repetitions of each request.
+const MANY_SETS: i32 = 1_000;
+const CAMPAIGN_CODES: i32 = 300;
+const MANY_TIMES: usize = 20;
+
 /// Interval between checks of the roll-up.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -76,14 +81,16 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(run(&options, &plan));
+    let outcome = runtime.block_on(run(&options, &plan))?;
     runtime.shutdown_timeout(Duration::from_secs(5));
     PostgresServer::stop(postgresql);
     println!(
-        "\n`cargo bench --bench statistics` on {}, fsync on. Milliseconds, over HTTP: the median, and the slowest of {}.\n\n{}",
+        "\n`cargo bench --bench statistics` on {}, fsync on. Milliseconds, over HTTP: the median, and the slowest of {}.\n\n{}\n\n\
+         A tenant with 1,000 sets, the slowest of {MANY_TIMES}; in the second row each set gave {CAMPAIGN_CODES} codes in a week.\n\n{}",
         machine::describe(folder.path()),
         plan.times,
-        outcome?
+        outcome.0,
+        outcome.1
     );
     Ok(())
 }
@@ -93,14 +100,16 @@ fn path() -> Option<std::ffi::OsString> {
     std::env::var_os("PATH")
 }
 
-async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<Table> {
+/// Returns the tables of a set and of a tenant.
+async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<(Table, Table)> {
     let mut admin = PgConnection::connect_with(options).await?;
     let (service, stop) = start(options).await?;
+    let of_tenant = run_many(&service, &mut admin).await?;
     let mut titles = vec!["ledger".to_owned(), "roll-up".to_owned()];
     titles.extend(QUESTIONS.map(|(name, _)| name.to_owned()));
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let mut table = Table::new(&titles);
-    for (number, ledger) in (1..).zip(plan.ledgers) {
+    for (number, ledger) in (MANY_SETS + 1..).zip(plan.ledgers) {
         eprintln!("a ledger of {}", whole(float(ledger)));
         let fields = format!(r#""name":"set {number}","type":"multiple""#);
         let set = service.create_set(&fields).await?;
@@ -111,12 +120,62 @@ async fn run(options: &PgConnectOptions, plan: &Plan) -> Result<Table> {
             format!("{:.0} s", rolled_up.as_secs_f64()),
         ];
         for (_, query) in QUESTIONS {
-            cells.push(measure(&service, &mut admin, &set, query, plan.times).await?);
+            let path = format!("/v1/coupon-sets/{set}/statistics?{query}");
+            cells.push(measure(&service, &mut admin, &path, plan.times).await?);
         }
         table.row(&cells);
     }
     drop(stop);
+    Ok((table, of_tenant))
+}
+
+/// Measures a tenant with many sets: without any assignment, and when each had a campaign of a week in the past year.
+async fn run_many(service: &Service, admin: &mut PgConnection) -> Result<Table> {
+    let mut titles = vec!["1,000 sets"];
+    titles.extend(QUESTIONS.map(|(name, _)| name));
+    let mut table = Table::new(&titles);
+    let create = format!(
+        "insert into coupon_sets (tenant_id, set_no, id, name, name_key, type, created_at)
+         select 1, n, gen_random_uuid(), 'set ' || n, 'set ' || n, 'multiple', now() - interval '366 days'
+           from generate_series(1, {MANY_SETS}) n;
+         update coupon_set_terms set since = now() - interval '366 days';
+         insert into lots (tenant_id, set_no, lot_no, import_id, size, state, published_at)
+         select 1, n, 1, gen_random_uuid(), 1000, 'open', now() - interval '366 days'
+           from generate_series(1, {MANY_SETS}) n;
+         vacuum analyze"
+    );
+    execute(admin, &create).await?;
+    table.row(&ask_all(service, admin, "without assignments").await?);
+    // The campaigns begin on different days.
+    let assign = format!(
+        "insert into assignments (
+           tenant_id, set_no, number, requested_set_no, lot_no, ordinal, contact_no, contact_seq, key_hash, assigned_at,
+           workflow_id)
+         select 1, s, n, s, 1, n, n, 1, gen_random_uuid(),
+                now() - make_interval(days => 8 + s % 350) + n * (interval '7 days' / {CAMPAIGN_CODES}), 'workflow ' || s
+           from generate_series(1, {MANY_SETS}) s, generate_series(1, {CAMPAIGN_CODES}) n;
+         vacuum analyze assignments"
+    );
+    execute(admin, &assign).await?;
+    wait_for_roll_up(admin).await?;
+    table.row(&ask_all(service, admin, "a campaign of each").await?);
     Ok(table)
+}
+
+async fn execute(admin: &mut PgConnection, statements: &str) -> Result<()> {
+    for statement in statements.split_inclusive(';') {
+        admin.execute(AssertSqlSafe(statement.to_owned())).await?;
+    }
+    Ok(())
+}
+
+async fn ask_all(service: &Service, admin: &mut PgConnection, name: &str) -> Result<Vec<String>> {
+    let mut cells = vec![name.to_owned()];
+    for (_, query) in QUESTIONS {
+        let path = format!("/v1/statistics?{query}");
+        cells.push(measure(service, admin, &path, MANY_TIMES).await?);
+    }
+    Ok(cells)
 }
 
 /// Starts the service on a free port. It stops when the sender is dropped.
@@ -159,10 +218,7 @@ async fn live(admin: &mut PgConnection, set_no: i32, ledger: u64) -> Result<()> 
          vacuum analyze assignments;
          vacuum analyze ledger_entries;"
     );
-    for statement in statement.split_inclusive(';') {
-        admin.execute(AssertSqlSafe(statement.to_owned())).await?;
-    }
-    Ok(())
+    execute(admin, &statement).await
 }
 
 async fn wait_for_roll_up(admin: &mut PgConnection) -> Result<Duration> {
@@ -179,8 +235,7 @@ async fn wait_for_roll_up(admin: &mut PgConnection) -> Result<Duration> {
 async fn measure(
     service: &Service,
     admin: &mut PgConnection,
-    set: &str,
-    query: &str,
+    path: &str,
     times: usize,
 ) -> Result<String> {
     let day: String = admin
@@ -191,8 +246,9 @@ async fn measure(
         .fetch_one("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:00:00\"Z\"')")
         .await?
         .get(0);
-    let query = query.replace("year", &day).replace("now", &hour);
-    let path = format!("/v1/coupon-sets/{set}/statistics?{query}");
+    let path = path
+        .replace("=year", &format!("={day}"))
+        .replace("=now", &format!("={hour}"));
     let head = Head::get(&path, &service.key);
     let mut client = Client::connect(service.address).await?;
     let mut millis = Vec::new();

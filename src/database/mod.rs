@@ -53,8 +53,19 @@ const SYSTEM_ROLE: &str = "set local role couponry_system; set local jit = off; 
 
 const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
-/// Connections for requests.
-const APP_CONNECTIONS: u32 = 12;
+/// Maximum numbers of connections of the pools other than the one for requests.
+const UPLOAD_CONNECTIONS: u16 = 4;
+const TASK_CONNECTIONS: u16 = 8;
+const LANE_CONNECTIONS: u16 = 16;
+const SYSTEM_CONNECTIONS: u16 = 4;
+
+/// Whether the service can use its database.
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    pub is_migrated: bool,
+    /// False for a standby too.
+    pub is_writable: bool,
+}
 
 /// The pools of the service. A clone counts one reference.
 #[derive(Debug, Clone)]
@@ -75,18 +86,42 @@ struct Pools {
 }
 
 impl Database {
-    /// Creates the pools. Connections are opened when they are needed.
+    /// Creates the pools, with `request_connections` for requests. Connections are opened when they are needed.
     #[must_use]
-    pub fn new(options: &PgConnectOptions) -> Self {
+    pub fn new(options: &PgConnectOptions, request_connections: u16) -> Self {
         Self(Arc::new(Pools {
-            app: pool(options, APP_CONNECTIONS, true),
-            shares: Shares::default(),
-            uploads: pool(options, 4, true),
+            app: pool(options, request_connections, true),
+            shares: Shares::new(request_connections),
+            uploads: pool(options, UPLOAD_CONNECTIONS, true),
             // No test: a broken connection fails at its first use, and the tasks retry.
-            tasks: pool(options, 8, false),
-            lanes: pool(options, 16, false),
-            system: pool(options, 4, true),
+            tasks: pool(options, TASK_CONNECTIONS, false),
+            lanes: pool(options, LANE_CONNECTIONS, false),
+            system: pool(options, SYSTEM_CONNECTIONS, true),
         }))
+    }
+
+    /// Logs a warning if the server has fewer connections than this replica may open.
+    pub(crate) async fn check_connection_limit(&self) -> sqlx::Result<()> {
+        let pools = &self.0;
+        let pools = [&pools.app, &pools.uploads, &pools.tasks, &pools.lanes, &pools.system];
+        let needed: u32 = pools
+            .iter()
+            .map(|pool| pool.options().get_max_connections())
+            .sum();
+        let allowed = sqlx::query_scalar!(
+            r#"select current_setting('max_connections')::integer
+                      - current_setting('superuser_reserved_connections')::integer as "allowed!""#
+        )
+        .fetch_one(&self.0.system)
+        .await?;
+        if i64::from(needed) > i64::from(allowed) {
+            tracing::warn!(
+                needed,
+                allowed,
+                "this replica may open more connections than the server's max_connections allows; raise that, or lower COUPONRY_REQUEST_CONNECTIONS"
+            );
+        }
+        Ok(())
     }
 
     /// Runs `run` in a transaction that sees only the rows of this tenant, and commits it. An error rolls it back.
@@ -207,12 +242,16 @@ impl Database {
         Ok(done)
     }
 
-    /// Checks that the database has the assignments table. The service migrates before it serves, so this detects a
-    /// database that was replaced since the start.
-    pub(crate) async fn is_migrated(&self) -> sqlx::Result<bool> {
-        sqlx::query_scalar!(r#"select to_regclass('assignments') is not null as "is!""#)
-            .fetch_one(&self.0.system)
-            .await
+    /// Checks that the database has the assignments table and can be written. The service migrates before it serves, so this
+    /// detects a database that was replaced since the start, or became a standby.
+    pub(crate) async fn readiness(&self) -> sqlx::Result<Readiness> {
+        sqlx::query_as!(
+            Readiness,
+            r#"select to_regclass('assignments') is not null as "is_migrated!",
+                      current_setting('transaction_read_only') = 'off' as "is_writable!""#
+        )
+        .fetch_one(&self.0.system)
+        .await
     }
 
     pub(crate) async fn close(&self) {
@@ -243,9 +282,9 @@ async fn begin(
         .map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
-fn pool(options: &PgConnectOptions, max: u32, test: bool) -> PgPool {
+fn pool(options: &PgConnectOptions, max: u16, test: bool) -> PgPool {
     PgPoolOptions::new()
-        .max_connections(max)
+        .max_connections(u32::from(max))
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(test)
         .connect_lazy_with(options.clone().disable_statement_logging())

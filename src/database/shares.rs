@@ -15,11 +15,10 @@ use super::ACQUIRE_TIMEOUT;
 use crate::ids::TenantId;
 use crate::load::TenantPermits;
 
-/// Connections that one tenant can use at a time.
-const SHARE: usize = 3;
-/// Heavy reads of one tenant, and of all, at a time.
+/// Part of the connections that one tenant can use at a time, and that the heavy reads of all can use.
+const PART: usize = 4;
+/// Heavy reads of one tenant at a time.
 const HEAVY_SHARE: usize = 1;
-const MAX_HEAVY: usize = 3;
 
 /// A request waited too long for the share of its tenant.
 #[derive(Debug, thiserror::Error)]
@@ -42,17 +41,17 @@ pub(super) struct Shares {
 #[derive(Debug, Default)]
 pub(super) struct Share(Vec<OwnedSemaphorePermit>);
 
-impl Default for Shares {
-    fn default() -> Self {
+impl Shares {
+    /// Shares of `connections`.
+    pub(super) fn new(connections: u16) -> Self {
+        let part = (usize::from(connections) / PART).max(1);
         Self {
-            tenants: TenantPermits::new(SHARE),
+            tenants: TenantPermits::new(part),
             heavy_tenants: TenantPermits::new(HEAVY_SHARE),
-            heavy: Arc::new(Semaphore::new(MAX_HEAVY)),
+            heavy: Arc::new(Semaphore::new(part)),
         }
     }
-}
 
-impl Shares {
     pub(super) async fn take(&self, tenant: TenantId) -> sqlx::Result<Share> {
         let deadline = Instant::now() + ACQUIRE_TIMEOUT;
         let mut share = Share::default();

@@ -80,6 +80,10 @@ pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     // A request may be authenticated by a cookie, and a shared cache could return its response to another caller.
     let cache = headers.entry(header::CACHE_CONTROL);
     cache.or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 

@@ -72,6 +72,7 @@ kinds! {
     INTERNAL = INTERNAL_SERVER_ERROR, "internal-error", "Internal error";
     UNAVAILABLE = SERVICE_UNAVAILABLE, "unavailable", "Service unavailable";
     OVERLOADED = SERVICE_UNAVAILABLE, "overloaded", "Too many waiting requests";
+    STORAGE_FULL = INSUFFICIENT_STORAGE, "storage-full", "No space for files";
     STATISTICS_BEHIND = SERVICE_UNAVAILABLE, "statistics-behind", "Statistics not up to date";
 }
 

@@ -37,16 +37,21 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Succeeds if this replica can take requests: the database responds and is migrated, and the service is not stopping.
+/// Succeeds if this replica can take requests: the database responds, is migrated and can be written, and the service is not
+/// stopping.
 async fn readyz(State(health): State<Health>) -> Result<&'static str, Error> {
     if health.shutdown.is_cancelled() {
         return Err(Error::refused(&UNAVAILABLE, "The service is stopping."));
     }
-    if !health.database.is_migrated().await? {
+    let readiness = health.database.readiness().await?;
+    if !readiness.is_migrated {
         return Err(Error::refused(
             &UNAVAILABLE,
             "The database is not migrated.",
         ));
+    }
+    if !readiness.is_writable {
+        return Err(Error::refused(&UNAVAILABLE, "The database is read-only."));
     }
     Ok("ready\n")
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::http::error::{
-    Error, OVERLOADED, REQUEST_TIMEOUT, TOO_LARGE, TOO_MANY_REQUESTS, UNSUPPORTED_MEDIA_TYPE,
+    Error, OVERLOADED, REQUEST_TIMEOUT, STORAGE_FULL, TOO_LARGE, TOO_MANY_REQUESTS, UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::http::extract::content_type;
 use crate::ids::TenantId;
@@ -251,10 +251,15 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::Internal(format!("an upload task failed: {error}")))?
-        .map_err(|error| {
-            Error::Internal(format!(
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                tracing::error!(%error, "the folder for temporary files is full");
+                let detail = "The service has no space left for files. Nothing was stored. Send the file again later.";
+                Error::refused(&STORAGE_FULL, detail)
+            }
+            _ => Error::Internal(format!(
                 "the temporary file of an upload cannot be written: {error}"
-            ))
+            )),
         })
 }
 

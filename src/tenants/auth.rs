@@ -116,12 +116,17 @@ impl Auth {
         &self,
         credentials: Credentials<'_>,
     ) -> Result<Arc<CachedKey>, Error> {
-        let key = self.find(credentials.id).await?;
-        let key = key
-            .filter(|key| credentials.match_hash(&key.secret_hash))
-            .ok_or_else(|| {
-                Error::refused(&UNAUTHORIZED, "The API key is not valid or was revoked.")
-            })?;
+        let found = self.find(credentials.id).await?;
+        let is_known = found.is_some();
+        let key = found.filter(|key| credentials.match_hash(&key.secret_hash));
+        let Some(key) = key else {
+            if is_known {
+                // As long as for an unknown id, which is looked up each time, so that the time does not tell them apart.
+                self.load(credentials.id).await?;
+            }
+            let detail = "The API key is not valid or was revoked.";
+            return Err(Error::refused(&UNAUTHORIZED, detail));
+        };
         self.admit(credentials.id, &key).await?;
         Ok(key)
     }
@@ -138,9 +143,14 @@ impl Auth {
     }
 
     async fn find(&self, id: Uuid) -> Result<Option<Arc<CachedKey>>, Error> {
+        self.0.keys.find(id, self.load(id)).await
+    }
+
+    async fn load(&self, id: Uuid) -> sqlx::Result<Option<CachedKey>> {
         let database = &self.0.database;
-        let load = database.with_system(async |connection| db::find_api_key(connection, id).await);
-        self.0.keys.find(id, load).await
+        database
+            .with_system(async |connection| db::find_api_key(connection, id).await)
+            .await
     }
 
     /// Stores the time of use, and rejects the key while its tenant is suspended.

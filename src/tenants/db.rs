@@ -317,14 +317,26 @@ pub(super) async fn delete_session(
     Ok(())
 }
 
-pub(super) async fn delete_expired_sessions(
+/// Deletes the sessions of a tenant that have expired, and those of a key that were used longest ago, beyond `max_kept`.
+pub(super) async fn delete_old_sessions(
     connection: &mut PgConnection,
     tenant: TenantId,
+    key_id: Uuid,
+    max_kept: i64,
 ) -> sqlx::Result<()> {
     sqlx::query!(
         "delete from sessions
-          where tenant_id = $1 and expires_at <= now()",
-        tenant as TenantId
+          where tenant_id = $1
+            and (expires_at <= now()
+                 or token_hash in (
+                   select o.token_hash
+                     from sessions o
+                    where o.tenant_id = $1 and o.key_id = $2
+                    order by o.expires_at desc
+                   offset $3))",
+        tenant as TenantId,
+        key_id,
+        max_kept
     )
     .execute(connection)
     .await?;

@@ -26,6 +26,9 @@ use crate::http::extract::{FieldValue, Fields, FromFields, Json, text};
 use crate::http::routes::Routes;
 use crate::ids::TenantId;
 
+/// Maximum number of sessions of a key. Another sign-in ends the one that was used longest ago.
+const MAX_SESSIONS: i64 = 100;
+
 /// The cookie up to its value.
 const COOKIE_PREFIX: &[u8] = b"couponry_session=";
 /// The header that marks a request of the dashboard. Browsers do not let other sites send it.
@@ -204,8 +207,8 @@ async fn sign_in(
     let token = random_secret();
     let token_hash = Sha256::digest(&token).into();
     let mut transaction = auth.database().tenant(key.tenant).await?;
-    db::delete_expired_sessions(&mut transaction, key.tenant).await?;
     db::create_session(&mut transaction, key.tenant, &token_hash, key_id).await?;
+    db::delete_old_sessions(&mut transaction, key.tenant, key_id, MAX_SESSIONS).await?;
     transaction.commit().await?;
     let session = describe(auth.database(), key.tenant, &token_hash).await?;
     let cookie = set_cookie(&headers, &token, MAX_AGE_SECONDS);

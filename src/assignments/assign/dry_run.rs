@@ -40,10 +40,11 @@ impl DryRun {
         if is_test == Some(true) {
             return Some(fields.optional("testOutcome").unwrap_or(Self::Assigned));
         }
-        fields.refuse(
-            "testOutcome",
-            "This field is only allowed in a request with \"test\": true.",
-        );
+        let outcome: Option<Self> = fields.optional("testOutcome");
+        if outcome.is_some() {
+            let detail = "This field is only allowed in a request with \"test\": true.";
+            fields.fault("testOutcome", detail);
+        }
         None
     }
 }

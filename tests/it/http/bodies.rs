@@ -193,7 +193,7 @@ async fn deeply_nested_json_is_400() {
 }
 
 /// The operations whose body has a list of thousands of items.
-const WITH_LIST: [&str; 3] = [
+pub(super) const WITH_LIST: [&str; 3] = [
     "/v1/coupon-sets/{couponSetId}/assignments/batch",
     "/v1/coupon-sets/{couponSetId}/coupons/withdraw",
     "/v1/assignments/events",
