@@ -25,7 +25,7 @@ use crate::imports::{self, Imports};
 use crate::load::{AdmissionControl, LoadSignal};
 use crate::server;
 use crate::statistics::{self, Statistics};
-use crate::tenants::{self, Tenants, auth::Auth};
+use crate::tenants::{self, Tenants, auth::Auth, rate_limit::RateLimit};
 use crate::webhooks::{self, Webhooks};
 use crate::workflows::{self, Workflows};
 use crate::{dashboard, docs, outbox};
@@ -53,7 +53,8 @@ impl App {
         let database = Database::new(options, config.request_connections);
         let load = LoadSignal::default();
         let dirty_sets = DirtySets::default();
-        let auth = Auth::new(&database, config.operator_token.clone());
+        let rate_limit = RateLimit::new(config.rate_limit, config.rate_burst);
+        let auth = Auth::new(&database, config.operator_token.clone(), rate_limit);
 
         let tenants = Tenants::new(&auth, &database);
         let workflows = Workflows::new(&auth, &database);

@@ -82,6 +82,16 @@ pub struct Config {
     #[arg(long, env = "COUPONRY_WEBHOOK_PRIVATE", global = true)]
     pub webhook_private: bool,
 
+    /// Requests per second that a tenant may send to this replica in the long run; 0 for no limit.
+    #[arg(long, env = "COUPONRY_RATE_LIMIT", default_value_t = 0, global = true,
+        value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    pub rate_limit: u32,
+
+    /// Requests that a tenant may send at once, if there is a limit.
+    #[arg(long, env = "COUPONRY_RATE_BURST", default_value_t = 1000, global = true,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate_burst: u32,
+
     /// Maximum number of database connections for requests. A tenant can use a quarter of them at a time.
     #[arg(long, env = "COUPONRY_REQUEST_CONNECTIONS", default_value_t = 12, global = true,
         value_parser = clap::value_parser!(u16).range(4..=1000))]

@@ -103,7 +103,13 @@ impl Database {
     /// Logs a warning if the server has fewer connections than this replica may open.
     pub(crate) async fn check_connection_limit(&self) -> sqlx::Result<()> {
         let pools = &self.0;
-        let pools = [&pools.app, &pools.uploads, &pools.tasks, &pools.lanes, &pools.system];
+        let pools = [
+            &pools.app,
+            &pools.uploads,
+            &pools.tasks,
+            &pools.lanes,
+            &pools.system,
+        ];
         let needed: u32 = pools
             .iter()
             .map(|pool| pool.options().get_max_connections())

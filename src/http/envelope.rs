@@ -14,6 +14,7 @@ use super::error::{
     Error, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, UNKNOWN_PATH,
     UNSUPPORTED_MEDIA_TYPE,
 };
+use super::rate_status::RateSlot;
 use super::request_id::{REQUEST_ID, RequestId};
 
 /// Time limit of a request other than an upload. The steps of a request have shorter limits; this one backs them up.
@@ -42,6 +43,8 @@ pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
+    let rate = RateSlot::default();
+    request.extensions_mut().insert(rate.clone());
     let method = request.method().clone();
     // Only the template is logged, because paths and queries contain contact ids and codes.
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -77,6 +80,7 @@ pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     );
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0);
+    rate.add_headers(headers);
     // A request may be authenticated by a cookie, and a shared cache could return its response to another caller.
     let cache = headers.entry(header::CACHE_CONTROL);
     cache.or_insert(HeaderValue::from_static("no-store"));

@@ -10,6 +10,8 @@ pub(crate) mod idempotency_key;
 pub(crate) mod list_body;
 pub(crate) mod memory;
 pub(crate) mod page;
+pub(crate) mod peer;
+pub(crate) mod rate_status;
 pub(crate) mod request_id;
 pub mod routes;
 pub(crate) mod state;

@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::http::error::{
-    Error, OVERLOADED, REQUEST_TIMEOUT, STORAGE_FULL, TOO_LARGE, TOO_MANY_REQUESTS, UNSUPPORTED_MEDIA_TYPE,
+    Error, OVERLOADED, REQUEST_TIMEOUT, STORAGE_FULL, TOO_LARGE, TOO_MANY_REQUESTS,
+    UNSUPPORTED_MEDIA_TYPE,
 };
 use crate::http::extract::content_type;
 use crate::ids::TenantId;

@@ -14,10 +14,13 @@ use uuid::Uuid;
 use super::api_key::{Credentials, Scopes};
 use super::db;
 use super::link::OneTimeLink;
+use super::rate_limit::{Attempts, RateLimit, RateLimits};
 use super::session::{self, Session, SessionCache};
 use super::ttl_cache::TtlCache;
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE, TENANT_SUSPENDED, UNAUTHORIZED, UNKNOWN_PATH};
+use crate::http::peer::Peer;
+use crate::http::rate_status::RateSlot;
 use crate::ids::TenantId;
 use crate::text_enum::text_enum;
 
@@ -72,17 +75,25 @@ struct Parts {
     sessions: SessionCache,
     link: OneTimeLink,
     operator_token: Option<String>,
+    attempts: Attempts,
+    rates: RateLimits,
 }
 
 impl Auth {
-    /// Without a token, `/admin` is disabled.
-    pub(crate) fn new(database: &Database, operator_token: Option<String>) -> Self {
+    /// Without a token, `/admin` is disabled. `rate_limit` is that of tenants without one of their own.
+    pub(crate) fn new(
+        database: &Database,
+        operator_token: Option<String>,
+        rate_limit: Option<RateLimit>,
+    ) -> Self {
         Self(Arc::new(Parts {
             database: database.clone(),
             keys: KeyCache::default(),
             sessions: SessionCache::default(),
             link: OneTimeLink::default(),
             operator_token,
+            attempts: Attempts::default(),
+            rates: RateLimits::new(rate_limit),
         }))
     }
 
@@ -106,21 +117,31 @@ impl Auth {
         Ok(key_id.map(|key_id| self.0.link.issue(key_id, Instant::now())))
     }
 
-    /// Takes the one-time link, and returns its key if the token is valid.
-    pub(super) fn take_link(&self, token: &str) -> Option<Uuid> {
-        self.0.link.take(token, Instant::now())
+    /// Takes the one-time link, and returns its key if the token is valid. Fails if there were too many attempts.
+    pub(super) fn take_link(&self, token: &str, peer: Peer) -> Result<Option<Uuid>, Error> {
+        self.0.attempts.check(peer)?;
+        Ok(self.0.link.take(token, Instant::now()))
+    }
+
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.0.attempts
     }
 
     /// Returns the key of these credentials. Fails if the secret is wrong or the tenant is suspended.
     pub(super) async fn verify(
         &self,
         credentials: Credentials<'_>,
+        peer: Peer,
     ) -> Result<Arc<CachedKey>, Error> {
+        if !self.0.keys.was_found(&credentials.id) {
+            self.0.attempts.check(peer)?;
+        }
         let found = self.find(credentials.id).await?;
         let is_known = found.is_some();
         let key = found.filter(|key| credentials.match_hash(&key.secret_hash));
         let Some(key) = key else {
             if is_known {
+                self.0.attempts.check(peer)?;
                 // As long as for an unknown id, which is looked up each time, so that the time does not tell them apart.
                 self.load(credentials.id).await?;
             }
@@ -191,6 +212,7 @@ where
 
     async fn from_request_parts(parts: &mut request::Parts, state: &S) -> Result<Self, Error> {
         let auth = Auth::from_ref(state);
+        let peer = Peer::of(parts);
         let by_session =
             !parts.headers.contains_key(header::AUTHORIZATION) && session::is_presented(parts);
         let (id, key, origin) = if by_session {
@@ -204,8 +226,14 @@ where
                 .ok_or_else(|| {
                     Error::refused(&UNAUTHORIZED, "Send an API key as `Authorization: Bearer cpk_…` or `Authorization: apiKey <id>:<secret>`.")
                 })?;
-            (credentials.id, auth.verify(credentials).await?, Origin::Api)
+            (
+                credentials.id,
+                auth.verify(credentials, peer).await?,
+                Origin::Api,
+            )
         };
+        let slot = parts.extensions.get::<RateSlot>();
+        auth.0.rates.check(key.tenant, key.rate_limit, slot)?;
         if !key.scopes.allow(P::NAME) {
             return Err(Error::refused(
                 &MISSING_SCOPE,
@@ -260,6 +288,7 @@ where
         if bool::from(Sha256::digest(sent).ct_eq(&Sha256::digest(token))) {
             Ok(Self)
         } else {
+            auth.0.attempts.check(Peer::of(parts))?;
             Err(Error::refused(
                 &UNAUTHORIZED,
                 "The operator token is not valid.",
@@ -278,6 +307,8 @@ pub(crate) struct CachedKey {
     pub secret_hash: Vec<u8>,
     pub scopes: Scopes,
     pub suspended: bool,
+    /// The limit of the tenant, if the operator has set one.
+    pub rate_limit: Option<RateLimit>,
     /// The stored time of use is at least a minute old.
     pub last_used_is_stale: AtomicBool,
 }

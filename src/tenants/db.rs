@@ -2,11 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::api_key::{ApiKey, ApiKeyRow, Scopes};
 use super::auth::CachedKey;
+use super::rate_limit::RateLimit;
 use super::session::{CachedSession, SessionDetails, TokenHash};
 use super::{Tenant, TenantState};
 use crate::ids::TenantId;
@@ -22,21 +24,43 @@ pub(super) async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {
         .await
 }
 
+struct TenantRow {
+    id: Uuid,
+    name: String,
+    state: TenantState,
+    rate_per_second: Option<i32>,
+    rate_burst: Option<i32>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<TenantRow> for Tenant {
+    fn from(row: TenantRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            state: row.state,
+            rate_limit: RateLimit::stored(row.rate_per_second, row.rate_burst),
+            created_at: row.created_at,
+        }
+    }
+}
+
 pub(super) async fn create(
     connection: &mut PgConnection,
     id: Uuid,
     name: &str,
 ) -> sqlx::Result<Tenant> {
-    sqlx::query_as!(
-        Tenant,
+    let row = sqlx::query_as!(
+        TenantRow,
         r#"insert into tenants (id, name)
            values ($1, $2)
-           returning id, name, state as "state: TenantState", created_at"#,
+           returning id, name, state as "state: TenantState", rate_per_second, rate_burst, created_at"#,
         id,
         name
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    Ok(row.into())
 }
 
 pub(super) async fn find(
@@ -60,15 +84,16 @@ pub(super) async fn list(
     back: bool,
     rows: i64,
 ) -> sqlx::Result<Vec<Tenant>> {
-    sqlx::query_as!(
-        Tenant,
-        r#"(select id as "id!", name as "name!", state as "state!: TenantState", created_at as "created_at!"
+    let rows = sqlx::query_as!(
+        TenantRow,
+        r#"(select id as "id!", name as "name!", state as "state!: TenantState", rate_per_second, rate_burst,
+                   created_at as "created_at!"
               from tenants
              where not $2 and ($1::uuid is null or id > $1)
              order by id
              limit $3)
            union all
-           (select id, name, state, created_at
+           (select id, name, state, rate_per_second, rate_burst, created_at
               from tenants
              where $2 and id < $1
              order by id desc
@@ -78,7 +103,8 @@ pub(super) async fn list(
         rows
     )
     .fetch_all(connection)
-    .await
+    .await?;
+    Ok(rows.into_iter().map(Tenant::from).collect())
 }
 
 pub(super) async fn set_state(
@@ -86,17 +112,39 @@ pub(super) async fn set_state(
     id: Uuid,
     state: TenantState,
 ) -> sqlx::Result<Option<Tenant>> {
-    sqlx::query_as!(
-        Tenant,
+    let row = sqlx::query_as!(
+        TenantRow,
         r#"update tenants
               set state = $2
             where id = $1
-            returning id, name, state as "state: TenantState", created_at"#,
+            returning id, name, state as "state: TenantState", rate_per_second, rate_burst, created_at"#,
         id,
         state as TenantState
     )
     .fetch_optional(connection)
-    .await
+    .await?;
+    Ok(row.map(Tenant::from))
+}
+
+pub(super) async fn set_rate_limit(
+    connection: &mut PgConnection,
+    id: Uuid,
+    limit: Option<RateLimit>,
+) -> sqlx::Result<Option<Tenant>> {
+    let (per_second, burst) = limit.map(RateLimit::to_stored).unzip();
+    let row = sqlx::query_as!(
+        TenantRow,
+        r#"update tenants
+              set rate_per_second = $2, rate_burst = $3
+            where id = $1
+            returning id, name, state as "state: TenantState", rate_per_second, rate_burst, created_at"#,
+        id,
+        per_second,
+        burst
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(Tenant::from))
 }
 
 /// Finds a key of any tenant by its id, unless it was revoked.
@@ -106,6 +154,7 @@ pub(super) async fn find_api_key(
 ) -> sqlx::Result<Option<CachedKey>> {
     let found = sqlx::query!(
         r#"select k.tenant_id as "tenant: TenantId", k.secret_hash, k.scopes, t.state as "state: TenantState",
+                  t.rate_per_second, t.rate_burst,
                   coalesce(k.last_used_at < now() - interval '1 minute', true) as "last_used_is_stale!"
              from api_keys k
              join tenants t on t.tenant_id = k.tenant_id
@@ -119,6 +168,7 @@ pub(super) async fn find_api_key(
         secret_hash: found.secret_hash,
         scopes: Scopes::new(found.scopes),
         suspended: found.state == TenantState::Suspended,
+        rate_limit: RateLimit::stored(found.rate_per_second, found.rate_burst),
         last_used_is_stale: AtomicBool::new(found.last_used_is_stale),
     }))
 }

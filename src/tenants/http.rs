@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::auth::{ApiKeysRead, ApiKeysWrite, Auth, Caller, Operator};
-use super::{NewTenant, Tenant, TenantState, Tenants, db, session};
+use super::{NewTenant, Tenant, TenantPatch, TenantState, Tenants, db, session};
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE};
 use crate::http::extract::{Json, Path, Query};
@@ -20,6 +20,7 @@ pub(super) fn routes() -> Routes<Tenants> {
     Routes::new()
         .post("/admin/v1/tenants", create_tenant)
         .get("/admin/v1/tenants", list_tenants)
+        .patch("/admin/v1/tenants/{tenantId}", patch_tenant)
         .post("/admin/v1/tenants/{tenantId}/suspend", suspend_tenant)
         .post("/admin/v1/tenants/{tenantId}/resume", resume_tenant)
         .post("/admin/v1/tenants/{tenantId}/api-keys", create_tenant_key)
@@ -73,6 +74,21 @@ async fn list_tenants(
         .with_system(async |connection| db::list(connection, after, back, rows).await)
         .await?;
     Ok(Json(paging.page(rows, &uri, |tenant| tenant.id)))
+}
+
+async fn patch_tenant(
+    State(auth): State<Auth>,
+    _: Operator,
+    Path(id): Path<Uuid>,
+    Json(patch): Json<TenantPatch>,
+) -> JsonResult<Tenant> {
+    let tenant = auth
+        .database()
+        .with_system(async |connection| db::set_rate_limit(connection, id, patch.rate_limit).await)
+        .await?
+        .ok_or_else(|| Error::not_found("tenant"))?;
+    auth.forget_keys();
+    Ok(Json(tenant))
 }
 
 async fn suspend_tenant(

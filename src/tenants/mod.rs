@@ -5,6 +5,7 @@ pub(crate) mod auth;
 mod db;
 mod http;
 mod link;
+pub(crate) mod rate_limit;
 mod session;
 mod ttl_cache;
 
@@ -23,6 +24,7 @@ use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::text_enum::text_enum;
 use auth::Auth;
+use rate_limit::RateLimit;
 
 feature_state! {
     /// The state of the tenant routes.
@@ -49,6 +51,8 @@ pub(crate) struct Tenant {
     pub id: Uuid,
     pub name: String,
     pub state: TenantState,
+    /// Null where the limit of the replica applies.
+    pub rate_limit: Option<RateLimit>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -79,6 +83,23 @@ impl FromFields for NewTenant {
         Some(Self {
             name: fields.required("name")?,
         })
+    }
+}
+
+/// A change of a tenant by the operator.
+#[derive(Debug)]
+struct TenantPatch {
+    rate_limit: Option<RateLimit>,
+}
+
+impl FromFields for TenantPatch {
+    fn from_fields(fields: &mut Fields) -> Option<Self> {
+        if !fields.has("rateLimit") {
+            fields.fault("rateLimit", "This field is required.");
+            return None;
+        }
+        let rate_limit = fields.optional("rateLimit");
+        Some(Self { rate_limit })
     }
 }
 

@@ -23,6 +23,7 @@ use super::{Tenants, db};
 use crate::database::Database;
 use crate::http::error::{CROSS_SITE_REQUEST, Error, UNAUTHORIZED};
 use crate::http::extract::{FieldValue, Fields, FromFields, Json, text};
+use crate::http::peer::Peer;
 use crate::http::routes::Routes;
 use crate::ids::TenantId;
 
@@ -97,6 +98,9 @@ impl Session {
             return Err(Error::refused(&CROSS_SITE_REQUEST, detail));
         }
         let token_hash = Sha256::digest(token).into();
+        if !auth.sessions().was_found(&token_hash) {
+            auth.attempts().check(Peer::of(parts))?;
+        }
         let load = auth
             .database()
             .with_system(async |connection| db::find_session(connection, &token_hash).await);
@@ -184,6 +188,7 @@ impl FieldValue for SecretText {
 
 async fn sign_in(
     State(auth): State<Auth>,
+    peer: Peer,
     headers: HeaderMap,
     Json(request): Json<SignInRequest>,
 ) -> Result<impl IntoResponse, Error> {
@@ -194,10 +199,10 @@ async fn sign_in(
                     "This is not an API key. A key begins with `cpk_`; copy the complete key.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;
-            (credentials.id, auth.verify(credentials).await?)
+            (credentials.id, auth.verify(credentials, peer).await?)
         }
         SignInRequest::Link(token) => {
-            let key_id = auth.take_link(&token).ok_or_else(|| {
+            let key_id = auth.take_link(&token, peer)?.ok_or_else(|| {
                 let detail = "The link was already used or is older than 15 minutes. Sign in with an API key, or restart the service to print a new link.";
                 Error::refused(&UNAUTHORIZED, detail)
             })?;

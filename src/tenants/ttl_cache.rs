@@ -75,6 +75,12 @@ impl<K: Copy + Eq + Hash, T> TtlCache<K, T> {
         Ok(Some(found))
     }
 
+    /// Returns true if there was an entry of this id, also if its time is over.
+    pub(super) fn was_found(&self, id: &K) -> bool {
+        let entries = self.entries.read().expect("no holder of this lock panics");
+        entries.contains_key(id)
+    }
+
     fn get(&self, id: K) -> Option<Arc<T>> {
         let entries = self.entries.read().expect("no holder of this lock panics");
         entries

@@ -25,6 +25,8 @@ async fn send_unfinished(mut stream: TcpStream, length: usize) -> TcpStream {
 
 /// A service with a budget of 64 MiB, and two of its tenants.
 struct Tenants {
+    /// Keeps the database.
+    _app: TestApp,
     service: Process,
     shop: Shop,
     resources: Resources,
@@ -45,6 +47,7 @@ impl Tenants {
         let service = start_service(&app);
         let mut tenants = Self {
             at_rest: 0,
+            _app: app,
             service,
             shop,
             resources,

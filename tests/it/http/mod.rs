@@ -1,5 +1,6 @@
 //! Responses and request bodies that are alike in every feature.
 
 mod bodies;
+mod fairness;
 mod memory;
 mod service;

@@ -304,6 +304,15 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
     let made = journey.post(&keys, key.clone()).await;
     journey.get(tenants).await;
     journey.get(&keys).await;
+    let limit = json!({"rateLimit": {"perSecond": 10, "burst": 20}});
+    journey
+        .step(
+            Method::PATCH,
+            &tenant,
+            "application/json",
+            limit.to_string(),
+        )
+        .await;
     for order in ["suspend", "resume"] {
         journey
             .step(Method::POST, &format!("{tenant}/{order}"), "", "")

@@ -190,6 +190,7 @@ pub(super) fn case(operation: &Operation, victim: &Victim) -> Case {
         "post /admin/v1/tenants/{tenantId}/api-keys" => {
             json(json!({"name": "mine", "scopes": ["*"]}), Own(401))
         }
+        "patch /admin/v1/tenants/{tenantId}" => json(json!({"rateLimit": null}), Own(401)),
         "get /admin/v1/tenants"
         | "post /admin/v1/tenants/{tenantId}/suspend"
         | "post /admin/v1/tenants/{tenantId}/resume"

@@ -1,0 +1,64 @@
+//! Shares of the database connections: one tenant's reads leave room for those of the others.
+
+use futures_util::future::join_all;
+
+use crate::support::TestApp;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_slow_reads_of_one_tenant_leave_the_others_theirs() {
+    let app = TestApp::start().await;
+    let (shop, other) = (app.shop().await, app.shop().await);
+    let set = shop.multiple("set", &["A"]).await;
+    let others = other.multiple("set", &["A", "B"]).await;
+    // Statistics read this table, and nothing else here does.
+    let mut holder = app.database.owner.begin().await.unwrap();
+    sqlx::Executor::execute(
+        &mut *holder,
+        "lock table coupon_set_terms in access exclusive mode",
+    )
+    .await
+    .unwrap();
+    let statistics = format!("{}/statistics", set.path());
+    let slow = (0..64).map(|_| shop.client.get(&statistics));
+    let (slow, ()) = tokio::join!(join_all(slow), async {
+        app.database.wait_for_lock_waiters(1).await;
+        for _ in 0..20 {
+            others.read().await;
+            other.client.get("/v1/coupon-sets").await.expect(200);
+        }
+        others.assign("ann").await.expect(201);
+        // The tenant itself has a share left for its other reads.
+        set.read().await;
+        holder.rollback().await.unwrap();
+    });
+    for answer in slow {
+        if answer.status != 200 {
+            assert_eq!(answer.refusal(), "429 too-many-requests");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_beyond_the_share_of_its_tenant_is_429_after_a_while() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("set", &["A"]).await;
+    let mut holder = app.database.owner.begin().await.unwrap();
+    sqlx::Executor::execute(
+        &mut *holder,
+        "lock table coupon_set_terms in access exclusive mode",
+    )
+    .await
+    .unwrap();
+    let statistics = format!("{}/statistics", set.path());
+    let first = shop.client.get(&statistics);
+    let (first, second) = tokio::join!(first, async {
+        app.database.wait_for_lock_waiters(1).await;
+        let second = shop.client.get(&statistics).await;
+        holder.rollback().await.unwrap();
+        second
+    });
+    first.expect(200);
+    assert_eq!(second.refusal(), "429 too-many-requests");
+    assert_eq!(second.headers["retry-after"], "1");
+}
