@@ -36,7 +36,7 @@ impl<S: Send + Sync, T: FromFields> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         expect_json(request.headers())?;
-        let (bytes, _reservation) = receive(request, MAX_BYTES, |bytes| bytes).await?;
+        let (bytes, _reservation) = receive(request, MAX_BYTES, |_| 0).await?;
         let value = serde_json::from_slice(&bytes).map_err(|error| not_json(&error))?;
         read(value).map(Self).map_err(Error::Invalid)
     }
@@ -46,8 +46,8 @@ pub(super) fn not_json(error: &serde_json::Error) -> Error {
     Error::malformed(format!("The body is not JSON: {error}."))
 }
 
-/// Receives a body of at most `limit` bytes. `memory` returns the memory that a body of a length needs, in bytes; it is
-/// reserved before the body is read.
+/// Receives a body of at most `limit` bytes. `memory` returns the memory that is needed beside a body of a length, in bytes.
+/// That and the body, with a copy, are reserved before it is read.
 pub(super) async fn receive(
     request: Request,
     limit: usize,
@@ -67,7 +67,9 @@ pub(super) async fn receive(
         let budget = parts.extensions.get::<MemoryBudget>();
         let budget = budget.ok_or_else(|| Error::Internal("no memory budget".to_owned()))?;
         let tenant = parts.extensions.get::<TenantId>().copied();
-        reservation = budget.reserve(tenant, memory(longest)).await?;
+        reservation = budget
+            .reserve(tenant, 2 * longest + memory(longest))
+            .await?;
     }
     let body = Limited::new(body, limit).collect();
     let body = tokio::time::timeout(BODY_LIMIT, body)

@@ -55,8 +55,7 @@ impl<S: Send + Sync, T: ListBody> FromRequest<S> for JsonList<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
         expect_json(request.headers())?;
-        let memory =
-            |bytes: usize| bytes + (bytes / MIN_ITEM_BYTES).min(T::MAX_ITEMS) * ITEM_MEMORY;
+        let memory = |bytes: usize| (bytes / MIN_ITEM_BYTES).min(T::MAX_ITEMS) * ITEM_MEMORY;
         let (bytes, reservation) = receive(request, MAX_BYTES, memory).await?;
         let json: &RawValue = serde_json::from_slice(&bytes).map_err(|error| not_json(&error))?;
         read(json.get()).map(|body| Self(body, reservation))

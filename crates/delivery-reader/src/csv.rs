@@ -11,6 +11,7 @@ use crate::{
     Delimiter, ReadError, detect,
     header::ColumnSelection,
     input::InputBuffer,
+    markup,
     table::{Record, Records},
 };
 
@@ -26,6 +27,7 @@ pub(crate) fn open<R: Read, E>(
 ) -> Result<(CsvRecords<R>, Option<Delimiter>), ReadError<E>> {
     let mut source = InputBuffer::open(input)?;
     let (sample, whole) = source.sample();
+    markup::check(sample)?;
     let declared = detect::declared(sample);
     let delimiter = delimiter
         .or(declared.map(|(delimiter, _)| delimiter))
@@ -61,6 +63,32 @@ impl<R: Read> CsvRecords<R> {
         }
     }
 
+    /// Skips the blanks between a delimiter and a quote. By the rules of CSV the quote would be content then, but whoever
+    /// writes `name, "A-1"` means `A-1`. Other blanks are kept.
+    fn skip_blanks_before_quote<E>(
+        &mut self,
+        mut keep: impl FnMut(&[u8]),
+    ) -> Result<(), ReadError<E>> {
+        let mut skipped = 0;
+        loop {
+            let input = self.source.fill()?;
+            let blanks = input.iter().take_while(|byte| **byte == b' ').count();
+            if blanks < input.len() || blanks == 0 {
+                let is_quoted = input.get(blanks) == Some(&b'"');
+                self.source.consume(blanks);
+                if !is_quoted {
+                    for _ in 0..skipped + blanks {
+                        let (_, _, written) = self.parser.read_field(b" ", &mut self.piece);
+                        keep(&self.piece[..written]);
+                    }
+                }
+                return Ok(());
+            }
+            skipped += blanks;
+            self.source.consume(blanks);
+        }
+    }
+
     /// Advances to the start of a record; returns false at the end. The parser would skip line breaks too, but not report
     /// where the record starts.
     fn skip_line_breaks<E>(&mut self) -> Result<bool, ReadError<E>> {
@@ -92,6 +120,7 @@ impl<R: Read> Records for CsvRecords<R> {
         }
         let line = self.source.line();
         let (mut column, mut cell_line) = (0, line);
+        self.skip_blanks_before_quote(|blank| keep(0, blank))?;
         loop {
             let input = self.source.fill()?;
             let at_end = input.is_empty();
@@ -118,6 +147,7 @@ impl<R: Read> Records for CsvRecords<R> {
                 ReadFieldResult::Field { record_end: false } => {
                     column += 1;
                     cell_line = self.source.line();
+                    self.skip_blanks_before_quote(|blank| keep(column, blank))?;
                 }
                 ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
                 ReadFieldResult::End => return Ok(None),

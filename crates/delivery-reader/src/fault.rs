@@ -33,6 +33,15 @@ pub enum DeliveryFault {
         /// The cells of the first row.
         columns: Vec<String>,
     },
+    /// A row after the first has the name of the code column.
+    #[error(
+        "line {line} has the name of the column with the codes, but other rows are above it; remove them, or pass header=false to \
+         import every row"
+    )]
+    HeaderBelowFirst {
+        /// The line of the row, from 1.
+        line: u32,
+    },
     /// An option names a column by its name, but another option says that there is no header.
     #[error(
         "{wanted:?} is the name of a column, but header=false states that the file has no names; \

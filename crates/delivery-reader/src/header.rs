@@ -147,9 +147,12 @@ pub(crate) fn layout(
             .position(|cell| is_same_name(cell, name))
             .ok_or_else(|| no_such_column(name, &cells)),
     };
+    let best = ranked().min();
+    // Two columns with the same name: only the caller knows which is meant.
+    let is_unique = best.is_none_or(|(rank, _)| ranked().filter(|(r, _)| *r == rank).count() == 1);
     let code_column = match &selection.codes {
         Some(column) => find(column)?,
-        None => match ranked().min().filter(|_| header) {
+        None => match best.filter(|_| header && is_unique) {
             Some((_, column)) => column,
             None if cells.len() == 1 => 0,
             None => {
@@ -188,6 +191,23 @@ pub(crate) fn layout(
         expires_at_column,
         attribute_columns,
     })
+}
+
+/// Maximum number of rows after the first that are searched for the header.
+pub(crate) const MAX_TITLE_ROWS: usize = 5;
+
+/// Fails if a row after the first is the header, as below a title: the rows above it would be imported as codes.
+pub(crate) fn check_below_first(
+    line: u32,
+    row: &[Cell],
+    selection: &ColumnSelection,
+) -> Result<(), DeliveryFault> {
+    let names = row.iter().filter_map(|cell| cell.text().ok());
+    let mut ranks = names.filter_map(|cell| code_name_rank(cell, selection.code_names));
+    match ranks.next() {
+        Some(_) => Err(DeliveryFault::HeaderBelowFirst { line }),
+        None => Ok(()),
+    }
 }
 
 /// Returns true if a cell is a name of the code column.

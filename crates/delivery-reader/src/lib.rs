@@ -29,6 +29,7 @@ mod input;
 mod json;
 mod limits;
 mod list;
+mod markup;
 mod numbers;
 mod profile;
 mod sample;

@@ -9,6 +9,7 @@ use crate::{
     DeliveryFault, ReadError, Row, RowRules,
     code::{Cell, is_blank, validate},
     input::InputBuffer,
+    markup,
 };
 
 /// Pushes each code of a list into the sink.
@@ -18,6 +19,7 @@ pub(crate) fn read_list<E>(
     sink: &mut impl FnMut(Row) -> Result<(), E>,
 ) -> Result<(), ReadError<E>> {
     let mut source = InputBuffer::open(input)?;
+    markup::check(source.sample().0)?;
     let (mut word, mut line) = (Cell::default(), 1);
     let mut pushed = 0_u64;
     let mut push = |word: &mut Cell, line| {

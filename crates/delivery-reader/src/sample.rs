@@ -307,10 +307,16 @@ impl TableProfile {
             selected: None,
             code_names: options.code_names,
         };
-        while let Some((_, cells)) = records.first_row()? {
+        let selection = options.column_selection();
+        let layout = header::layout(&first_row, options.header, &selection);
+        let has_header = layout.as_ref().is_ok_and(|layout| layout.header);
+        while let Some((line, cells)) = records.first_row()? {
+            if profile.rows < header::MAX_TITLE_ROWS && options.header.is_none() && !has_header {
+                header::check_below_first(line, &cells, &selection)?;
+            }
             profile.add(&cells);
         }
-        match header::layout(&first_row, options.header, &options.column_selection()) {
+        match layout {
             Ok(ColumnLayout {
                 header,
                 code_column,

@@ -91,7 +91,7 @@ pub(crate) trait Records {
     fn next<E>(&mut self, keep: impl FnMut(usize, &[u8])) -> Result<Option<Record>, ReadError<E>>;
 
     /// Reads up to the first row that is not blank, and returns its line and cells.
-    fn first_row<E>(&mut self) -> Result<Option<(u32, Vec<Cell>)>, ReadError<E>> {
+    fn first_row<E>(&mut self) -> Result<Option<RowCells>, ReadError<E>> {
         loop {
             let mut cells = Vec::new();
             let record = self.next(|column, piece| {
@@ -107,7 +107,25 @@ pub(crate) trait Records {
             }
         }
     }
+
+    /// Reads the rows after the first among which the header may be. Fails if it is.
+    fn rows_below_first<E>(
+        &mut self,
+        selection: &ColumnSelection,
+    ) -> Result<Vec<RowCells>, ReadError<E>> {
+        let mut rows = Vec::new();
+        while rows.len() < header::MAX_TITLE_ROWS
+            && let Some((line, row)) = self.first_row()?
+        {
+            header::check_below_first(line, &row, selection)?;
+            rows.push((line, row));
+        }
+        Ok(rows)
+    }
 }
+
+/// The line of a row, and its cells.
+type RowCells = (u32, Vec<Cell>);
 
 /// Pushes each row of a table that is not blank into the sink.
 pub(crate) fn read_table<E>(
@@ -144,10 +162,16 @@ pub(crate) fn read_table<E>(
     };
     let mut builder = RowBuilder::new(&layout, &names, rules);
     if !layout.header {
-        for (column, cell) in first_row.into_iter().enumerate() {
-            builder.put(column, cell);
+        let mut rows = vec![(line, first_row)];
+        if options.header.is_none() {
+            rows.extend(records.rows_below_first(&options.column_selection())?);
         }
-        sink(builder.finish_row(line)).map_err(ReadError::Sink)?;
+        for (line, row) in rows {
+            for (column, cell) in row.into_iter().enumerate() {
+                builder.put(column, cell);
+            }
+            sink(builder.finish_row(line)).map_err(ReadError::Sink)?;
+        }
     }
     let mut pushed = false;
     while let Some(Record { line, columns }) =

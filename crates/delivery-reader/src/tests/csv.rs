@@ -179,7 +179,7 @@ fn quotes_are_special_only_around_a_cell() {
     )
     .expect("two columns");
     let codes: Vec<_> = rows.into_iter().filter_map(|row| row.1.ok()).collect();
-    assert_eq!(codes, ["A,1", "A\"2", "A\"3", "A4", "\"A5\""]);
+    assert_eq!(codes, ["A,1", "A\"2", "A\"3", "A4", "A5"]);
 }
 
 #[test]
@@ -242,6 +242,62 @@ fn several_columns_without_a_known_name_are_a_fault() {
         fault(b"1;A1\n2;A2\n", &TableOptions::default()),
         DeliveryFault::CodeColumnNeeded { columns }
     );
+}
+
+#[test]
+fn two_columns_of_the_same_name_are_a_fault_unless_one_is_chosen() {
+    let file = &b"code,name,Code\nA1,x,B1\n"[..];
+    let columns = ["code", "name", "Code"].map(str::to_owned).to_vec();
+    assert_eq!(
+        fault(file, &TableOptions::default()),
+        DeliveryFault::CodeColumnNeeded { columns }
+    );
+    let (_, rows) = read(file, &options(None, None, Some("3"))).expect("a table");
+    assert_eq!(rows, [row(2, "B1")]);
+}
+
+#[test]
+fn a_title_above_the_header_is_a_fault_unless_every_row_is_a_code() {
+    for (file, line) in [
+        ("Our codes 2026\ncode\nA-1\nB-2\n", 2),
+        ("Our codes,2026\n\nSpring\nname,code\nx,A-1\n", 4),
+    ] {
+        assert_eq!(
+            fault(file.as_bytes(), &options(None, None, Some("1"))),
+            DeliveryFault::HeaderBelowFirst { line },
+            "{file}"
+        );
+    }
+    let file = "Our codes 2026\ncode\nA-1\n";
+    let (_, rows) = read(file.as_bytes(), &options(None, Some(false), None)).expect("a table");
+    assert_eq!(
+        rows,
+        [row(1, "Our codes 2026"), row(2, "code"), row(3, "A-1")]
+    );
+    // Far below the beginning it is a code.
+    let file = "A\nB\nC\nD\nE\nF\nCODE\n";
+    assert_eq!(guessed(file).1.len(), 7);
+}
+
+#[test]
+fn quotes_after_a_blank_are_no_part_of_a_code() {
+    let (_, rows) = guessed("name, code\n\"a\", \"A-1\"\nb, B-2\nc, \"C\"\"3\"\n");
+    assert_eq!(rows, [row(2, "A-1"), row(3, "B-2"), row(4, "C\"3")]);
+}
+
+#[test]
+fn a_document_is_no_list_of_codes() {
+    for text in [
+        "<html><table><tr><td>A-1</td></tr></table></html>",
+        "<?xml version=\"1.0\"?><a/>",
+        "{\"code\":\"A-1\"}\n",
+    ] {
+        let fault = fault(text.as_bytes(), &TableOptions::default());
+        assert!(
+            matches!(fault, DeliveryFault::OtherFormat { .. }),
+            "{fault}"
+        );
+    }
 }
 
 #[test]
