@@ -107,14 +107,44 @@ impl Client {
                 break (end + 4, content_length(&self.input[..end])?);
             }
         };
-        while self.input.len() < start + length {
-            self.fill().await?;
+        if let Some(length) = length {
+            while self.input.len() < start + length {
+                self.fill().await?;
+            }
+        } else {
+            self.join_chunks(start).await?;
         }
         let status = std::str::from_utf8(&self.input[9..12])?.parse()?;
         Ok(Response {
             status,
             body: &self.input[start..],
         })
+    }
+
+    /// Receives a body in chunks, and replaces it by its content.
+    async fn join_chunks(&mut self, start: usize) -> Result<()> {
+        let (mut at, mut content) = (start, Vec::new());
+        loop {
+            let line = self.input[at..].windows(2).position(|b| b == b"\r\n");
+            if let Some(end) = line {
+                let size = std::str::from_utf8(&self.input[at..at + end])?;
+                let size = usize::from_str_radix(size, 16)?;
+                let chunk = at + end + 2;
+                while self.input.len() < chunk + size + 2 {
+                    self.fill().await?;
+                }
+                content.extend_from_slice(&self.input[chunk..chunk + size]);
+                at = chunk + size + 2;
+                if size == 0 {
+                    break;
+                }
+            } else {
+                self.fill().await?;
+            }
+        }
+        self.input.truncate(start);
+        self.input.append(&mut content);
+        Ok(())
     }
 
     async fn fill(&mut self) -> Result<()> {
@@ -126,14 +156,12 @@ impl Client {
     }
 }
 
-fn content_length(head: &[u8]) -> Result<usize> {
+/// Returns the announced length of a body; `None` if it comes in chunks.
+fn content_length(head: &[u8]) -> Result<Option<usize>> {
     let head = std::str::from_utf8(head)?;
-    head.split("\r\n")
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .ok_or("an answer without a content-length")?
-        .1
-        .trim()
-        .parse()
-        .map_err(Into::into)
+    let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    let length = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    Ok(length
+        .map(|(_, length)| length.trim().parse())
+        .transpose()?)
 }

@@ -27,6 +27,8 @@ use shares::{Share, Shares};
 /// Time that a request waits for a connection before it fails as unavailable.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time that a heavy read waits for its turn. With its statements it is less than the time limit of a request.
+const HEAVY_WAIT_LIMIT: Duration = Duration::from_secs(15);
 /// Time that an export waits for its turn.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -170,7 +172,7 @@ impl Database {
     /// The same as [`Self::snapshot`] for a read that takes much of the processor, such as statistics. Only one of a tenant
     /// is served at a time, and few of all.
     pub(crate) async fn heavy_snapshot(&self, tenant: TenantId) -> sqlx::Result<TenantTransaction> {
-        let share = self.0.shares.take_heavy(tenant, ACQUIRE_TIMEOUT).await?;
+        let share = self.0.shares.take_heavy(tenant, HEAVY_WAIT_LIMIT).await?;
         self.begin_app(BEGIN_SNAPSHOT, HEAVY_TIMEOUT, tenant, share)
             .await
     }

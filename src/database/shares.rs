@@ -67,12 +67,13 @@ impl Shares {
         let deadline = Instant::now() + wait_limit;
         let mut share = Share::default();
         share.add(&self.heavy_tenants, tenant, deadline).await?;
+        share.add(&self.tenants, tenant, deadline).await?;
+        // Last, so that none is held by a tenant that waits for itself.
         let heavy = Arc::clone(&self.heavy).acquire_owned();
         let heavy = timeout_at(deadline, heavy)
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?;
         share.0.extend(heavy);
-        share.add(&self.tenants, tenant, deadline).await?;
         Ok(share)
     }
 }
@@ -116,5 +117,47 @@ impl Deref for TenantTransaction {
 impl DerefMut for TenantTransaction {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.transaction
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn a_tenant_has_a_quarter_of_the_connections_and_leaves_the_others_theirs() {
+        let shares = Shares::new(12);
+        let (one, other) = (TenantId::made_up(1), TenantId::made_up(2));
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(shares.take(one).await.unwrap());
+        }
+        let mut fourth = Box::pin(shares.take(one));
+        assert!(poll!(&mut fourth).is_pending());
+        shares.take(other).await.unwrap();
+        drop(held.pop());
+        fourth.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_tenant_has_one_heavy_read_at_a_time_and_all_have_three() {
+        let shares = Shares::new(12);
+        let mut held = Vec::new();
+        for number in 1..=3 {
+            let tenant = TenantId::made_up(number);
+            held.push(shares.take_heavy(tenant, LIMIT).await.unwrap());
+            let refused = shares.take_heavy(tenant, Duration::ZERO).await.unwrap_err();
+            assert!(is_share_in_use(&refused));
+            shares.take(tenant).await.unwrap();
+        }
+        let fourth = TenantId::made_up(4);
+        let refused = shares.take_heavy(fourth, Duration::ZERO).await.unwrap_err();
+        assert!(matches!(refused, sqlx::Error::PoolTimedOut));
+        drop(held.pop());
+        shares.take_heavy(fourth, Duration::ZERO).await.unwrap();
     }
 }

@@ -173,7 +173,7 @@ impl Error {
                 format!("{} fields are not valid; see `errors`.", faults.len())
             }
             Self::Database(error) if is_share_in_use(error) => {
-                "Too many requests of this tenant are under way. Nothing was changed. Send fewer at a time.".to_owned()
+                "Too many requests of this tenant are under way. Nothing is lost; try again in a moment, and send fewer at a time.".to_owned()
             }
             Self::Database(error) if is_unavailable(error) => {
                 "The database did not respond in time. Nothing is lost; try again in a moment."

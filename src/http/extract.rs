@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -20,6 +20,9 @@ use crate::time_zone::Zone;
 
 /// Maximum size of a JSON body, in bytes. Bodies with a list can be larger; uploads have a separate limit.
 const MAX_BYTES: usize = 64 * 1024;
+
+/// Bytes of a body that does not announce its length for which memory is reserved at first.
+const UNANNOUNCED_BYTES: usize = 64 * 1024;
 
 /// Maximum number of unknown fields of an object that one response names.
 const MAX_UNKNOWN_FIELDS: usize = 20;
@@ -47,47 +50,80 @@ pub(super) fn not_json(error: &serde_json::Error) -> Error {
 }
 
 /// Receives a body of at most `limit` bytes. `memory` returns the memory that is needed beside a body of a length, in bytes.
-/// That and the body, with a copy, are reserved before it is read.
+/// That and the body, with a copy, are reserved before it is read. A body that does not announce its length reserves little
+/// at first, and the most when it turns out to be large.
 pub(super) async fn receive(
     request: Request,
     limit: usize,
     memory: impl Fn(usize) -> usize,
 ) -> Result<(Bytes, Reservation), Error> {
     let (parts, body) = request.into_parts();
+    let budget = parts.extensions.get::<MemoryBudget>();
+    let budget = budget.ok_or_else(|| Error::Internal("no memory budget".to_owned()))?;
+    let tenant = parts.extensions.get::<TenantId>().copied();
+    let needed = |bytes: usize| {
+        if bytes > FREE_BYTES {
+            2 * bytes + memory(bytes)
+        } else {
+            0
+        }
+    };
     let announced = HttpBody::size_hint(&body);
-    let is_longer = |length: u64| usize::try_from(length).map_or(true, |length| length > limit);
-    if is_longer(announced.lower()) {
+    if announced.lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let longest = announced
-        .exact()
-        .map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
+    let mut body = Limited::new(body, limit);
     let mut reservation = Reservation::default();
-    if longest > FREE_BYTES {
-        let budget = parts.extensions.get::<MemoryBudget>();
-        let budget = budget.ok_or_else(|| Error::Internal("no memory budget".to_owned()))?;
-        let tenant = parts.extensions.get::<TenantId>().copied();
-        reservation = budget
-            .reserve(tenant, 2 * longest + memory(longest))
-            .await?;
+    let mut begun = Vec::new();
+    let is_complete = if let Some(length) = announced.exact() {
+        let length = usize::try_from(length).unwrap_or(limit);
+        reservation.add(budget.reserve(tenant, needed(length)).await?);
+        false
+    } else {
+        let first = UNANNOUNCED_BYTES.min(limit);
+        reservation.add(budget.reserve(tenant, 2 * first).await?);
+        let is_complete = read_until(&mut body, &mut begun, first, limit).await?;
+        let length = if is_complete { begun.len() } else { limit };
+        let rest = needed(length).saturating_sub(2 * first);
+        reservation.add(budget.reserve(tenant, rest).await?);
+        is_complete
+    };
+    if !is_complete {
+        begun.reserve(usize::try_from(announced.lower()).unwrap_or(0));
+        read_until(&mut body, &mut begun, usize::MAX, limit).await?;
     }
-    let body = Limited::new(body, limit).collect();
-    let body = tokio::time::timeout(BODY_LIMIT, body)
-        .await
-        .map_err(|_| {
-            Error::refused(
-                &REQUEST_TIMEOUT,
-                "The body did not arrive within 20 seconds. Nothing was changed.",
-            )
-        })?
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                too_large(limit)
-            } else {
-                Error::malformed("The body is incomplete: the connection ended early.")
+    Ok((begun.into(), reservation))
+}
+
+/// Reads a body to its end, or until there are more than `enough` bytes. Returns true at the end.
+async fn read_until(
+    body: &mut Limited<Body>,
+    bytes: &mut Vec<u8>,
+    enough: usize,
+    limit: usize,
+) -> Result<bool, Error> {
+    let read = async {
+        while bytes.len() <= enough {
+            match body.frame().await {
+                None => return Ok(true),
+                Some(Ok(frame)) => {
+                    bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+                }
+                Some(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(limit)),
+                Some(Err(_)) => {
+                    let detail = "The body is incomplete: the connection ended early.";
+                    return Err(Error::malformed(detail));
+                }
             }
-        })?;
-    Ok((body.to_bytes(), reservation))
+        }
+        Ok(false)
+    };
+    tokio::time::timeout(BODY_LIMIT, read).await.map_err(|_| {
+        Error::refused(
+            &REQUEST_TIMEOUT,
+            "The body did not arrive within 20 seconds. Nothing was changed.",
+        )
+    })?
 }
 
 fn too_large(limit: usize) -> Error {

@@ -1,9 +1,9 @@
 //! JSON bodies with a list of thousands of items. They are read item by item, so that only one at a time exists as a JSON
 //! value, which takes up to thirty times the memory of its text.
 
-use std::convert::Infallible;
 use std::marker::PhantomData;
-use std::{fmt, mem};
+use std::time::Duration;
+use std::{fmt, io, mem};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -14,6 +14,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::error::{Error, Fault};
 use super::extract::{Fields, expect_json, not_an_object, not_json, pointer, read_object, receive};
@@ -29,6 +31,8 @@ const MAX_FIELDS: usize = 100;
 const MIN_ITEM_BYTES: usize = 16;
 /// Memory for an item and its result beside the text, in bytes.
 const ITEM_MEMORY: usize = 2 * 1024;
+/// Time in which a client must receive a part of a response.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// Size of a part of a response, in bytes.
 const PART_BYTES: usize = 64 * 1024;
 
@@ -192,7 +196,8 @@ impl<'de> Visitor<'de> for RawFieldsVisitor {
     }
 }
 
-/// Returns `{"results": […]}`, serialized part by part while the client receives it. The memory is held until then.
+/// Returns `{"results": […]}`, serialized part by part while the client receives it. The memory is held until then; a client
+/// that receives nothing for `STALL_LIMIT` loses the connection.
 pub(crate) fn respond<R: Serialize + Send + 'static>(
     results: impl Iterator<Item = R> + Send + 'static,
     memory: Reservation,
@@ -201,8 +206,6 @@ pub(crate) fn respond<R: Serialize + Send + 'static>(
     let mut part = br#"{"results":["#.to_vec();
     let mut is_complete = false;
     let mut parts = std::iter::from_fn(move || {
-        // Moves it into the closure.
-        let _held = &memory;
         if is_complete {
             return None;
         }
@@ -224,10 +227,30 @@ pub(crate) fn respond<R: Serialize + Send + 'static>(
     let body = if first.len() < PART_BYTES {
         Body::from(first)
     } else {
-        let parts = std::iter::once(first).chain(parts);
-        Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for part in std::iter::once(first).chain(parts) {
+                let sent = timeout(STALL_LIMIT, sender.send(Some(part))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            let _ = timeout(STALL_LIMIT, sender.send(None)).await;
+            drop(memory);
+        });
+        Body::from_stream(stream::unfold(receiver, next_part))
     };
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Returns the next part, nothing after the end, or an error if the sender gave up before.
+async fn next_part(
+    mut parts: mpsc::Receiver<Option<Vec<u8>>>,
+) -> Option<(io::Result<Vec<u8>>, mpsc::Receiver<Option<Vec<u8>>>)> {
+    match parts.recv().await {
+        Some(part) => Some((Ok(part?), parts)),
+        None => Some((Err(io::ErrorKind::TimedOut.into()), parts)),
+    }
 }
 
 #[cfg(test)]

@@ -38,9 +38,12 @@ struct Budget {
 
 /// Reserved memory, which returns to the budget when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Reservation {
-    _share: Option<OwnedSemaphorePermit>,
-    _all: Option<OwnedSemaphorePermit>,
+pub(crate) struct Reservation(Vec<OwnedSemaphorePermit>);
+
+impl Reservation {
+    pub(super) fn add(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
 }
 
 impl MemoryBudget {
@@ -74,6 +77,9 @@ impl MemoryBudget {
         let budget = &self.0;
         let deadline = Instant::now() + budget.wait_limit;
         let units = bytes.div_ceil(UNIT).min(budget.share);
+        if units == 0 {
+            return Ok(Reservation::default());
+        }
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let share = async {
             if let Some(tenant) = tenant {
@@ -96,10 +102,7 @@ impl MemoryBudget {
                 "Requests with large bodies use all memory that they may have. Nothing was changed; try again in a moment.",
             )
         })?;
-        Ok(Reservation {
-            _share: share,
-            _all: all.ok(),
-        })
+        Ok(Reservation(share.into_iter().chain(all.ok()).collect()))
     }
 }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::form::{Form, PartHeaderLimit};
 use super::spool::{self, StoreResult, UploadDetails};
+use super::upload::ReceivedUpload;
 use super::{
     Import, ImportOptions, ImportStatus, Imports, db, lifecycle, preview, pull, report, undo,
     upload,
@@ -59,7 +60,6 @@ async fn import_into_set(
     check_set(&imports.database, caller.tenant, set).await?;
     let received = imports.received.begin(caller.tenant)?;
     let (file, hint) = receive(&imports, body, hint, &options).await?;
-    drop(received);
     queue(
         &imports,
         caller.tenant,
@@ -72,6 +72,7 @@ async fn import_into_set(
             caller: caller.key,
         },
         file,
+        received,
     )
     .await
 }
@@ -109,8 +110,10 @@ async fn queue(
     tenant: TenantId,
     details: UploadDetails,
     file: File,
+    received: ReceivedUpload,
 ) -> Result<(StatusCode, Json<Import>), Error> {
     let slot = imports.storing_slots.take(tenant).await?;
+    drop(received);
     // A separate task holds the slot: if the client disconnects, the file is still read to its end.
     let state = imports.clone();
     let storing = tokio::spawn(async move {
@@ -152,7 +155,6 @@ async fn import_multipart(
     let (set, options, file) = Form::receive(multipart, &header_limit, imports.limits.bytes)
         .await?
         .check()?;
-    drop(received);
     queue(
         &imports,
         caller.tenant,
@@ -168,6 +170,7 @@ async fn import_multipart(
             caller: caller.key,
         },
         file,
+        received,
     )
     .await
     .map_err(with_compatible_code)

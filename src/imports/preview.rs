@@ -64,8 +64,8 @@ pub(super) async fn preview(
     };
     let received = imports.received.begin(caller.tenant)?;
     let file = upload::receive(body, MAX_BYTES).await?;
-    drop(received);
     let slot = imports.storing_slots.take(caller.tenant).await?;
+    drop(received);
     let rules = RowRules {
         // The set is not known yet. Its zone would not change which dates are valid.
         zone: chrono_tz::UTC,

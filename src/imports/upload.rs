@@ -35,7 +35,8 @@ const RATE_GRACE_PERIOD: Duration = Duration::from_mins(1);
 /// Bytes that are buffered before they are written to the file.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Maximum number of uploads that one replica receives at the same time. Each takes a buffer, an open file and disk space.
+/// Maximum number of uploads that one replica receives at the same time, or that wait until they are stored. Each takes a
+/// buffer, an open file and disk space.
 const MAX_RECEIVED: usize = 512;
 /// Part of them that is kept for tenants of which nothing is received yet.
 const RECEIVED_RESERVE: usize = 128;
@@ -49,7 +50,7 @@ const MAX_STORED_OF_TENANT: usize = 4;
 /// Longest wait of a received upload until it is stored.
 const STORE_WAIT_LIMIT: Duration = Duration::from_mins(5);
 
-/// The uploads that are being received. Receiving is bounded, but waits for nobody: slow clients delay only themselves.
+/// The uploads that are being received or wait. Receiving is bounded, but waits for nobody: slow clients delay only themselves.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReceivedUploads(Arc<Mutex<Received>>);
 
@@ -59,7 +60,7 @@ struct Received {
     of_tenants: HashMap<TenantId, usize>,
 }
 
-/// An upload that is being received, until it is dropped.
+/// An upload that is being received or waits until it is stored, until this is dropped.
 #[derive(Debug)]
 pub(super) struct ReceivedUpload {
     uploads: ReceivedUploads,

@@ -146,7 +146,7 @@ async fn publish_batch(database: &Database, set: SetKey) -> sqlx::Result<bool> {
 /// alert.
 async fn forecast(database: &Database, set: SetKey) -> Option<Forecast> {
     let find = async {
-        let mut transaction = database.background(set.tenant).await?;
+        let mut transaction = database.tenant(set.tenant).await?;
         let found = forecasts(&mut transaction, set.tenant, &[set.set_no]).await?;
         transaction.commit().await?;
         sqlx::Result::Ok(found.get(&set.set_no).copied())

@@ -153,8 +153,7 @@ pub(super) async fn list_checkpoints(
     )
 }
 
-/// Lists the same as `list_checkpoints`, some of it more than once, by a look-up for each time from the first to the last
-/// change of a set. It takes less time where there are many rows between two times.
+/// Lists the same as `list_checkpoints`, by a look-up for each time from the first to the last change of a set. It takes less time where there are many rows between two times.
 pub(super) async fn look_up_checkpoints(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -185,7 +184,7 @@ pub(super) async fn look_up_checkpoints(
             cross join lateral (
               select m.*
                 from statistics_checkpoints m
-               where m.tenant_id = $1 and m.set_no = s.set_no and m.bucket >= f.bucket
+               where m.tenant_id = $1 and m.set_no = s.set_no and m.bucket >= ($3::timestamptz[])[i.place]
                  and m.bucket < ($3::timestamptz[])[i.place + 1]
                order by m.bucket desc
                limit 1

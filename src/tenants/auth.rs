@@ -120,7 +120,11 @@ impl Auth {
     /// Takes the one-time link, and returns its key if the token is valid. Fails if there were too many attempts.
     pub(super) fn take_link(&self, token: &str, peer: Peer) -> Result<Option<Uuid>, Error> {
         self.0.attempts.check(peer)?;
-        Ok(self.0.link.take(token, Instant::now()))
+        let key = self.0.link.take(token, Instant::now());
+        if key.is_none() {
+            self.0.attempts.count(peer);
+        }
+        Ok(key)
     }
 
     pub(super) fn attempts(&self) -> &Attempts {
@@ -140,8 +144,9 @@ impl Auth {
         let is_known = found.is_some();
         let key = found.filter(|key| credentials.match_hash(&key.secret_hash));
         let Some(key) = key else {
+            self.0.attempts.check(peer)?;
+            self.0.attempts.count(peer);
             if is_known {
-                self.0.attempts.check(peer)?;
                 // As long as for an unknown id, which is looked up each time, so that the time does not tell them apart.
                 self.load(credentials.id).await?;
             }
@@ -289,6 +294,7 @@ where
             Ok(Self)
         } else {
             auth.0.attempts.check(Peer::of(parts))?;
+            auth.0.attempts.count(Peer::of(parts));
             Err(Error::refused(
                 &UNAUTHORIZED,
                 "The operator token is not valid.",

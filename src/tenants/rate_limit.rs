@@ -2,10 +2,10 @@
 //! counts for itself.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
@@ -24,7 +24,7 @@ use crate::ids::TenantId;
 /// Failing attempts from one address: in the long run, per second, and at once.
 const ATTEMPTS_PER_SECOND: u32 = 10;
 const ATTEMPTS_AT_ONCE: u32 = 100;
-/// Number of addresses or tenants from which on the idle ones are forgotten.
+/// Number of addresses from which on the idle ones are forgotten, and of tenants from which on all begin anew.
 const SWEEP_AT: usize = 10_000;
 /// Largest rate and burst.
 const MAX_RATE: i64 = 1_000_000;
@@ -170,42 +170,81 @@ impl RateLimits {
     }
 }
 
-/// Attempts to authenticate with credentials that were not used successfully before.
-pub(super) struct Attempts(RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>);
+/// Returns the address, or the network of an IPv6 address, whose addresses have one owner.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
+    }
+}
+
+/// Failing attempts to authenticate, by the address from which they come. An address with too many of them is blocked for a
+/// moment. Credentials that were valid before are not asked about it, and an attempt that failed for another reason does not
+/// count.
+pub(super) struct Attempts {
+    failing: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
+    blocked_until: Mutex<HashMap<IpAddr, Instant>>,
+}
 
 impl Default for Attempts {
     fn default() -> Self {
         let per_second = NonZeroU32::new(ATTEMPTS_PER_SECOND).expect("it is not zero");
         let at_once = NonZeroU32::new(ATTEMPTS_AT_ONCE).expect("it is not zero");
         let quota = Quota::per_second(per_second).allow_burst(at_once);
-        Self(RateLimiter::hashmap(quota))
+        Self {
+            failing: RateLimiter::hashmap(quota),
+            blocked_until: Mutex::default(),
+        }
     }
 }
 
 impl Attempts {
-    /// Counts an attempt.
+    /// Checks that an address may try.
     ///
     /// # Errors
     ///
-    /// 429 if there were too many from this address.
+    /// 429 while it is blocked.
     pub(super) fn check(&self, peer: Peer) -> Result<(), Error> {
-        let Some(address) = peer.0 else {
+        let Some(address) = peer.0.map(network) else {
             return Ok(());
         };
-        if self.0.len() >= SWEEP_AT {
-            self.0.retain_recent();
+        let until = self.blocked_until().get(&address).copied();
+        if until.is_none_or(|until| until <= Instant::now()) {
+            return Ok(());
         }
-        self.0.check_key(&address).map_err(|_| {
-            let detail = "There were too many attempts with invalid credentials from this address. Try again in a moment.";
-            Error::refused(&TOO_MANY_REQUESTS, detail)
-        })
+        let detail = "There were too many attempts with invalid credentials from this address. Try again in a moment.";
+        Err(Error::refused(&TOO_MANY_REQUESTS, detail))
+    }
+
+    /// Counts a failing attempt.
+    pub(super) fn count(&self, peer: Peer) {
+        let Some(address) = peer.0.map(network) else {
+            return;
+        };
+        if self.failing.len() >= SWEEP_AT {
+            self.failing.retain_recent();
+        }
+        let Err(refused) = self.failing.check_key(&address) else {
+            return;
+        };
+        let now = Instant::now();
+        let wait = refused.wait_time_from(DefaultClock::default().now());
+        let mut blocked_until = self.blocked_until();
+        if blocked_until.len() >= SWEEP_AT {
+            blocked_until.retain(|_, until| *until > now);
+        }
+        blocked_until.insert(address, now + wait);
+    }
+
+    fn blocked_until(&self) -> MutexGuard<'_, HashMap<IpAddr, Instant>> {
+        self.blocked_until
+            .lock()
+            .expect("no holder of this lock panics")
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn limit(per_second: u32, burst: u32) -> RateLimit {
@@ -240,10 +279,19 @@ mod tests {
         let attempts = Attempts::default();
         let peer = |last| Peer(Some(IpAddr::from([192, 0, 2, last])));
         for last in [1, 2] {
-            let (passed, seconds) = count(|| attempts.check(peer(last)));
-            assert!((100..=100 + 10 * seconds).contains(&passed), "{passed}");
+            let (passed, seconds) = count(|| {
+                let allowed = attempts.check(peer(last));
+                if allowed.is_ok() {
+                    attempts.count(peer(last));
+                }
+                allowed
+            });
+            // The attempt that is one too many passes too.
+            assert!((101..=101 + 11 * seconds).contains(&passed), "{passed}");
         }
-        let (passed, _) = count(|| attempts.check(Peer(None)));
-        assert_eq!(passed, 3_000);
+        for peer in [peer(3), Peer(None)] {
+            let (passed, _) = count(|| attempts.check(peer));
+            assert_eq!(passed, 3_000);
+        }
     }
 }

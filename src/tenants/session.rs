@@ -105,7 +105,10 @@ impl Session {
             .database()
             .with_system(async |connection| db::find_session(connection, &token_hash).await);
         let found = auth.sessions().find(token_hash, load).await?;
-        let found = found.ok_or_else(ended)?;
+        let Some(found) = found else {
+            auth.attempts().count(Peer::of(parts));
+            return Err(ended());
+        };
         if found.last_used_is_stale.swap(false, Ordering::Relaxed) {
             let mut transaction = auth.database().tenant(found.tenant).await?;
             db::store_session_use(&mut transaction, found.tenant, &token_hash).await?;

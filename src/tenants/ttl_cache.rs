@@ -22,12 +22,25 @@ const STRIPES: usize = 16;
 /// Entries by id, each with the time at which its load began.
 #[derive(Debug)]
 pub(crate) struct TtlCache<K, T> {
-    entries: RwLock<HashMap<K, (Instant, Arc<T>)>>,
+    entries: RwLock<HashMap<K, Entry<T>>>,
     /// Incremented by each clear, so that a load that began before the clear is not stored after it.
     generation: AtomicU64,
     /// Striped by the hash of the id, so that of many requests with the same id only one queries the database.
     loading: [tokio::sync::Mutex<()>; STRIPES],
     hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// The time at which its load began. `None` once the cache was cleared.
+    loaded_at: Option<Instant>,
+    found: Arc<T>,
+}
+
+impl<T> Entry<T> {
+    fn is_valid(&self) -> bool {
+        self.loaded_at.is_some_and(|at| at.elapsed() < LIFETIME)
+    }
 }
 
 impl<K, T> Default for TtlCache<K, T> {
@@ -62,20 +75,25 @@ impl<K: Copy + Eq + Hash, T> TtlCache<K, T> {
         // The lifetime starts before the query, so that it also bounds the use of a key that is revoked during the query.
         let began_at = Instant::now();
         let generation = self.generation.load(Ordering::SeqCst);
-        let Some(found) = load.await?.map(Arc::new) else {
+        let found = load.await?.map(Arc::new);
+        let mut entries = self.entries.write().expect("no holder of this lock panics");
+        let Some(found) = found else {
+            entries.remove(&id);
             return Ok(None);
         };
-        let mut entries = self.entries.write().expect("no holder of this lock panics");
         if entries.len() >= SWEEP_AT {
-            entries.retain(|_, (at, _)| at.elapsed() < LIFETIME);
+            entries.retain(|_, entry| entry.is_valid());
         }
-        if self.generation.load(Ordering::SeqCst) == generation {
-            entries.insert(id, (began_at, Arc::clone(&found)));
-        }
+        let is_current = self.generation.load(Ordering::SeqCst) == generation;
+        let entry = Entry {
+            loaded_at: is_current.then_some(began_at),
+            found: Arc::clone(&found),
+        };
+        entries.insert(id, entry);
         Ok(Some(found))
     }
 
-    /// Returns true if there was an entry of this id, also if its time is over.
+    /// Returns true if the id was found when it was last looked up, unless that was long ago.
     pub(super) fn was_found(&self, id: &K) -> bool {
         let entries = self.entries.read().expect("no holder of this lock panics");
         entries.contains_key(id)
@@ -85,14 +103,16 @@ impl<K: Copy + Eq + Hash, T> TtlCache<K, T> {
         let entries = self.entries.read().expect("no holder of this lock panics");
         entries
             .get(&id)
-            .filter(|(at, _)| at.elapsed() < LIFETIME)
-            .map(|(_, found)| Arc::clone(found))
+            .filter(|entry| entry.is_valid())
+            .map(|entry| Arc::clone(&entry.found))
     }
 
-    /// Removes all entries. Call it after a change is committed.
+    /// Ends the time of all entries. Call it after a change is committed.
     pub(super) fn clear(&self) {
         let mut entries = self.entries.write().expect("no holder of this lock panics");
         self.generation.fetch_add(1, Ordering::SeqCst);
-        entries.clear();
+        for entry in entries.values_mut() {
+            entry.loaded_at = None;
+        }
     }
 }

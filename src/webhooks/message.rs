@@ -66,6 +66,11 @@ impl Message {
 }
 
 impl Event {
+    /// Returns the size of its body, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// `is_listed`: the message is a list, so each event names its id.
     fn new(
         id: Uuid,

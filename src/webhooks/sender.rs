@@ -32,6 +32,9 @@ const SLOTS_OF_FAILING: usize = SLOTS / 2;
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum number of new deliveries of a lease, and likewise of retries.
 const BATCH_SIZE: i32 = 500;
+/// Maximum size of the new events of a lease, and likewise of its retries, in bytes. The rest stays due. One event may have
+/// more: a code has up to 50 attributes of 1,000 characters.
+const BATCH_BYTES: usize = 256 * 1024;
 /// Time after which a lease begins no more attempts.
 const TIME_SLICE: Duration = Duration::from_secs(10);
 /// Duration of a lease: the time slice, its last attempt, and time to store the results.
@@ -124,7 +127,12 @@ impl Sender {
     /// Serves an endpoint for one lease. If its deliveries cannot be read, the endpoint waits until the lease expires.
     async fn serve(self, lease: Lease) {
         let until = Instant::now() + LEASE;
-        let (endpoint, due) = match self.find(&lease).await {
+        let mut found = self.find(&lease).await;
+        if found.is_err() {
+            // The connection may have broken while it was idle.
+            found = self.find(&lease).await;
+        }
+        let (endpoint, due) = match found {
             Ok(found) => found,
             Err(error) => {
                 log_failure("reading the deliveries of a webhook failed", &error);
@@ -182,7 +190,19 @@ impl Sender {
             .is_some_and(|endpoint| endpoint.max_batch > 1);
         let events = message::render(&mut transaction, lease.tenant, &due, is_batched).await?;
         transaction.commit().await?;
-        Ok((endpoint, due.into_iter().zip(events).collect()))
+        let (mut new_bytes, mut retry_bytes) = (0, 0);
+        let mut found: Vec<_> = due.into_iter().zip(events).collect();
+        found.retain(|(due, event)| {
+            let bytes = if due.attempts == 0 {
+                &mut new_bytes
+            } else {
+                &mut retry_bytes
+            };
+            let is_first = *bytes == 0;
+            *bytes += event.as_ref().map_or(0, Event::size);
+            is_first || *bytes <= BATCH_BYTES
+        });
+        Ok((endpoint, found))
     }
 
     /// Makes attempts one after another until the time slice that started at `begun` is over. A failed attempt does not

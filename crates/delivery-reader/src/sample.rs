@@ -309,9 +309,10 @@ impl TableProfile {
         };
         let selection = options.column_selection();
         let layout = header::layout(&first_row, options.header, &selection);
-        let has_header = layout.as_ref().is_ok_and(|layout| layout.header);
+        let is_header_missing = layout.as_ref().is_ok_and(|layout| !layout.header);
+        let searches_header = is_header_missing && options.searches_header();
         while let Some((line, cells)) = records.first_row()? {
-            if profile.rows < header::MAX_TITLE_ROWS && options.header.is_none() && !has_header {
+            if searches_header && profile.rows < header::MAX_TITLE_ROWS {
                 header::check_below_first(line, &cells, &selection)?;
             }
             profile.add(&cells);

@@ -49,6 +49,12 @@ impl Default for TableOptions {
 }
 
 impl TableOptions {
+    /// Returns true if the header may be below the first row. Then that has one cell, such as a title; of several, one must
+    /// be chosen.
+    pub(crate) fn searches_header(&self) -> bool {
+        self.header.is_none() && self.code_column.is_none()
+    }
+
     pub(crate) fn column_selection(&self) -> ColumnSelection {
         let parse = |column: &Option<String>| column.as_deref().and_then(ColumnRef::parse);
         ColumnSelection {
@@ -163,7 +169,7 @@ pub(crate) fn read_table<E>(
     let mut builder = RowBuilder::new(&layout, &names, rules);
     if !layout.header {
         let mut rows = vec![(line, first_row)];
-        if options.header.is_none() {
+        if options.searches_header() {
             rows.extend(records.rows_below_first(&options.column_selection())?);
         }
         for (line, row) in rows {

@@ -253,7 +253,7 @@ fn read(id: Uuid, status: u16, named: &Value, state: &Value, body: &Value) -> Ev
         (409, Some("wrong-state")) if parse(&body["assignmentId"]) == Some(id) => {
             state_of(&body["state"]).map(EventAnswer::WrongState)
         }
-        (408 | 503, _) => Some(EventAnswer::Unknown),
+        (408 | 429 | 503, _) => Some(EventAnswer::Unknown),
         _ => None,
     };
     answer.unwrap_or_else(|| EventAnswer::Wrong(format!("{status} {body}").into()))

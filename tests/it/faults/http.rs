@@ -113,7 +113,7 @@ impl Caller {
         Some(reply)
     }
 
-    /// Sends a request to one replica after the other until one of them responds with another status than 503.
+    /// Sends a request to one replica after the other until one of them responds with another status than 429 and 503.
     pub async fn send_with_retries(&mut self, random: &mut Random, request: Request<'_>) -> Reply {
         let deadline = Instant::now() + RECOVERY;
         loop {
@@ -121,7 +121,7 @@ impl Caller {
             let replica = random.index(self.addresses.count());
             let reply = self.send(replica, request, RECOVERY / 2).await;
             match reply {
-                Some(reply) if !matches!(reply.status, 408 | 503) => return reply,
+                Some(reply) if !matches!(reply.status, 408 | 429 | 503) => return reply,
                 _ => tokio::time::sleep(random.millis((20, 200))).await,
             }
         }
@@ -154,22 +154,46 @@ async fn exchange(stream: &mut TcpStream, bearer: &str, request: Request<'_>) ->
     let (start, length) = loop {
         if let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let head = std::str::from_utf8(&input[..end]).map_err(io::Error::other)?;
-            break (end + 4, content_length(head).ok_or_else(broken)?);
+            break (end + 4, content_length(head));
         }
         if stream.read_buf(&mut input).await? == 0 {
             return Err(broken());
         }
     };
-    while input.len() < start + length {
+    let content = loop {
+        let content = match length {
+            Some(length) => input.get(start..start + length).map(<[u8]>::to_vec),
+            None => chunked_content(&input[start..]),
+        };
+        if let Some(content) = content {
+            break content;
+        }
         if stream.read_buf(&mut input).await? == 0 {
             return Err(broken());
         }
-    }
+    };
     let status = std::str::from_utf8(&input[9..12]).map_err(io::Error::other)?;
     Ok(Reply {
         status: status.parse().map_err(io::Error::other)?,
-        body: serde_json::from_slice(&input[start..]).unwrap_or(Value::Null),
+        body: serde_json::from_slice(&content).unwrap_or(Value::Null),
     })
+}
+
+/// Returns the content of a body in chunks, if it is complete.
+fn chunked_content(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|bytes| bytes == b"\r\n")?;
+        let size = std::str::from_utf8(&chunks[..end]).ok()?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        let chunk = chunks.get(end + 2..end + 2 + size)?;
+        // The line break after the chunk.
+        chunks = chunks.get(end + 2 + size + 2..)?;
+        if size == 0 {
+            return Some(content);
+        }
+        content.extend_from_slice(chunk);
+    }
 }
 
 fn content_length(head: &str) -> Option<usize> {

@@ -434,7 +434,7 @@ fn read(shop: &Shop, item: Item, status: u16, body: &Value) -> CodeAnswer {
             ended.map(|(id, state)| CodeAnswer::Ended(id, state))
         }
         // A replica that was frozen may report that the request took too long to arrive.
-        (408 | 503, _) => Some(CodeAnswer::Unknown),
+        (408 | 429 | 503, _) => Some(CodeAnswer::Unknown),
         _ => None,
     };
     answer.unwrap_or_else(|| CodeAnswer::Wrong(format!("{status} {body}").into()))

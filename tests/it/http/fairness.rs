@@ -37,28 +37,3 @@ async fn sixty_four_slow_reads_of_one_tenant_leave_the_others_theirs() {
         }
     }
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_beyond_the_share_of_its_tenant_is_429_after_a_while() {
-    let app = TestApp::start().await;
-    let shop = app.shop().await;
-    let set = shop.multiple("set", &["A"]).await;
-    let mut holder = app.database.owner.begin().await.unwrap();
-    sqlx::Executor::execute(
-        &mut *holder,
-        "lock table coupon_set_terms in access exclusive mode",
-    )
-    .await
-    .unwrap();
-    let statistics = format!("{}/statistics", set.path());
-    let first = shop.client.get(&statistics);
-    let (first, second) = tokio::join!(first, async {
-        app.database.wait_for_lock_waiters(1).await;
-        let second = shop.client.get(&statistics).await;
-        holder.rollback().await.unwrap();
-        second
-    });
-    first.expect(200);
-    assert_eq!(second.refusal(), "429 too-many-requests");
-    assert_eq!(second.headers["retry-after"], "1");
-}

@@ -194,10 +194,11 @@ async fn a_migrated_service_is_ready_and_one_that_stops_is_not() {
     let client = app.anyone();
     client.get("/readyz").await.expect(200);
     // As on a standby: a connection finds out when it begins.
+    let read_only = "do $$ begin
+        execute format('alter database %I set default_transaction_read_only = on', current_database());
+      end $$";
+    app.database.execute(read_only).await;
     let read_only = TestApp::on(app.database.shared());
-    app.database
-        .execute("do $$ begin execute format('alter database %I set default_transaction_read_only = on', current_database()); end $$")
-        .await;
     let problem = read_only.anyone().get("/readyz").await;
     assert_eq!(problem.refusal(), "503 unavailable");
     assert_eq!(problem.str("detail"), "The database is read-only.");

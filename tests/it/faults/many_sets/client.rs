@@ -280,7 +280,7 @@ fn read(item: &Item, status: Option<u64>, body: &Value) -> Answer {
     };
     let answer = match status {
         Some(200 | 201) => given(),
-        Some(408 | 503) => Some(Answer::Unknown),
+        Some(408 | 429 | 503) => Some(Answer::Unknown),
         Some(409) if body["code"] == "coupon-set-exhausted" => Some(Answer::Exhausted),
         _ => None,
     };
