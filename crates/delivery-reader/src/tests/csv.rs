@@ -260,7 +260,7 @@ fn two_columns_of_the_same_name_are_a_fault_unless_one_is_chosen() {
 fn a_title_above_the_header_is_a_fault_unless_every_row_is_a_code() {
     for (file, line) in [
         ("Our codes 2026\ncode\nA-1\nB-2\n", 2),
-        ("Our codes 2026\n\nSpring\nname;code\nx;A-1\n", 4),
+        ("Our codes 2026\n\nname;code\nx;A-1\ny;A-2\nz;A-3\n", 3),
     ] {
         assert_eq!(
             fault(file.as_bytes(), &TableOptions::default()),
