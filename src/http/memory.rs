@@ -1,7 +1,7 @@
 //! The memory that requests may use: a budget for the bodies that a replica receives and for what is made of them.
 //!
-//! A request with a larger body reserves memory before the body is read, by its announced length, and holds it until
-//! the response is complete. It waits for its turn, so its bytes stay at the sender. Each tenant can reserve only a share.
+//! A request with a larger body reserves memory before the body is read, by its announced length. It holds it until the body
+//! is parsed, or with a list until the response was sent. It waits for its turn, so its bytes stay at the sender. Each tenant can reserve only a share.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,6 +8,7 @@
 //! `breakdown` the shares of workflows, nodes, imports and sets.
 
 mod breakdown;
+mod checkpoints;
 mod counts;
 mod db;
 mod forecast;
@@ -39,8 +40,9 @@ use crate::ids::TenantId;
 use crate::tenants::auth::Auth;
 use crate::time_zone::Zone;
 use breakdown::{Breakdown, Shares};
+use checkpoints::CheckpointRow;
 use counts::Counts;
-use db::{CheckpointRow, SetRow};
+use db::SetRow;
 use period::{Interval, Period, PeriodQuery};
 use series::{Balance, SetLedger, Sums, spread};
 
@@ -407,11 +409,14 @@ async fn list_checkpoints(
     left: &mut usize,
 ) -> Result<Vec<CheckpointRow>, Error> {
     let limit = i64::try_from(*left + 1).expect("the maximum is small");
-    let mut checkpoints = db::list_first_checkpoints(connection, tenant, set_nos, times[0]).await?;
+    let mut found =
+        checkpoints::list_first_checkpoints(connection, tenant, set_nos, times[0]).await?;
     let in_period = match interval {
-        Interval::Hour => db::list_checkpoints(connection, tenant, set_nos, times, limit).await?,
+        Interval::Hour => {
+            checkpoints::list_checkpoints(connection, tenant, set_nos, times, limit).await?
+        }
         Interval::Day | Interval::Week => {
-            db::look_up_checkpoints(connection, tenant, set_nos, times, limit).await?
+            checkpoints::look_up_checkpoints(connection, tenant, set_nos, times, limit).await?
         }
     };
     *left = left.checked_sub(in_period.len()).ok_or_else(|| {
@@ -423,8 +428,8 @@ async fn list_checkpoints(
         let detail = format!("Too much happened in this period for so short an interval. {wider}");
         Error::invalid("interval", detail)
     })?;
-    checkpoints.extend(in_period);
-    Ok(checkpoints)
+    found.extend(in_period);
+    Ok(found)
 }
 
 fn by_set<T, K: Eq + Hash>(rows: &[T], key: impl Fn(&T) -> K) -> HashMap<K, Vec<&T>> {

@@ -9,8 +9,9 @@ use std::ops::{AddAssign, Sub};
 
 use chrono::{DateTime, Utc};
 
+use super::checkpoints::CheckpointRow;
 use super::counts::Counts;
-use super::db::{CheckpointRow, ExpiryRow, LotRow, SetRow, TailRow, TermsRow};
+use super::db::{ExpiryRow, LotRow, SetRow, TailRow, TermsRow};
 
 /// Balance of a set just before a time. Entries at the time itself belong to the period after it.
 #[derive(Debug, Clone, Copy, Default)]
