@@ -124,7 +124,15 @@ struct ImportResponse {
     #[serde(default)]
     errors_by_reason: std::collections::BTreeMap<String, u64>,
     failure: Option<String>,
+    #[serde(default)]
+    warnings: Vec<WarningResponse>,
     progress: ProgressResponse,
+}
+
+#[derive(Debug, Deserialize)]
+struct WarningResponse {
+    detail: String,
+    count: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -397,6 +405,12 @@ fn summary(import: &ImportResponse, is_new: bool, arguments: &Arguments) -> Stri
     );
     for (reason, count) in &import.errors_by_reason {
         let _ = writeln!(text, "  {count:>10} {reason}");
+    }
+    for WarningResponse { detail, count } in &import.warnings {
+        let _ = match count {
+            Some(count) => writeln!(text, "Warning ({count} rows): {detail}"),
+            None => writeln!(text, "Warning: {detail}"),
+        };
     }
     if *errors > 0 {
         match &arguments.errors {

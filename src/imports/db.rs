@@ -1,6 +1,7 @@
 //! SQL of imports.
 
 use chrono::{DateTime, Utc};
+use delivery_reader::Warning;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -49,16 +50,18 @@ pub(super) async fn create(
     tenant: TenantId,
     new: &NewImport<'_>,
     totals: &UploadTotals,
+    warnings: &[Warning],
 ) -> sqlx::Result<()> {
     let upload = new.upload;
     // Sorting finds duplicates within the file. An import that only validates has no cards to find them by.
     let unsorted = totals.unsorted || upload.mode == Mode::Validate && totals.chunks > 0;
     let reasons = serde_json::to_value(&totals.reasons).expect("counts are plain data");
+    let warnings = serde_json::to_value(warnings).expect("warnings are plain data");
     sqlx::query!(
         "insert into imports (
            tenant_id, id, set_no, origin, key_id, options, mode, fingerprint, idempotency_key, total, errors,
-           errors_by_reason, chunks, unsorted)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+           errors_by_reason, chunks, unsorted, warnings)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         tenant as TenantId,
         new.id,
         upload.set_no,
@@ -72,7 +75,8 @@ pub(super) async fn create(
         totals.rejected,
         reasons,
         totals.chunks,
-        unsorted
+        unsorted,
+        warnings
     )
     .execute(connection)
     .await?;
@@ -187,6 +191,7 @@ struct ImportRow {
     withdrawn: Option<i32>,
     cancelled_at: Option<DateTime<Utc>>,
     options: Value,
+    warnings: Value,
     now: DateTime<Utc>,
 }
 
@@ -230,6 +235,7 @@ impl From<ImportRow> for Import {
             withdrawn: row.withdrawn,
             cancelled_at: row.cancelled_at,
             options: row.options,
+            warnings: row.warnings,
         }
     }
 }
@@ -245,7 +251,7 @@ pub(super) async fn find(
                   i.key_id as api_key_id,
                   k.name as "api_key_name?", i.mode as "mode: Mode", i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
                   i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
-                  i.options, clock_timestamp() as "now!"
+                  i.options, i.warnings, clock_timestamp() as "now!"
              from imports i
              join coupon_sets s on s.tenant_id = i.tenant_id and s.set_no = i.set_no
              left join api_keys k on k.tenant_id = i.tenant_id and k.id = i.key_id
@@ -294,7 +300,7 @@ pub(super) async fn list(
                   i.key_id as api_key_id,
                   k.name as "api_key_name?", i.mode as "mode: Mode", i.total, i.success, i.errors, i.duplicates, i.errors_by_reason,
                   i.failure, i.created_at, i.started_at, i.finished_at, i.cancelled_at, i.undone_at, i.withdrawn,
-                  i.options, clock_timestamp() as "now!"
+                  i.options, i.warnings, clock_timestamp() as "now!"
              from page
              join imports i on i.tenant_id = $1 and i.id = page.id
              join coupon_sets s on s.tenant_id = $1 and s.set_no = i.set_no

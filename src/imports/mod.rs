@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use delivery_reader::{
-    DeliveryFault, DeliveryLayout, ReadError, TableOptions, TextFormat, encoding_named,
+    DeliveryFault, DeliveryLayout, ReadError, TableOptions, TextFormat, Warning, encoding_named,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -130,6 +130,8 @@ pub(crate) struct Import {
     /// Number of codes that its undo withdrew.
     pub withdrawn: Option<i32>,
     pub options: serde_json::Value,
+    /// Reasons why the codes may not be those that the sender meant.
+    pub warnings: serde_json::Value,
     pub progress: ImportProgress,
 }
 
@@ -226,8 +228,8 @@ impl ImportOptions {
         }
     }
 
-    /// Fills in the detected layout, so that the import reports how its file was read.
-    fn fill_in(&mut self, layout: DeliveryLayout) {
+    /// Fills in the detected layout, so that the import reports how its file was read. Returns the warnings.
+    fn fill_in(&mut self, layout: DeliveryLayout) -> Vec<Warning> {
         if layout.encoding.is_some() {
             self.encoding = layout.encoding.map(str::to_owned);
         } else if self.encoding.is_some() {
@@ -243,6 +245,7 @@ impl ImportOptions {
             self.expires_at_column = table.expires_at_column;
             self.attribute_columns = table.attribute_columns;
         }
+        layout.warnings
     }
 
     /// Validates the options for a format: a list and a JSON document have no columns and no header, and JSON is UTF-8.

@@ -183,13 +183,13 @@ pub(super) async fn store(
         options: &details.options,
     };
     match outcome {
-        Ok(()) => {
+        Ok(warnings) => {
             let (_, still) = db::find_reading_rules(&mut transaction, tenant, set_no).await?;
             if still != ignore_case {
                 let detail = "`ignoreCase` of the set was changed while the file was read. Nothing was stored. Send the file again.";
                 return Err(Error::refused(&UNAVAILABLE, detail));
             }
-            db::create(&mut transaction, tenant, &new, &totals).await?;
+            db::create(&mut transaction, tenant, &new, &totals, &warnings).await?;
         }
         Err(ReadError::UnclosedQuote { line }) => {
             db::create_failed(&mut transaction, tenant, &new, &unclosed_quote(line)).await?;

@@ -166,14 +166,15 @@ pub(super) fn content_type_hint(headers: &HeaderMap) -> Result<ContentTypeHint, 
             | "application/x-zip-compressed"
             | "application/octet-stream"
             | "application/vnd.ms-excel"
-            | "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            | "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+            | "application/vnd.oasis.opendocument.spreadsheet",
         ) => TextFormat::Csv,
         Some("text/plain") => TextFormat::List,
         Some("application/json") => TextFormat::Json,
         _ => {
             let detail = "Send the codes as text/csv, text/plain, application/json, application/gzip, \
-                application/zip, application/octet-stream or \
-                application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.";
+                application/zip, application/vnd.ms-excel, application/vnd.oasis.opendocument.spreadsheet, \
+                application/vnd.openxmlformats-officedocument.spreadsheetml.sheet or application/octet-stream.";
             return Err(Error::refused(&UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };

@@ -24,7 +24,7 @@ test("the first rows and later invalid ones are shown with their outcome", async
   });
   const rows = await firstRows(new Blob([text]), preview, true);
   assert.deepEqual(rows?.map(({ line, fault }) => [line, fault]), [[2, null], [3, null], [4, null], [5, null], [6, null], [12, "duplicateInFile"]]);
-  assert.equal(await firstRows(new Blob([text]), { ...preview, format: "xlsx" }, true), null);
+  assert.equal(await firstRows(new Blob([text]), { ...preview, format: "xlsx", encoding: null }, true), null);
 });
 
 test("of the codes on one line only the repeated one is rejected", async () => {

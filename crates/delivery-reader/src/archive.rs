@@ -11,13 +11,21 @@ use std::{
 
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
-use crate::{DeliveryFault, code::printable};
+use crate::{DeliveryFault, code::printable, unpack::open_entry};
 
 /// Most bytes that are read to find the directory, which is held in memory. The directory of a workbook has a few KiB.
 const MAX_DIRECTORY_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The part that makes a zip archive a workbook.
-const WORKBOOK_PART: &str = "xl/workbook.xml";
+/// Parts that make a zip archive a document of a format that is not supported, with the name of the format.
+const FOREIGN_PARTS: [(&str, &str); 4] = [
+    ("xl/workbook.bin", "a binary workbook (XLSB)"),
+    ("word/document.xml", "a Word document"),
+    ("ppt/presentation.xml", "a PowerPoint presentation"),
+    ("Index/Document.iwa", "an Apple Numbers or Pages document"),
+];
+
+/// The media type of an ODS workbook, and of a template for one.
+const ODS_TYPE: &[u8] = b"application/vnd.oasis.opendocument.spreadsheet";
 
 /// Location of the bytes of a file in an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +75,35 @@ impl Archive {
         })
     }
 
-    pub(crate) fn is_workbook(&self) -> bool {
-        self.find(WORKBOOK_PART).is_some() || self.find("/xl/workbook.xml").is_some()
+    pub(crate) fn is_xlsx(&self) -> bool {
+        self.find("xl/workbook.xml").is_some() || self.find("/xl/workbook.xml").is_some()
+    }
+
+    /// Fails if the archive is a document of a format that is not supported.
+    pub(crate) fn check_format(&self) -> Result<(), DeliveryFault> {
+        let has = |part: &str| self.find(part).is_some();
+        match FOREIGN_PARTS.iter().find(|(part, _)| has(part)) {
+            Some((_, name)) => Err(DeliveryFault::OtherFormat { name }),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns true if the archive has the parts of an ODF document whose type is a spreadsheet. Fails for other types.
+    pub(crate) fn is_ods(&mut self) -> io::Result<bool> {
+        let (Some(kind), Some(_)) = (self.find("mimetype"), self.find("content.xml")) else {
+            return Ok(false);
+        };
+        let entry = self.entry(kind)?;
+        let mut text = Vec::new();
+        let length = ODS_TYPE.len() as u64;
+        open_entry(&self.file, entry)
+            .take(length)
+            .read_to_end(&mut text)?;
+        if text == ODS_TYPE {
+            return Ok(true);
+        }
+        let name = "an OpenDocument, but not a spreadsheet";
+        Err(DeliveryFault::OtherFormat { name }.into())
     }
 
     /// Finds a file by its name; ignores case if no name is equal.

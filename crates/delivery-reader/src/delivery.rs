@@ -2,20 +2,21 @@
 
 use std::{fs::File, io::Read, time::Duration};
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::UTF_8;
 use serde::Serialize;
 
 use crate::{
-    DeliveryFault, ReadError, Row, RowRules, TableLayout, TableOptions,
-    archive::Archive,
-    csv,
-    encoding::{self, Utf8Reader},
+    DeliveryFault, ReadError, Row, RowRules, TableLayout, TableOptions, csv,
+    encoding::{self, DetectedEncoding, Utf8Reader},
     json::read_json,
     limits::{Limits, MAX_WORKBOOK_BYTES, MAX_WORKBOOK_UNPACKED, WorkbookPermit},
     list::read_list,
+    sample::ambiguous_code_column,
+    sample_source::{SampleSource, SampleText},
     table::read_table,
     unpack::{Content, PackedFile, unpack},
-    workbook::Workbook,
+    warning::Warning,
+    workbook::{Workbook, WorkbookFile},
 };
 
 /// Time to wait for the permit to read a workbook.
@@ -49,7 +50,7 @@ enum Payload {
     Text {
         packed: PackedFile,
         format: TextFormat,
-        encoding: &'static Encoding,
+        encoding: DetectedEncoding,
     },
     Workbook {
         workbook: Workbook,
@@ -66,6 +67,8 @@ pub struct DeliveryLayout {
     pub sheet: Option<String>,
     /// `None` for a list and for JSON.
     pub table: Option<TableLayout>,
+    /// Reasons why the rows may not be what the sender meant.
+    pub warnings: Vec<Warning>,
 }
 
 impl DeliveryReader {
@@ -84,7 +87,7 @@ impl DeliveryReader {
             Content::Text(packed) => {
                 let encoding = match hint.format {
                     // RFC 8259.
-                    TextFormat::Json => UTF_8,
+                    TextFormat::Json => DetectedEncoding::certain(UTF_8),
                     TextFormat::Csv | TextFormat::List => {
                         encoding::detect(packed.open(), options.encoding)?
                     }
@@ -95,8 +98,8 @@ impl DeliveryReader {
                     encoding,
                 }))
             }
-            Content::Workbook(archive) => {
-                let (workbook, permit) = open_workbook(archive, options, limits)?;
+            Content::Workbook(file) => {
+                let (workbook, permit) = open_workbook(file, options, limits)?;
                 Ok(Self(Payload::Workbook {
                     workbook,
                     _permit: permit,
@@ -116,7 +119,7 @@ impl DeliveryReader {
             Payload::Text {
                 packed,
                 format,
-                encoding,
+                encoding: DetectedEncoding { encoding, guessed },
             } => {
                 let text = Utf8Reader::new(packed.open(), encoding);
                 let table = match format {
@@ -124,18 +127,42 @@ impl DeliveryReader {
                     TextFormat::List => read_list(text, rules, sink).map(|()| None)?,
                     TextFormat::Json => read_json(text, rules, sink).map(|()| None)?,
                 };
+                let mut warnings = Vec::new();
+                if guessed {
+                    warnings.push(Warning::encoding_guessed(encoding.name()));
+                }
+                if table.is_some() {
+                    let text = SampleText::read(&packed, true, Some(encoding))?;
+                    let sample = &mut SampleSource::Text(text);
+                    warnings.extend(ambiguous_code_column(sample, options)?);
+                }
                 Ok(DeliveryLayout {
                     encoding: (encoding != UTF_8).then(|| encoding.name()),
                     sheet: None,
                     table,
+                    warnings,
                 })
             }
             Payload::Workbook { mut workbook, .. } => {
-                let table = read_table(&mut workbook.rows()?, None, options, rules, sink)?;
+                let mut rows = workbook.rows()?;
+                let table = read_table(&mut rows, None, options, rules, sink);
+                let hidden = rows.hidden();
+                let table = table.map_err(|error| match error {
+                    ReadError::Fault(DeliveryFault::Empty | DeliveryFault::OnlyHeader)
+                        if hidden > 0 =>
+                    {
+                        DeliveryFault::AllHidden.into()
+                    }
+                    error => error,
+                })?;
+                let mut warnings = Vec::from_iter(Warning::hidden_rows(hidden));
+                let sample = &mut SampleSource::Workbook(&mut workbook);
+                warnings.extend(ambiguous_code_column(sample, options)?);
                 Ok(DeliveryLayout {
                     encoding: None,
                     sheet: Some(workbook.sheet().to_owned()),
                     table: Some(table),
+                    warnings,
                 })
             }
         }
@@ -144,7 +171,7 @@ impl DeliveryReader {
 
 /// Waits for a permit and opens a workbook.
 pub(crate) fn open_workbook<E>(
-    archive: Archive,
+    file: WorkbookFile,
     options: &TableOptions,
     limits: &Limits,
 ) -> Result<(Workbook, WorkbookPermit), ReadError<E>> {
@@ -153,7 +180,7 @@ pub(crate) fn open_workbook<E>(
         .acquire(PERMIT_TIMEOUT)
         .ok_or(ReadError::Busy)?;
     let sizes = (MAX_WORKBOOK_BYTES, MAX_WORKBOOK_UNPACKED);
-    let workbook = Workbook::open(archive, options.sheet.as_deref(), sizes)?;
+    let workbook = Workbook::open(file, options.sheet.as_deref(), sizes)?;
     Ok((workbook, permit))
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The whole text is examined. A byte order mark decides; else NUL in most second bytes means UTF-16; else a text that is
 //! valid UTF-8 is UTF-8, because no other text is valid by chance; else the likeliest legacy encoding is guessed. A text
-//! with more multi-byte characters of UTF-8 than faults stays UTF-8: its bad rows are reported and its good rows are
-//! correct, whereas another encoding would garble all of them.
+//! with at least as many multi-byte characters of UTF-8 as faults stays UTF-8: its bad rows are reported and its good rows
+//! are correct, whereas another encoding would garble all of them. A text with some characters of UTF-8 and a few more faults
+//! is rejected: either guess could garble codes.
 
 use std::io::{self, Read};
 
@@ -32,19 +33,34 @@ pub fn named(label: &str) -> Option<&'static Encoding> {
         .filter(|encoding| *encoding != encoding_rs::REPLACEMENT)
 }
 
-/// Reads a text to its end and returns its encoding. `declared` is the caller's choice; only a byte order mark overrides
+/// The encoding of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DetectedEncoding {
+    pub(crate) encoding: &'static Encoding,
+    /// It was guessed from the letters.
+    pub(crate) guessed: bool,
+}
+
+impl DetectedEncoding {
+    pub(crate) fn certain(encoding: &'static Encoding) -> Self {
+        let guessed = false;
+        Self { encoding, guessed }
+    }
+}
+
+/// Reads a text to its end and detects its encoding. `declared` is the caller's choice; only a byte order mark overrides
 /// it.
 pub(crate) fn detect(
     mut input: impl Read,
     declared: Option<&'static Encoding>,
-) -> io::Result<&'static Encoding> {
+) -> io::Result<DetectedEncoding> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut length = fill(&mut input, &mut block)?;
     if let Some((encoding, _)) = Encoding::for_bom(&block[..length]) {
-        return Ok(encoding);
+        return Ok(DetectedEncoding::certain(encoding));
     }
     if let Some(encoding) = declared.or_else(|| utf_16(&block[..length])) {
-        return Ok(encoding);
+        return Ok(DetectedEncoding::certain(encoding));
     }
     let control = control_characters(&block[..length]);
     let binary = control * 20 > length;
@@ -54,17 +70,22 @@ pub(crate) fn detect(
         block.copy_within(length - incomplete..length, 0);
         let more = fill(&mut input, &mut block[incomplete..])?;
         if more == 0 {
-            evidence.faults += u64::from(incomplete > 0);
+            evidence.add_end(&block[..incomplete]);
             break;
         }
         length = incomplete + more;
     }
-    if evidence.faults == 0 || evidence.characters > evidence.faults {
-        Ok(UTF_8)
+    if evidence.characters >= evidence.faults {
+        Ok(DetectedEncoding::certain(UTF_8))
     } else if binary {
         Err(DeliveryFault::NotText.into())
+    } else if evidence.characters > 0 && evidence.faults < MIN_CERTAIN_LETTERS {
+        Err(DeliveryFault::MixedEncodings.into())
     } else {
-        Ok(evidence.guess())
+        Ok(DetectedEncoding {
+            encoding: evidence.guess(),
+            guessed: true,
+        })
     }
 }
 
@@ -162,6 +183,17 @@ impl EncodingEvidence {
         self.sampled += sample.len();
         self.detector.feed(sample, false);
         incomplete
+    }
+
+    /// Adds the start of a character with which the text ends. It is that of a letter of Western Europe in UTF-8, or of a
+    /// sign of which more than a byte is left: the text was cut there. Other single bytes are likelier letters of a legacy
+    /// encoding, such as the é of "café".
+    fn add_end(&mut self, incomplete: &[u8]) {
+        let was_cut = matches!(incomplete, [] | [0xc2 | 0xc3] | [_, _, ..]);
+        self.faults += u64::from(!was_cut);
+        if incomplete.len() == 1 {
+            self.detector.feed(incomplete, true);
+        }
     }
 
     /// Guesses a legacy encoding. If there are few letters, it prefers those of Western Europe.

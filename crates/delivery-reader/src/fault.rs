@@ -59,6 +59,11 @@ pub enum DeliveryFault {
         "the beginning of the file cannot be read in its encoding; save it as UTF-8 (in Excel \"CSV UTF-8\"), or pass encoding"
     )]
     UnreadableEncoding,
+    /// Few letters are beyond ASCII, some in UTF-8 and some not.
+    #[error(
+        "the file has letters in UTF-8 and others that are not; save it as UTF-8 (in Excel \"CSV UTF-8\"), or pass encoding"
+    )]
+    MixedEncodings,
     /// An attribute column is named twice, or is the code or expiry column.
     #[error(
         "{column:?} is used more than once; name it only once in attributeColumns, without the columns of the codes and their expiry"
@@ -78,17 +83,26 @@ pub enum DeliveryFault {
     NotText,
     /// The delivery has a format that is not supported.
     #[error(
-        "the file is {name}; send a CSV file or a workbook (XLSX), optionally compressed with gzip or zip"
+        "the file is {name}; send a CSV file or a workbook (XLSX, ODS or XLS), optionally compressed with gzip or zip"
     )]
     OtherFormat {
         /// The name of the format, with an article or a verb.
         name: &'static str,
     },
-    /// The workbook has the format of Excel before 2007, or a password.
-    #[error(
-        "the file is a workbook in the old Excel format (XLS) or has a password; save it as XLSX without a password, or as CSV"
-    )]
+    /// The workbook has the format of Excel before 1997.
+    #[error("the file is a workbook of Excel 95 or before; save it as XLSX")]
     OldWorkbook,
+    /// The workbook is encrypted.
+    #[error("the workbook has a password; save it without one")]
+    PasswordProtected,
+    /// The rows of the workbook are not stored in the order of their numbers.
+    #[error(
+        "the rows of the workbook are stored out of order; open it in a spreadsheet program and save it again"
+    )]
+    UnorderedRows,
+    /// All rows of the sheet are hidden, apart from a header.
+    #[error("all rows of the sheet are hidden; show the rows that are to be imported")]
+    AllHidden,
     /// The caller announced gzip, but the delivery is not packed with it.
     #[error("Content-Encoding is gzip, but the body is not compressed with gzip")]
     NotGzip,

@@ -1,4 +1,4 @@
-//! Reads a delivery of codes into rows. A delivery is a CSV file, a workbook (XLSX), a list or a JSON body, packed with
+//! Reads a delivery of codes into rows. A delivery is a CSV file, a workbook (XLSX, ODS or XLS), a list or a JSON body, packed with
 //! gzip or zip or not packed. A row has a line number and a code with its expiry and attributes, or the reason why the
 //! row is rejected.
 //!
@@ -9,12 +9,12 @@
 //! already pushed.
 //!
 //! Data flow: `unpack` finds the relevant file in a package (with `archive` for zip), `encoding` converts a text to
-//! UTF-8, `csv` or `sheet` of a `workbook` parses it into records, and `table` makes rows of those. `sample` previews the
+//! UTF-8, `csv` or `workbook` parses it into records, and `table` makes rows of those. `sample` previews the
 //! first part of a delivery.
 //!
 //! # Fuzzing
 //!
-//! Parsers of untrusted bytes are fuzzed: `csv`, `xlsx`, `json` and `packing` in `fuzz/`. See `README.md`.
+//! Parsers of untrusted bytes are fuzzed: `csv`, `xlsx`, `ods`, `xls`, `json` and `packing` in `fuzz/`. See `README.md`.
 
 mod archive;
 mod attributes;
@@ -34,13 +34,14 @@ mod numbers;
 mod profile;
 mod sample;
 mod sample_source;
-mod sheet;
 mod table;
 #[cfg(test)]
 mod tests;
 mod timestamp;
 mod unpack;
+mod warning;
 mod workbook;
+mod xml;
 
 use std::io;
 
@@ -56,6 +57,7 @@ pub use limits::{Limits, WorkbookSemaphore};
 pub use sample::{Sample, sample};
 pub use table::{TableLayout, TableOptions};
 pub use timestamp::{first_instant, parse_timestamp};
+pub use warning::Warning;
 
 /// One row of a delivery that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]

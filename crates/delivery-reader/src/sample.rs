@@ -18,6 +18,7 @@ use crate::{
     sample_source::{Extent, SampleSource, SampleText},
     table::{Records, read_table},
     unpack::{Content, Packing, unpack},
+    warning::Warning,
 };
 
 /// Most lines that a warning names.
@@ -68,29 +69,6 @@ struct CodeColumnGuess {
     confidence: f64,
 }
 
-/// A warning of rows that would be rejected, or of an option that may be missing.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Warning {
-    kind: &'static str,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    count: Option<usize>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    lines: Vec<u32>,
-}
-
-impl Warning {
-    fn new(kind: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            kind,
-            detail: detail.into(),
-            count: None,
-            lines: Vec::new(),
-        }
-    }
-}
-
 /// Previews a delivery from its first part; `whole` is true if the file is the whole delivery.
 pub fn sample<E>(
     file: File,
@@ -114,11 +92,7 @@ pub fn sample<E>(
             };
             let mut warnings = Vec::new();
             if text.guessed {
-                let name = text.encoding.name();
-                warnings.push(Warning::new(
-                    "encodingGuessed",
-                    format!("The text is not UTF-8. It was read as {name}; pass encoding if the samples look wrong."),
-                ));
+                warnings.push(Warning::encoding_guessed(text.encoding.name()));
             }
             let encoding = text.encoding.name();
             let sample = if hint.format == TextFormat::List {
@@ -134,17 +108,14 @@ pub fn sample<E>(
                 ..sample
             })
         }
-        Content::Workbook(archive) => {
-            let (workbook, _permit) = open_workbook(archive, options, limits)?;
+        Content::Workbook(file) => {
+            let (mut workbook, _permit) = open_workbook(file, options, limits)?;
+            let format = workbook.format();
             let sheet = workbook.sheet().to_owned();
             let sheets = workbook.sheets().map(str::to_owned).collect();
-            let sample = sample_table(
-                &mut SampleSource::Workbook(Box::new(workbook)),
-                options,
-                rules,
-            )?;
+            let sample = sample_table(&mut SampleSource::Workbook(&mut workbook), options, rules)?;
             Ok(Sample {
-                format: "xlsx",
+                format,
                 sheet: Some(sheet),
                 sheets: Some(sheets),
                 ..sample
@@ -209,7 +180,7 @@ fn column_sample(
 }
 
 fn sample_table<E>(
-    source: &mut SampleSource,
+    source: &mut SampleSource<'_>,
     options: &TableOptions,
     rules: RowRules,
 ) -> Result<Sample, ReadError<E>> {
@@ -217,6 +188,7 @@ fn sample_table<E>(
     let profile = TableProfile::read(source, &extent, options)?;
     let guess = profile.guess();
     let mut warnings = profile.warnings(options);
+    warnings.extend(Warning::hidden_rows(extent.hidden));
     if let Some(line) = extent.unclosed {
         let mut warning = Warning::new(
             "unclosedQuote",
@@ -260,7 +232,7 @@ fn sample_table<E>(
 
 /// Reads the rows, and makes a warning for each reason of rejections.
 fn rejections<E>(
-    source: &mut SampleSource,
+    source: &mut SampleSource<'_>,
     extent: &Extent,
     options: &TableOptions,
     rules: RowRules,
@@ -292,7 +264,7 @@ struct TableProfile {
 
 impl TableProfile {
     fn read<E>(
-        source: &mut SampleSource,
+        source: &mut SampleSource<'_>,
         extent: &Extent,
         options: &TableOptions,
     ) -> Result<Self, ReadError<E>> {
@@ -393,13 +365,18 @@ impl TableProfile {
     }
 
     fn warnings(&self, options: &TableOptions) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        if self.selected.is_none() {
-            warnings.push(Warning::new(
+        let needed = self.selected.is_none().then(|| {
+            Warning::new(
                 "codeColumnNeeded",
                 "An import would require codeColumn; pass codeColumn and header.",
-            ));
-        }
+            )
+        });
+        let ambiguous = self.ambiguity(options);
+        needed.into_iter().chain(ambiguous).collect()
+    }
+
+    /// Warns of another column that may have the codes, if none was chosen.
+    fn ambiguity(&self, options: &TableOptions) -> Option<Warning> {
         if options.code_column.is_none()
             && let Some((column, best)) = self.guess()
             && let Some((other, _)) = self.all_confidences().find(|(other, confidence)| {
@@ -407,15 +384,28 @@ impl TableProfile {
             })
         {
             let (column, other) = (column + 1, other + 1);
-            warnings.push(Warning::new(
+            return Some(Warning::new(
                 "ambiguousCodeColumn",
                 format!(
                     "Column {other} may contain the codes as well as column {column}; pass codeColumn."
                 ),
             ));
         }
-        warnings
+        None
     }
+}
+
+/// Warns of another column of a table that may have the codes, judged by its first part.
+pub(crate) fn ambiguous_code_column<E>(
+    source: &mut SampleSource<'_>,
+    options: &TableOptions,
+) -> Result<Option<Warning>, ReadError<E>> {
+    if options.code_column.is_some() {
+        return Ok(None);
+    }
+    let extent = source.measure(options)?;
+    let profile = TableProfile::read(source, &extent, options)?;
+    Ok(profile.ambiguity(options))
 }
 
 /// Rejected rows by the reason, as a report would name it.

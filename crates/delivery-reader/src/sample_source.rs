@@ -2,17 +2,16 @@
 
 use std::io::{self, Read};
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::Encoding;
 
 use crate::{
     Delimiter, DeliveryFault, ReadError, TableOptions,
     csv::{self, CsvRecords},
-    encoding::{self, Utf8Reader},
+    encoding::{self, DetectedEncoding, Utf8Reader},
     fault_of,
-    sheet::SheetRows,
     table::{Record, Records},
     unpack::PackedFile,
-    workbook::Workbook,
+    workbook::{SheetRows, Workbook},
 };
 
 /// Most bytes of a text that are read; a package may hold far more.
@@ -54,10 +53,7 @@ impl SampleText {
             Some(end) if truncated => &bytes[..end & !1],
             _ => &bytes[..],
         };
-        let encoding = encoding::detect(certain, declared)?;
-        let has_mark = Encoding::for_bom(&bytes).is_some();
-        let certain = [UTF_8, UTF_16LE, UTF_16BE].contains(&encoding);
-        let guessed = declared.is_none() && !has_mark && !certain;
+        let DetectedEncoding { encoding, guessed } = encoding::detect(certain, declared)?;
         let mut text = Vec::with_capacity(bytes.len());
         Utf8Reader::new(&bytes[..], encoding).read_to_end(&mut text)?;
         let truncated = truncated && !text.ends_with(b"\n") && !text.ends_with(b"\r");
@@ -71,9 +67,9 @@ impl SampleText {
 }
 
 /// A source of records that can be read several times.
-pub(crate) enum SampleSource {
+pub(crate) enum SampleSource<'w> {
     Text(SampleText),
-    Workbook(Box<Workbook>),
+    Workbook(&'w mut Workbook),
 }
 
 /// Extent of the part that is read.
@@ -82,9 +78,11 @@ pub(crate) struct Extent {
     pub(crate) complete: bool,
     /// The line of a quote that is not closed in this part.
     pub(crate) unclosed: Option<u32>,
+    /// The number of hidden rows of a sheet.
+    pub(crate) hidden: usize,
 }
 
-impl SampleSource {
+impl SampleSource<'_> {
     /// Iterates over the first records, at most `records` of them.
     pub(crate) fn rows<E>(
         &mut self,
@@ -130,6 +128,10 @@ impl SampleSource {
             complete: !truncated && unclosed.is_none() && records < most,
             records: records - usize::from(leave_out),
             unclosed,
+            hidden: match &rows.rows {
+                SampleRows::Csv(_) => 0,
+                SampleRows::Sheet(rows) => rows.hidden(),
+            },
         })
     }
 }

@@ -18,6 +18,7 @@ use flate2::{
 use crate::{
     DeliveryFault, Limits,
     archive::{self, Archive},
+    workbook::WorkbookFile,
 };
 
 /// Most nested packages: a workbook in a zip that was sent with `Content-Encoding: gzip` has two around the workbook.
@@ -28,8 +29,8 @@ const MAX_PACKINGS: u8 = 3;
 enum Magic {
     Gzip,
     Zip,
-    /// A workbook of before 2007, or one with a password.
-    OldWorkbook,
+    /// A document of Office before 2007, or one with a password.
+    CompoundFile,
     /// Another format that is not text.
     Other(&'static str),
     Unknown,
@@ -50,7 +51,7 @@ impl Magic {
         match bytes {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Self::Zip,
-            [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => Self::OldWorkbook,
+            [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => Self::CompoundFile,
             [b'B', b'Z', b'h', level, ..] if !level.is_ascii_digit() => Self::Unknown,
             _ => FOREIGN_FORMATS
                 .iter()
@@ -82,7 +83,7 @@ pub(crate) struct PackedFile {
 #[derive(Debug)]
 pub(crate) enum Content {
     Text(PackedFile),
-    Workbook(Archive),
+    Workbook(WorkbookFile),
 }
 
 /// Finds the text or workbook in a file. `gzip` is true if the caller announced it.
@@ -96,13 +97,17 @@ pub(crate) fn unpack(file: File, gzip: bool, limits: &Limits) -> io::Result<Cont
         let packing = match magic {
             Magic::Gzip => Packing::Gzip,
             Magic::Zip => {
-                let archive = Archive::open(&file)?;
-                if archive.is_workbook() {
-                    return Ok(Content::Workbook(archive));
+                let mut archive = Archive::open(&file)?;
+                if archive.is_xlsx() {
+                    return Ok(Content::Workbook(WorkbookFile::Xlsx(archive)));
+                }
+                archive.check_format()?;
+                if archive.is_ods()? {
+                    return Ok(Content::Workbook(WorkbookFile::Ods(archive)));
                 }
                 Packing::Zip(archive.only_file()?)
             }
-            Magic::OldWorkbook => return Err(DeliveryFault::OldWorkbook.into()),
+            Magic::CompoundFile => return Ok(Content::Workbook(WorkbookFile::Xls(file))),
             Magic::Other(name) => return Err(DeliveryFault::OtherFormat { name }.into()),
             Magic::Unknown => Packing::Plain,
         };

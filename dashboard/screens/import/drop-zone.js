@@ -7,7 +7,7 @@ import { Button } from "../../parts/button.js";
 import { Icon } from "../../parts/icon.js";
 import { choose, chosen } from "./store.js";
 
-const TYPES = ".csv,.tsv,.txt,.xlsx,.gz,.zip,text/csv,text/plain";
+const TYPES = ".csv,.tsv,.txt,.xlsx,.xls,.ods,.gz,.zip,text/csv,text/plain";
 
 /**
  * The field for one file, which is chosen or dropped anywhere on the page.

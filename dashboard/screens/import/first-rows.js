@@ -20,13 +20,13 @@ export function FirstRows({ body, preview, columns }) {
     return () => void (here = false);
   }, [body, preview]);
   const faults = preview.warnings.filter(({ count }) => count);
-  const notes = preview.warnings.filter(({ kind, count }) => !count && has(`import.note.${kind}`));
+  const notes = preview.warnings.filter(({ kind }) => has(`import.note.${kind}`));
   const list = preview.format === "list";
   const used = [columns.code, columns.expires, ...columns.attributes].filter((n) => n !== null);
   const titles = used.map((n) => nameOf(preview.columns[n - 1] ?? { name: null, number: n }, list));
   return html`
-    ${notes.map(({ kind, lines }) => html`
-      <p class="notice" key=${kind}>${t(`import.note.${kind}`, { encoding: preview.encoding ?? "", line: number(lines?.[0] ?? 0) })}</p>
+    ${notes.map(({ kind, count, lines }) => html`
+      <p class="notice" key=${kind}>${t(`import.note.${kind}`, { n: count ?? 0, encoding: preview.encoding ?? "", line: number(lines?.[0] ?? 0) })}</p>
     `)}
     <section class="card form" aria-labelledby="import-rows">
       <h3 id="import-rows">${t("import.preview")}</h3>

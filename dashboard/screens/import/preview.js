@@ -4,6 +4,12 @@ import { api } from "../../api.js";
 /** The number of bytes that the service previews. */
 const PART = 1024 * 1024;
 
+/** First bytes of files that are only readable as a whole: zip archives, to which workbooks belong, and workbooks of Excel 97–2003. */
+const DIRECTORIES = [
+  [0x50, 0x4b, 3, 4],
+  [0xd0, 0xcf, 0x11, 0xe0],
+];
+
 /** Names that shops use for the column of the expiry date. */
 const EXPIRY_NAME = /expir|valid|until|caduc|venc|hasta|ablauf|g[uü]ltig|scad|valab/i;
 /** The date formats that the service accepts. */
@@ -24,7 +30,7 @@ const EXPIRY_VALUE = /^\d{4}-\d{2}-\d{2}([T ]|$)/;
  * @typedef {{ kind: string, count?: number, lines?: number[] }} Warning
  *
  * @typedef {object} Preview
- * @property {"csv" | "xlsx" | "list"} format
+ * @property {"csv" | "xlsx" | "ods" | "xls" | "list"} format
  * @property {"gzip" | "zip" | null} packing
  * @property {string | null} encoding
  * @property {string | null} delimiter
@@ -87,19 +93,24 @@ export function typeOf(as) {
 }
 
 /**
- * True if a source can't be previewed: workbooks and zip archives have their directory at the end, so a part of a large one is unreadable.
+ * True if a source can't be previewed: a part of a large workbook or zip archive is unreadable.
  * @param {Source} source
  */
 export async function isBlind({ body }) {
   if (body.size <= PART) return false;
   const start = new Uint8Array(await body.slice(0, 4).arrayBuffer());
-  return start[0] === 0x50 && start[1] === 0x4b && start[2] === 3 && start[3] === 4;
+  return DIRECTORIES.some((magic) => magic.every((byte, place) => start[place] === byte));
+}
+
+/** @param {Preview} preview */
+export function isWorkbook({ sheets }) {
+  return sheets !== null;
 }
 
 /** True if pasted text is a table: it has a known header, or one of its columns looks like codes. @param {Preview} preview */
 function isTable(preview) {
-  const { format, columns, header, rows, delimiter } = preview;
-  if (format === "xlsx" || (header && !has(preview, "codeColumnNeeded"))) return true;
+  const { columns, header, rows, delimiter } = preview;
+  if (isWorkbook(preview) || (header && !has(preview, "codeColumnNeeded"))) return true;
   return columns.length > 1 && rows > 1 && (delimiter === "\t" || !has(preview, "ambiguousCodeColumn"));
 }
 

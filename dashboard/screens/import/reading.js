@@ -2,6 +2,7 @@ import { html } from "htm/preact";
 
 import { t } from "../../i18n.js";
 import { Checkbox, Select } from "../../parts/field.js";
+import { isWorkbook } from "./preview.js";
 import { mapping, read } from "./store.js";
 
 const DELIMITERS = [",", ";", "\t", "|"];
@@ -16,7 +17,7 @@ export function Format({ name, preview }) {
   const isTable = format !== "list";
   const columns = mapping.value;
   const encodings = encoding && !ENCODINGS.includes(encoding) ? [encoding, ...ENCODINGS] : ENCODINGS;
-  const kinds = format === "xlsx" ? ["xlsx"] : ["table", "list"];
+  const kinds = isWorkbook(preview) ? [format] : ["table", "list"];
   return html`
     <section class="card reading" aria-label=${t("import.reading")}>
       <p>
@@ -24,7 +25,7 @@ export function Format({ name, preview }) {
         <span class="soft"> · ${packing && `${t(`import.packing.${packing}`)} · `}${t(complete ? "import.rows.all" : "import.rows.first", { n: rows })}</span>
       </p>
       <div class="reading-fields">
-        <${Select} label=${t("import.as")} value=${format === "csv" ? "table" : format} disabled=${format === "xlsx"}
+        <${Select} label=${t("import.as")} value=${format === "csv" ? "table" : format} disabled=${isWorkbook(preview)}
           options=${kinds.map((value) => ({ value, title: t(`import.as.${value}`) }))}
           onChange=${(/** @type {"table" | "list"} */ as) => read({ as, delimiter: undefined })} />
         ${format === "csv" && html`

@@ -17,7 +17,7 @@ const FAULTY = 5;
  */
 export async function firstRows(body, preview, header) {
   const { format, packing, encoding, delimiter, warnings } = preview;
-  if (format === "xlsx" || packing || !encoding) return null;
+  if (packing || !encoding) return null;
   const text = new TextDecoder(encoding).decode(await body.slice(0, BYTES).arrayBuffer(), { stream: true });
   const cut = body.size > BYTES;
   /** @param {number} line @param {boolean} isRepeat */

@@ -33,13 +33,16 @@ export function RunningReport({ one }) {
  * @param {{ one: any }} props
  */
 export function Report({ one }) {
-  const { total, success, errors, duplicates, errorsByReason, errorReportFileUrl, failure, status, mode, undoneAt, withdrawn } = one;
+  const { total, success, errors, duplicates, errorsByReason, errorReportFileUrl, failure, status, mode, undoneAt, warnings, withdrawn } = one;
   const reasons = /** @type {[string, number][]} */ (Object.entries(errorsByReason)).sort(([, a], [, b]) => b - a);
   const ended = status === "finished";
   return html`
     ${status === "error" && failure && html`<p class="notice bad" lang="en">${failure}</p>`}
     ${status === "cancelled" && html`<p class="notice">${t("imports.cancelled.text")}</p>`}
     ${undoneAt && html`<p class="notice">${t("imports.undone.text", { n: withdrawn ?? 0 })} <${Time} at=${undoneAt} /></p>`}
+    ${warnings.map((/** @type {any} */ { kind, detail, count }) => html`
+      <p class="notice" key=${kind}>${has(`imports.warning.${kind}`) ? t(`imports.warning.${kind}`, { n: count ?? 0, encoding: one.options.encoding ?? "" }) : detail}</p>
+    `)}
     <dl class="totals">
       ${ended && html`<div><dt>${t("imports.total")}</dt><dd>${number(total)}</dd></div>`}
       ${ended && html`<div class="good"><dt>${t(mode === "validate" ? "imports.wouldSucceed" : "imports.success")}</dt><dd>${number(success)}</dd></div>`}

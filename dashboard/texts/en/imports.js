@@ -46,6 +46,9 @@ export default {
   rejectedSoFar: { one: "{n} row rejected so far", other: "{n} rows rejected so far" },
 
   reasons: "Why rows were rejected",
+  "warning.encodingGuessed": "The file was not UTF-8. We read it as {encoding}. Check that the letters of your codes are right.",
+  "warning.hiddenRows": { one: "{n} hidden row of the sheet was not imported.", other: "{n} hidden rows of the sheet were not imported." },
+  "warning.ambiguousCodeColumn": "Another column of the file looks like codes too. Check that the right one was imported.",
   "reason.empty": "No code",
   "reason.empty.why": "The column with the codes is empty in this row.",
   "reason.tooLong": "Code too long",

@@ -46,6 +46,9 @@ export default {
   rejectedSoFar: { one: "{n} fila rechazada hasta ahora", many: "{n} de filas rechazadas hasta ahora", other: "{n} filas rechazadas hasta ahora" },
 
   reasons: "Por qué se han rechazado filas",
+  "warning.encodingGuessed": "El archivo no estaba en UTF-8. Lo hemos leído como {encoding}. Comprueba que las letras de tus códigos son correctas.",
+  "warning.hiddenRows": { one: "No se importó {n} fila oculta de la hoja.", other: "No se importaron {n} filas ocultas de la hoja." },
+  "warning.ambiguousCodeColumn": "Otra columna del archivo también parece contener códigos. Comprueba que se importó la correcta.",
   "reason.empty": "Sin código",
   "reason.empty.why": "La columna de los códigos está vacía en esta fila.",
   "reason.tooLong": "Código demasiado largo",

@@ -15,6 +15,7 @@ use crate::support::client::Answer;
 use crate::support::shop::{CouponSet, Shop};
 
 pub(super) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+const ODS: &str = "application/vnd.oasis.opendocument.spreadsheet";
 pub(super) const BYTES: &str = "application/octet-stream";
 
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -146,6 +147,64 @@ async fn the_encoding_of_the_content_is_gzip_or_none() {
     assert_eq!(form.refusal(), "415 unsupported-media-type");
 }
 
+/// An ODS workbook with one row that is shown and one that is hidden.
+fn ods() -> Vec<u8> {
+    let row = |attributes: &str, code: &str| {
+        format!(
+            "<table:table-row {attributes}><table:table-cell office:value-type=\"string\"><text:p>{code}</text:p></table:table-cell></table:table-row>"
+        )
+    };
+    let shown = row("", "A-1");
+    let hidden = row("table:visibility=\"filter\"", "B-2");
+    let content = format!(
+        "<office:body><office:spreadsheet><table:table table:name=\"Codes\">{shown}{hidden}</table:table></office:spreadsheet></office:body>"
+    );
+    zip(&[
+        ("mimetype", ODS.as_bytes()),
+        ("content.xml", content.as_bytes()),
+    ])
+}
+
+#[tokio::test]
+async fn an_import_has_the_warnings_of_its_preview() {
+    let (app, _, set) = start().await;
+    let kinds = |value: &Value| -> Vec<String> {
+        let warnings = value["warnings"].as_array().unwrap();
+        let kinds = warnings.iter().map(|it| it["kind"].as_str().unwrap());
+        kinds.map(str::to_owned).collect()
+    };
+    for (content_type, file, expected) in [
+        (ODS, ods(), &["hiddenRows"][..]),
+        (CSV, b"code\n\xd1-1\n".to_vec(), &["encodingGuessed"]),
+        (
+            CSV,
+            b"code,voucher\nC-1001,D-2001\nC-1002,D-2002\n".to_vec(),
+            &["ambiguousCodeColumn"],
+        ),
+        (CSV, b"code\nE-5\n".to_vec(), &[]),
+        (LIST, b"F-6".to_vec(), &[]),
+        (JSON, br#"{"codes": ["G-7"]}"#.to_vec(), &[]),
+    ] {
+        if content_type != JSON {
+            let headers = [("content-type", content_type)];
+            let uri = "/v1/imports/preview?whole=true";
+            let preview = set.client.send(Method::POST, uri, &headers, file.clone());
+            let preview = preview.await.expect(200);
+            assert_eq!(kinds(&preview.body), expected, "{}", preview.text);
+        }
+        let import = import(&set, content_type, "", file).await;
+        assert_eq!(import["status"], "finished");
+        assert_eq!(kinds(&import), expected, "{import:#}");
+        let uri = format!("/v1/imports?couponSetId={}&limit=1", set.id);
+        let list = set.client.get(&uri).await.expect(200);
+        assert_eq!(list.body["results"][0]["warnings"], import["warnings"]);
+    }
+    assert_eq!(
+        codes(&app).await,
+        ["A-1", "Ñ-1", "C-1001", "C-1002", "E-5", "F-6", "G-7"]
+    );
+}
+
 #[tokio::test]
 async fn the_form_takes_the_same_files_and_options() {
     let (app, shop, set) = start().await;
@@ -223,7 +282,7 @@ async fn what_cannot_be_unpacked_is_refused_and_nothing_of_it_is_stored() {
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(),
             "",
-            "save it as XLSX",
+            "the workbook is damaged",
         ),
         (b"%PDF-1.7".to_vec(), "", "the file is a PDF"),
         (

@@ -147,7 +147,7 @@ async fn an_import_reports_all_its_counts_and_rows() {
         .collect();
     names.sort_unstable();
     let expected = "apiKeyId apiKeyName cancelledAt couponSetId couponSetName createdAt duplicates errorReportFileUrl errors \
-        errorsByReason failure finishedAt id mode options origin progress startedAt status success total type undoneAt withdrawn";
+        errorsByReason failure finishedAt id mode options origin progress startedAt status success total type undoneAt warnings withdrawn";
     assert_eq!(names.join(" "), expected);
     assert_eq!(import["type"], "coupons");
     assert_eq!(import["couponSetId"], set.id);

@@ -8,7 +8,12 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    super::{archive::Archive, attributes, workbook::Workbook, *},
+    super::{
+        archive::Archive,
+        attributes,
+        workbook::{Workbook, WorkbookFile},
+        *,
+    },
     files::{deliver, deliver_as, fault, file, limits, workbook, zip},
     read_csv, read_json, read_list, rules,
 };
@@ -151,7 +156,7 @@ fn a_directory_of_a_million_files_is_not_held() {
 fn open_workbook(bytes: &[u8], limits: (u64, u64)) -> Result<u64, DeliveryFault> {
     let archive = Archive::open(&Arc::new(file(bytes))).expect("an archive");
     let run = || -> io::Result<u64> {
-        let mut workbook = Workbook::open(archive, None, limits)?;
+        let mut workbook = Workbook::open(WorkbookFile::Xlsx(archive), None, limits)?;
         let mut rows = workbook.rows()?;
         let mut count = 0;
         while table::Records::next::<io::Error>(&mut rows, |_, _| ())

@@ -101,7 +101,12 @@ fn the_whole_text_decides_even_if_only_its_end_is_beyond_ascii() {
         // UTF-8 with a fault is still UTF-8.
         ("café-2,é\nñ\u{fffd}".as_bytes(), UTF_8),
         (b"caf\xc3\xa9-2,\xc3\xa9\nfoo\xff", UTF_8),
-        (b"caf\xc3", WINDOWS_1252),
+        // A text that was cut inside its last character is not another encoding, but an é at its end is.
+        (b"caf\xc3", UTF_8),
+        (b"3\xe2\x82", UTF_8),
+        (b"caf\xe9", WINDOWS_1252),
+        // As many characters as faults.
+        (b"\xc3\x91-1\n\xd1-2\n", UTF_8),
         (
             &in_encoding("\u{30b3}\u{30fc}\u{30c9}番号ノート,テスト\n", SHIFT_JIS),
             SHIFT_JIS,
@@ -109,11 +114,23 @@ fn the_whole_text_decides_even_if_only_its_end_is_beyond_ascii() {
     ] {
         let text = [ascii.as_bytes(), end].concat();
         assert_eq!(
-            detect(&text[..], None).expect("a text"),
+            detect(&text[..], None).expect("a text").encoding,
             encoding,
             "{end:?}"
         );
     }
+}
+
+#[test]
+fn a_text_of_two_encodings_is_rejected_where_few_letters_could_decide() {
+    let text = b"code\n\xc3\x91-1\n\xd1-2\n\xd1-3\n";
+    assert_eq!(
+        fault(deliver(text, &TableOptions::default())),
+        DeliveryFault::MixedEncodings
+    );
+    let read = deliver(text, &in_named("windows-1252"));
+    let (layout, _) = read.expect("the caller knows its encoding");
+    assert_eq!(layout.warnings, []);
 }
 
 #[test]
@@ -130,6 +147,7 @@ fn an_old_encoding_is_guessed_by_its_letters() {
         let bytes = in_encoding(text, encoding);
         let (layout, _) = deliver(&bytes, &with_code_column("1")).expect("a table");
         assert_eq!(layout.encoding, Some(encoding.name()), "{text}");
+        assert_eq!(layout.warnings[0].kind, "encodingGuessed");
     }
 }
 
@@ -145,7 +163,7 @@ fn a_character_may_lie_across_two_blocks() {
     for padding in 65_530..65_540 {
         let text = "x".repeat(padding) + "€ñ€ñ€ñ";
         assert_eq!(
-            detect(text.as_bytes(), None).expect("a text"),
+            detect(text.as_bytes(), None).expect("a text").encoding,
             UTF_8,
             "{padding}"
         );
@@ -163,12 +181,22 @@ fn few_nuls_make_no_utf_16() {
         b"\0A\0B\nC",
         b"",
     ] {
-        assert_eq!(detect(text, None).expect("a text"), UTF_8, "{text:?}");
+        assert_eq!(
+            detect(text, None).expect("a text").encoding,
+            UTF_8,
+            "{text:?}"
+        );
     }
     let czech = utf_16("kód;poznámka\nA1;čtyři\n", false, false);
-    assert_eq!(detect(&czech[..], None).expect("a text"), UTF_16LE);
-    assert_eq!(detect(&b"A\0B\0"[..], None).expect("a text"), UTF_16LE);
-    assert_eq!(detect(&b"\0A\0B"[..], None).expect("a text"), UTF_16BE);
+    assert_eq!(detect(&czech[..], None).expect("a text").encoding, UTF_16LE);
+    assert_eq!(
+        detect(&b"A\0B\0"[..], None).expect("a text").encoding,
+        UTF_16LE
+    );
+    assert_eq!(
+        detect(&b"\0A\0B"[..], None).expect("a text").encoding,
+        UTF_16BE
+    );
 }
 
 #[test]

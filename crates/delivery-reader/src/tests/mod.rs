@@ -6,10 +6,12 @@ mod csv;
 mod encodings;
 mod files;
 mod json;
+mod ods;
 mod packing;
 mod properties;
 mod samples;
 mod workbooks;
+mod xls;
 
 use std::io::Read;
 

@@ -201,6 +201,16 @@ fn a_preview_of_a_workbook_lists_its_sheets() {
 }
 
 #[test]
+fn a_preview_warns_of_hidden_rows() {
+    let sample = preview(include_bytes!("data/libreoffice.xls"));
+    assert_eq!(sample["format"], "xls");
+    assert_eq!(sample["sheets"], json!(["Codes", "Second"]));
+    let hidden = sample["warnings"].as_array().expect("warnings");
+    let hidden = hidden.iter().find(|it| it["kind"] == "hiddenRows");
+    assert_eq!(hidden.expect("a warning")["count"], 1);
+}
+
+#[test]
 fn a_part_may_end_anywhere() {
     let file = "código,nota\nÑ-1,\"a\nb\"\nÑ-2,\"ü\"\nÑ-3,x\n";
     let texts = [

@@ -168,6 +168,23 @@ fn the_first_visible_sheet_is_read_unless_another_is_named() {
 }
 
 #[test]
+fn hidden_rows_are_skipped_and_counted() {
+    let row = |attributes: &str, code: &str| {
+        format!(r#"<row {attributes}><c t="inlineStr"><is><t>{code}</t></is></c></row>"#)
+    };
+    let xml = [
+        row("", "A1"),
+        row(r#"hidden="1""#, "B2"),
+        row(r#"hidden="true""#, ""),
+        row(r#"hidden="0""#, "C3"),
+    ];
+    let book = workbook(&[("\"Sheet1\"", &xml.concat())], "", "");
+    let (layout, rows) = deliver(&book, &TableOptions::default()).expect("a sheet");
+    assert_eq!(rows, [(1, Ok("A1".to_owned())), (4, Ok("C3".to_owned()))]);
+    assert_eq!(layout.warnings[0].count, Some(1));
+}
+
+#[test]
 fn a_damaged_workbook_is_a_fault() {
     let damaged = Err(DeliveryFault::Damaged { what: "workbook" });
     for xml in [

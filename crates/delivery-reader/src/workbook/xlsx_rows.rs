@@ -1,34 +1,39 @@
-//! The rows of a sheet.
+//! The rows of a sheet of an XLSX workbook.
 
 use std::io;
 
 use quick_xml::events::Event;
 
+use super::{
+    DAMAGED, MAX_COLUMNS, record,
+    xlsx::{Xlsx, read_string, unescape},
+};
 use crate::{
     ReadError,
     numbers::NumberFormat,
     table::{Record, Records},
-    workbook::{DAMAGED, Workbook, XmlReader, append, attribute, unescape},
+    xml::{XmlReader, append, attribute},
 };
 
-/// Most columns of a sheet, in Excel.
-const MAX_COLUMNS: usize = 16_384;
-
-/// Iterates over the rows of a sheet that are not blank.
-pub(crate) struct SheetRows<'w> {
-    workbook: &'w Workbook,
+/// Iterates over the rows of a sheet.
+pub(crate) struct XlsxRows<'w> {
+    workbook: &'w Xlsx,
     xml: XmlReader,
     /// The number of the row that was read last, from 1.
     line: u32,
+    is_hidden: bool,
+    pub(super) hidden: usize,
     value: String,
 }
 
-impl<'w> SheetRows<'w> {
-    pub(crate) fn new(workbook: &'w Workbook, xml: XmlReader) -> Self {
+impl<'w> XlsxRows<'w> {
+    pub(super) fn new(workbook: &'w Xlsx, xml: XmlReader) -> Self {
         Self {
             workbook,
             xml,
             line: 0,
+            is_hidden: false,
+            hidden: 0,
             value: String::new(),
         }
     }
@@ -42,6 +47,8 @@ impl<'w> SheetRows<'w> {
                         Some(number) => number.trim().parse().map_err(|_| DAMAGED)?,
                         None => self.line.saturating_add(1),
                     };
+                    self.is_hidden = attribute(&element, "hidden")?
+                        .is_some_and(|hidden| hidden == "1" || hidden == "true");
                     return Ok(true);
                 }
                 Event::End(element) if element.local_name().as_ref() == "sheetData" => {
@@ -85,7 +92,7 @@ impl<'w> SheetRows<'w> {
         loop {
             match self.xml.next()?.ok_or(DAMAGED)? {
                 Event::Start(element) => match element.local_name().as_ref() {
-                    "is" => self.xml.read_string("is", &mut self.value)?,
+                    "is" => read_string(&mut self.xml, "is", &mut self.value)?,
                     "v" => inside = head.kind != "inlineStr",
                     _ => {}
                 },
@@ -128,22 +135,7 @@ impl<'w> SheetRows<'w> {
     }
 }
 
-struct CellHeader {
-    column: Option<usize>,
-    style: Option<usize>,
-    kind: String,
-}
-
-/// Parses the column of a reference such as `AB12`, from 0.
-fn column(place: &str) -> Option<usize> {
-    let letters = place.bytes().take_while(u8::is_ascii_alphabetic);
-    let column = letters.take(4).fold(0, |column, letter| {
-        column * 26 + usize::from(letter.to_ascii_uppercase() - b'A') + 1
-    });
-    (1..=MAX_COLUMNS).contains(&column).then(|| column - 1)
-}
-
-impl Records for SheetRows<'_> {
+impl Records for XlsxRows<'_> {
     fn next<E>(
         &mut self,
         mut keep: impl FnMut(usize, &[u8]),
@@ -159,17 +151,32 @@ impl Records for SheetRows<'_> {
                 let shown = self.read_cell(&head)?;
                 if !shown || !self.value.trim().is_empty() {
                     columns = columns.max(column + 1);
-                    keep(column, self.value.as_bytes());
+                    if !self.is_hidden {
+                        keep(column, self.value.as_bytes());
+                    }
                 }
             }
-            // A row with nothing but the error of a formula is not blank.
-            if columns > 0 {
-                return Ok(Some(Record {
-                    line: self.line,
-                    columns: columns.max(2),
-                }));
+            match record(self.line, columns) {
+                Some(_) if self.is_hidden => self.hidden += 1,
+                Some(record) => return Ok(Some(record)),
+                None => {}
             }
         }
         Ok(None)
     }
+}
+
+struct CellHeader {
+    column: Option<usize>,
+    style: Option<usize>,
+    kind: String,
+}
+
+/// Parses the column of a reference such as `AB12`, from 0.
+fn column(place: &str) -> Option<usize> {
+    let letters = place.bytes().take_while(u8::is_ascii_alphabetic);
+    let column = letters.take(4).fold(0, |column, letter| {
+        column * 26 + usize::from(letter.to_ascii_uppercase() - b'A') + 1
+    });
+    (1..=MAX_COLUMNS).contains(&column).then(|| column - 1)
 }
