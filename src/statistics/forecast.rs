@@ -155,53 +155,13 @@ pub(crate) async fn forecasts(
         histories.push((set.set_no, set.available, zone.clock(set.now), days.len()));
         times.extend(days);
     }
-    // A single statement sees each ledger entry exactly once, rolled up or not, while a roll-up runs.
-    let rows = sqlx::query!(
-        r#"select q.place as "place?", q.set_no as "set_no!", q.at as "at!",
-                  coalesce(m.assigned + m.reserved + m.void, 0) as "taken!"
-             from unnest($2::integer[], $3::timestamptz[]) with ordinality as q (set_no, at, place)
-             left join lateral (
-               select m.assigned, m.reserved, m.void
-                 from statistics_checkpoints m
-                where m.tenant_id = $1 and m.set_no = q.set_no and m.bucket < q.at
-                order by m.bucket desc
-                limit 1
-             ) m on true
-            union all
-           select null, t.set_no, statistics_bucket(f.at), sum(f.assigned + f.reserved + f.void)::bigint
-             from statistics_tails t
-            cross join lateral ledger_flows(t.tenant_id, t.set_no, t.rolled_up, t.number) f
-            where t.tenant_id = $1 and t.set_no = any ($2) and t.rolled_up < t.number
-            group by t.set_no, statistics_bucket(f.at)"#,
-        tenant as TenantId,
-        &nos,
-        &times
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut checkpoints = vec![0; times.len()];
-    let mut ledger_tails: HashMap<i32, Vec<(DateTime<Utc>, i64)>> = HashMap::new();
-    for row in rows {
-        match row.place.and_then(|place| usize::try_from(place - 1).ok()) {
-            Some(place) => checkpoints[place] = row.taken,
-            None => ledger_tails
-                .entry(row.set_no)
-                .or_default()
-                .push((row.at, row.taken)),
-        }
-    }
+    let levels = Levels::read(connection, tenant, set_nos, &nos, &times).await?;
 
     let mut forecasts = HashMap::new();
     let mut done = 0;
     for (set_no, available, now, days) in histories {
-        let ledger_tail = ledger_tails.get(&set_no).map_or(&[][..], Vec::as_slice);
         let totals: Vec<i64> = (done..done + days)
-            .map(|place| {
-                let before = ledger_tail
-                    .iter()
-                    .filter(|(bucket, _)| *bucket < times[place]);
-                checkpoints[place] + before.map(|(_, taken)| taken).sum::<i64>()
-            })
+            .map(|place| levels.before(set_no, place, times[place]))
             .collect();
         done += days;
         let taken: Vec<i64> = totals.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -210,6 +170,97 @@ pub(crate) async fn forecasts(
         }
     }
     Ok(forecasts)
+}
+
+/// The codes that were taken from sets before times.
+#[derive(Default)]
+struct Levels {
+    /// By the place of the time, as far as sets changed after it.
+    past: HashMap<usize, i64>,
+    /// The last rolled-up change of each set, and the codes taken since then.
+    last: HashMap<i32, (DateTime<Utc>, i64)>,
+    /// Changes of each set that are not rolled up.
+    ledger_tails: HashMap<i32, Vec<(DateTime<Utc>, i64)>>,
+}
+
+impl Levels {
+    /// Reads the levels of these sets before `times`, of which each belongs to the set in `nos` at the same place.
+    async fn read(
+        connection: &mut PgConnection,
+        tenant: TenantId,
+        set_nos: &[i32],
+        nos: &[i32],
+        times: &[DateTime<Utc>],
+    ) -> sqlx::Result<Self> {
+        // A single statement sees each ledger entry exactly once, rolled up or not, while a roll-up runs. Past days are looked
+        // up only up to the last change of a set, because most of many sets changed long ago.
+        let rows = sqlx::query!(
+            r#"with last as materialized (
+                 select s.set_no, m.bucket, m.assigned + m.reserved + m.void as taken
+                   from unnest($4::integer[]) as s (set_no)
+                  cross join lateral (
+                    select m.*
+                      from statistics_checkpoints m
+                     where m.tenant_id = $1 and m.set_no = s.set_no
+                     order by m.bucket desc
+                     limit 1
+                  ) m
+               )
+               select q.place as "place?", false as "is_last!", q.set_no as "set_no!", q.at as "at!",
+                      m.assigned + m.reserved + m.void as "taken!"
+                 from last l
+                 join unnest($2::integer[], $3::timestamptz[]) with ordinality as q (set_no, at, place)
+                   on q.set_no = l.set_no and q.at <= l.bucket
+                cross join lateral (
+                  select m.assigned, m.reserved, m.void
+                    from statistics_checkpoints m
+                   where m.tenant_id = $1 and m.set_no = q.set_no and m.bucket < q.at
+                   order by m.bucket desc
+                   limit 1
+                ) m
+                union all
+               select null, true, l.set_no, l.bucket, l.taken
+                 from last l
+                union all
+               select null, false, t.set_no, statistics_bucket(f.at), sum(f.assigned + f.reserved + f.void)::bigint
+                 from statistics_tails t
+                cross join lateral ledger_flows(t.tenant_id, t.set_no, t.rolled_up, t.number) f
+                where t.tenant_id = $1 and t.set_no = any ($4) and t.rolled_up < t.number
+                group by t.set_no, statistics_bucket(f.at)"#,
+            tenant as TenantId,
+            nos,
+            times,
+            set_nos
+        )
+        .fetch_all(connection)
+        .await?;
+        let mut levels = Levels::default();
+        for row in rows {
+            if let Some(place) = row.place {
+                // Ordinals count from 1.
+                levels
+                    .past
+                    .extend(usize::try_from(place - 1).map(|place| (place, row.taken)));
+            } else if row.is_last {
+                levels.last.insert(row.set_no, (row.at, row.taken));
+            } else {
+                let tail = levels.ledger_tails.entry(row.set_no).or_default();
+                tail.push((row.at, row.taken));
+            }
+        }
+        Ok(levels)
+    }
+
+    /// Returns the codes that were taken from a set before the time at `place`, which is `at`.
+    fn before(&self, set_no: i32, place: usize, at: DateTime<Utc>) -> i64 {
+        let rolled_up = match self.last.get(&set_no) {
+            Some((bucket, taken)) if *bucket < at => *taken,
+            _ => self.past.get(&place).copied().unwrap_or(0),
+        };
+        let tail = self.ledger_tails.get(&set_no).into_iter().flatten();
+        let tail = tail.filter(|(bucket, _)| *bucket < at);
+        rolled_up + tail.map(|(_, taken)| taken).sum::<i64>()
+    }
 }
 
 /// Returns the starts of the days of history and of today, in ascending order. They are after the day of the first

@@ -42,9 +42,9 @@ use crate::time_zone::Zone;
 use breakdown::{Breakdown, Shares};
 use checkpoints::CheckpointRow;
 use counts::Counts;
-use db::SetRow;
+use db::{SetRow, TermsRow};
 use period::{Interval, Period, PeriodQuery};
-use series::{Balance, SetLedger, Sums, spread};
+use series::{Balance, SetLedger, Sums, own_counts_from, spread};
 
 /// Streams the assignments of a scope as CSV. Statistics must not depend on assignments, so the application state passes
 /// this function.
@@ -312,24 +312,30 @@ async fn read(
     }
     times.push(period.now + TimeDelta::days(1));
 
-    let mut sums = Sums::new(&times);
+    let flows = match aggregation {
+        Aggregation::Set => Vec::new(),
+        Aggregation::Tenant => checkpoints::list_tenant_flows(connection, tenant, &times).await?,
+    };
+    let mut sums = Sums::new(&times, &flows);
     let mut of_set = Vec::new();
     let mut breakdown = Breakdown::default();
     let mut checkpoints_left = MAX_CHECKPOINTS;
     for sets in sets.chunks(MAX_SETS_PER_READ) {
         let set_nos: Vec<i32> = sets.iter().map(|set| set.set_no).collect();
+        let ledger_tails = db::list_ledger_tails(connection, tenant, &set_nos).await?;
+        let lots = db::list_lots(connection, tenant, &set_nos).await?;
+        let terms = db::list_terms(connection, tenant, &set_nos).await?;
+        let mut terms = by_set(&terms, |row| row.set_no);
+        let (own_nos, starts) = own_periods(sets, &terms, &times, aggregation);
         let checkpoints = list_checkpoints(
             connection,
             tenant,
-            &set_nos,
+            (&own_nos, &starts),
             period.interval,
             &times,
             &mut checkpoints_left,
         )
         .await?;
-        let ledger_tails = db::list_ledger_tails(connection, tenant, &set_nos).await?;
-        let lots = db::list_lots(connection, tenant, &set_nos).await?;
-        let terms = db::list_terms(connection, tenant, &set_nos).await?;
         let expiries = db::list_expiries(connection, tenant, &set_nos, &times).await?;
         let (from, to) = (times[0], times[points]);
         let shares = db::list_shares(connection, tenant, &set_nos, from, to).await?;
@@ -345,10 +351,12 @@ async fn read(
             breakdown.add_tail(row);
         }
 
+        for row in &ledger_tails {
+            sums.add_tail(row);
+        }
         let mut checkpoints = by_set(&checkpoints, |row| row.set_no);
         let mut ledger_tails = by_set(&ledger_tails, |row| row.set_no);
         let mut lots = by_set(&lots, |row| row.set_no);
-        let mut terms = by_set(&terms, |row| row.set_no);
         let mut expiries = by_set(&expiries, |row| row.set_no);
         for set in sets {
             let ledger = SetLedger {
@@ -398,25 +406,44 @@ async fn read(
     Ok((statistics, breakdown.by_coupon_set()))
 }
 
-/// Lists the rolled-up counts of sets from which their balances at the times follow, and takes their number from
-/// `left`. Fails if there are more.
+/// Returns the sets whose own counters are needed, and the time from which on they are.
+fn own_periods(
+    sets: &[SetRow],
+    terms: &HashMap<i32, Vec<&TermsRow>>,
+    times: &[DateTime<Utc>],
+    aggregation: Aggregation,
+) -> (Vec<i32>, Vec<DateTime<Utc>>) {
+    let period = |set: &SetRow| {
+        let terms = terms.get(&set.set_no).map_or(&[][..], Vec::as_slice);
+        let place = match aggregation {
+            Aggregation::Set => 0,
+            Aggregation::Tenant => own_counts_from(set, terms, times)?,
+        };
+        Some((set.set_no, times[place]))
+    };
+    sets.iter().filter_map(period).unzip()
+}
+
+/// Lists the rolled-up counts of these sets, of each from its start on, from which their balances at the times follow, and
+/// takes their number from `left`. Fails if there are more.
 async fn list_checkpoints(
     connection: &mut PgConnection,
     tenant: TenantId,
-    set_nos: &[i32],
+    (set_nos, starts): (&[i32], &[DateTime<Utc>]),
     interval: Interval,
     times: &[DateTime<Utc>],
     left: &mut usize,
 ) -> Result<Vec<CheckpointRow>, Error> {
     let limit = i64::try_from(*left + 1).expect("the maximum is small");
     let mut found =
-        checkpoints::list_first_checkpoints(connection, tenant, set_nos, times[0]).await?;
+        checkpoints::list_first_checkpoints(connection, tenant, set_nos, starts).await?;
     let in_period = match interval {
         Interval::Hour => {
-            checkpoints::list_checkpoints(connection, tenant, set_nos, times, limit).await?
+            checkpoints::list_checkpoints(connection, tenant, set_nos, starts, times, limit).await?
         }
         Interval::Day | Interval::Week => {
-            checkpoints::look_up_checkpoints(connection, tenant, set_nos, times, limit).await?
+            checkpoints::look_up_checkpoints(connection, tenant, set_nos, starts, times, limit)
+                .await?
         }
     };
     *left = left.checked_sub(in_period.len()).ok_or_else(|| {

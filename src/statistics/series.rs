@@ -9,7 +9,7 @@ use std::ops::{AddAssign, Sub};
 
 use chrono::{DateTime, Utc};
 
-use super::checkpoints::CheckpointRow;
+use super::checkpoints::{CheckpointRow, TenantFlowRow};
 use super::counts::Counts;
 use super::db::{ExpiryRow, LotRow, SetRow, TailRow, TermsRow};
 
@@ -25,32 +25,67 @@ pub(super) struct Balance {
 }
 
 /// The sum over the sets of a tenant. `quantity` and `available` are those of the existing sets that have a limit.
+///
+/// The counters of all sets together are stored, so the counters of a single set are not read where they only add to those
+/// sums. That is so while a set exists, has a limit and has not ended: then its available codes are its quantity less its
+/// counters. `own_counts_from` returns the first time from which on that does not hold.
 #[derive(Debug)]
 pub(super) struct Sums<'a> {
     times: &'a [DateTime<Utc>],
-    /// The change at each time.
+    /// The change at each time, with all counters but without the codes that they take.
     changes: Vec<Balance>,
+    /// The sum after the last time.
+    current: Balance,
 }
 
 impl<'a> Sums<'a> {
-    pub(super) fn new(times: &'a [DateTime<Utc>]) -> Self {
+    pub(super) fn new(times: &'a [DateTime<Utc>], flows: &[TenantFlowRow]) -> Self {
+        let mut changes = vec![Balance::default(); times.len()];
+        for row in flows {
+            let place = usize::try_from(row.place).expect("an index is not negative");
+            changes[place].counts += row.counts;
+        }
         Self {
             times,
-            changes: vec![Balance::default(); times.len()],
+            changes,
+            current: Balance {
+                quantity: Some(0),
+                available: Some(0),
+                ..Balance::default()
+            },
         }
     }
 
-    /// Adds a set. A deleted set still counts its assignments, but no quantity and no available codes.
+    /// Adds what is not rolled up of the ledger of a set.
+    pub(super) fn add_tail(&mut self, row: &TailRow) {
+        let place = first_index_after(self.times, row.bucket);
+        if let Some(change) = self.changes.get_mut(place) {
+            change.counts += row.counts;
+        }
+    }
+
+    /// Adds the balances of a set. A deleted set still counts its assignments, but no quantity and no available codes.
     pub(super) fn add(&mut self, set: &SetRow, balances: &[(usize, Balance)]) {
         let mut before = Balance::default();
         for (place, balance) in balances {
             let at = self.times[*place];
             let is_deleted = set.deleted_at.is_some_and(|deleted| deleted < at);
-            let level = |level: Option<i64>| level.filter(|_| !is_deleted).or(Some(0));
+            let level = |level: Option<i64>| level.filter(|_| !is_deleted).unwrap_or(0);
+            let (quantity, available) = (level(balance.quantity), level(balance.available));
+            if *place == self.times.len() - 1 {
+                self.current += Balance {
+                    quantity: Some(quantity),
+                    available: Some(available),
+                    ..*balance
+                };
+                return;
+            }
+            let Counts { withdrawn, .. } = balance.counts;
             let balance = Balance {
-                quantity: level(balance.quantity),
-                available: level(balance.available),
-                ..*balance
+                counts: Counts::default(),
+                quantity: Some(quantity + withdrawn),
+                available: Some(available + withdrawn + balance.counts.taken()),
+                expired: balance.expired,
             };
             self.changes[*place] += balance - before;
             before = balance;
@@ -58,18 +93,42 @@ impl<'a> Sums<'a> {
     }
 
     /// Returns the sums before each time.
-    pub(super) fn balances(self) -> Vec<Balance> {
-        let mut sum = Balance {
-            quantity: Some(0),
-            available: Some(0),
-            ..Balance::default()
-        };
+    pub(super) fn balances(mut self) -> Vec<Balance> {
+        let mut sum = Balance::default();
         let sums = self.changes.into_iter().map(|change| {
             sum += change;
-            sum
+            let Counts { withdrawn, .. } = sum.counts;
+            let taken = sum.counts.taken();
+            Balance {
+                quantity: sum.quantity.map(|quantity| quantity - withdrawn),
+                available: sum.available.map(|available| available - withdrawn - taken),
+                ..sum
+            }
         });
-        sums.collect()
+        let mut balances: Vec<Balance> = sums.collect();
+        if let Some(last) = balances.last_mut() {
+            // The counters of sets do not have it.
+            self.current.counts.for_others = last.counts.for_others;
+            *last = self.current;
+        }
+        balances
     }
+}
+
+/// Returns the index of the first of these times from which on the balance of a set needs its own counters, or `None`.
+pub(super) fn own_counts_from(
+    set: &SetRow,
+    terms: &[&TermsRow],
+    times: &[DateTime<Utc>],
+) -> Option<usize> {
+    let ends = terms.iter().filter_map(|terms| terms.expires_at);
+    let unlimited = terms
+        .iter()
+        .filter(|terms| set.is_single && terms.quantity.is_none())
+        .map(|terms| terms.since);
+    let first = ends.chain(unlimited).chain(set.deleted_at).min()?;
+    let place = first_index_after(times, first);
+    (place < times.len() - 1).then_some(place)
 }
 
 /// Returns the balance before each of `count` times.

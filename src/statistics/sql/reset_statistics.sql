@@ -21,6 +21,7 @@ begin
   then
     return;
   end if;
+  perform forget_tenant_flows(p_tenant, p_set_no);
   delete from statistics_checkpoints where tenant_id = p_tenant and set_no = p_set_no;
   delete from statistics_shares where tenant_id = p_tenant and set_no = p_set_no;
   delete from statistics_sources where tenant_id = p_tenant and set_no = p_set_no;

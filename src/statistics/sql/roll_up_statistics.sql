@@ -70,6 +70,20 @@ begin
        set assigned = excluded.assigned, reserved = excluded.reserved, released = excluded.released,
            void = excluded.void, sent = excluded.sent, used = excluded.used, withdrawn = excluded.withdrawn,
            for_others = excluded.for_others
+  ), of_tenant as (
+    -- In the order of time, so that roll-ups of two sets of the tenant cannot deadlock.
+    insert into statistics_tenant_flows as x (
+      tenant_id, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)
+    select p_tenant, f.bucket, sum(f.assigned), sum(f.reserved), sum(f.released), sum(f.void), sum(f.sent), sum(f.used),
+           sum(f.withdrawn), sum(f.for_others)
+      from flows f
+     group by f.bucket
+     order by f.bucket
+    on conflict (tenant_id, bucket) do update
+       set assigned = x.assigned + excluded.assigned, reserved = x.reserved + excluded.reserved,
+           released = x.released + excluded.released, void = x.void + excluded.void, sent = x.sent + excluded.sent,
+           used = x.used + excluded.used, withdrawn = x.withdrawn + excluded.withdrawn,
+           for_others = x.for_others + excluded.for_others
   ), shares as (
     insert into statistics_shares (tenant_id, set_no, source_no, bucket, assigned, released, void, sent, used)
     select p_tenant, p_set_no, b.source_no, b.bucket,

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::statistics::series::OLDER;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually, sql};
 
@@ -47,6 +48,7 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
         .await
         .unwrap();
     app.database.execute(&history(&set)).await;
+    app.database.execute(OLDER).await;
 
     for uri in [
         format!("{}/statistics", set.path()),

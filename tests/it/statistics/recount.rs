@@ -229,7 +229,7 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
 /// Deletes the results of a roll-up.
 pub const RESET: &str =
     "delete from statistics_progress; delete from statistics_checkpoints; delete from statistics_shares;
-    delete from statistics_sources; delete from statistics_expiries;";
+    delete from statistics_sources; delete from statistics_expiries; delete from statistics_tenant_flows;";
 
 fn whose(share: &Value, names: &[&str]) -> String {
     let ids: Vec<String> = names.iter().map(|name| share[name].to_string()).collect();

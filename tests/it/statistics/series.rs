@@ -20,7 +20,13 @@ fn sum(list: &Value, name: &str) -> i64 {
         .sum()
 }
 
-/// Moves the assignments of set 1 back, so that the last one was made a day ago and the others a day apart.
+/// Makes set 1 and its codes half a year older.
+pub const OLDER: &str = "
+    update coupon_sets set created_at = created_at - interval '180 days' where set_no = 1;
+    update coupon_set_terms set since = since - interval '180 days' where set_no = 1;
+    update lots set published_at = published_at - interval '180 days' where set_no = 1;";
+
+/// Moves set 1 and its assignments back, so that the last one was made a day ago and the others a day apart.
 pub async fn spread_over_days(app: &TestApp) {
     let statement = format!(
         "begin;
@@ -29,6 +35,7 @@ pub async fn spread_over_days(app: &TestApp) {
             set assigned_at = a.assigned_at - (m.number + 1 - a.number) * interval '1 day'
            from (select max(number) as number from assignments where set_no = 1) m
           where a.set_no = 1;
+         {OLDER}
          {RESET}
          commit"
     );
