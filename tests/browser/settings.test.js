@@ -156,9 +156,15 @@ browserTest("a webhook is created, tested, edited, disabled and deleted", {}, as
   await choose(page, "Our CRM", "Edit");
   await dialog.getByLabel("Description").fill("Our shop");
   await dialog.getByLabel("An import finishes").check();
+  await dialog.getByLabel("Events per message").fill("101");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await dialog.getByText("Enter a number from 1 to 100.").waitFor();
+  await dialog.getByLabel("Events per message").fill("50");
   await dialog.getByRole("button", { name: "Save" }).click();
   await page.getByRole("heading", { level: 1, name: "Our shop" }).waitFor();
+  await page.getByText("Up to 50").waitFor();
   const [webhook] = (await shop.api("GET", "/v1/webhooks")).results;
+  assert.equal(webhook.maxBatch, 50);
   assert.deepEqual(webhook.eventTypes.toSorted(), ["coupon-set.low-stock", "import.finished"]);
 
   await choose(page, "Our shop", "Rotate secret");

@@ -15,7 +15,10 @@ import { useForm } from "./form.js";
 import { SecretDialog } from "./secret.js";
 
 /** @typedef {import("./webhooks.js").Webhook} Webhook */
-/** @typedef {{ url: string, description: string | null, eventTypes: string[] }} Draft */
+/** @typedef {{ url: string, description: string | null, eventTypes: string[], maxBatch: number }} Draft */
+
+/** The most events that a message can have. */
+const MAX_BATCH = 100;
 
 /**
  * The dialog that creates a webhook and then shows its secret once.
@@ -35,7 +38,7 @@ export function CreateWebhook({ onClose, onCreated }) {
       <//>
     `;
   }
-  const empty = { url: "", description: null, eventTypes: [] };
+  const empty = { url: "", description: null, eventTypes: [], maxBatch: 1 };
   return html`<${Form} title=${t("webhooks.create")} action=${t("webhooks.create.action")} initial=${empty} send=${send} onClose=${onClose} />`;
 }
 
@@ -49,6 +52,7 @@ export function EditWebhook({ webhook, onClose, onSaved }) {
     const patch = {};
     if (draft.url !== webhook.url) patch.url = draft.url;
     if (draft.description !== webhook.description) patch.description = draft.description;
+    if (draft.maxBatch !== webhook.maxBatch) patch.maxBatch = draft.maxBatch;
     if (draft.eventTypes.toSorted().join() !== webhook.eventTypes.toSorted().join()) patch.eventTypes = draft.eventTypes;
     if (Object.keys(patch).length > 0) {
       await api.send("PATCH", path`/v1/webhooks/${webhook.id}`, patch);
@@ -66,11 +70,14 @@ function Form({ title, action, initial, send, onClose }) {
   const [url, setUrl] = useState(initial.url);
   const [description, setDescription] = useState(initial.description ?? "");
   const [types, setTypes] = useState(initial.eventTypes);
-  const { busy, body, tried, submit, fault, problem } = useForm(["/url", "/description", "/eventTypes"]);
+  const [batch, setBatch] = useState(String(initial.maxBatch));
+  const { busy, body, tried, submit, fault, problem } = useForm(["/url", "/description", "/eventTypes", "/maxBatch"]);
   const missing = tried && url.trim() === "" ? t("common.missing.url") : null;
   const noEvent = tried && types.length === 0 ? t("webhooks.noEvent") : fault("/eventTypes");
-  const save = () => submit(url.trim() !== "" && types.length > 0, () => {
-    return send({ url: url.trim(), description: description.trim() || null, eventTypes: types });
+  const maxBatch = /^\d{1,3}$/.test(batch.trim()) ? Number(batch) : 0;
+  const fits = maxBatch >= 1 && maxBatch <= MAX_BATCH;
+  const save = () => submit(url.trim() !== "" && types.length > 0 && fits, () => {
+    return send({ url: url.trim(), description: description.trim() || null, eventTypes: types, maxBatch });
   });
   const actions = html`
     <${Button} disabled=${busy} onClick=${onClose}>${t("common.cancel")}<//>
@@ -95,6 +102,8 @@ function Form({ title, action, initial, send, onClose }) {
           </div>
           ${noEvent && html`<p class="fault" id="${id}-fault" role="alert"><${Icon} name="warning" /><span>${noEvent}</span></p>`}
         </fieldset>
+        <${TextField} label=${t("webhooks.maxBatch")} hint=${t("webhooks.maxBatch.hint")} inputmode="numeric" value=${batch} onChange=${setBatch}
+          fault=${tried && !fits ? t("webhooks.maxBatch.range", { max: MAX_BATCH }) : fault("/maxBatch")} />
       </div>
     <//>
   `;

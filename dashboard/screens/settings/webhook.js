@@ -72,11 +72,12 @@ export function WebhookPage({ id, query }) {
 
 /** @param {{ webhook: Webhook }} props */
 function Facts({ webhook }) {
-  const { eventTypes, createdAt, previousSecretUntil } = webhook;
+  const { eventTypes, createdAt, maxBatch, previousSecretUntil } = webhook;
   return html`
     <dl class="facts">
       <div><dt>${t("webhooks.state")}</dt><dd><${State} webhook=${webhook} /></dd></div>
       <div><dt>${t("webhooks.events")}</dt><dd>${eventTypes.map(titleOf).join(", ")}</dd></div>
+      ${maxBatch > 1 && html`<div><dt>${t("webhooks.maxBatch")}</dt><dd>${t("webhooks.upTo", { max: maxBatch })}</dd></div>`}
       <div><dt>${t("settings.created")}</dt><dd><${Time} at=${createdAt} as="date" /></dd></div>
       ${previousSecretUntil && html`
         <div><dt>${t("webhooks.previousSecret")}</dt><dd>${t("webhooks.until")} <${Time} at=${previousSecretUntil} /></dd></div>

@@ -23,6 +23,7 @@ import { CreateWebhook } from "./webhook-form.js";
  * @property {string} url
  * @property {string[]} eventTypes
  * @property {string | null} description
+ * @property {number} maxBatch
  * @property {"enabled" | "disabled" | "failed"} state
  * @property {string | null} failingSince
  * @property {string | null} previousSecretUntil
