@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, ApiKeyRow, Scopes};
 use super::auth::CachedKey;
+use super::key_sessions::KeySession;
 use super::rate_limit::RateLimit;
 use super::session::{CachedSession, SessionDetails, TokenHash};
 use super::{Tenant, TenantState};
@@ -258,6 +259,21 @@ pub(super) async fn revoke_api_key(
     Ok(done.rows_affected() > 0)
 }
 
+/// Returns true if the tenant has this key, revoked or not.
+pub(super) async fn has_api_key(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    id: Uuid,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (select 1 from api_keys where tenant_id = $1 and id = $2) as "has!""#,
+        tenant as TenantId,
+        id
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// Finds the demo key that the first start created, unless it was revoked. The demo tenant has the lowest tenant number.
 pub(super) async fn find_demo_key(connection: &mut PgConnection) -> sqlx::Result<Option<Uuid>> {
     sqlx::query_scalar!(
@@ -391,4 +407,43 @@ pub(super) async fn delete_old_sessions(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Lists the sessions of a key, newest first. Excludes those that have expired or whose key was revoked.
+pub(super) async fn list_key_sessions(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    key_id: Uuid,
+) -> sqlx::Result<Vec<KeySession>> {
+    sqlx::query_as!(
+        KeySession,
+        "select s.id, s.created_at, s.last_used_at, s.expires_at
+           from sessions s
+           join api_keys k on k.tenant_id = s.tenant_id and k.id = s.key_id and k.revoked_at is null
+          where s.tenant_id = $1 and s.key_id = $2 and s.expires_at > now()
+          order by s.created_at desc, s.id",
+        tenant as TenantId,
+        key_id
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Deletes a session of a key by its id. Returns false if the key has no such session.
+pub(super) async fn delete_key_session(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    key_id: Uuid,
+    id: Uuid,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "delete from sessions
+          where tenant_id = $1 and key_id = $2 and id = $3",
+        tenant as TenantId,
+        key_id,
+        id
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }

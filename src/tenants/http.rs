@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::auth::{ApiKeysRead, ApiKeysWrite, Auth, Caller, Operator};
-use super::{NewTenant, Tenant, TenantPatch, TenantState, Tenants, db, session};
+use super::{NewTenant, Tenant, TenantPatch, TenantState, Tenants, db, key_sessions, session};
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE};
 use crate::http::extract::{Json, Path, Query};
@@ -32,6 +32,7 @@ pub(super) fn routes() -> Routes<Tenants> {
         .get("/v1/api-keys", list_keys)
         .post("/v1/api-keys", create_key)
         .delete("/v1/api-keys/{keyId}", revoke_key)
+        .merge(key_sessions::routes())
         .merge(session::routes())
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod api_key;
 pub(crate) mod auth;
 mod db;
 mod http;
+mod key_sessions;
 mod link;
 pub(crate) mod rate_limit;
 mod session;

@@ -154,6 +154,15 @@ async fn have_a_session(journey: &mut Journey<'_>, key: &str) {
     }
 }
 
+/// Lists the sessions of a key and ends one.
+async fn end_a_session_of_a_key(journey: &mut Journey<'_>, key: &str) {
+    let signed_in = journey.post("/v1/session", json!({"key": key})).await;
+    let sessions = format!("/v1/api-keys/{}/sessions", signed_in.str("keyId"));
+    let listed = journey.get(&sessions).await;
+    let id = listed.results()[0]["id"].as_str().expect("an id");
+    journey.delete(&format!("{sessions}/{id}")).await;
+}
+
 /// Lists codes and withdraws them, by name and by import.
 async fn take_codes_away(journey: &mut Journey<'_>, set: &str, import: &str) {
     journey.get(&format!("{set}/coupons")).await;
@@ -295,6 +304,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
         journey.get(&format!("/dashboard/{file}")).await;
     }
     have_a_session(&mut journey, &shop.key).await;
+    end_a_session_of_a_key(&mut journey, &shop.key).await;
 
     let tenants = "/admin/v1/tenants";
     let tenant = journey.post(tenants, json!({"name": "Another"})).await;

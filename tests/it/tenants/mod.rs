@@ -1,5 +1,6 @@
 //! Tenants, API keys and sessions.
 
+mod key_sessions;
 mod keys;
 mod rate_limits;
 mod session_end;

@@ -122,6 +122,8 @@ pub(super) fn case(operation: &Operation, victim: &Victim) -> Case {
         | "get /v1/workflows/{workflowId}"
         | "delete /v1/workflows/{workflowId}"
         | "delete /v1/api-keys/{keyId}"
+        | "get /v1/api-keys/{keyId}/sessions"
+        | "delete /v1/api-keys/{keyId}/sessions/{sessionId}"
         | "get /v1/webhooks/{webhookId}"
         | "delete /v1/webhooks/{webhookId}"
         | "post /v1/webhooks/{webhookId}/rotate-secret"

@@ -21,6 +21,7 @@ pub struct Victim {
     pub import: String,
     pub assignment: String,
     key: String,
+    session: String,
     workflow: String,
     webhook: String,
     delivery: String,
@@ -35,6 +36,11 @@ impl Victim {
         let assignment = set.assign_with(body, None).await.expect(201);
         let spare = json!({"name": "Secret key", "scopes": ["*"]});
         let key = shop.client.post("/v1/api-keys", spare).await.expect(201);
+        let secret = json!({"key": key.str("key")});
+        app.anyone().post("/v1/session", secret).await.expect(201);
+        let sessions = format!("/v1/api-keys/{}/sessions", key.str("id"));
+        let sessions = shop.client.get(&sessions).await.expect(200);
+        let session = sessions.results()[0]["id"].as_str().unwrap().to_owned();
         let workflow = "secret%20workflow".to_owned();
         shop.workflow(&workflow, "active", &[&set]).await;
         let webhook = shop.webhook("https://secret.example.com/").await;
@@ -52,6 +58,7 @@ impl Victim {
             import: import["id"].as_str().unwrap().to_owned(),
             assignment: assignment.str("id").to_owned(),
             key: key.str("id").to_owned(),
+            session,
             shop,
             set,
         }
@@ -64,6 +71,7 @@ impl Victim {
             ("{importId}", &self.import),
             ("{assignmentId}", &self.assignment),
             ("{keyId}", &self.key),
+            ("{sessionId}", &self.session),
             ("{workflowId}", &self.workflow),
             ("{contactId}", &"secret%20contact".to_owned()),
             ("{webhookId}", &self.webhook),
@@ -80,6 +88,7 @@ impl Victim {
     async fn belongings(&self) -> Vec<Value> {
         let mut seen = Vec::new();
         let assignment = format!("/v1/assignments/{}", self.assignment);
+        let sessions = format!("/v1/api-keys/{}/sessions", self.key);
         let deliveries = format!("/v1/webhooks/{}/deliveries", self.webhook);
         for uri in [
             "/v1/coupon-sets",
@@ -89,6 +98,7 @@ impl Victim {
             "/v1/statistics?from=2026-01-01&to=2026-01-02",
             &assignment,
             "/v1/api-keys?limit=1000",
+            &sessions,
             "/v1/workflows",
             "/v1/coupons?code=SECRET-1",
             "/v1/webhooks",
