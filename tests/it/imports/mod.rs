@@ -101,7 +101,7 @@ pub(super) async fn report(set: &CouponSet, import: &Value) -> Vec<String> {
 }
 
 /// A form of these fields; `file` has a file name.
-pub(super) fn form(fields: &[(&str, &str)]) -> String {
+pub fn form(fields: &[(&str, &str)]) -> String {
     let part = |(name, value): &(&str, &str)| {
         let file = if *name == "file" {
             "; filename=\"codes.csv\"\r\nContent-Type: text/csv"
@@ -115,7 +115,7 @@ pub(super) fn form(fields: &[(&str, &str)]) -> String {
     fields.iter().map(part).collect::<String>() + "--frontier--\r\n"
 }
 
-pub(super) async fn send_form(shop: &Shop, path: &str, body: String) -> Answer {
+pub async fn send_form(shop: &Shop, path: &str, body: String) -> Answer {
     let kind = ("content-type", "multipart/form-data; boundary=frontier");
     shop.client.send(Method::POST, path, &[kind], body).await
 }

@@ -110,6 +110,12 @@ fn faults(schema: &'static Value, value: &Value) -> String {
     faults.join("; ")
 }
 
+/// Returns true if the document allows the value where `schema` is a JSON pointer to its schema.
+pub fn allows(schema: &str, value: &Value) -> bool {
+    let schema = DOCUMENT.pointer(schema);
+    faults(schema.expect("the document has it"), value).is_empty()
+}
+
 /// Fails the test if the message of a webhook violates the document.
 #[track_caller]
 pub fn check_message(message: &Value) {
