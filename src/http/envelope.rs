@@ -14,6 +14,7 @@ use super::error::{
     Error, METHOD_NOT_ALLOWED, REQUEST_TIMEOUT, TOO_LARGE, UNAVAILABLE, UNKNOWN_PATH,
     UNSUPPORTED_MEDIA_TYPE,
 };
+use super::host;
 use super::rate_status::RateSlot;
 use super::request_id::{REQUEST_ID, RequestId};
 
@@ -37,7 +38,7 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// The outermost layer: assigns the request id, catches panics, logs, and renders every failure as a problem document,
+/// The outermost layer: assigns the request id, checks `Host`, catches panics, logs, and renders every failure as a problem document,
 /// including rejections by axum.
 pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -49,7 +50,13 @@ pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     // Only the template is logged, because paths and queries contain contact ids and codes.
     let route = request.extensions().get::<MatchedPath>().cloned();
 
-    let mut response = AssertUnwindSafe(next.run(request))
+    let run = async move {
+        match host::check(&request) {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
+    };
+    let mut response = AssertUnwindSafe(run)
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| {

@@ -6,6 +6,7 @@ pub mod error;
 pub(crate) mod extract;
 pub(crate) mod fields;
 pub(crate) mod health;
+mod host;
 pub(crate) mod idempotency_key;
 pub(crate) mod list_body;
 pub(crate) mod memory;

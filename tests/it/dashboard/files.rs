@@ -21,7 +21,7 @@ const FIRST_SCREEN: usize = 100_000;
 
 /// Fetches a file as it is transferred: compressed, if the headers accept it.
 async fn fetch(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> (Parts, Bytes) {
-    let mut request = Request::get(path);
+    let mut request = Request::get(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -2,5 +2,6 @@
 
 mod bodies;
 mod fairness;
+mod hosts;
 mod memory;
 mod service;

@@ -88,6 +88,7 @@ async fn a_panic_is_answered_as_a_problem_and_the_service_goes_on() {
         },
     );
     let request = Request::post("/v1/coupon-sets")
+        .header(header::HOST, "localhost")
         .header(header::AUTHORIZATION, format!("Bearer {}", shop.key))
         .header(header::CONTENT_TYPE, "application/json")
         .header("x-request-id", "panicking")

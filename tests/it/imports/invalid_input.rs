@@ -370,6 +370,7 @@ async fn two_hundred_uploads_of_ten_tenants_that_stall_hold_up_nobody_and_end() 
             Poll::Pending
         });
         let request = Request::post(format!("{}/imports", set.path()))
+            .header("host", "localhost")
             .header("authorization", format!("Bearer {}", shop.key))
             .header("content-type", LIST)
             .body(Body::from_stream(body))

@@ -43,6 +43,7 @@ async fn a_body_over_the_limit_is_refused_however_it_comes() {
     let frames =
         stream::iter((0..3).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; 400]))));
     let request = Request::post(format!("{}/imports", set.path()))
+        .header("host", "localhost")
         .header("authorization", format!("Bearer {}", shop.key))
         .header("content-type", LIST)
         .body(Body::from_stream(frames))
@@ -127,6 +128,7 @@ async fn a_client_that_goes_away_leaves_nothing_and_holds_no_place() {
             Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
         ];
         let request = Request::post(format!("{}/imports", set.path()))
+            .header("host", "localhost")
             .header("authorization", format!("Bearer {}", shop.key))
             .header("content-type", LIST)
             .body(Body::from_stream(stream::iter(broken)))
@@ -154,6 +156,7 @@ async fn a_form_that_goes_on_between_its_fields_is_refused_before_it_fills_the_m
         let first = Ok(Bytes::from(before.to_owned()));
         let body = Body::from_stream(stream::iter([first].into_iter().chain(frames)));
         let request = Request::post("/v1/imports")
+            .header("host", "localhost")
             .header("authorization", format!("Bearer {}", shop.key))
             .header("content-type", "multipart/form-data; boundary=frontier")
             .body(body)
