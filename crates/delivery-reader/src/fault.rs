@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::header::MAX_COLUMNS;
+
 /// A fault that makes a delivery unreadable. Below the readers it is the cause of an `io::Error`. Messages name the options
 /// of a table in camel case, as JSON does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +16,9 @@ pub enum DeliveryFault {
     OnlyHeader,
     /// An option names a column that does not exist.
     #[error(
-        "the column {wanted:?} does not exist; the first row has {}",
-        NameList(columns)
+        "the column {wanted:?} does not exist; the first row has {}{}",
+        NameList(columns),
+        ColumnLimit(columns)
     )]
     NoSuchColumn {
         /// The name or number of the option.
@@ -26,8 +29,9 @@ pub enum DeliveryFault {
     /// No option names the code column, and no name in the first row is known.
     #[error(
         "the column with the codes is not known; pass codeColumn as a name or as a number from 1; \
-         the first row has {}",
-        NameList(columns)
+         the first row has {}{}",
+        NameList(columns),
+        ColumnLimit(columns)
     )]
     CodeColumnNeeded {
         /// The cells of the first row.
@@ -211,5 +215,20 @@ impl fmt::Display for NameList<'_> {
             Some(more) if more > 0 => write!(f, " and {more} more"),
             _ => Ok(()),
         }
+    }
+}
+
+/// States the limit of columns after a list of as many, because the table may have more.
+struct ColumnLimit<'a>(&'a [String]);
+
+impl fmt::Display for ColumnLimit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() < MAX_COLUMNS {
+            return Ok(());
+        }
+        write!(
+            f,
+            "; a table can have at most {MAX_COLUMNS} columns, and any further ones are ignored"
+        )
     }
 }

@@ -434,6 +434,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_about_a_table_of_as_many_columns_as_are_read_states_the_limit() {
+        let limit = "; a table can have at most 1000 columns, and any further ones are ignored";
+        for (columns, is_stated) in [(MAX_COLUMNS - 1, false), (MAX_COLUMNS, true)] {
+            let row: Vec<String> = (1..=columns).map(|n| format!("c{n}")).collect();
+            let row: Vec<&str> = row.iter().map(String::as_str).collect();
+            for wanted in [Some("1001"), Some("c1001"), None] {
+                let fault = layout_of(&row, None, wanted).expect_err("no such column");
+                assert_eq!(fault.to_string().ends_with(limit), is_stated, "{fault}");
+            }
+        }
+    }
+
+    #[test]
     fn a_first_row_that_is_not_utf_8_is_a_fault_unless_an_option_says_that_it_is_a_row() {
         let cells = [Cell::of(b"c\xf3digo")];
         let layout = |header| layout(&cells, header, &ColumnSelection::default());
