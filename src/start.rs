@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::database::{self, is_unavailable};
+use crate::database::{self, MigrateError, is_tls_refused, is_unavailable};
 use crate::http::health::starting_router;
 use crate::server::serve_while;
 use crate::telemetry::Chain;
@@ -42,7 +42,12 @@ pub enum Error {
     #[error("{0}, or set DATABASE_URL to a running server")]
     NoPostgres(embedded_postgres::Error),
     #[error("the database cannot be migrated")]
-    Migrate(#[from] database::MigrateError),
+    Migrate(#[from] MigrateError),
+    #[error(
+        "PostgreSQL cannot be reached by TLS as the sslmode in DATABASE_URL requires; sslrootcert names the file of its \
+         certificate authority"
+    )]
+    DatabaseTls(#[source] sqlx::Error),
     #[error("cannot listen on {0}; choose another address with COUPONRY_LISTEN")]
     Listen(SocketAddr, #[source] std::io::Error),
     #[error("the demo tenant cannot be created")]
@@ -145,11 +150,14 @@ async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
         .map_err(Error::from)
 }
 
-/// Migrates the database. Retries for up to a minute while it is unavailable.
+/// Migrates the database. Retries for up to a minute while it is unavailable, but not if TLS with it is impossible.
 async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
     let deadline = Instant::now() + DATABASE_LIMIT;
     loop {
         match database::migrate(options).await {
+            Err(MigrateError::Statement(error)) if is_tls_refused(&error) => {
+                return Err(Error::DatabaseTls(error));
+            }
             Err(error)
                 if error.statement().is_some_and(is_unavailable) && Instant::now() < deadline =>
             {

@@ -24,3 +24,16 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
         _ => false,
     }
 }
+
+/// Returns true if a connection failed by its TLS settings, so that a retry fails too: the server does not support TLS, or
+/// its certificate is for another name, has expired, or is from an authority that is not trusted.
+pub(crate) fn is_tls_refused(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => matches!(
+            error.get_ref().and_then(|cause| cause.downcast_ref()),
+            Some(rustls::Error::InvalidCertificate(_))
+        ),
+        _ => false,
+    }
+}

@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Postgres, Transaction};
 
 pub use migrate::{MIGRATIONS, MigrateError, migrate};
 
-pub(crate) use errors::is_unavailable;
+pub(crate) use errors::{is_tls_refused, is_unavailable};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;

@@ -1,5 +1,7 @@
 //! Starting and stopping the program.
 
+mod database;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

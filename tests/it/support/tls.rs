@@ -69,7 +69,8 @@ impl TlsServer {
     }
 }
 
-fn certificates() -> (ServerConfig, NamedTempFile) {
+/// A configuration for a server at `localhost`, and a file with the certificate of its authority.
+pub fn certificates() -> (ServerConfig, NamedTempFile) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
