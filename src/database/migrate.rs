@@ -17,6 +17,15 @@ pub enum MigrateError {
          version and import it into a new database"
     )]
     BeforeFirstRelease,
+    #[error(
+        "the user {login} cannot become the role {role}; run as an administrator: \
+         grant couponry_app, couponry_system, couponry_lanes to {login};"
+    )]
+    RoleNotGranted {
+        role: &'static str,
+        /// The user in the form of SQL, in quotes if it needs them.
+        login: String,
+    },
     #[error("a migration failed")]
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error("a statement failed")]
@@ -29,7 +38,7 @@ impl MigrateError {
         match self {
             Self::Statement(error)
             | Self::Migration(sqlx::migrate::MigrateError::Execute(error)) => Some(error),
-            Self::BeforeFirstRelease | Self::Migration(_) => None,
+            Self::BeforeFirstRelease | Self::RoleNotGranted { .. } | Self::Migration(_) => None,
         }
     }
 }
@@ -44,8 +53,32 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
         return Err(MigrateError::BeforeFirstRelease);
     }
     MIGRATIONS.run(&mut connection).await?;
+    check_roles(&mut connection).await?;
     functions::apply(&mut connection).await?;
     connection.close().await?;
+    Ok(())
+}
+
+/// Fails unless the user can become each role that a transaction of the service sets. The roles exist, because the first
+/// migration creates them.
+async fn check_roles(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let login = sqlx::query_scalar!(r#"select quote_ident(current_user) as "login!""#)
+        .fetch_one(&mut *connection)
+        .await?;
+    for role in ["couponry_app", "couponry_system"] {
+        let mut transaction = connection.begin().await?;
+        // By trying: a membership alone does not allow it since PostgreSQL 16.
+        let set = sqlx::query_scalar!("select set_config('role', $1, true)", role)
+            .fetch_one(&mut *transaction)
+            .await;
+        transaction.rollback().await?;
+        match set {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => {
+                return Err(MigrateError::RoleNotGranted { role, login });
+            }
+            set => set?,
+        };
+    }
     Ok(())
 }
 

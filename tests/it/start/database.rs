@@ -8,6 +8,7 @@ use rustls::{ServerConfig, ServerConnection};
 
 use crate::support::database::{TestDatabase, url};
 use crate::support::program::{complaint, couponry, folder};
+use crate::support::sql;
 use crate::support::tls::certificates;
 
 /// Starts a server that replies to the request for TLS as PostgreSQL does, and never gets beyond the handshake. Without a
@@ -81,4 +82,34 @@ async fn an_unknown_database_ends_the_start_at_once() {
     let options = database.options.clone().database("no_such_database");
     let line = complaint_about(&url(&options));
     assert!(line.contains("no_such_database"), "{line}");
+}
+
+#[tokio::test]
+async fn a_user_without_the_roles_ends_the_start_with_the_statement_that_grants_them() {
+    let database = TestDatabase::create().await;
+    let mut owner = database.owner.acquire().await.expect("a connection");
+    let name = database.options.get_database().expect("a name").to_owned();
+    // Roles belong to the cluster, where a failed run may have left it. The name needs quotes.
+    let login = format!("login-of-{name}");
+    let grants = format!(
+        "drop role if exists \"{login}\";
+         create role \"{login}\" login noinherit;
+         grant select on _sqlx_migrations, applied_functions to \"{login}\";
+         grant create on schema public to \"{login}\""
+    );
+    sql::run(&mut owner, grants).await.expect("the owner may");
+    let line = complaint_about(&url(&database.options.clone().username(&login)));
+    let statement = format!("grant couponry_app, couponry_system, couponry_lanes to \"{login}\";");
+    assert!(line.contains(&statement), "{line}");
+    assert!(line.contains("couponry_app;"), "{line}");
+
+    let half = format!("grant couponry_app to \"{login}\"");
+    sql::run(&mut owner, half).await.expect("the owner may");
+    let line = complaint_about(&url(&database.options.clone().username(&login)));
+    assert!(
+        line.contains("cannot become the role couponry_system;"),
+        "{line}"
+    );
+    let gone = format!("drop owned by \"{login}\"; drop role \"{login}\"");
+    sql::run(&mut owner, gone).await.expect("the owner may");
 }
