@@ -38,8 +38,8 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// The outermost layer: assigns the request id, checks `Host`, catches panics, logs, and renders every failure as a problem document,
-/// including rejections by axum.
+/// The outermost layer: assigns the request id, checks `Host`, catches panics, logs, and renders every failure as a problem
+/// document, including rejections by axum.
 pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(&request);
