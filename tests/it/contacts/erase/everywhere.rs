@@ -175,6 +175,15 @@ async fn the_id_of_an_erased_contact_is_in_no_table_and_all_else_is_as_it_was() 
 
     let after = shop.client.get("/v1/statistics").await.expect(200).text;
     assert_eq!(after, statistics.replace(ANN, &pseudonym));
+    // The sums of the tenants contain each assignment once again.
+    roll_up(&app).await;
+    let surplus = "select (select sum(f.assigned) from statistics_tenant_flows f) - sum(m.assigned)::bigint
+                     from (
+                       select distinct on (tenant_id, set_no) assigned
+                         from statistics_checkpoints
+                        order by tenant_id, set_no, bucket desc
+                     ) m";
+    assert_eq!(app.database.query_value(surplus).await, 0);
     let uri = format!("{}/activity", path(&pseudonym));
     let entries = shop.client.get(&uri).await.expect(200);
     let entries = entries.results();
@@ -401,7 +410,10 @@ async fn each_row_of_tables_that_take_many_portions_is_looked_at() {
         table("cards", 10),
         table("import_errors", 10),
     ];
-    assert_eq!(places(&app, ANN).await, everywhere);
+    let mut found = places(&app, ANN).await;
+    // The task of the service may have rolled up the new assignments by now.
+    found.retain(|(table, _)| table != "statistics_sources");
+    assert_eq!(found, everywhere);
     shop.erase_wholly(ANN).await;
     assert_eq!(places(&app, ANN).await, []);
 }
