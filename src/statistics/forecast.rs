@@ -146,22 +146,21 @@ pub(crate) async fn forecasts(
     .await?;
 
     let mut histories = Vec::new();
-    let (mut nos, mut times) = (Vec::new(), Vec::new());
+    let mut history_days = HistoryDays::default();
     for set in sets {
         // The name was validated when it was stored.
         let zone = Zone::parse(&set.timezone).unwrap_or(Zone::UTC);
         let days = whole_days(zone, set.first, set.now);
-        nos.extend(days.iter().map(|_| set.set_no));
         histories.push((set.set_no, set.available, zone.clock(set.now), days.len()));
-        times.extend(days);
+        history_days.add(set.set_no, days);
     }
-    let levels = Levels::read(connection, tenant, set_nos, &nos, &times).await?;
+    let levels = Levels::read(connection, tenant, set_nos, &history_days).await?;
 
     let mut forecasts = HashMap::new();
     let mut done = 0;
     for (set_no, available, now, days) in histories {
         let totals: Vec<i64> = (done..done + days)
-            .map(|place| levels.before(set_no, place, times[place]))
+            .map(|place| levels.before(set_no, place, history_days.times[place]))
             .collect();
         done += days;
         let taken: Vec<i64> = totals.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -170,6 +169,27 @@ pub(crate) async fn forecasts(
         }
     }
     Ok(forecasts)
+}
+
+/// The days of history of sets.
+#[derive(Default)]
+struct HistoryDays {
+    set_nos: Vec<i32>,
+    /// Index in `times` of the first day of each set, from 1 as in SQL.
+    firsts: Vec<i32>,
+    /// Index of the last day of each set.
+    lasts: Vec<i32>,
+    times: Vec<DateTime<Utc>>,
+}
+
+impl HistoryDays {
+    fn add(&mut self, set_no: i32, days: Vec<DateTime<Utc>>) {
+        let index = |length: usize| i32::try_from(length).expect("a page of sets is small");
+        self.set_nos.push(set_no);
+        self.firsts.push(index(self.times.len() + 1));
+        self.times.extend(days);
+        self.lasts.push(index(self.times.len()));
+    }
 }
 
 /// The codes that were taken from sets before times.
@@ -184,20 +204,19 @@ struct Levels {
 }
 
 impl Levels {
-    /// Reads the levels of these sets before `times`, of which each belongs to the set in `nos` at the same place.
+    /// Reads the levels of these sets before the days.
     async fn read(
         connection: &mut PgConnection,
         tenant: TenantId,
         set_nos: &[i32],
-        nos: &[i32],
-        times: &[DateTime<Utc>],
+        days: &HistoryDays,
     ) -> sqlx::Result<Self> {
         // A single statement sees each ledger entry exactly once, rolled up or not, while a roll-up runs. Past days are looked
         // up only up to the last change of a set, because most of many sets changed long ago.
         let rows = sqlx::query!(
             r#"with last as materialized (
-                 select s.set_no, m.bucket, m.assigned + m.reserved + m.void as taken
-                   from unnest($4::integer[]) as s (set_no)
+                 select s.set_no, s.first, s.last, m.bucket, m.assigned + m.reserved + m.void as taken
+                   from unnest($2::integer[], $3::integer[], $4::integer[]) as s (set_no, first, last)
                   cross join lateral (
                     select m.*
                       from statistics_checkpoints m
@@ -206,18 +225,18 @@ impl Levels {
                      limit 1
                   ) m
                )
-               select q.place as "place?", false as "is_last!", q.set_no as "set_no!", q.at as "at!",
+               select i.place as "place?", false as "is_last!", l.set_no as "set_no!", l.bucket as "at!",
                       m.assigned + m.reserved + m.void as "taken!"
                  from last l
-                 join unnest($2::integer[], $3::timestamptz[]) with ordinality as q (set_no, at, place)
-                   on q.set_no = l.set_no and q.at <= l.bucket
+                cross join lateral generate_series(l.first, l.last) as i (place)
                 cross join lateral (
                   select m.assigned, m.reserved, m.void
                     from statistics_checkpoints m
-                   where m.tenant_id = $1 and m.set_no = q.set_no and m.bucket < q.at
+                   where m.tenant_id = $1 and m.set_no = l.set_no and m.bucket < ($5::timestamptz[])[i.place]
                    order by m.bucket desc
                    limit 1
                 ) m
+                where ($5::timestamptz[])[i.place] <= l.bucket
                 union all
                select null, true, l.set_no, l.bucket, l.taken
                  from last l
@@ -225,11 +244,13 @@ impl Levels {
                select null, false, t.set_no, statistics_bucket(f.at), sum(f.assigned + f.reserved + f.void)::bigint
                  from statistics_tails t
                 cross join lateral ledger_flows(t.tenant_id, t.set_no, t.rolled_up, t.number) f
-                where t.tenant_id = $1 and t.set_no = any ($4) and t.rolled_up < t.number
+                where t.tenant_id = $1 and t.set_no = any ($6) and t.rolled_up < t.number
                 group by t.set_no, statistics_bucket(f.at)"#,
             tenant as TenantId,
-            nos,
-            times,
+            &days.set_nos,
+            &days.firsts,
+            &days.lasts,
+            &days.times,
             set_nos
         )
         .fetch_all(connection)
@@ -237,10 +258,8 @@ impl Levels {
         let mut levels = Levels::default();
         for row in rows {
             if let Some(place) = row.place {
-                // Ordinals count from 1.
-                levels
-                    .past
-                    .extend(usize::try_from(place - 1).map(|place| (place, row.taken)));
+                let place = usize::try_from(place - 1).expect("indexes in SQL are from 1");
+                levels.past.insert(place, row.taken);
             } else if row.is_last {
                 levels.last.insert(row.set_no, (row.at, row.taken));
             } else {
