@@ -1,21 +1,25 @@
 -- Sums by tenant: what the ledgers of all sets of a tenant added to their counters in each quarter of an hour, as far as they
--- were rolled up. A series of a tenant reads these rows, however many sets there are. A quarter of an hour has far fewer than
--- 2^31 events. The columns are those of statistics_checkpoints.
+-- were rolled up. A series of a tenant reads these rows, however many sets there are. The columns are those of
+-- statistics_checkpoints.
 create table statistics_tenant_flows (
   bucket     timestamptz not null,
+  assigned   bigint not null,
+  reserved   bigint not null,
+  released   bigint not null,
+  void       bigint not null,
+  sent       bigint not null,
+  used       bigint not null,
+  withdrawn  bigint not null,
+  for_others bigint not null,
   tenant_id  integer not null,
-  assigned   integer not null,
-  reserved   integer not null,
-  released   integer not null,
-  void       integer not null,
-  sent       integer not null,
-  used       integer not null,
-  withdrawn  integer not null,
-  for_others integer not null,
   constraint statistics_tenant_flows_pkey primary key (tenant_id, bucket)
 ) with (fillfactor = 50);
 
--- The owner, who runs this, sees no rows of tenants otherwise.
+-- A roll-up by the previous version would not add to the sums. It fails from here on, because it does not know this name,
+-- and one that runs now is waited for. The new version continues where it ended.
+alter table statistics_progress rename column number to rolled_up;
+
+-- The owner, who runs this, sees no rows of tenants otherwise. Statistics wait until it has ended.
 alter table statistics_checkpoints no force row level security;
 insert into statistics_tenant_flows (
   tenant_id, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)

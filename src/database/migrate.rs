@@ -65,7 +65,7 @@ async fn check_roles(connection: &mut PgConnection) -> Result<(), MigrateError> 
     let login = sqlx::query_scalar!(r#"select quote_ident(current_user) as "login!""#)
         .fetch_one(&mut *connection)
         .await?;
-    for role in ["couponry_app", "couponry_system"] {
+    for role in ["couponry_app", "couponry_system", "couponry_lanes"] {
         let mut transaction = connection.begin().await?;
         // By trying: a membership alone does not allow it since PostgreSQL 16.
         let set = sqlx::query_scalar!("select set_config('role', $1, true)", role)

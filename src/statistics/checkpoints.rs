@@ -154,9 +154,11 @@ pub(super) async fn list_tenant_flows(
     times: &[DateTime<Utc>],
 ) -> sqlx::Result<Vec<TenantFlowRow>> {
     sqlx::query!(
-        r#"select width_bucket(f.bucket, $2) as "place!", sum(f.assigned) as "assigned!", sum(f.reserved) as "reserved!",
-                  sum(f.released) as "released!", sum(f.void) as "void!", sum(f.sent) as "sent!", sum(f.used) as "used!",
-                  sum(f.withdrawn) as "withdrawn!", sum(f.for_others) as "for_others!"
+        r#"select width_bucket(f.bucket, $2) as "place!", sum(f.assigned)::bigint as "assigned!",
+                  sum(f.reserved)::bigint as "reserved!",
+                  sum(f.released)::bigint as "released!", sum(f.void)::bigint as "void!",
+                  sum(f.sent)::bigint as "sent!", sum(f.used)::bigint as "used!",
+                  sum(f.withdrawn)::bigint as "withdrawn!", sum(f.for_others)::bigint as "for_others!"
              from statistics_tenant_flows f
             where f.tenant_id = $1 and f.bucket < ($2::timestamptz[])[cardinality($2)]
             group by width_bucket(f.bucket, $2)"#,

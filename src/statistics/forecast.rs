@@ -147,10 +147,15 @@ pub(crate) async fn forecasts(
 
     let mut histories = Vec::new();
     let mut history_days = HistoryDays::default();
+    // Most sets share a zone, and the calendar of zones is slow.
+    let mut days_of_zones: HashMap<String, Vec<(NaiveDate, DateTime<Utc>)>> = HashMap::new();
     for set in sets {
         // The name was validated when it was stored.
         let zone = Zone::parse(&set.timezone).unwrap_or(Zone::UTC);
-        let days = whole_days(zone, set.first, set.now);
+        let days = days_of_zones
+            .entry(set.timezone)
+            .or_insert_with(|| last_days(zone, set.now));
+        let days = whole_days(days, zone.clock(set.first).date());
         histories.push((set.set_no, set.available, zone.clock(set.now), days.len()));
         history_days.add(set.set_no, days);
     }
@@ -282,17 +287,20 @@ impl Levels {
     }
 }
 
-/// Returns the starts of the days of history and of today, in ascending order. They are after the day of the first
-/// assignment.
-fn whole_days(zone: Zone, first: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+/// Returns the days of history and today with their starts, in ascending order.
+fn last_days(zone: Zone, now: DateTime<Utc>) -> Vec<(NaiveDate, DateTime<Utc>)> {
     let today = zone.clock(now).date();
-    let first = zone.clock(first).date();
     (0..=u64::from(HISTORY_DAYS))
         .rev()
         .filter_map(|ago| today.checked_sub_days(Days::new(ago)))
-        .filter(|day| *day > first)
-        .filter_map(|day| zone.start_of(day))
+        .filter_map(|day| Some((day, zone.start_of(day)?)))
         .collect()
+}
+
+/// Returns the starts of the days after the day of the first assignment.
+fn whole_days(days: &[(NaiveDate, DateTime<Utc>)], first: NaiveDate) -> Vec<DateTime<Utc>> {
+    let days = days.iter().filter(|(day, _)| *day > first);
+    days.map(|(_, start)| *start).collect()
 }
 
 #[cfg(test)]
@@ -383,9 +391,11 @@ mod tests {
     fn history_is_of_whole_days_by_the_clocks_of_the_zone() {
         let zone = Zone::parse("Europe/Madrid").expect("a zone");
         let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
+        let last_days = last_days(zone, at("2026-10-26T23:30:00Z"));
+        let days = |first| whole_days(&last_days, zone.clock(at(first)).date());
         // Summer time ended on 25 October. The first assignment was on the 23rd in local time.
         assert_eq!(
-            whole_days(zone, at("2026-10-22T22:30:00Z"), at("2026-10-26T23:30:00Z")),
+            days("2026-10-22T22:30:00Z"),
             [
                 "2026-10-23T22:00:00Z",
                 "2026-10-24T22:00:00Z",
@@ -394,9 +404,6 @@ mod tests {
             ]
             .map(at)
         );
-        assert_eq!(
-            whole_days(zone, at("2020-01-01T00:00:00Z"), at("2026-10-26T23:30:00Z")).len(),
-            29
-        );
+        assert_eq!(days("2020-01-01T00:00:00Z").len(), 29);
     }
 }

@@ -1,7 +1,7 @@
 //! The roll-up: stores the counters of each set at each quarter of an hour, from its ledger, in batches.
 //!
 //! Its progress affects only the duration of requests, and their rejection where they would take too long. It changes no
-//! rows of the sets themselves and waits for no lock: a set that another replica is rolling up is skipped.
+//! rows of the sets themselves and waits for no lock: a tenant of which another replica rolls up a set is skipped.
 
 use std::time::Duration;
 

@@ -27,8 +27,8 @@ pub(super) struct Balance {
 /// The sum over the sets of a tenant. `quantity` and `available` are those of the existing sets that have a limit.
 ///
 /// The counters of all sets together are stored, so the counters of a single set are not read where they only add to those
-/// sums. That is so while a set exists, has a limit and has not ended: then its available codes are its quantity less its
-/// counters. `own_counts_from` returns the first time from which on that does not hold.
+/// sums: while a set exists, has a limit and has not ended, its available codes are its quantity less its counters. From
+/// the time that `own_counts_from` returns, its own counters are needed. No entry of the ledger is older than its set.
 #[derive(Debug)]
 pub(super) struct Sums<'a> {
     times: &'a [DateTime<Utc>],
@@ -107,7 +107,7 @@ impl<'a> Sums<'a> {
         });
         let mut balances: Vec<Balance> = sums.collect();
         if let Some(last) = balances.last_mut() {
-            // The counters of sets do not have it.
+            // The counters of a set do not include it, and its own entries were not read.
             self.current.counts.for_others = last.counts.for_others;
             *last = self.current;
         }

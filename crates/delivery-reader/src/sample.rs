@@ -404,8 +404,12 @@ pub(crate) fn ambiguous_code_column<E>(
         return Ok(None);
     }
     let extent = source.measure(options)?;
-    let profile = TableProfile::read(source, &extent, options)?;
-    Ok(profile.ambiguity(options))
+    match TableProfile::read(source, &extent, options) {
+        Ok(profile) => Ok(profile.ambiguity(options)),
+        // The first part holds no whole row.
+        Err(ReadError::Fault(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Rejected rows by the reason, as a report would name it.

@@ -1,4 +1,4 @@
-//! Warnings of a delivery that can be read, but perhaps not as the sender meant it.
+//! Warnings of a delivery that was read, but possibly not as the sender intended.
 
 use serde::Serialize;
 

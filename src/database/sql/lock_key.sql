@@ -8,6 +8,8 @@
 --   webhooks  the number of a tenant's webhooks, and the place where each begins to read the ledgers
 --   contacts  merging and erasing contacts
 --   erasures  the search for the texts of erased contacts
+--   statistics
+--             what the roll-up of a tenant's statistics writes
 create or replace function lock_key(p_name text)
 returns integer
 language plpgsql
@@ -21,6 +23,7 @@ declare
     when 'webhooks' then 4
     when 'contacts' then 5
     when 'erasures' then 6
+    when 'statistics' then 7
   end;
 begin
   if v_key is null then

@@ -1,19 +1,9 @@
--- Takes what was rolled up of a set out of the sums of its tenant. Rows are locked in the order of time, as by a roll-up of
--- another set, so that neither waits for the other.
+-- Takes what was rolled up of a set out of the sums of its tenant. The caller holds the lock of the tenant's statistics.
 create or replace function forget_tenant_flows(p_tenant integer, p_set_no integer)
 returns void
 language plpgsql
 as $$
 begin
-  perform 1
-     from statistics_tenant_flows f
-    where f.tenant_id = p_tenant
-      and f.bucket in (
-        select m.bucket
-          from statistics_checkpoints m
-         where m.tenant_id = p_tenant and m.set_no = p_set_no)
-    order by f.bucket
-      for no key update;
   update statistics_tenant_flows f
      set assigned = f.assigned - s.assigned, reserved = f.reserved - s.reserved, released = f.released - s.released,
          void = f.void - s.void, sent = f.sent - s.sent, used = f.used - s.used, withdrawn = f.withdrawn - s.withdrawn,

@@ -1,5 +1,5 @@
 -- Rolls up the statistics of a set, by at most `p_most` numbers of its ledger, and returns by how many; 0 also if another
--- replica holds its progress.
+-- replica rolls up a set of the tenant, or holds its progress.
 create or replace function roll_up_statistics(p_tenant integer, p_set_no integer, p_most integer)
 returns bigint
 language plpgsql
@@ -12,25 +12,9 @@ declare
   v_from bigint;
   v_upto bigint;
 begin
-  if current_setting('transaction_isolation') <> 'read committed' then
-    raise exception 'roll_up_statistics needs read committed' using errcode = 'feature_not_supported';
-  end if;
-  perform enter_tenant(p_tenant);
-
-  insert into statistics_progress (tenant_id, set_no, number)
-  values (p_tenant, p_set_no, 0)
-  on conflict (tenant_id, set_no) do nothing;
-  select p.number into v_from
-    from statistics_progress p
-   where p.tenant_id = p_tenant and p.set_no = p_set_no
-     for no key update skip locked;
-  if v_from is null then
-    return 0;
-  end if;
-  select least(v_from + p_most, t.number) into v_upto
-    from statistics_tails t
-   where t.tenant_id = p_tenant and t.set_no = p_set_no;
-  if v_upto is null or v_upto = v_from then
+  select r.after, r.upto into v_from, v_upto
+    from begin_roll_up(p_tenant, p_set_no, p_most) r;
+  if v_upto is null then
     return 0;
   end if;
 
@@ -71,14 +55,12 @@ begin
            void = excluded.void, sent = excluded.sent, used = excluded.used, withdrawn = excluded.withdrawn,
            for_others = excluded.for_others
   ), of_tenant as (
-    -- In the order of time, so that roll-ups of two sets of the tenant cannot deadlock.
     insert into statistics_tenant_flows as x (
       tenant_id, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)
     select p_tenant, f.bucket, sum(f.assigned), sum(f.reserved), sum(f.released), sum(f.void), sum(f.sent), sum(f.used),
            sum(f.withdrawn), sum(f.for_others)
       from flows f
      group by f.bucket
-     order by f.bucket
     on conflict (tenant_id, bucket) do update
        set assigned = x.assigned + excluded.assigned, reserved = x.reserved + excluded.reserved,
            released = x.released + excluded.released, void = x.void + excluded.void, sent = x.sent + excluded.sent,
@@ -126,7 +108,7 @@ begin
      set codes = x.codes + excluded.codes;
 
   update statistics_progress p
-     set number = v_upto
+     set rolled_up = v_upto
    where p.tenant_id = p_tenant and p.set_no = p_set_no;
   return v_upto - v_from;
 end $$;

@@ -2,7 +2,7 @@
 create or replace view statistics_tails
 with (security_invoker = true)
 as
-select s.tenant_id, s.set_no, coalesce(p.number, 0) as rolled_up,
+select s.tenant_id, s.set_no, coalesce(p.rolled_up, 0) as rolled_up,
        greatest(
          coalesce((
            select a.number

@@ -41,7 +41,7 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
     let set = hurried(&shop).await;
     // The roll-up skips locked sets.
     app.database
-        .execute("insert into statistics_progress (tenant_id, set_no, number) values (1, 1, 0)")
+        .execute("insert into statistics_progress (tenant_id, set_no, rolled_up) values (1, 1, 0)")
         .await;
     let mut holder = app.database.owner.begin().await.unwrap();
     sql::run(&mut holder, "select from statistics_progress for update")
@@ -101,7 +101,7 @@ async fn a_tenant_that_cannot_be_rolled_up_keeps_none_after_it_waiting() {
         set.assign("ann").await.expect(201);
     }
     eventually("the other tenant is rolled up", async || {
-        let number = "select max(number) from statistics_progress where tenant_id = 2";
+        let number = "select max(rolled_up) from statistics_progress where tenant_id = 2";
         (app.database.query_value(number).await == 1).then_some(())
     })
     .await;

@@ -159,6 +159,12 @@ fn a_small_file_cannot_stand_for_billions_of_cells() {
     let bomb = r#"<table:table-row table:number-rows-repeated="1000000"><table:table-cell table:number-columns-repeated="16384" office:value-type="string"><text:p>A</text:p></table:table-cell></table:table-row>"#;
     let damaged = DeliveryFault::Damaged { what: "workbook" };
     assert_eq!(fault(deliver(&sheet(bomb), &only_column())), damaged);
+    // Blanks after a code are read for each repetition.
+    let blanks = format!(
+        r#"<table:table-row table:number-rows-repeated="16000000"><table:table-cell office:value-type="string" office:string-value="A{}"/></table:table-row>"#,
+        " ".repeat(1_000_000)
+    );
+    assert_eq!(fault(deliver(&sheet(&blanks), &only_column())), damaged);
     let wide = format!(
         "<table:table-row>{}</table:table-row>",
         format!(

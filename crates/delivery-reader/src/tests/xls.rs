@@ -259,6 +259,19 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_workbook_may_end_after_a_formula_whose_text_is_missing() {
+    let formula = Records::default().cell(0x0006, 0, 0, &[0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+    let head = Records::default().add(0x0809, &[0, 6, 5, 0]);
+    let sheet = head.add(0x0085, b"\x19\0\0\0\0\0\x01\0A").add(0x000a, &[]);
+    let options = TableOptions {
+        header: Some(false),
+        ..TableOptions::default()
+    };
+    let bytes = compound("/Workbook", &[sheet.0, formula.0].concat());
+    assert_eq!(fault(deliver(&bytes, &options)), DeliveryFault::Empty);
+}
+
+#[test]
 fn a_damaged_workbook_is_a_fault() {
     let damaged = DeliveryFault::Damaged { what: "workbook" };
     for sheet in [

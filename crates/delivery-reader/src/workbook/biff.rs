@@ -32,18 +32,16 @@ impl<R: BufRead> RecordReader<R> {
         if std::mem::take(&mut self.ahead) {
             return Ok(Some(self.kind));
         }
-        if self.input.fill_buf()?.is_empty() {
+        if self.input.fill_buf().map_err(damaged)?.is_empty() {
             return Ok(None);
         }
         let mut head = [0; 4];
-        self.input.read_exact(&mut head).map_err(damaged_at_end)?;
+        self.input.read_exact(&mut head).map_err(damaged)?;
         let [kind_low, kind_high, length_low, length_high] = head;
         self.kind = u16::from_le_bytes([kind_low, kind_high]);
         let length = u16::from_le_bytes([length_low, length_high]);
         self.data.resize(usize::from(length), 0);
-        self.input
-            .read_exact(&mut self.data)
-            .map_err(damaged_at_end)?;
+        self.input.read_exact(&mut self.data).map_err(damaged)?;
         Ok(Some(self.kind))
     }
 
@@ -66,9 +64,12 @@ impl<R: BufRead> RecordReader<R> {
     }
 }
 
-fn damaged_at_end(error: io::Error) -> io::Error {
+/// Converts the error of a malformed compound file.
+pub(super) fn damaged(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => DAMAGED.into(),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
+            DAMAGED.into()
+        }
         _ => error,
     }
 }

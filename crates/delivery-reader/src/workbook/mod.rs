@@ -2,7 +2,7 @@
 //!
 //! Rows are streamed, and cells are read as a spreadsheet program shows them. No declared size is trusted, so the memory is
 //! bounded by the strings that XLSX and XLS store apart from the rows. Hidden rows, such as those that a filter hides, are
-//! skipped and counted: who sends the file does not see them.
+//! skipped and counted, because the sender does not see them.
 //!
 //! The calamine crate is not used, for three reasons. Its cells do not show their number format, so a code `00042` that is
 //! stored as the number 42 with the format `00000` would be read as `42`. Its ranges hold all cells of a sheet in memory,

@@ -15,8 +15,8 @@ use crate::{
 
 /// Most bytes of the cells of a row, which is held because it may be repeated.
 const MAX_ROW_BYTES: usize = 1024 * 1024;
-/// Most cells of a sheet that repetitions add. One row of a small file can stand for a million.
-const MAX_REPEATED_CELLS: usize = 16_000_000;
+/// Most bytes of the cells of a sheet that repetitions add. One row of a small file can stand for a million.
+const MAX_REPEATED_BYTES: usize = 256 * 1024 * 1024;
 /// Most blanks that one element stands for; a code has at most 1,024 characters.
 const MAX_BLANKS: usize = 1024;
 
@@ -111,7 +111,7 @@ pub(crate) struct OdsRows {
     next_line: u32,
     ended: bool,
     row: RepeatedRow,
-    /// Cells that repetitions may still add.
+    /// Bytes that repetitions may still add.
     repeats_left: usize,
     pub(super) hidden: usize,
 }
@@ -122,8 +122,9 @@ struct RepeatedRow {
     cells: Vec<RepeatedCell>,
     /// The number of columns up to the last one that is filled.
     columns: usize,
-    /// The number of columns that the cells fill.
-    filled: usize,
+    /// The bytes of all cells, with one for each cell, and of those that are repetitions of a cell.
+    bytes: usize,
+    repeated_bytes: usize,
     left: u32,
 }
 
@@ -141,7 +142,7 @@ impl OdsRows {
             next_line: 1,
             ended: false,
             row: RepeatedRow::default(),
-            repeats_left: MAX_REPEATED_CELLS,
+            repeats_left: MAX_REPEATED_BYTES,
             hidden: 0,
         }
     }
@@ -208,7 +209,9 @@ impl OdsRows {
                 return Err(DAMAGED.into());
             }
             self.row.columns = next;
-            self.row.filled += count;
+            let cell_bytes = text.len() + 1;
+            self.row.bytes += cell_bytes * count;
+            self.row.repeated_bytes += cell_bytes * (count - 1);
             self.row.cells.push(RepeatedCell {
                 column,
                 count,
@@ -332,9 +335,9 @@ impl Records for OdsRows {
         mut keep: impl FnMut(usize, &[u8]),
     ) -> Result<Option<Record>, ReadError<E>> {
         let repeats = if self.row.left > 0 {
-            self.row.filled
+            self.row.bytes
         } else if self.enter_row()? {
-            self.row.filled - self.row.cells.len()
+            self.row.repeated_bytes
         } else {
             return Ok(None);
         };

@@ -12,7 +12,9 @@ use std::{
 use cfb::{CompoundFile, Stream};
 
 use super::{
-    DAMAGED, MAX_CELL_FORMATS, SharedStrings, Sheet, add_sheet, biff::RecordReader, record,
+    DAMAGED, MAX_CELL_FORMATS, MAX_COLUMNS, SharedStrings, Sheet, add_sheet,
+    biff::{RecordReader, damaged},
+    record,
 };
 use crate::{
     DeliveryFault, ReadError,
@@ -119,14 +121,14 @@ impl Xls {
         let mut sheets = Vec::new();
         let mut custom = HashMap::new();
         let mut records = self.records(0)?;
-        if next(&mut records)? != Some(kind::BOF) {
+        if records.next()? != Some(kind::BOF) {
             return Err(DAMAGED.into());
         }
         if records.fields(0).u16()? != BIFF8 {
             return Err(DeliveryFault::OldWorkbook.into());
         }
         let mut text = String::new();
-        while let Some(kind) = next(&mut records)? {
+        while let Some(kind) = records.next()? {
             let mut fields = records.fields(0);
             match kind {
                 kind::EOF => break,
@@ -172,21 +174,6 @@ impl Xls {
     }
 }
 
-/// Advances to the next record and returns its type, or `None` at the end.
-fn next(records: &mut RecordReader<Input>) -> io::Result<Option<u16>> {
-    records.next().map_err(damaged)
-}
-
-/// Converts the error of a malformed compound file.
-fn damaged(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
-            DAMAGED.into()
-        }
-        _ => error,
-    }
-}
-
 /// Iterates over the rows of a sheet.
 pub(crate) struct XlsRows<'w> {
     workbook: &'w Xls,
@@ -214,7 +201,7 @@ enum CellValue {
 impl XlsRows<'_> {
     /// Advances to the next record with cells. Returns its type, or `None` at the end of the sheet.
     fn enter_cells(&mut self) -> io::Result<Option<u16>> {
-        while let Some(kind) = next(&mut self.records)? {
+        while let Some(kind) = self.records.next()? {
             match kind {
                 kind::BOF => self.depth += 1,
                 kind::EOF if self.depth <= 1 => {
@@ -297,10 +284,11 @@ impl XlsRows<'_> {
     fn read_following_text(&mut self) -> io::Result<()> {
         self.value.clear();
         for _ in 0..2 {
-            match next(&mut self.records)? {
+            match self.records.next()? {
                 Some(kind::STRING) => return self.records.fields(0).string(&mut self.value),
                 Some(kind::SHARED_FORMULA | kind::ARRAY | kind::TABLE) => {}
-                _ => break,
+                None => return Ok(()),
+                Some(_) => break,
             }
         }
         self.records.hold();
@@ -360,6 +348,9 @@ impl XlsRows<'_> {
                 }
                 CellValue::Error => keep(column, None),
             }
+        }
+        if columns > MAX_COLUMNS {
+            return Err(DAMAGED.into());
         }
         self.row = current.or(self.row);
         Ok(current.map(|row| (row, columns)))

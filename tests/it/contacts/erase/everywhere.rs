@@ -178,7 +178,7 @@ async fn the_id_of_an_erased_contact_is_in_no_table_and_all_else_is_as_it_was() 
     // The sums of the tenants contain each assignment once again.
     roll_up(&app).await;
     let surplus =
-        "select (select sum(f.assigned) from statistics_tenant_flows f) - sum(m.assigned)::bigint
+        "select (select sum(f.assigned)::bigint from statistics_tenant_flows f) - sum(m.assigned)::bigint
                      from (
                        select distinct on (tenant_id, set_no) assigned
                          from statistics_checkpoints
