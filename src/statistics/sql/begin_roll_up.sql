@@ -8,8 +8,6 @@ begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'a roll-up needs read committed' using errcode = 'feature_not_supported';
   end if;
-  perform enter_tenant(p_tenant);
-
   -- Sets of a tenant share rows of its sums. Nobody waits for them with a row of the progress in hand.
   if not pg_try_advisory_xact_lock(lock_key('statistics'), p_tenant) then
     return;

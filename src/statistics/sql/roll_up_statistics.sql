@@ -12,6 +12,7 @@ declare
   v_from bigint;
   v_upto bigint;
 begin
+  perform enter_tenant(p_tenant);
   select r.after, r.upto into v_from, v_upto
     from begin_roll_up(p_tenant, p_set_no, p_most) r;
   if v_upto is null then
