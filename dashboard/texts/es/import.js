@@ -104,6 +104,7 @@ export default {
   "note.encodingGuessed": "El archivo no está en UTF-8. Lo hemos leído como {encoding}. Si ves letras extrañas, elige otra codificación.",
   "note.hiddenRows": {
     one: "{n} fila de la hoja está oculta y no se importa. Para importarla, muéstrala antes en la hoja de cálculo.",
+    many: "{n} de filas de la hoja están ocultas y no se importan. Para importarlas, muéstralas antes en la hoja de cálculo.",
     other: "{n} filas de la hoja están ocultas y no se importan. Para importarlas, muéstralas antes en la hoja de cálculo.",
   },
   "note.unclosedQuote": "La comilla de la línea {line} no se cierra en la parte comprobada del archivo. Si no se cierra nunca, la importación fallará.",

@@ -47,7 +47,7 @@ export default {
 
   reasons: "Por qué se han rechazado filas",
   "warning.encodingGuessed": "El archivo no estaba en UTF-8. Lo hemos leído como {encoding}. Comprueba que las letras de tus códigos son correctas.",
-  "warning.hiddenRows": { one: "No se importó {n} fila oculta de la hoja.", other: "No se importaron {n} filas ocultas de la hoja." },
+  "warning.hiddenRows": { one: "No se importó {n} fila oculta de la hoja.", many: "No se importaron {n} de filas ocultas de la hoja.", other: "No se importaron {n} filas ocultas de la hoja." },
   "warning.ambiguousCodeColumn": "Otra columna del archivo también parece contener códigos. Comprueba que se importó la correcta.",
   "reason.empty": "Sin código",
   "reason.empty.why": "La columna de los códigos está vacía en esta fila.",
