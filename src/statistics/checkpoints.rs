@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::counts::Counts;
+use super::counts::{Counts, counts_of};
 use crate::ids::TenantId;
 
 /// Rolled-up counts of a set at the end of a quarter of an hour.
@@ -20,16 +20,7 @@ macro_rules! checkpoints {
             .map(|row| CheckpointRow {
                 set_no: row.set_no,
                 bucket: row.bucket,
-                counts: Counts {
-                    assigned: row.assigned,
-                    reserved: row.reserved,
-                    released: row.released,
-                    void: row.void,
-                    sent: row.sent,
-                    used: row.used,
-                    withdrawn: row.withdrawn,
-                    for_others: row.for_others,
-                },
+                counts: counts_of!(row),
             })
             .fetch_all($connection)
             .await
@@ -167,16 +158,7 @@ pub(super) async fn list_tenant_flows(
     )
     .map(|row| TenantFlowRow {
         place: row.place,
-        counts: Counts {
-            assigned: row.assigned,
-            reserved: row.reserved,
-            released: row.released,
-            void: row.void,
-            sent: row.sent,
-            used: row.used,
-            withdrawn: row.withdrawn,
-            for_others: row.for_others,
-        },
+        counts: counts_of!(row),
     })
     .fetch_all(connection)
     .await

@@ -15,6 +15,23 @@ pub(super) struct Counts {
     pub for_others: i64,
 }
 
+/// Makes `Counts` of the columns of a row.
+macro_rules! counts_of {
+    ($row:expr) => {
+        $crate::statistics::counts::Counts {
+            assigned: $row.assigned,
+            reserved: $row.reserved,
+            released: $row.released,
+            void: $row.void,
+            sent: $row.sent,
+            used: $row.used,
+            withdrawn: $row.withdrawn,
+            for_others: $row.for_others,
+        }
+    };
+}
+pub(super) use counts_of;
+
 impl Counts {
     /// Returns the number of codes that are assigned, reserved or void.
     pub(super) fn taken(&self) -> i64 {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::counts::Counts;
+use super::counts::{Counts, counts_of};
 use crate::ids::TenantId;
 
 /// A set with its current counters.
@@ -110,16 +110,7 @@ pub(super) async fn list_ledger_tails(
         workflow_id: row.workflow_id,
         node_id: row.node_id,
         lot_no: row.lot_no,
-        counts: Counts {
-            assigned: row.assigned,
-            reserved: row.reserved,
-            released: row.released,
-            void: row.void,
-            sent: row.sent,
-            used: row.used,
-            withdrawn: row.withdrawn,
-            for_others: row.for_others,
-        },
+        counts: counts_of!(row),
         expired: row.expired,
         expired_from: row.expired_from,
     });
@@ -330,20 +321,28 @@ pub(super) async fn list_lagging_sets(
     .await
 }
 
-/// Returns how many ledger numbers of these sets are not rolled up.
-pub(super) async fn sum_lag(
+/// A set with ledger numbers that are not rolled up.
+pub(super) struct LagRow {
+    pub set_no: i32,
+    /// How many numbers.
+    pub lag: i64,
+}
+
+/// Lists those of these sets whose ledgers are not rolled up to their ends.
+pub(super) async fn list_lags(
     connection: &mut PgConnection,
     tenant: TenantId,
     set_nos: &[i32],
-) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"select coalesce(sum(t.number - t.rolled_up), 0)::bigint as "behind!"
+) -> sqlx::Result<Vec<LagRow>> {
+    sqlx::query_as!(
+        LagRow,
+        r#"select t.set_no as "set_no!", t.number - t.rolled_up as "lag!"
              from statistics_tails t
-            where t.tenant_id = $1 and t.set_no = any ($2)"#,
+            where t.tenant_id = $1 and t.set_no = any ($2) and t.rolled_up < t.number"#,
         tenant as TenantId,
         set_nos
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await
 }
 

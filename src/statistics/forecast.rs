@@ -126,7 +126,17 @@ pub(crate) async fn forecasts(
     tenant: TenantId,
     set_nos: &[i32],
 ) -> sqlx::Result<HashMap<i32, Forecast>> {
-    let set_nos = &db::list_least_lagging_sets(connection, tenant, set_nos, MAX_LAG).await?;
+    let set_nos = db::list_least_lagging_sets(connection, tenant, set_nos, MAX_LAG).await?;
+    read_forecasts(connection, tenant, &set_nos, &set_nos).await
+}
+
+/// Computes the forecasts of these sets. `lagging` are sets of which the ledgers may not be rolled up to their ends.
+pub(super) async fn read_forecasts(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_nos: &[i32],
+    lagging: &[i32],
+) -> sqlx::Result<HashMap<i32, Forecast>> {
     let sets = sqlx::query!(
         r#"select s.set_no, s.timezone, c.available as "available!", first.assigned_at as "first!", now() as "now!"
              from coupon_sets s
@@ -159,7 +169,7 @@ pub(crate) async fn forecasts(
         histories.push((set.set_no, set.available, zone.clock(set.now), days.len()));
         history_days.add(set.set_no, days);
     }
-    let levels = Levels::read(connection, tenant, set_nos, &history_days).await?;
+    let levels = Levels::read(connection, tenant, lagging, &history_days).await?;
 
     let mut forecasts = HashMap::new();
     let mut done = 0;
@@ -209,11 +219,11 @@ struct Levels {
 }
 
 impl Levels {
-    /// Reads the levels of these sets before the days.
+    /// Reads the levels of sets before their days. `lagging` are sets of which the ledgers may not be rolled up to their ends.
     async fn read(
         connection: &mut PgConnection,
         tenant: TenantId,
-        set_nos: &[i32],
+        lagging: &[i32],
         days: &HistoryDays,
     ) -> sqlx::Result<Self> {
         // A single statement sees each ledger entry exactly once, rolled up or not, while a roll-up runs. Past days are looked
@@ -256,7 +266,7 @@ impl Levels {
             &days.firsts,
             &days.lasts,
             &days.times,
-            set_nos
+            lagging
         )
         .fetch_all(connection)
         .await?;

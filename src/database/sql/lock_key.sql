@@ -9,7 +9,7 @@
 --   contacts  merging and erasing contacts
 --   erasures  the search for the texts of erased contacts
 --   statistics
---             what the roll-up of a tenant's statistics writes
+--             the rolled-up statistics of a tenant
 create or replace function lock_key(p_name text)
 returns integer
 language plpgsql

@@ -1,20 +1,12 @@
--- Deletes the rolled-up statistics of a set if a workflow or a node in them matches the pattern. A roll-up holds the lock of
--- the tenant's statistics, so it either has ended or begins anew. Results stay exact: the part that is not rolled up is read from the
--- ledger.
+-- Deletes the rolled-up statistics of a set if a workflow or a node in them matches the pattern. A roll-up holds the lock of the
+-- tenant's statistics, so it either has ended or begins anew. Results stay exact: the part that is not rolled up is read from
+-- the ledger.
 create or replace function reset_statistics(p_tenant integer, p_set_no integer, p_pattern text)
 returns void
 language plpgsql
 as $$
 begin
   perform pg_advisory_xact_lock(lock_key('statistics'), p_tenant);
-  -- Also where there is no row yet: the first roll-up may be running, and its row is not visible before it commits.
-  insert into statistics_progress (tenant_id, set_no, rolled_up)
-  values (p_tenant, p_set_no, 0)
-  on conflict (tenant_id, set_no) do nothing;
-  perform 1
-     from statistics_progress p
-    where p.tenant_id = p_tenant and p.set_no = p_set_no
-      for update;
   if not exists (
     select 1
       from statistics_sources s

@@ -1,5 +1,5 @@
 -- Rolls up the statistics of a set, by at most `p_most` numbers of its ledger, and returns by how many; 0 also if another
--- replica rolls up a set of the tenant, or holds its progress.
+-- replica rolls up a set of the tenant.
 create or replace function roll_up_statistics(p_tenant integer, p_set_no integer, p_most integer)
 returns bigint
 language plpgsql
@@ -15,7 +15,7 @@ begin
   perform enter_tenant(p_tenant);
   select r.after, r.upto into v_from, v_upto
     from begin_roll_up(p_tenant, p_set_no, p_most) r;
-  if v_upto is null then
+  if v_upto is null or v_upto = v_from then
     return 0;
   end if;
 
@@ -108,8 +108,9 @@ begin
   on conflict (tenant_id, set_no, lot_no, bucket) do update
      set codes = x.codes + excluded.codes;
 
-  update statistics_progress p
-     set rolled_up = v_upto
-   where p.tenant_id = p_tenant and p.set_no = p_set_no;
+  insert into statistics_progress (tenant_id, set_no, rolled_up)
+  values (p_tenant, p_set_no, v_upto)
+  on conflict (tenant_id, set_no) do update
+     set rolled_up = excluded.rolled_up;
   return v_upto - v_from;
 end $$;

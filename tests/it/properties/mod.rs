@@ -7,4 +7,5 @@ pub mod isolation;
 mod links;
 mod plans;
 mod readme;
+mod schema_limits;
 mod tenancy;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::statistics::recount::STOP_ROLL_UP;
 use crate::statistics::series::OLDER;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::{TestApp, eventually, sql};
@@ -39,14 +40,8 @@ async fn far_behind_statistics_are_503_and_nothing_waits_for_a_forecast_until_th
     let app = TestApp::start().await;
     let shop = app.shop().await;
     let set = hurried(&shop).await;
-    // The roll-up skips locked sets.
-    app.database
-        .execute("insert into statistics_progress (tenant_id, set_no, rolled_up) values (1, 1, 0)")
-        .await;
     let mut holder = app.database.owner.begin().await.unwrap();
-    sql::run(&mut holder, "select from statistics_progress for update")
-        .await
-        .unwrap();
+    sql::run(&mut holder, STOP_ROLL_UP).await.unwrap();
     app.database.execute(&history(&set)).await;
     app.database.execute(OLDER).await;
 

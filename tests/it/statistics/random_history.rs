@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::faults::random::Random;
-use crate::statistics::recount::{RESET, compare, compare_tenant, pass};
+use crate::statistics::recount::{RESET, STOP_ROLL_UP, compare, compare_tenant, pass};
 use crate::support::TestApp;
 use crate::support::ledger::check_ledger;
 use crate::support::shop::{CouponSet, Shop};
@@ -181,10 +181,8 @@ impl RandomShop {
         let query = format!("{query}{}", from.as_str().unwrap());
         let answers = self.answers(&query).await;
 
-        self.execute(&format!(
-            "begin; lock table statistics_progress in share row exclusive mode; {RESET} commit"
-        ))
-        .await;
+        self.execute(&format!("begin; {STOP_ROLL_UP} {RESET} commit"))
+            .await;
         let behind = self.answers(&query).await;
         self.note(0, "not exists (select from statistics_progress)")
             .await;

@@ -121,10 +121,11 @@ fn number(value: &Value, name: &str) -> i64 {
 
 /// Lets hours pass: moves everything that has happened into the past.
 pub async fn pass(app: &TestApp, hours: u32) {
-    let mut statements = "set local session_replication_role = replica;
-        lock table statistics_progress in share row exclusive mode;
-        select from coupon_sets for update;"
-        .to_owned();
+    let mut statements = format!(
+        "set local session_replication_role = replica;
+         {STOP_ROLL_UP}
+         select from coupon_sets for update;"
+    );
     for (table, columns) in [
         ("assignments", "assigned_at expires_at"),
         ("ledger_entries", "recorded_at occurred_at expires_at"),
@@ -225,6 +226,10 @@ pub async fn compare(app: &TestApp, set: i64, answer: &Value) {
         assert_eq!(found, expected, "{list} of set {set}");
     }
 }
+
+/// Waits for the roll-up, and stops it until the transaction ends.
+pub const STOP_ROLL_UP: &str =
+    "select pg_advisory_xact_lock(lock_key('statistics'), tenant_id) from tenants;";
 
 /// Deletes the results of a roll-up.
 pub const RESET: &str =

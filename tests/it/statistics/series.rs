@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use crate::statistics::recount::{RESET, pass};
+use crate::statistics::recount::{RESET, STOP_ROLL_UP, pass};
 use crate::support::client::Client;
 use crate::support::{TestApp, eventually, sql};
 
@@ -30,7 +30,7 @@ pub const OLDER: &str = "
 pub async fn spread_over_days(app: &TestApp) {
     let statement = format!(
         "begin;
-         lock table statistics_progress in share row exclusive mode;
+         {STOP_ROLL_UP}
          update assignments a
             set assigned_at = a.assigned_at - (m.number + 1 - a.number) * interval '1 day'
            from (select max(number) as number from assignments where set_no = 1) m
@@ -369,7 +369,7 @@ async fn a_number_that_is_rolled_up_costs_a_few_pages_however_long_the_ledger_is
     let past = format!(
         "begin;
          set local session_replication_role = replica;
-         lock table statistics_progress in share row exclusive mode;
+         {STOP_ROLL_UP}
          delete from assignments; delete from ledger_entries; delete from cards;
          update lots set size = 20000, first_expires_at = now() - interval '9 days';
          insert into cards (tenant_id, set_no, lot_no, ordinal, line, code, expires_at)
