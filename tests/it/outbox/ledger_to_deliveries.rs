@@ -139,11 +139,15 @@ async fn each_assignment_of_two_replicas_is_delivered_once_to_each_endpoint_in_o
         sets.push(full_set(&shop, name, EACH).await);
     }
     let sets_there = [shop.clone(), shop.at(&replica)];
+    // Those that a busy machine cannot serve yet wait here, not in the service until it gives up.
+    let clients = tokio::sync::Semaphore::new(32);
     let asking = (0..EACH * sets.len()).map(|n| {
         let set = sets[n % sets.len()].at(&sets_there[n / sets.len() % 2]);
+        let clients = &clients;
         async move {
             // In waves, so that readers are active all the time.
             tokio::time::sleep(std::time::Duration::from_millis(4 * n as u64)).await;
+            let _client = clients.acquire().await.unwrap();
             set.assign(&format!("contact {n}")).await.expect(201);
         }
     });

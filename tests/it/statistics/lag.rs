@@ -1,4 +1,5 @@
-//! Statistics with a roll-up that lags far behind: refused early and clearly, and nothing waits for their forecasts.
+//! Statistics that would take too long, because the roll-up lags far behind or too much happened: refused early and clearly, and
+//! nothing waits for their forecasts.
 
 use serde_json::json;
 
@@ -100,4 +101,38 @@ async fn a_tenant_that_cannot_be_rolled_up_keeps_none_after_it_waiting() {
         (app.database.query_value(number).await == 1).then_some(())
     })
     .await;
+}
+
+/// Sets of which each had a change in each hour of a year: 47 times 8,760 is more than 400,000.
+const BUSY_SETS: i32 = 47;
+
+#[tokio::test]
+async fn a_series_of_too_many_changes_is_refused_with_a_wider_interval() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    // The counters of single codes without a limit are read one by one.
+    let create = format!(
+        "insert into coupon_sets (tenant_id, set_no, id, name, name_key, type, code)
+         select 1, n, gen_random_uuid(), 'set ' || n, 'set ' || n, 'single', 'CODE'
+           from generate_series(1, {BUSY_SETS}) n;
+         update coupon_set_terms set since = now() - interval '2 years';
+         insert into statistics_checkpoints (
+           tenant_id, set_no, bucket, assigned, reserved, released, void, sent, used, withdrawn, for_others)
+         select 1, n, at, 0, 0, 0, 0, 0, 0, 0, 0
+           from generate_series(1, {BUSY_SETS}) n,
+                generate_series(date_trunc('hour', now()) - interval '364 days', now(), '1 hour') at;
+         analyze statistics_checkpoints"
+    );
+    app.database.execute(&create).await;
+    let from = "select to_char(now() at time zone 'UTC' - interval '364 days', 'YYYY-MM-DD')";
+    let from = app.database.query_value(from).await;
+    let uri = |interval: &str| {
+        let from = from.as_str().unwrap();
+        format!("/v1/statistics?interval={interval}&from={from}")
+    };
+    let refused = shop.client.get(&uri("hour")).await;
+    assert_eq!(refused.refusal(), "422 validation-failed");
+    let faults = refused.body["errors"].to_string();
+    assert!(faults.contains("Choose `interval=day`"), "{}", refused.text);
+    shop.client.get(&uri("day")).await.expect(200);
 }
