@@ -23,7 +23,7 @@ use crate::http::memory::MemoryBudget;
 use crate::http::routes::{Route, Routes};
 use crate::imports::{self, Imports};
 use crate::load::{AdmissionControl, LoadSignal};
-use crate::server;
+use crate::server::Server;
 use crate::statistics::{self, Statistics};
 use crate::tenants::{self, Tenants, auth::Auth, rate_limit::RateLimit};
 use crate::webhooks::{self, Webhooks};
@@ -43,6 +43,8 @@ pub struct App {
     auth: Auth,
     assignments: Assignments,
     tasks: Tasks,
+    server: Server,
+    shutdown_delay: Duration,
 }
 
 impl App {
@@ -74,9 +76,10 @@ impl App {
         contacts::spawn(&contacts, &tasks);
         webhooks::spawn(&webhooks, &tasks);
 
+        let server = Server::new(config);
         let health = Health {
             database: database.clone(),
-            shutdown: tasks.shutdown.clone(),
+            stopping: server.stopping.clone(),
         };
         let (router, operations) = Routes::new()
             .merge(health::routes(health))
@@ -104,6 +107,8 @@ impl App {
             auth,
             assignments,
             tasks,
+            server,
+            shutdown_delay: Duration::from_secs(config.shutdown_delay.into()),
         }
     }
 
@@ -130,9 +135,15 @@ impl App {
         self.auth.make_demo_link().await
     }
 
-    /// Serves until `shutdown` completes, then drains the connections and stops.
+    /// Serves until `shutdown` completes, and then for the shutdown delay: readiness fails, so that load balancers send no more
+    /// requests, and those that still come are served. After that, drains the connections and stops.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let connections = server::serve(listener, self.router(), shutdown).await;
+        let shutdown = async {
+            shutdown.await;
+            self.server.stopping.cancel();
+            tokio::time::sleep(self.shutdown_delay).await;
+        };
+        let connections = self.server.serve(listener, self.router(), shutdown).await;
         self.begin_stop();
         connections.drain().await;
         self.stop().await;
@@ -140,6 +151,7 @@ impl App {
 
     /// Makes readiness fail, and signals the tasks to end.
     fn begin_stop(&self) {
+        self.server.stopping.cancel();
         self.tasks.shutdown.cancel();
     }
 

@@ -24,6 +24,16 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
+    /// Time after which an idle connection is closed, in seconds. It should be longer than that of a proxy in front.
+    #[arg(long, env = "COUPONRY_IDLE_SECONDS", default_value_t = 75, global = true,
+        value_parser = clap::value_parser!(u16).range(6..=3600))]
+    pub idle_seconds: u16,
+
+    /// Time between the signal to stop, after which `/readyz` responds 503, and the end of the listener, in seconds.
+    #[arg(long, env = "COUPONRY_SHUTDOWN_DELAY", default_value_t = 0, global = true,
+        value_parser = clap::value_parser!(u16).range(..=300))]
+    pub shutdown_delay: u16,
+
     /// Folder for the data of the embedded PostgreSQL.
     #[arg(
         long,

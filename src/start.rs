@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::database::{self, MigrateError, is_tls_refused, is_unavailable};
 use crate::http::health::starting_router;
-use crate::server::serve_while;
+use crate::server::Server;
 use crate::telemetry::Chain;
 use crate::tenants;
 
@@ -91,8 +91,9 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         .map_err(|error| Error::Listen(listen, error))?;
     let listen = listener.local_addr()?;
 
+    let starting = Server::new(&config);
     let (options, own) = tokio::select! {
-        prepared = serve_while(&listener, starting_router(), prepare(&config)) => prepared?,
+        prepared = starting.serve_while(&listener, starting_router(), prepare(&config)) => prepared?,
         () = &mut stop => return Ok(()),
     };
     let generates_token = own.is_some() && config.operator_token.is_none();

@@ -15,7 +15,8 @@ use crate::database::Database;
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
     pub database: Database,
-    pub shutdown: CancellationToken,
+    /// Cancelled when the service is told to stop.
+    pub stopping: CancellationToken,
 }
 
 pub(crate) fn routes(state: Health) -> Routes {
@@ -40,7 +41,7 @@ async fn healthz() -> &'static str {
 /// Succeeds if this replica can take requests: the database responds, is migrated and can be written, and the service is not
 /// stopping.
 async fn readyz(State(health): State<Health>) -> Result<&'static str, Error> {
-    if health.shutdown.is_cancelled() {
+    if health.stopping.is_cancelled() {
         return Err(Error::refused(&UNAVAILABLE, "The service is stopping."));
     }
     let readiness = health.database.readiness().await?;

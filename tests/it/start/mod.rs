@@ -388,6 +388,79 @@ async fn a_half_sent_header_is_given_up_after_five_seconds_also_by_a_service_tha
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_kept_for_the_configured_time_and_then_closed() {
+    let folder = folder();
+    let database = TestDatabase::create().await;
+    let mut command = couponry(folder.path());
+    command
+        .env("DATABASE_URL", database.url())
+        .env("COUPONRY_IDLE_SECONDS", "7");
+    let service = Service::start(folder.path(), &mut command);
+    let mut stream = TcpStream::connect(service.address).expect("it listens");
+    let patience = Some(Duration::from_secs(15));
+    stream.set_read_timeout(patience).expect("a time");
+    let mut ask = || {
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("the connection is open");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            let mut byte = [0];
+            stream
+                .read_exact(&mut byte)
+                .expect("the connection is open");
+            answer.extend(byte);
+        }
+        Instant::now()
+    };
+    ask();
+    // Longer than the time limit of a header.
+    std::thread::sleep(Duration::from_secs(6));
+    let answered = ask();
+    stream.read_to_end(&mut Vec::new()).expect("it is closed");
+    let idle = answered.elapsed();
+    assert!((6..11).contains(&idle.as_secs()), "{idle:?}");
+}
+
+#[tokio::test]
+async fn during_the_shutdown_delay_readiness_fails_and_requests_are_still_served_with_connection_close()
+ {
+    let folder = folder();
+    let database = TestDatabase::create().await;
+    let mut command = couponry(folder.path());
+    command
+        .env("DATABASE_URL", database.url())
+        .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN)
+        .env("COUPONRY_SHUTDOWN_DELAY", "6");
+    let mut service = Service::start(folder.path(), &mut command);
+    let operator = service.client(OPERATOR_TOKEN);
+    operator.get("/readyz").expect(200);
+    service.interrupt(Signal::TERM);
+    let told = Instant::now();
+    until("readiness fails", || {
+        (operator.get("/readyz").status == 503).then_some(())
+    });
+    // On a new connection.
+    let shop = operator.new_shop();
+    let set = shop.new_set(&json!({"name": "Birthday", "type": "multiple"}));
+    shop.fill(&set, &["A".to_owned()]);
+    let assigned = shop.assign(&set, "ann", None).expect("a whole answer");
+    assert_eq!(assigned.expect(201).str("couponCode"), "A");
+    let mut stream = TcpStream::connect(service.address).expect("it listens");
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .expect("it closes the connection after the response");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(service.ended().success());
+    let took = told.elapsed();
+    assert!(took >= Duration::from_secs(6), "{took:?}");
+}
+
+#[tokio::test]
 async fn requests_under_way_at_the_stop_are_answered() {
     let folder = folder();
     let (mut service, database) = start_on_database(folder.path()).await;
