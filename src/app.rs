@@ -52,7 +52,7 @@ impl App {
     #[must_use]
     pub fn start(config: &Config, options: &PgConnectOptions) -> Self {
         let tasks = Tasks::default();
-        let database = Database::new(options, config.request_connections);
+        let database = Database::new(options, config.request_connections, config.pooler);
         let load = LoadSignal::default();
         let dirty_sets = DirtySets::default();
         let rate_limit = RateLimit::new(config.rate_limit, config.rate_burst);

@@ -20,6 +20,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the service (the default).
     Serve,
+    /// Migrate the database to this version, and end.
+    Migrate,
     /// Ask the service at the listen address whether it is alive; for container health checks.
     Healthcheck,
     /// Import a file of codes into a coupon set of a service that runs.
@@ -28,11 +30,12 @@ pub enum Command {
 
 impl CommandLine {
     /// Reads the command line and the environment. Ends the process with a message if they are not valid. An empty
-    /// `DATABASE_URL` or `COUPONRY_OPERATOR_TOKEN`, as compose files have it, counts as unset.
+    /// `DATABASE_URL`, `COUPONRY_MIGRATE_URL` or `COUPONRY_OPERATOR_TOKEN`, as compose files have it, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();
         line.config.database_url = line.config.database_url.filter(|url| !url.is_empty());
+        line.config.migrate_url = line.config.migrate_url.filter(|url| !url.is_empty());
         line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
         line
     }

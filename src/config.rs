@@ -10,10 +10,32 @@ use crate::outbound::{Authorities, AuthoritiesError, Hosts};
 
 /// The settings of the service.
 #[derive(Debug, Clone, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct Config {
     /// PostgreSQL to use, as `postgres://user:password@host/database`. If unset, the service starts an embedded one.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
+
+    /// A pooler in transaction mode that does not know of prepared statements is in front of PostgreSQL, such as
+    /// PgBouncer before 1.21.
+    #[arg(long, env = "COUPONRY_POOLER", global = true)]
+    pub pooler: bool,
+
+    /// PostgreSQL to migrate, as a user that owns the tables. If unset, it is that of `DATABASE_URL`.
+    #[arg(
+        long,
+        env = "COUPONRY_MIGRATE_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub migrate_url: Option<String>,
+
+    /// Do not migrate the database at the start: wait until `couponry migrate` has done it.
+    #[arg(long, env = "COUPONRY_NO_MIGRATE", global = true)]
+    pub no_migrate: bool,
 
     /// Address and port to listen on for HTTP.
     #[arg(

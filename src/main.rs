@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
     }
     let outcome = match line.command.unwrap_or(Command::Serve) {
         Command::Serve => start::run(line.config).await,
+        Command::Migrate => start::migrate(&line.config).await,
         Command::Healthcheck => start::check_health(&line.config).await,
         Command::Import(arguments) => {
             return match import_command::run(&arguments, &line.config).await {

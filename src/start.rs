@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::database::{self, MigrateError, is_tls_refused, is_unavailable};
+use crate::database::{self, MigrateError, is_tls_refused, is_unavailable, loses_statements};
 use crate::http::health::starting_router;
 use crate::server::Server;
 use crate::telemetry::Chain;
@@ -31,8 +31,20 @@ pub enum Error {
         "set DATABASE_URL to the PostgreSQL to use, such as postgres://user:password@host/database"
     )]
     DatabaseUrlMissing,
-    #[error("DATABASE_URL is not valid")]
-    DatabaseUrl(#[source] sqlx::Error),
+    #[error("{0} is not valid")]
+    DatabaseUrl(&'static str, #[source] sqlx::Error),
+    #[error(
+        "a pooler in transaction mode that does not know of prepared statements is in front of PostgreSQL: set \
+         COUPONRY_POOLER=true, or use PgBouncer 1.21 or later with max_prepared_statements"
+    )]
+    Pooler,
+    #[error(
+        "migrations need a connection without a pooler: set COUPONRY_MIGRATE_URL, or COUPONRY_NO_MIGRATE=true and run \
+         `couponry migrate` beforehand"
+    )]
+    MigrateUrlMissing,
+    #[error("no database: set DATABASE_URL or COUPONRY_MIGRATE_URL to the PostgreSQL to migrate")]
+    NothingToMigrate,
     #[error(
         "COUPONRY_OPERATOR_TOKEN must have at least 16 characters; generate one with `openssl rand -hex 24`"
     )]
@@ -41,7 +53,7 @@ pub enum Error {
     Postgres(embedded_postgres::Error),
     #[error("{0}, or set DATABASE_URL to a running server")]
     NoPostgres(embedded_postgres::Error),
-    #[error("the database cannot be migrated")]
+    #[error("the database cannot be used")]
     Migrate(#[from] MigrateError),
     #[error(
         "PostgreSQL cannot be reached by TLS as the sslmode in DATABASE_URL requires; sslrootcert names the file of its \
@@ -126,15 +138,54 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
 /// Uses the configured database or starts the embedded one, and migrates it.
 async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresServer>), Error> {
     let (options, own) = match &config.database_url {
-        Some(url) => (url.parse().map_err(Error::DatabaseUrl)?, None),
+        Some(url) => (parse("DATABASE_URL", url)?, None),
         None if config.require_database_url => return Err(Error::DatabaseUrlMissing),
         None => {
             let server = start_embedded(config).await?;
             (server.connect_options("postgres"), Some(server))
         }
     };
-    migrate(&options).await?;
+    let owner = match &config.migrate_url {
+        _ if config.no_migrate => None,
+        Some(url) => Some(parse("COUPONRY_MIGRATE_URL", url)?),
+        None if config.pooler => return Err(Error::MigrateUrlMissing),
+        None => Some(options.clone()),
+    };
+    retry(async || {
+        // First, because a migration must not run through a pooler.
+        if !config.pooler && loses_statements(&options).await? {
+            return Ok(Err(Error::Pooler));
+        }
+        if let Some(owner) = &owner {
+            database::migrate(owner).await?;
+        }
+        database::check(&options).await?;
+        Ok(Ok(()))
+    })
+    .await??;
     Ok((options, own))
+}
+
+fn parse(setting: &'static str, url: &str) -> Result<PgConnectOptions, Error> {
+    url.parse()
+        .map_err(|error| Error::DatabaseUrl(setting, error))
+}
+
+/// Migrates the configured database, and prints the version.
+pub async fn migrate(config: &Config) -> Result<(), Error> {
+    let owner = match (&config.migrate_url, &config.database_url) {
+        (Some(url), _) => parse("COUPONRY_MIGRATE_URL", url)?,
+        (None, Some(url)) => parse("DATABASE_URL", url)?,
+        (None, None) => return Err(Error::NothingToMigrate),
+    };
+    retry(async || database::migrate(&owner).await).await?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "The database is migrated to {}.",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    Ok(out.flush()?)
 }
 
 async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
@@ -151,22 +202,25 @@ async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
         .map_err(Error::from)
 }
 
-/// Migrates the database. Retries for up to a minute while it is unavailable, but not if TLS with it is impossible.
-async fn migrate(options: &PgConnectOptions) -> Result<(), Error> {
+/// Runs a step of the start. Retries for up to a minute while the database is unavailable or `couponry migrate` has yet to run, but
+/// not if TLS with it is impossible.
+async fn retry<T>(step: impl AsyncFn() -> Result<T, MigrateError>) -> Result<T, Error> {
     let deadline = Instant::now() + DATABASE_LIMIT;
     loop {
-        match database::migrate(options).await {
+        let error = match step().await {
+            Ok(done) => return Ok(done),
             Err(MigrateError::Statement(error)) if is_tls_refused(&error) => {
                 return Err(Error::DatabaseTls(error));
             }
-            Err(error)
-                if error.statement().is_some_and(is_unavailable) && Instant::now() < deadline =>
-            {
-                tracing::warn!(error = %Chain(&error), "waiting for PostgreSQL");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            done => return Ok(done?),
+            Err(error) => error,
+        };
+        let may_succeed = matches!(error, MigrateError::NotMigrated)
+            || error.statement().is_some_and(is_unavailable);
+        if !may_succeed || Instant::now() >= deadline {
+            return Err(error.into());
         }
+        tracing::warn!(error = %Chain(&error), "waiting for the database");
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -119,9 +119,10 @@ impl BatchConnection {
     async fn try_call<C: DatabaseCall>(&mut self, call: &C) -> sqlx::Result<Vec<C::Row>> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(self.database.lanes().acquire().await?),
+            none => none.insert(self.database.lane().await?),
         };
-        call.call(connection).await
+        let call = async |connection: &mut PgConnection| call.call(connection).await;
+        self.database.call_on(connection, call).await
     }
 }
 

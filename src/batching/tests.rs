@@ -66,7 +66,7 @@ impl BatchHandler for Recorder {
 
 #[tokio::test]
 async fn requests_for_64_keys_of_20_tenants_that_wait_are_one_call() {
-    let database = Database::new(&PgConnectOptions::new_without_pgpass(), 4);
+    let database = Database::new(&PgConnectOptions::new_without_pgpass(), 4, false);
     let admission = AdmissionControl::new(LoadSignal::default());
     let (calls, mut called) = mpsc::unbounded_channel();
     let allowed = Arc::new(Semaphore::new(0));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Contacts, db};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::ids::TenantId;
+use sqlx::PgConnection;
 
 /// Interval between two checks for unfinished erasures.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,11 +48,10 @@ async fn round(state: &Contacts, tasks: &Tasks) -> StepOutcome {
 async fn erase(state: &Contacts, tenant: TenantId, tasks: &Tasks) -> sqlx::Result<bool> {
     let started = Instant::now();
     while started.elapsed() < TIME_SLICE && !tasks.is_stopping() {
-        let mut connection = state.database.tasks().acquire().await?;
-        if !db::erase_batch(&mut connection, tenant).await? {
+        let erase = async |connection: &mut PgConnection| db::erase_batch(connection, tenant).await;
+        if !state.database.call(erase).await? {
             return Ok(false);
         }
-        drop(connection);
         if state.load.is_busy() {
             tokio::time::sleep(BACKOFF).await;
         }

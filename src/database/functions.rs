@@ -2,11 +2,12 @@
 //!
 //! They are applied after the migrations and under the same lock, if the stored checksum differs from that of the
 //! embedded files. All are applied in one transaction, so that no caller sees a mixture. A release never replaces the
-//! functions of a later one, so an older replica that restarts during a rolling upgrade leaves them unchanged. (It does
-//! not start at all if the later release has added a migration.)
+//! functions of a later one, so an older replica that restarts during a rolling upgrade leaves them unchanged.
 
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection};
+
+use super::migrate::MIGRATIONS;
 
 /// An embedded file: one function with its triggers, or one view with its grants.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +32,12 @@ pub fn checksum() -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// The oldest release whose replicas work with the functions and tables of this one. A release that drops what an earlier one
+/// calls raises it.
+const MIN_RELEASE: [i32; 3] = [0, 1, 0];
+
 /// Returns the major, minor and patch number of this program. Releases are ordered by them.
-fn release() -> Vec<i32> {
+pub(super) fn release() -> Vec<i32> {
     [
         env!("CARGO_PKG_VERSION_MAJOR"),
         env!("CARGO_PKG_VERSION_MINOR"),
@@ -42,16 +47,26 @@ fn release() -> Vec<i32> {
     .to_vec()
 }
 
+/// Returns the number of the last migration of this program.
+pub(super) fn newest_migration() -> i64 {
+    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    versions.max().expect("there are migrations")
+}
+
 /// Applies the files unless these files, or those of a later release, are already applied. The caller must hold the lock
 /// of the migrations.
 pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
     let checksum = checksum();
     let release = release();
-    let applied = sqlx::query!("select checksum, release from applied_functions")
+    let migration = newest_migration();
+    let applied = sqlx::query!("select checksum, release, migration from applied_functions")
         .fetch_optional(&mut *connection)
         .await?;
     if let Some(applied) = applied {
-        if applied.checksum == checksum && applied.release >= release {
+        if applied.checksum == checksum
+            && applied.release >= release
+            && applied.migration >= migration
+        {
             return Ok(());
         }
         if applied.release > release {
@@ -73,12 +88,15 @@ pub(super) async fn apply(connection: &mut PgConnection) -> sqlx::Result<()> {
         transaction.execute(file.text).await?;
     }
     sqlx::query!(
-        "insert into applied_functions (checksum, release)
-         values ($1, $2)
+        "insert into applied_functions (checksum, release, min_release, migration)
+         values ($1, $2, $3, $4)
          on conflict (only_row) do update
-            set checksum = excluded.checksum, release = excluded.release, applied_at = now()",
+            set checksum = excluded.checksum, release = excluded.release, min_release = excluded.min_release,
+                migration = excluded.migration, applied_at = now()",
         &checksum[..],
         &release,
+        &MIN_RELEASE[..],
+        migration,
     )
     .execute(&mut *transaction)
     .await?;

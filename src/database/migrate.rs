@@ -1,15 +1,34 @@
 //! The upgrade of a database to this version: migrations, then functions and views.
+//!
+//! Replicas of the previous release work meanwhile, and may start again later. So a migration adds, and what it makes superfluous
+//! is dropped a release later. An index on a table that grows is created concurrently, by a file that begins with
+//! `-- no-transaction`.
 
-use sqlx::migrate::{Migrate, Migrator};
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
-use super::functions;
+use super::{BEGIN_CALL, functions, without_prepared};
 
 /// Tables, types, indexes, constraints, policies and grants of this version.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
-/// A reason why a database cannot be upgraded to this version.
+/// The key of the advisory lock of the migrations: `couponry` in ASCII.
+const LOCK: i64 = 0x636f_7570_6f6e_7279;
+/// Pause before the next attempt to acquire it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The roles that the transactions of the service set.
+const SERVICE_ROLES: &[&str] = &["couponry_app", "couponry_system"];
+/// The same with the owner of a function, which the migrating user gives to it.
+const OWNER_ROLES: &[&str] = &["couponry_app", "couponry_system", "couponry_lanes"];
+
+const SYSTEM_BEGIN: &str = "begin; deallocate all; set local role couponry_system";
+
+/// A reason why a database cannot be upgraded to this version, or used by it.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(
@@ -18,14 +37,22 @@ pub enum MigrateError {
     )]
     BeforeFirstRelease,
     #[error(
-        "the user {login} cannot become the role {role}; run as an administrator: \
-         grant couponry_app, couponry_system, couponry_lanes to {login};"
+        "the user {login} cannot become the role {role}; run as an administrator: grant {} to {login};",
+        .roles.join(", ")
     )]
     RoleNotGranted {
         role: &'static str,
+        /// All that the user needs.
+        roles: &'static [&'static str],
         /// The user in the form of SQL, in quotes if it needs them.
         login: String,
     },
+    #[error("the database is not migrated to this version: run `couponry migrate`")]
+    NotMigrated,
+    #[error(
+        "the database was migrated by a later release and needs release {0} or later of this program"
+    )]
+    TooOld(String),
     #[error("a migration failed")]
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error("a statement failed")]
@@ -38,46 +65,164 @@ impl MigrateError {
         match self {
             Self::Statement(error)
             | Self::Migration(sqlx::migrate::MigrateError::Execute(error)) => Some(error),
-            Self::BeforeFirstRelease | Self::RoleNotGranted { .. } | Self::Migration(_) => None,
+            Self::BeforeFirstRelease
+            | Self::RoleNotGranted { .. }
+            | Self::NotMigrated
+            | Self::TooOld(_)
+            | Self::Migration(_) => None,
         }
     }
 }
 
-/// Upgrades the database to this version. Replicas that start at the same time wait for each other.
+/// Upgrades the database to this version. Replicas that start at the same time wait for each other. What a later release has
+/// added stays as it is.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    // The migrator acquires the same lock again, in the same session. The lock is released when the connection closes,
-    // also after an error.
-    connection.lock().await?;
+    // A transaction that holds the lock of a table keeps no request waiting for longer than this: the migration fails
+    // and is retried.
+    let limited = without_prepared(options)
+        .options([("lock_timeout", "5s"), ("client_min_messages", "warning")]);
+    let mut connection = PgConnection::connect_with(&limited).await?;
+    let lock = MigrationLock::acquire(options).await?;
     if is_before_first_release(&mut connection).await? {
         return Err(MigrateError::BeforeFirstRelease);
     }
-    MIGRATIONS.run(&mut connection).await?;
-    check_roles(&mut connection).await?;
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrator.set_ignore_missing(true).set_locking(false);
+    migrator.run(&mut connection).await?;
+    check_release(&mut connection).await?;
+    check_roles(&mut connection, OWNER_ROLES).await?;
     functions::apply(&mut connection).await?;
+    connection.close().await?;
+    lock.release().await?;
+    Ok(())
+}
+
+/// Checks that the database is migrated to this version or a later one, and that this user can work with it.
+pub async fn check(options: &PgConnectOptions) -> Result<(), MigrateError> {
+    let mut connection = PgConnection::connect_with(&without_prepared(options)).await?;
+    check_roles(&mut connection, SERVICE_ROLES).await?;
+    let mut transaction = connection.begin_with(SYSTEM_BEGIN).await?;
+    if !is_migrated(&mut transaction).await? {
+        return Err(MigrateError::NotMigrated);
+    }
+    check_release(&mut transaction).await?;
+    transaction.commit().await?;
     connection.close().await?;
     Ok(())
 }
 
-/// Fails unless the user can become each role that a transaction of the service sets. The roles exist, because the first
-/// migration creates them.
-async fn check_roles(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    let login = sqlx::query_scalar!(r#"select quote_ident(current_user) as "login!""#)
-        .fetch_one(&mut *connection)
+/// The lock of the migrations, held by a transaction of a connection of its own: a statement that waits for a lock keeps
+/// `create index concurrently` waiting, and an idle transaction does not.
+struct MigrationLock(PgConnection);
+
+impl MigrationLock {
+    async fn acquire(options: &PgConnectOptions) -> sqlx::Result<Self> {
+        let mut connection = PgConnection::connect_with(options).await?;
+        loop {
+            connection
+                .execute("begin; set local idle_in_transaction_session_timeout = 0")
+                .await?;
+            let acquired =
+                sqlx::query_scalar!(r#"select pg_try_advisory_xact_lock($1) as "is!""#, LOCK)
+                    .fetch_one(&mut connection)
+                    .await?;
+            if acquired {
+                return Ok(Self(connection));
+            }
+            connection.execute("rollback").await?;
+            tokio::time::sleep(LOCK_INTERVAL).await;
+        }
+    }
+
+    async fn release(self) -> sqlx::Result<()> {
+        self.0.close().await
+    }
+}
+
+/// Returns true if this version or a later one has migrated the database.
+async fn is_migrated(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let there = sqlx::query_scalar!(
+        r#"select exists (
+             select 1
+               from pg_attribute
+              where attrelid = to_regclass('applied_functions') and attname = 'min_release'
+           ) as "is!""#
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !there {
+        return Ok(false);
+    }
+    let release = functions::release();
+    let checksum = functions::checksum();
+    sqlx::query_scalar!(
+        r#"select exists (
+             select 1
+               from applied_functions
+              where migration >= $1 and (release > $2 or release = $2 and checksum = $3)
+           ) as "is!""#,
+        functions::newest_migration(),
+        &release,
+        &checksum[..]
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Fails if the database needs a later release than this one. A later release that this one works with is logged.
+async fn check_release(connection: &mut PgConnection) -> Result<(), MigrateError> {
+    let release = functions::release();
+    let applied = sqlx::query!("select release, min_release from applied_functions")
+        .fetch_optional(connection)
         .await?;
-    for role in ["couponry_app", "couponry_system", "couponry_lanes"] {
-        let mut transaction = connection.begin().await?;
+    let Some(applied) = applied else {
+        return Ok(());
+    };
+    if applied.min_release > release {
+        return Err(MigrateError::TooOld(join(&applied.min_release)));
+    }
+    if applied.release > release {
+        tracing::warn!(
+            database = join(&applied.release),
+            "the database was migrated by a later release; this replica works with it, but should be upgraded too"
+        );
+    }
+    Ok(())
+}
+
+/// Returns a release in its usual form, such as `1.2.3`.
+fn join(release: &[i32]) -> String {
+    release
+        .iter()
+        .map(i32::to_string)
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
+/// Fails unless the user can become each of these roles.
+async fn check_roles(
+    connection: &mut PgConnection,
+    roles: &'static [&'static str],
+) -> Result<(), MigrateError> {
+    for role in roles {
+        let mut transaction = connection.begin_with(BEGIN_CALL).await?;
+        let login = sqlx::query_scalar!(r#"select quote_ident(current_user) as "login!""#)
+            .fetch_one(&mut *transaction)
+            .await?;
         // By trying: a membership alone does not allow it since PostgreSQL 16.
-        let set = sqlx::query_scalar!("select set_config('role', $1, true)", role)
+        let set = sqlx::query_scalar!("select set_config('role', $1, true)", *role)
             .fetch_one(&mut *transaction)
             .await;
         transaction.rollback().await?;
-        match set {
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => {
-                return Err(MigrateError::RoleNotGranted { role, login });
-            }
-            set => set?,
-        };
+        if let Err(error) = set {
+            let code = error.as_database_error().and_then(DatabaseError::code);
+            return Err(match code.as_deref() {
+                Some("42501") => MigrateError::RoleNotGranted { role, roles, login },
+                // There is no such role, because the first migration creates it.
+                Some("22023") => MigrateError::NotMigrated,
+                _ => error.into(),
+            });
+        }
     }
     Ok(())
 }

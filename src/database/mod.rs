@@ -2,21 +2,26 @@
 //!
 //! The service never uses the role that owns its tables. Each transaction sets a role that is subject to row level security,
 //! with its other settings, in the message that begins it. Functions that are called without a transaction set theirs
-//! themselves. So a connection has no state outside transactions, and a pooler can share it.
+//! themselves. So a connection has no state outside transactions but its prepared statements, and a pooler can share it.
 
 mod errors;
 pub mod functions;
 pub(crate) mod locks;
 mod migrate;
+mod pooler;
 mod shares;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Postgres, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Postgres, Row, Transaction,
+};
 
-pub use migrate::{MIGRATIONS, MigrateError, migrate};
+pub use migrate::{MIGRATIONS, MigrateError, check, migrate};
+pub(crate) use pooler::loses_statements;
 
 pub(crate) use errors::{is_tls_refused, is_unavailable};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
@@ -26,6 +31,9 @@ use shares::{Share, Shares};
 
 /// Time that a request waits for a connection before it fails as unavailable.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time after which an idle connection is closed. After a failover, none to the old server is left.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Time that a heavy read waits for its turn. With its statements it is less than the time limit of a request.
 const HEAVY_WAIT_LIMIT: Duration = Duration::from_secs(15);
@@ -52,6 +60,12 @@ const TASK_ROLE: &str = "set local role couponry_app; set local jit = off; \
 /// Begins a transaction of the role that sees the rows of all tenants, in the few tables that need it.
 const SYSTEM_ROLE: &str = "set local role couponry_system; set local jit = off; \
     set local idle_in_transaction_session_timeout = '10s'; set local statement_timeout = '20s'";
+
+/// Begins a transaction behind a pooler that does not know of prepared statements. The names of those that this connection
+/// prepares may exist at the server, which was used by another connection before.
+const FORGET_STATEMENTS: &str = "; deallocate all";
+/// The same for a call of a function that sets its role and tenant itself.
+const BEGIN_CALL: &str = "begin; deallocate all";
 
 const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
@@ -85,20 +99,30 @@ struct Pools {
     /// For the lanes that assign codes and record events, each of which has a connection.
     lanes: PgPool,
     system: PgPool,
+    /// Whether there is a pooler that does not know of prepared statements.
+    has_pooler: bool,
 }
 
 impl Database {
     /// Creates the pools, with `request_connections` for requests. Connections are opened when they are needed.
+    /// `has_pooler`: a pooler in transaction mode that does not know of prepared statements is in front of the server.
     #[must_use]
-    pub fn new(options: &PgConnectOptions, request_connections: u16) -> Self {
+    pub fn new(options: &PgConnectOptions, request_connections: u16, has_pooler: bool) -> Self {
+        let options = if has_pooler {
+            without_prepared(options)
+        } else {
+            for_service(options)
+        };
+        let options = options.disable_statement_logging();
         Self(Arc::new(Pools {
-            app: pool(options, request_connections, true),
+            app: tested(pool(request_connections), &options),
             shares: Shares::new(request_connections),
-            uploads: pool(options, UPLOAD_CONNECTIONS, true),
-            // No test: a broken connection fails at its first use, and the tasks retry.
-            tasks: pool(options, TASK_CONNECTIONS, false),
-            lanes: pool(options, LANE_CONNECTIONS, false),
-            system: pool(options, SYSTEM_CONNECTIONS, true),
+            uploads: tested(pool(UPLOAD_CONNECTIONS), &options),
+            tasks: tested(pool(TASK_CONNECTIONS), &options),
+            // A lane closes a connection that fails, and retries.
+            lanes: pool(LANE_CONNECTIONS).connect_lazy_with(options.clone()),
+            system: tested(pool(SYSTEM_CONNECTIONS), &options),
+            has_pooler,
         }))
     }
 
@@ -116,11 +140,12 @@ impl Database {
             .iter()
             .map(|pool| pool.options().get_max_connections())
             .sum();
+        let mut transaction = self.system().await?;
         let allowed = sqlx::query_scalar!(
             r#"select current_setting('max_connections')::integer
                       - current_setting('superuser_reserved_connections')::integer as "allowed!""#
         )
-        .fetch_one(&self.0.system)
+        .fetch_one(&mut *transaction)
         .await?;
         if i64::from(needed) > i64::from(allowed) {
             tracing::warn!(
@@ -185,7 +210,10 @@ impl Database {
         share: Share,
     ) -> sqlx::Result<TenantTransaction> {
         let role = format!("{APP_ROLE}{timeout}");
-        let transaction = begin(&self.0.app, begin_with, &role, Some(tenant)).await?;
+        let transaction = self
+            .0
+            .begin(&self.0.app, begin_with, &role, Some(tenant))
+            .await?;
         Ok(TenantTransaction {
             transaction,
             _share: share,
@@ -204,7 +232,9 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.tasks, "begin", APP_ROLE, Some(tenant)).await
+        self.0
+            .begin(&self.0.tasks, "begin", APP_ROLE, Some(tenant))
+            .await
     }
 
     /// Begins a transaction of this tenant on the pool for uploads.
@@ -212,7 +242,9 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.uploads, "begin", UPLOAD_ROLE, Some(tenant)).await
+        self.0
+            .begin(&self.0.uploads, "begin", UPLOAD_ROLE, Some(tenant))
+            .await
     }
 
     /// Begins a transaction of this tenant on the pool for tasks.
@@ -220,23 +252,48 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.tasks, "begin", TASK_ROLE, Some(tenant)).await
+        self.0
+            .begin(&self.0.tasks, "begin", TASK_ROLE, Some(tenant))
+            .await
     }
 
-    /// The pool for calls of functions that set their role and tenant themselves.
-    pub(crate) fn tasks(&self) -> &PgPool {
-        &self.0.tasks
+    /// Runs `run` on a connection for tasks. It executes one statement: a call of a function that sets its role and tenant
+    /// itself.
+    pub(crate) async fn call<T>(
+        &self,
+        run: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        let mut connection = self.0.tasks.acquire().await?;
+        self.call_on(&mut connection, run).await
     }
 
-    /// The pool of the lanes, for calls of functions that set their role and tenants themselves.
-    pub(crate) fn lanes(&self) -> &PgPool {
-        &self.0.lanes
+    /// The same as [`Self::call`] on a connection of the caller. Behind a pooler, the statement must be in a transaction,
+    /// because it is prepared before it is executed.
+    pub(crate) async fn call_on<T>(
+        &self,
+        connection: &mut PgConnection,
+        run: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        if !self.0.has_pooler {
+            return run(connection).await;
+        }
+        let mut transaction = connection.begin_with(BEGIN_CALL).await?;
+        let done = run(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(done)
+    }
+
+    /// Returns a connection for a lane, which calls functions that set their role and tenants themselves.
+    pub(crate) async fn lane(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.0.lanes.acquire().await
     }
 
     /// Begins a transaction for looking up keys, claiming jobs, and `/admin`. It sees the rows of all tenants, in the few
     /// tables that need it.
     pub(crate) async fn system(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.system, "begin", SYSTEM_ROLE, None).await
+        self.0
+            .begin(&self.0.system, "begin", SYSTEM_ROLE, None)
+            .await
     }
 
     /// Runs `run` in a transaction of [`Self::system`], and commits it. An error rolls it back.
@@ -253,12 +310,13 @@ impl Database {
     /// Checks that the database has the assignments table and can be written. The service migrates before it serves, so this
     /// detects a database that was replaced since the start, or became a standby.
     pub(crate) async fn readiness(&self) -> sqlx::Result<Readiness> {
+        let mut transaction = self.system().await?;
         sqlx::query_as!(
             Readiness,
             r#"select to_regclass('assignments') is not null as "is_migrated!",
                       current_setting('transaction_read_only') = 'off' as "is_writable!""#
         )
-        .fetch_one(&self.0.system)
+        .fetch_one(&mut *transaction)
         .await
     }
 
@@ -271,29 +329,59 @@ impl Database {
     }
 }
 
-/// Begins a transaction in one round trip, and in a separate task. Otherwise a request that is cancelled meanwhile would
-/// return a connection with an open transaction to the pool (launchbadge/sqlx issue 4393).
-async fn begin(
-    pool: &PgPool,
-    begin: &str,
-    role: &str,
-    tenant: Option<TenantId>,
-) -> sqlx::Result<Transaction<'static, Postgres>> {
-    // Safe from injection, because a tenant id is a number.
-    let tenant = tenant.map_or_else(String::new, |tenant| {
-        format!("; set local couponry.tenant_id = '{tenant}'")
-    });
-    let begin = format!("{begin}; {role}{tenant}");
-    let pool = pool.clone();
-    tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
-        .await
-        .map_err(|_| sqlx::Error::WorkerCrashed)?
+impl Pools {
+    /// Begins a transaction in one round trip, and in a separate task. Otherwise a request that is cancelled meanwhile would
+    /// return a connection with an open transaction to the pool (launchbadge/sqlx issue 4393).
+    async fn begin(
+        &self,
+        pool: &PgPool,
+        begin: &str,
+        role: &str,
+        tenant: Option<TenantId>,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        // Safe from injection, because a tenant id is a number.
+        let tenant = tenant.map_or_else(String::new, |tenant| {
+            format!("; set local couponry.tenant_id = '{tenant}'")
+        });
+        let forget = if self.has_pooler {
+            FORGET_STATEMENTS
+        } else {
+            ""
+        };
+        let begin = format!("{begin}{forget}; {role}{tenant}");
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
+            .await
+            .map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
 }
 
-fn pool(options: &PgConnectOptions, max: u16, test: bool) -> PgPool {
+/// Options for connections that prepare a statement anew for each execution, as they must where `deallocate all` is executed.
+fn without_prepared(options: &PgConnectOptions) -> PgConnectOptions {
+    for_service(options).statement_cache_capacity(0)
+}
+
+/// Options without a parameter that poolers refuse. It affects only numbers in text form, which are not used.
+fn for_service(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().extra_float_digits(None)
+}
+
+/// Settings of a pool.
+fn pool(max: u16) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(u32::from(max))
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(test)
-        .connect_lazy_with(options.clone().disable_statement_logging())
+        .idle_timeout(IDLE_TIMEOUT)
+        .test_before_acquire(false)
+}
+
+/// A pool that closes idle connections that are broken or lead to a read-only server, which a failover leaves behind.
+fn tested(pool: PgPoolOptions, options: &PgConnectOptions) -> PgPool {
+    let pool = pool.before_acquire(|connection, _| {
+        Box::pin(async move {
+            let read_only = connection.fetch_one("show transaction_read_only").await?;
+            Ok(read_only.try_get::<&str, _>(0)? == "off")
+        })
+    });
+    pool.connect_lazy_with(options.clone())
 }

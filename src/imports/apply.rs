@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::task::JoinHandle;
 
 use super::jobs::{self, Job};
@@ -27,11 +27,13 @@ pub(super) enum ApplyOutcome {
 
 /// Applies the remaining chunks of an import and publishes it.
 pub(super) async fn apply(state: &Imports, job: &Job, tasks: &Tasks) -> sqlx::Result<ApplyOutcome> {
-    let pool = state.database.tasks();
-    if !jobs::begin(pool, job).await? {
+    let database = &state.database;
+    let begin = async |connection: &mut PgConnection| jobs::begin(connection, job).await;
+    if !database.call(begin).await? {
         return Ok(ApplyOutcome::Aborted);
     }
-    if job.unsorted && !jobs::sort(pool, job).await? {
+    let sort = async |connection: &mut PgConnection| jobs::sort(connection, job).await;
+    if job.unsorted && !database.call(sort).await? {
         return Ok(ApplyOutcome::Aborted);
     }
     let applier = ChunkApplier { state, job, tasks };
@@ -42,7 +44,8 @@ pub(super) async fn apply(state: &Imports, job: &Job, tasks: &Tasks) -> sqlx::Re
     if let Some(outcome) = outcome {
         return Ok(outcome);
     }
-    if jobs::publish(pool, job).await? {
+    let publish = async |connection: &mut PgConnection| jobs::publish(connection, job).await;
+    if database.call(publish).await? {
         Ok(ApplyOutcome::Finished)
     } else {
         Ok(ApplyOutcome::Aborted)
@@ -70,7 +73,8 @@ struct ChunkApplier<'a> {
 impl ChunkApplier<'_> {
     async fn place_all(&self) -> sqlx::Result<Placement> {
         let job = self.job;
-        let (mut base, sizes) = jobs::plan(self.state.database.tasks(), job).await?;
+        let plan = async |connection: &mut PgConnection| jobs::plan(connection, job).await;
+        let (mut base, sizes) = self.state.database.call(plan).await?;
         let mut chunks = (job.next_chunk..job.chunks).zip(sizes).peekable();
         let mut ahead = None;
         while let Some((chunk, size)) = chunks.next() {
@@ -109,7 +113,10 @@ impl ChunkApplier<'_> {
                 return Ok(Some(outcome));
             }
             let begun = Instant::now();
-            if !jobs::apply_chunk(self.state.database.tasks(), self.job, chunk).await? {
+            let apply = async |connection: &mut PgConnection| {
+                jobs::apply_chunk(connection, self.job, chunk).await
+            };
+            if !self.state.database.call(apply).await? {
                 return Ok(Some(ApplyOutcome::Aborted));
             }
             self.state.load.yield_to_requests(begun.elapsed()).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::ids::TenantId;
@@ -108,7 +108,7 @@ pub(super) async fn other_tenant_waits(
 /// Records a failure on the side of the service; the next attempt starts after `backoff` seconds. Returns true if it was
 /// the last attempt.
 pub(super) async fn fail(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     job: &Job,
     max_attempts: i32,
     backoff: f64,
@@ -121,7 +121,7 @@ pub(super) async fn fail(
         max_attempts,
         backoff
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
@@ -141,38 +141,46 @@ pub(super) async fn find_needing_cleanup(
     Ok(found.map(|found| (found.tenant, found.id)))
 }
 
-pub(super) async fn clean(pool: &PgPool, tenant: TenantId, import: Uuid) -> sqlx::Result<()> {
+pub(super) async fn clean(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    import: Uuid,
+) -> sqlx::Result<()> {
     sqlx::query!("select clean_import($1, $2)", tenant as TenantId, import)
-        .execute(pool)
+        .execute(connection)
         .await?;
     Ok(())
 }
 
 /// Prepares the import for its chunks. This and the functions below return false if the import has ended or another worker
 /// has claimed it.
-pub(super) async fn begin(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+pub(super) async fn begin(connection: &mut PgConnection, job: &Job) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select begin_import($1, $2, $3) as "ours!""#,
         job.tenant as TenantId,
         job.import,
         job.epoch
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
-pub(super) async fn sort(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+pub(super) async fn sort(connection: &mut PgConnection, job: &Job) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select sort_import($1, $2, $3) as "ours!""#,
         job.tenant as TenantId,
         job.import,
         job.epoch
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
-pub(super) async fn apply_chunk(pool: &PgPool, job: &Job, chunk: i32) -> sqlx::Result<bool> {
+pub(super) async fn apply_chunk(
+    connection: &mut PgConnection,
+    job: &Job,
+    chunk: i32,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select apply_import_chunk($1, $2, $3, $4) as "ours!""#,
         job.tenant as TenantId,
@@ -180,19 +188,22 @@ pub(super) async fn apply_chunk(pool: &PgPool, job: &Job, chunk: i32) -> sqlx::R
         job.epoch,
         chunk
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
 /// Reads the number of cards in the lot of the import, and the number of rows of each remaining chunk.
-pub(super) async fn plan(pool: &PgPool, job: &Job) -> sqlx::Result<(i32, Vec<i32>)> {
+pub(super) async fn plan(
+    connection: &mut PgConnection,
+    job: &Job,
+) -> sqlx::Result<(i32, Vec<i32>)> {
     let plan = sqlx::query!(
         r#"select coalesce(p.base, 0) as "base!", p.sizes as "sizes!"
              from import_plan($1, $2) p"#,
         job.tenant as TenantId,
         job.import
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok((plan.base, plan.sizes))
 }
@@ -238,13 +249,13 @@ pub(super) async fn settle(
     .await
 }
 
-pub(super) async fn publish(pool: &PgPool, job: &Job) -> sqlx::Result<bool> {
+pub(super) async fn publish(connection: &mut PgConnection, job: &Job) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"select publish_import($1, $2, $3) as "ours!""#,
         job.tenant as TenantId,
         job.import,
         job.epoch
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }

@@ -13,6 +13,7 @@ use super::jobs::{self, Job};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::{Database, is_unavailable};
 use crate::telemetry::Chain;
+use sqlx::PgConnection;
 
 /// Imports that one replica applies at the same time, each into a different set.
 const WORKERS: usize = 2;
@@ -66,7 +67,8 @@ async fn clean(database: &Database) -> sqlx::Result<bool> {
     let Some((tenant, import)) = database.with_system(jobs::find_needing_cleanup).await? else {
         return Ok(false);
     };
-    jobs::clean(database.tasks(), tenant, import).await?;
+    let clean = async |connection: &mut PgConnection| jobs::clean(connection, tenant, import).await;
+    database.call(clean).await?;
     Ok(true)
 }
 
@@ -102,7 +104,10 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
         }
         Err(error) => {
             tracing::error!(import = %job.import, error = %Chain(&error), "an attempt to apply an import failed");
-            match jobs::fail(database.tasks(), job, MAX_ATTEMPTS, BACKOFF.as_secs_f64()).await {
+            let fail = async |connection: &mut PgConnection| {
+                jobs::fail(connection, job, MAX_ATTEMPTS, BACKOFF.as_secs_f64()).await
+            };
+            match database.call(fail).await {
                 Ok(true) => tracing::error!(import = %job.import, "import failed permanently"),
                 Ok(false) => {}
                 Err(error) => log_failure(

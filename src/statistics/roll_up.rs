@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use super::db;
@@ -74,9 +75,10 @@ async fn catch_up(
     let started = Instant::now();
     while started.elapsed() < TIME_SLICE && !tasks.is_stopping() {
         let batch_started = Instant::now();
-        let mut connection = database.tasks().acquire().await?;
-        let done = db::roll_up(&mut connection, tenant, set_no, BATCH_SIZE).await?;
-        drop(connection);
+        let roll_up = async |connection: &mut PgConnection| {
+            db::roll_up(connection, tenant, set_no, BATCH_SIZE).await
+        };
+        let done = database.call(roll_up).await?;
         if done < i64::from(BATCH_SIZE) {
             return Ok(false);
         }

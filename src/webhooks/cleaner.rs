@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::queue::{self, RetentionRow};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
+use sqlx::PgConnection;
 
 /// Time between two rounds.
 const POLL_INTERVAL: Duration = Duration::from_hours(1);
@@ -40,8 +41,9 @@ async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
 }
 
 async fn clean(database: &Database, webhook: &RetentionRow, tasks: &Tasks) -> sqlx::Result<()> {
-    while !tasks.is_stopping()
-        && queue::clean(database.tasks(), webhook, RETENTION_DAYS, BATCH_SIZE).await? > 0
-    {}
+    let clean = async |connection: &mut PgConnection| {
+        queue::clean(connection, webhook, RETENTION_DAYS, BATCH_SIZE).await
+    };
+    while !tasks.is_stopping() && database.call(clean).await? > 0 {}
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::client::Endpoint;
@@ -147,7 +147,7 @@ pub(super) enum LeaseEnd {
 /// is true if any attempt succeeded, and `None` if there was none. An endpoint that has failed for `give_up_after`
 /// seconds is disabled.
 pub(super) async fn end_lease(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     lease: &Lease,
     results: &AttemptResults,
     succeeded: Option<bool>,
@@ -165,7 +165,7 @@ pub(super) async fn end_lease(
         succeeded,
         give_up_after
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(match given_up {
         Some(false) => LeaseEnd::Stored,
@@ -196,7 +196,7 @@ pub(super) async fn list_all(connection: &mut PgConnection) -> sqlx::Result<Vec<
 /// Deletes up to `rows` deliveries that ended more than `days` days ago, or any deliveries of a deleted webhook. A
 /// deleted webhook without deliveries is deleted itself. Returns the number of deleted deliveries.
 pub(super) async fn clean(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     webhook: &RetentionRow,
     days: i32,
     rows: i32,
@@ -209,6 +209,6 @@ pub(super) async fn clean(
         days,
         rows
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }

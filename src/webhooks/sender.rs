@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use sqlx::PgConnection;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -264,8 +265,10 @@ impl Sender {
     ) -> sqlx::Result<()> {
         let _permit = self.connections.acquire().await;
         let give_up_after = GIVE_UP_AFTER.as_secs_f64();
-        let pool = self.database.tasks();
-        match queue::end_lease(pool, lease, results, succeeded, give_up_after).await? {
+        let end = async |connection: &mut PgConnection| {
+            queue::end_lease(connection, lease, results, succeeded, give_up_after).await
+        };
+        match self.database.call(end).await? {
             LeaseEnd::Stored => {}
             LeaseEnd::GivenUp => tracing::warn!(
                 tenant = %lease.tenant,

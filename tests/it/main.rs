@@ -13,6 +13,7 @@ mod imports;
 mod model;
 mod outbox;
 mod properties;
+mod proxies;
 mod start;
 mod statistics;
 mod support;

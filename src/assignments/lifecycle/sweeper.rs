@@ -9,6 +9,7 @@ use super::db;
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::SetKey;
+use sqlx::PgConnection;
 
 /// Time between two sweeps of all due sets.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,11 +42,7 @@ async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
 /// Ends the expired reservations of a set. Of two replicas that sweep it at the same time, the second waits for the lock of
 /// the set and then finds none left.
 async fn sweep(database: &Database, set: SetKey, tasks: &Tasks) -> sqlx::Result<()> {
-    while !tasks.is_stopping() {
-        let mut connection = database.tasks().acquire().await?;
-        if db::sweep_reservations(&mut connection, set).await? == 0 {
-            break;
-        }
-    }
+    let sweep = async |connection: &mut PgConnection| db::sweep_reservations(connection, set).await;
+    while !tasks.is_stopping() && database.call(sweep).await? > 0 {}
     Ok(())
 }

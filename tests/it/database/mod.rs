@@ -3,3 +3,5 @@
 mod embedded;
 mod functions;
 mod outage;
+mod standby;
+mod upgrade;

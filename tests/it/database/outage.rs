@@ -307,7 +307,7 @@ fn a_service_whose_database_is_not_there_yet_lives_is_not_ready_and_can_be_stopp
     until("it waits", || {
         service
             .log()
-            .contains("waiting for PostgreSQL")
+            .contains("waiting for the database")
             .then_some(())
     });
     let client = service.client("");

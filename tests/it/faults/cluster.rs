@@ -16,8 +16,9 @@ use tokio::task::spawn_blocking;
 use super::http::{Addresses, RECOVERY};
 use super::proxy::Proxy;
 use crate::support::OPERATOR_TOKEN;
-use crate::support::database::url;
+use crate::support::database::{is_pooled, url};
 use crate::support::eventually_within;
+use crate::support::pooler::Pooler;
 use crate::support::program::{
     Service, couponry, folder_with_cluster, ready_pid, signal, start_postgres,
 };
@@ -27,6 +28,8 @@ pub const REPLICAS: usize = 3;
 pub struct Cluster {
     /// Dropped in this order: the replicas, their server, its folder.
     replicas: Vec<Mutex<Option<Service>>>,
+    /// In front of the server, if the tests run through one.
+    _pooler: Option<Pooler>,
     postgres: PostgresServer,
     folder: TempDir,
     urls: Vec<String>,
@@ -42,10 +45,15 @@ impl Cluster {
         let postgres = spawn_blocking(move || start_postgres(&pg, true))
             .await
             .unwrap();
-        let mut urls = vec![url(&postgres.connect_options("postgres"))];
+        let direct = postgres.connect_options("postgres");
+        let pooler = is_pooled().then(|| Pooler::start(postgres.socket_dir(), &["postgres"]));
+        let first = pooler.as_ref().map(|pooler| pooler.options(&direct));
+        let mut urls = vec![url(first.as_ref().unwrap_or(&direct))];
         let mut proxies = Vec::new();
         while urls.len() < REPLICAS {
-            let proxy = Proxy::start(postgres.socket_dir().join(".s.PGSQL.5432")).await;
+            let socket = pooler.as_ref().map(Pooler::socket);
+            let direct = || postgres.socket_dir().join(".s.PGSQL.5432");
+            let proxy = Proxy::start(socket.unwrap_or_else(direct)).await;
             urls.push(format!(
                 "postgres://postgres@{}/postgres?sslmode=disable",
                 proxy.address
@@ -54,6 +62,7 @@ impl Cluster {
         }
         let cluster = Arc::new(Self {
             replicas: (0..REPLICAS).map(|_| Mutex::new(None)).collect(),
+            _pooler: pooler,
             postgres,
             folder,
             urls,
@@ -89,6 +98,12 @@ impl Cluster {
         command
             .env("DATABASE_URL", &self.urls[replica])
             .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN);
+        if is_pooled() {
+            let direct = url(&self.postgres.connect_options("postgres"));
+            command
+                .env("COUPONRY_POOLER", "true")
+                .env("COUPONRY_MIGRATE_URL", direct);
+        }
         let service = spawn_blocking(move || Service::start(&dir, &mut command)).await;
         let service = service.expect("the service starts");
         self.addresses.set(replica, Some(service.address));

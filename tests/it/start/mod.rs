@@ -538,7 +538,7 @@ fn a_service_that_starts_before_its_database_waits_for_it() {
     until("it waits", || {
         service
             .log()
-            .contains("waiting for PostgreSQL")
+            .contains("waiting for the database")
             .then_some(())
     });
     let _server = start_postgres(&pg, false);

@@ -12,11 +12,14 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::sync::OnceCell;
 
+use super::pooler::Pooler;
 use super::sql;
 
 /// Never dropped; the server ends with this process.
 static SERVER: OnceLock<PostgresServer> = OnceLock::new();
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+/// In front of the server, if `COUPONRY_TEST_POOLER=1`.
+static POOLER: OnceLock<Option<Pooler>> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The user as which the service of a test logs in. It has the roles of the service but not their rights, so a statement
@@ -65,6 +68,17 @@ fn server() -> &'static PostgresServer {
     })
 }
 
+/// Returns the pooler by which the service connects, if the tests are to run through one.
+pub fn pooler() -> Option<&'static Pooler> {
+    let start = || is_pooled().then(|| Pooler::start(server().socket_dir(), &[LOGIN]));
+    POOLER.get_or_init(start).as_ref()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
+pub fn is_pooled() -> bool {
+    std::env::var_os("COUPONRY_TEST_POOLER").is_some_and(|value| value == "1")
+}
+
 fn options(database: &str) -> PgConnectOptions {
     server()
         .connect_options(database)
@@ -81,8 +95,9 @@ pub fn url(options: &PgConnectOptions) -> String {
     }
     let database = options.get_database().expect("a database");
     format!(
-        "postgres://{}@localhost/{database}?host={path}&sslmode=disable",
-        options.get_username()
+        "postgres://{}@localhost:{}/{database}?host={path}&sslmode=disable",
+        options.get_username(),
+        options.get_port()
     )
 }
 

@@ -10,6 +10,7 @@ pub mod hooks;
 pub mod ledger;
 mod owner;
 pub mod pages;
+pub mod pooler;
 pub mod process;
 pub mod program;
 pub mod rows;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use axum::Router;
 use couponry::app::App;
 use couponry::cli::CommandLine;
+use sqlx::postgres::PgConnectOptions;
 
 use client::Client;
 use database::TestDatabase;
@@ -48,10 +50,20 @@ impl TestApp {
 
     /// With further settings of the command line.
     pub fn with(database: TestDatabase, settings: &[&str]) -> Self {
+        let direct = database.service_options();
+        let Some(pooler) = database::pooler() else {
+            return Self::through(database, &direct, settings);
+        };
+        let settings = [settings, &["--pooler"]].concat();
+        Self::through(database, &pooler.options(&direct), &settings)
+    }
+
+    /// With other options of the connections to the database.
+    pub fn through(database: TestDatabase, options: &PgConnectOptions, settings: &[&str]) -> Self {
         let arguments = ["couponry", "--operator-token", OPERATOR_TOKEN];
         let arguments = arguments.iter().chain(settings);
         let config = <CommandLine as clap::Parser>::parse_from(arguments).config;
-        let app = App::start(&config, &database.service_options());
+        let app = App::start(&config, options);
         let router = app.router();
         Self {
             app,

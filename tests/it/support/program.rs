@@ -153,6 +153,17 @@ pub fn couponry(dir: &Path) -> Command {
     command
 }
 
+/// The folders of programs, with those of servers.
+pub fn search_path() -> std::ffi::OsString {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "PATH, for programs of the system"
+    )]
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/usr/local/sbin");
+    path
+}
+
 pub fn settings(command: &mut Command, dir: &Path) {
     command
         .env("COUPONRY_DATA_DIR", dir)
@@ -270,10 +281,7 @@ impl Service {
 
     /// A client with a key or a token.
     pub fn client(&self, bearer: &str) -> Client {
-        Client {
-            address: self.address,
-            bearer: bearer.to_owned(),
-        }
+        Client::at(self.address, bearer)
     }
 }
 
@@ -337,6 +345,14 @@ impl Reply {
 }
 
 impl Client {
+    /// A client with a key or a token, at an address that may be that of a proxy.
+    pub fn at(address: SocketAddr, bearer: &str) -> Self {
+        Self {
+            address,
+            bearer: bearer.to_owned(),
+        }
+    }
+
     pub fn bearer(&self) -> &str {
         &self.bearer
     }

@@ -1,0 +1,40 @@
+//! The search for a pooler in front of PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// Time limit for a statement of the probe. It waits if the pooler has one connection only.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Returns true if a pooler shares the connections of the server between transactions and does not know of prepared
+/// statements: a statement that was prepared is gone when another transaction uses the connection on which that happened.
+pub(crate) async fn loses_statements(options: &PgConnectOptions) -> sqlx::Result<bool> {
+    let options = super::for_service(options);
+    let mut first = PgConnection::connect_with(&options).await?;
+    let mut second = PgConnection::connect_with(&options).await?;
+    // Another for each probe: a statement of the same name may be left of an earlier one.
+    let expected = i64::from(getrandom::u32().unwrap_or_default());
+    if !is_answered(&mut first, expected).await {
+        return Ok(true);
+    }
+    let other = second.begin().await?;
+    let lost = match tokio::time::timeout(PROBE_LIMIT, is_answered(&mut first, expected)).await {
+        Ok(answered) => !answered,
+        Err(_) => false,
+    };
+    other.rollback().await?;
+    Ok(lost)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "each probe is another statement, which the macro cannot check"
+)]
+async fn is_answered(connection: &mut PgConnection, expected: i64) -> bool {
+    // Safe from injection, because it is a number.
+    let statement = AssertSqlSafe(format!("select {expected}::bigint"));
+    let answer = sqlx::query_scalar(statement).fetch_one(connection).await;
+    answer.is_ok_and(|answer: i64| answer == expected)
+}

@@ -1,0 +1,101 @@
+//! PgBouncer in transaction mode, in a version that knows nothing of prepared statements.
+//!
+//! `COUPONRY_TEST_POOLER=1 cargo test --test it` runs all tests of the service in this process through it, and the trials with faults.
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::is_installed;
+use crate::support::TestApp;
+use crate::support::database::{TestDatabase, url};
+use crate::support::pooler::Pooler;
+use crate::support::program::{complaint, couponry, folder};
+
+const SETS: usize = 20;
+const CONTACTS: usize = 20;
+
+async fn pooled() -> (TestDatabase, Pooler) {
+    let database = TestDatabase::create().await;
+    let socket = database.options.get_socket().expect("a socket").clone();
+    let pooler = Pooler::start(&socket, &["postgres", "couponry_test_login"]);
+    (database, pooler)
+}
+
+#[tokio::test]
+async fn a_pooler_that_forgets_statements_ends_the_start_with_what_to_set() {
+    if !is_installed("pgbouncer") {
+        return;
+    }
+    let (database, pooler) = pooled().await;
+    let folder = folder();
+    let start = |settings: &[(&str, &str)]| {
+        let mut command = couponry(folder.path());
+        command
+            .env("DATABASE_URL", url(&pooler.options(&database.options)))
+            .envs(settings.iter().copied());
+        complaint(command)
+    };
+    let line = start(&[]);
+    assert!(line.contains("COUPONRY_POOLER=true"), "{line}");
+    // A migration must not run through it.
+    let line = start(&[("COUPONRY_POOLER", "true")]);
+    assert!(line.contains("COUPONRY_MIGRATE_URL"), "{line}");
+}
+
+#[tokio::test]
+async fn through_a_pooler_each_key_keeps_its_code_though_server_connections_are_killed() {
+    if !is_installed("pgbouncer") {
+        return;
+    }
+    let (database, pooler) = pooled().await;
+    let options = pooler.options(&database.service_options());
+    let app = TestApp::through(database, &options, &["--pooler"]);
+    let shop = app.shop().await;
+    let codes: Vec<String> = (0..CONTACTS).map(|n| format!("C{n}")).collect();
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let mut sets = Vec::new();
+    for n in 0..SETS {
+        sets.push(shop.multiple(&format!("set {n}"), &codes).await);
+    }
+    let requests: Vec<(usize, usize)> = (0..SETS)
+        .flat_map(|set| (0..CONTACTS).map(move |contact| (set, contact)))
+        .collect();
+    let assign = async |&(set, contact): &(usize, usize)| -> Value {
+        let key = format!("key {set} {contact}");
+        let contact = format!("contact {contact}");
+        // As a caller does: an unknown outcome is asked for again.
+        loop {
+            let answer = sets[set].assign_as(&contact, &key).await;
+            if answer.status != 503 {
+                break answer.body["couponCode"].clone();
+            }
+        }
+    };
+    let kill = async {
+        for _ in 0..5 {
+            let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                         where usename = 'couponry_test_login' and datname = current_database()";
+            app.database.query_value(kill).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let (first, ()) = tokio::join!(join_all(requests.iter().map(assign)), kill);
+    let again = join_all(requests.iter().map(assign)).await;
+    assert_eq!(first, again);
+    let distinct = "select count(distinct (set_no, lot_no, ordinal))::integer from assignments";
+    let distinct = app.database.query_value(distinct).await;
+    assert_eq!(distinct, requests.len());
+    assert!(first.iter().all(Value::is_string));
+
+    // What uses the other pools: the operator's, those of uploads, of tasks and of lists.
+    let import = sets[0].fill(&["LATER"]).await;
+    assert_eq!(import["status"], "finished");
+    let reserved = sets[0].reserve("late", 600).await.expect(201);
+    let id = reserved.body["id"].as_str().expect("an id").to_owned();
+    sets[0].confirm(&id).await.expect(200);
+    let statistics = shop.client.get("/v1/statistics").await.expect(200);
+    assert_eq!(statistics.body["totals"]["assigned"], requests.len() + 1);
+    app.anyone().get("/readyz").await.expect(200);
+    let tenants = app.operator().get("/admin/v1/tenants").await.expect(200);
+    assert_eq!(tenants.body["results"].as_array().map(Vec::len), Some(1));
+}
