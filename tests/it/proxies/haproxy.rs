@@ -47,6 +47,30 @@ fn running(socket: &Path) -> usize {
         .count()
 }
 
+/// Requests codes for one contact after the other. Returns the codes.
+async fn assign_until(
+    done: Arc<AtomicBool>,
+    http: reqwest::Client,
+    uri: String,
+    key: String,
+    client: usize,
+) -> Vec<String> {
+    let mut codes = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        let body = json!({"contactId": format!("{client}-{}", codes.len())});
+        let request = http.post(&uri).bearer_auth(&key);
+        let request = request.header("Content-Type", "application/json");
+        let response = request.body(body.to_string()).send().await;
+        let response = response.expect("an answer");
+        let status = response.status();
+        let text = response.text().await.expect("a whole answer");
+        assert_eq!(status, 201, "{text}");
+        let assigned: Value = serde_json::from_str(&text).expect("JSON");
+        codes.push(assigned["couponCode"].as_str().expect("a code").to_owned());
+    }
+    codes
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_under_load_fails_no_request_and_assigns_no_code_twice() {
     if !is_installed("haproxy") {
@@ -109,30 +133,14 @@ async fn a_rolling_restart_under_load_fails_no_request_and_assigns_no_code_twice
         .expect("a client");
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
-            let (http, done) = (http.clone(), Arc::clone(&done));
-            let uri = format!("http://{front}{set}/assignments");
-            let key = shop.bearer().to_owned();
-            tokio::spawn(async move {
-                let mut codes = Vec::new();
-                while !done.load(Ordering::Relaxed) {
-                    let body = json!({"contactId": format!("{client}-{}", codes.len())});
-                    let request = http
-                        .post(&uri)
-                        .bearer_auth(&key)
-                        .header("Content-Type", "application/json");
-                    let response = request
-                        .body(body.to_string())
-                        .send()
-                        .await
-                        .expect("an answer");
-                    let status = response.status();
-                    let text = response.text().await.expect("a whole answer");
-                    assert_eq!(status, 201, "{text}");
-                    let assigned: Value = serde_json::from_str(&text).expect("JSON");
-                    codes.push(assigned["couponCode"].as_str().expect("a code").to_owned());
-                }
-                codes
-            })
+            let assigning = assign_until(
+                Arc::clone(&done),
+                http.clone(),
+                format!("http://{front}{set}/assignments"),
+                shop.bearer().to_owned(),
+                client,
+            );
+            tokio::spawn(assigning)
         })
         .collect();
 
