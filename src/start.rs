@@ -33,10 +33,6 @@ pub enum Error {
     DatabaseUrlMissing,
     #[error("DATABASE_URL is not valid")]
     DatabaseUrl(#[source] sqlx::Error),
-    #[error(
-        "COUPONRY_OPERATOR_TOKEN must have at least 16 characters; generate one with `openssl rand -hex 24`"
-    )]
-    OperatorToken,
     #[error(transparent)]
     Postgres(embedded_postgres::Error),
     #[error("{0}, or set DATABASE_URL to a running server")]
@@ -70,18 +66,8 @@ impl From<embedded_postgres::Error> for Error {
     }
 }
 
-/// Minimum length of the operator token, so that it cannot be guessed.
-const MIN_TOKEN_CHARS: usize = 16;
-
 /// Runs the service until SIGINT or SIGTERM.
 pub async fn run(mut config: Config) -> Result<(), Error> {
-    if config
-        .operator_token
-        .as_ref()
-        .is_some_and(|token| token.len() < MIN_TOKEN_CHARS)
-    {
-        return Err(Error::OperatorToken);
-    }
     // First, because the first process of a container ignores signals without a handler.
     let mut stop = Box::pin(stop_signal()?);
     // Before PostgreSQL is started, so that a port in use fails at once.
@@ -136,7 +122,8 @@ async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresSe
     Ok((options, own))
 }
 
-async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
+/// Starts the embedded PostgreSQL on the data folder.
+pub(crate) async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
     let options = embedded_postgres::Options {
         dir: config.data_dir.join("pg"),
         bin_dir: config.pg_bin_dir.clone(),

@@ -32,7 +32,7 @@ pub fn checksum() -> [u8; 32] {
 }
 
 /// Returns the major, minor and patch number of this program. Releases are ordered by them.
-fn release() -> Vec<i32> {
+pub(crate) fn release() -> Vec<i32> {
     [
         env!("CARGO_PKG_VERSION_MAJOR"),
         env!("CARGO_PKG_VERSION_MINOR"),
