@@ -366,23 +366,25 @@ pub fn list(matches: &ArgMatches, config: &Config) -> Vec<Setting> {
             Some(ValueSource::CommandLine) => "command line",
             _ => "default",
         };
-        let (value, secret) = match id {
-            "database_url" => (given, config.database_url.as_deref().map(redact)),
-            "operator_token" => {
-                let token = config.operator_token.as_ref();
-                (given, token.map(|_| REDACTED.to_owned()))
-            }
-            _ => (given.clone(), given),
+        let effective = match id {
+            "database_url" => config.database_url.clone(),
+            "operator_token" => config.operator_token.clone(),
+            _ => given.clone(),
         };
-        let source = match (&value, &secret) {
+        let source = match (&given, &effective) {
             (None, Some(_)) => "file",
-            (None, None) => "default",
+            (_, None) => "default",
             _ => source,
+        };
+        let shown = |value: String| match id {
+            id if id.ends_with("_url") => redact(&value),
+            id if id.ends_with("_token") => REDACTED.to_owned(),
+            _ => value,
         };
         Setting {
             variable: variable(arg),
             option: format!("--{}", arg.get_long().unwrap_or_default()),
-            value: secret,
+            value: effective.map(shown),
             source,
         }
     };
@@ -391,8 +393,13 @@ pub fn list(matches: &ArgMatches, config: &Config) -> Vec<Setting> {
 
 /// The arguments that are settings.
 fn arguments() -> Vec<Arg> {
-    let command = Config::augment_args(clap::Command::new("settings"));
-    command.get_arguments().cloned().collect()
+    let mut command = Config::augment_args(clap::Command::new("settings"));
+    // An argument has no text before.
+    command.build();
+    let arguments = command
+        .get_arguments()
+        .filter(|arg| arg.get_env().is_some());
+    arguments.cloned().collect()
 }
 
 /// The variable of a setting.

@@ -1,26 +1,22 @@
 //! Faults of the data: gaps in ledgers, and work that nothing does.
 
-use super::Finding;
-use super::db;
-use crate::database::Database;
+use sqlx::{Connection, PgConnection};
 
-/// Examines the data as the roles of the service.
-pub(super) async fn examine(database: &Database) -> sqlx::Result<Vec<Finding>> {
-    let mut findings = ledgers(database).await?;
-    findings.extend(background_work(database).await?);
-    Ok(findings)
-}
+use super::{Finding, db};
 
 /// Checks, for a random sample of sets, that the last numbers of the ledger are dense.
-async fn ledgers(database: &Database) -> sqlx::Result<Vec<Finding>> {
-    let tenants = database.with_system(db::sample_tenants).await?;
+pub(super) async fn ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
+    let mut step = connection.begin().await?;
+    db::take_role(&mut step, "couponry_system").await?;
+    let tenants = db::sample_tenants(&mut step).await?;
+    step.rollback().await?;
     let mut findings = Vec::new();
     for tenant in tenants {
-        let gaps = database
-            .with_tenant(tenant.number, async |connection| {
-                db::ledger_gaps(connection, tenant.number).await
-            })
-            .await?;
+        let mut step = connection.begin().await?;
+        db::take_role(&mut step, "couponry_app").await?;
+        db::enter_tenant(&mut step, tenant.number).await?;
+        let gaps = db::ledger_gaps(&mut step, tenant.number).await?;
+        step.rollback().await?;
         for gap in gaps {
             let (tenant, set) = (tenant.id, gap.set_id);
             findings.push(Finding::fault(
@@ -39,8 +35,11 @@ async fn ledgers(database: &Database) -> sqlx::Result<Vec<Finding>> {
 }
 
 /// Checks that background work is done in time.
-async fn background_work(database: &Database) -> sqlx::Result<Vec<Finding>> {
-    let overdue = database.with_system(db::overdue_work).await?;
+pub(super) async fn background_work(connection: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
+    let mut step = connection.begin().await?;
+    db::take_role(&mut step, "couponry_system").await?;
+    let overdue = db::overdue_work(&mut step).await?;
+    step.rollback().await?;
     let works = [
         (
             overdue.reservations,

@@ -78,15 +78,26 @@ pub(super) async fn missing_roles(connection: &mut PgConnection) -> sqlx::Result
     .await
 }
 
-/// Takes a role for the transaction. By trying: a membership alone does not allow it since PostgreSQL 16.
-pub(super) async fn may_take_role(connection: &mut PgConnection, role: &str) -> sqlx::Result<bool> {
-    let taken = sqlx::query_scalar!("select set_config('role', $1, true)", role)
+/// Takes a role until the end of the transaction, or of the savepoint.
+pub(super) async fn take_role(connection: &mut PgConnection, role: &str) -> sqlx::Result<()> {
+    sqlx::query_scalar!("select set_config('role', $1, true)", role)
         .fetch_one(connection)
-        .await;
-    match taken {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => Ok(false),
-        taken => taken.map(|_| true),
-    }
+        .await?;
+    Ok(())
+}
+
+/// Makes the rows of a tenant visible.
+pub(super) async fn enter_tenant(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> sqlx::Result<()> {
+    sqlx::query_scalar!(
+        "select set_config('couponry.tenant_id', $1::integer::text, true)",
+        tenant as TenantId
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
 }
 
 /// Returns `None` if there is no function `assign_plain`.

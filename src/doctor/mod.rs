@@ -22,6 +22,8 @@ use crate::config::{Config, Faults};
 use crate::database::Database;
 use crate::telemetry::{self, Chain};
 
+/// Begins a transaction. A connection of a pooler may have statements that another client prepared under the same names.
+const BEGIN: &str = "begin; deallocate all; set local statement_timeout = '30s'";
 /// Time limit for connecting to the server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -195,48 +197,54 @@ async fn examine_database(
     findings: &mut Vec<Finding>,
 ) -> sqlx::Result<()> {
     findings.extend(server::tls(&target.options));
-    // Poolers of older versions do not know the prepared statements of their clients.
-    let options = target.options.clone().statement_cache_capacity(0);
+    // Poolers refuse this parameter, and may not know the statements that were prepared in an earlier transaction.
+    let options = target.options.clone().extra_float_digits(None);
+    let options = options.statement_cache_capacity(0);
     let options = options.disable_statement_logging();
     let pooling = server::pooling(&options).await?;
     let is_usable = pooling
-        .iter()
-        .all(|finding| finding.severity != Severity::Fault);
+        .as_ref()
+        .is_none_or(|finding| finding.severity != Severity::Fault);
     findings.extend(pooling);
     if !is_usable {
         return Ok(());
     }
     let mut connection = connect(&options).await?;
-    let old = server::version(&mut connection).await?;
-    if let Some(old) = old {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    examine_server(config, &mut transaction, findings).await?;
+    transaction.rollback().await?;
+    connection.close().await
+}
+
+async fn examine_server(
+    config: &Config,
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> sqlx::Result<()> {
+    if let Some(old) = server::version(connection).await? {
         findings.push(old);
         return Ok(());
     }
-    let server = db::server(&mut connection).await?;
+    let server = db::server(connection).await?;
     findings.extend(server::encoding(&server));
     findings.extend(server::collation(&server));
-    findings.extend(server::standby(&server));
+    findings.extend(server::read_only(&server));
     findings.extend(server::login(&server));
     let needed = Database::max_connections(config.request_connections);
     findings.extend(server::connections(&server, needed));
-    findings.extend(server::clock(&mut connection).await?);
-    let roles = schema::roles(&mut connection, &server).await?;
-    let may_work = roles.is_empty();
+    findings.extend(server::clock(connection).await?);
+    let roles = schema::roles(connection, &server).await?;
+    let has_roles = roles.is_empty();
     findings.extend(roles);
-    let migrations = schema::migrations(&mut connection, &server).await?;
-    let has_tables = db::has_tables(&mut connection).await?;
-    findings.extend(migrations);
-    if !has_tables {
-        return connection.close().await;
+    findings.extend(schema::migrations(connection, &server).await?);
+    if !db::has_tables(connection).await? {
+        return Ok(());
     }
-    findings.extend(schema::functions(&mut connection, &server).await?);
-    findings.extend(schema::row_security(&mut connection).await?);
-    connection.close().await?;
-    if may_work {
-        let database = Database::new(&options, config.request_connections);
-        let examined = data::examine(&database).await;
-        database.close().await;
-        findings.extend(examined?);
+    findings.extend(schema::functions(connection, &server).await?);
+    findings.extend(schema::row_security(connection).await?);
+    if has_roles {
+        findings.extend(data::ledgers(connection).await?);
+        findings.extend(data::background_work(connection).await?);
     }
     Ok(())
 }

@@ -34,10 +34,11 @@ pub(super) async fn roles(
         if missing.iter().any(|missing| missing == role) {
             continue;
         }
-        let mut transaction = connection.begin().await?;
-        let may = db::may_take_role(&mut transaction, role).await?;
-        transaction.rollback().await?;
-        if !may {
+        // By trying: a membership alone does not allow it since PostgreSQL 16.
+        let mut step = connection.begin().await?;
+        let taken = db::take_role(&mut step, role).await;
+        step.rollback().await?;
+        if taken.is_err() {
             findings.push(Finding::fault(
                 CHECK,
                 format!("The user {login} cannot take the role {role}."),

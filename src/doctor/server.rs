@@ -5,7 +5,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{Connection, Executor};
 
 use super::db::{self, Server};
-use super::{Finding, Severity, connect};
+use super::{BEGIN, Finding, Severity, connect};
 
 /// The oldest supported version, as in `server_version_num`.
 const OLDEST_VERSION: i32 = 150_000;
@@ -31,12 +31,13 @@ pub(super) fn tls(options: &PgConnectOptions) -> Option<Finding> {
     })
 }
 
-/// Checks that a role lasts for a transaction, and reports a pooler that shares connections between transactions.
+/// Checks that a transaction keeps its settings, and finds poolers that share connections between transactions.
 pub(super) async fn pooling(options: &PgConnectOptions) -> sqlx::Result<Option<Finding>> {
+    const CHECK: &str = "pooler";
     let mut first = connect(options).await?;
     if !keeps_transactions(&mut first).await? {
         return Ok(Some(Finding::fault(
-            "pooler",
+            CHECK,
             "The connection does not keep a transaction: a pooler in statement mode is in between.",
             "Each transaction of the service sets its role, tenant and time limits first.",
             "Set `pool_mode = transaction` or `session` in the pooler.",
@@ -46,27 +47,41 @@ pub(super) async fn pooling(options: &PgConnectOptions) -> sqlx::Result<Option<F
     first.execute("set couponry.doctor = 'seen'").await?;
     let mut second = connect(options).await?;
     let mut transaction = second.begin().await?;
-    let is_shared = db::sees_setting(&mut transaction).await?;
-    transaction.execute("set couponry.doctor = ''").await?;
-    transaction.commit().await?;
-    second.close().await?;
-    first.execute("set couponry.doctor = ''").await?;
-    first.close().await?;
-    Ok(is_shared.then(|| {
-        Finding::new(
-            "pooler",
+    let seen = db::sees_setting(&mut transaction).await;
+    transaction.rollback().await?;
+    for mut connection in [first, second] {
+        connection.execute("set couponry.doctor = ''").await?;
+        connection.close().await?;
+    }
+    match seen {
+        Ok(false) => Ok(None),
+        Ok(true) => Ok(Some(Finding::new(
+            CHECK,
             Severity::Note,
             "A pooler in transaction mode is in between.",
-            "It works if it passes prepared statements on, as PgBouncer 1.21 and newer do with `max_prepared_statements`.",
-            "Nothing to do if the service works.",
-        )
-    }))
+            "It passes prepared statements on, so it works.",
+            "Nothing to do.",
+        ))),
+        // The statement of the first session has the same name.
+        Err(error) if has_code(&error, "42P05") => Ok(Some(Finding::fault(
+            CHECK,
+            "A pooler in transaction mode is in between, and does not know of prepared statements.",
+            "Statements fail when sessions meet on a connection.",
+            "Set COUPONRY_POOLER=true, or use PgBouncer 1.21 or later with `max_prepared_statements = 200`.",
+        ))),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let error = error.as_database_error();
+    error.and_then(|error| error.code()).as_deref() == Some(code)
 }
 
 async fn keeps_transactions(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let mut transaction = match connection.begin().await {
+    let mut transaction = match connection.begin_with(BEGIN).await {
         Ok(transaction) => transaction,
-        Err(sqlx::Error::Database(_)) => return Ok(false),
+        Err(sqlx::Error::Database(_) | sqlx::Error::BeginFailed) => return Ok(false),
         Err(error) => return Err(error),
     };
     transaction
@@ -79,10 +94,7 @@ async fn keeps_transactions(connection: &mut PgConnection) -> sqlx::Result<bool>
 
 /// Checks the version of the server. An older one is not examined any further.
 pub(super) async fn version(connection: &mut PgConnection) -> sqlx::Result<Option<Finding>> {
-    let mut transaction = connection.begin().await?;
-    let version = db::version(&mut transaction).await?;
-    transaction.rollback().await?;
-    Ok(too_old(version))
+    Ok(too_old(db::version(connection).await?))
 }
 
 fn too_old(version: i32) -> Option<Finding> {
@@ -125,7 +137,7 @@ pub(super) fn collation(server: &Server) -> Option<Finding> {
     })
 }
 
-pub(super) fn standby(server: &Server) -> Option<Finding> {
+pub(super) fn read_only(server: &Server) -> Option<Finding> {
     if server.is_standby {
         return Some(Finding::fault(
             "read-only",
@@ -184,11 +196,9 @@ pub(super) fn connections(server: &Server, needed: u32) -> Option<Finding> {
 
 /// Compares the clock of this machine with that of the server.
 pub(super) async fn clock(connection: &mut PgConnection) -> sqlx::Result<Option<Finding>> {
-    let mut transaction = connection.begin().await?;
     let before = Utc::now();
-    let server = db::time(&mut transaction).await?;
+    let server = db::time(connection).await?;
     let after = Utc::now();
-    transaction.rollback().await?;
     let skew = skew(before, server, after);
     Ok((skew > MAX_SKEW).then(|| {
         Finding::fault(

@@ -160,7 +160,7 @@ fn the_completions_of_each_shell_know_the_commands() {
         // Faults of the service's settings do not matter to it.
         command.env("COUPONRY_OPERATOR_TOKEN", "short");
         let printed = outcome(command).printed;
-        for name in ["doctor", "apply", "--dry-run"] {
+        for name in ["doctor", "apply", "dry-run"] {
             assert!(printed.contains(name), "{shell}: {name}");
         }
     }

@@ -111,7 +111,6 @@ impl Patient {
     }
 
     /// Plants a fault, which must be the only finding, and applies its fix, which must cure it.
-    #[track_caller]
     async fn cured(&self, plant: &str, name: &str, fix: &str) {
         self.database.execute(plant).await;
         let found = self.finding(&[]);
