@@ -1,7 +1,7 @@
 //! The command line: commands and the settings that they share.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -30,7 +30,7 @@ pub enum Command {
     Import(Box<import_command::Arguments>),
     /// Create, list, suspend, resume and rename tenants, in the database.
     Tenant(admin::tenant::Arguments),
-    /// Create, list and revoke API keys, in the database.
+    /// Create, list, revoke and generate API keys, in the database.
     Key(admin::key::Arguments),
     /// Bring tenants, keys and webhooks into the state that a file declares, in the database.
     Apply(admin::apply::Arguments),
@@ -105,11 +105,8 @@ pub fn print_settings(
 }
 
 /// Prints the completions for a shell.
-pub fn print_completions(shell: Shell) {
-    clap_complete::generate(
-        shell,
-        &mut CommandLine::command(),
-        "couponry",
-        &mut io::stdout(),
-    );
+pub fn print_completions(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "couponry", &mut script);
+    io::stdout().lock().write_all(&script)
 }

@@ -255,6 +255,10 @@ impl Given {
     /// # Errors
     ///
     /// All settings that are not valid.
+    ///
+    /// # Panics
+    ///
+    /// Never: without faults, each setting was parsed by its own parser.
     pub fn into_config(mut self, scope: Scope) -> Result<Config, Faults> {
         let database_url = self.secret("database_url");
         let operator_token = self.secret("operator_token");

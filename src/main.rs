@@ -29,7 +29,7 @@ async fn run(input: Input) -> Result<ExitCode, Box<dyn Error>> {
         Command::Key(arguments) => admin::key::run(&arguments, &config).await?,
         Command::Apply(arguments) => admin::apply::run(&arguments, &config).await?,
         Command::Config(arguments) => cli::print_settings(&arguments, &input.matches, &config)?,
-        Command::Completions { shell } => cli::print_completions(shell),
+        Command::Completions { shell } => cli::print_completions(shell)?,
         Command::Doctor(_) => {}
     }
     Ok(ExitCode::SUCCESS)

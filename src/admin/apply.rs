@@ -133,8 +133,8 @@ impl Report {
         }
         let _ = match (self.changes.len(), self.dry_run) {
             (0, _) => write!(text, "Nothing to change."),
-            (count, true) => write!(text, "{count} changes, none of them made."),
-            (count, false) => write!(text, "{count} changes made."),
+            (count, true) => write!(text, "Changes that would be made: {count}."),
+            (count, false) => write!(text, "Changes made: {count}."),
         };
         text
     }

@@ -32,6 +32,7 @@ enum Command {
         /// The id of the tenant.
         #[arg(long)]
         tenant: Uuid,
+        /// The name, 1 to 200 characters.
         #[arg(long)]
         name: String,
         /// Scopes separated by commas, such as `assignments:write,coupon-sets:read`; `*` stands for all.

@@ -27,15 +27,29 @@ pub struct Arguments {
 #[derive(Debug, Clone, Subcommand)]
 enum Command {
     /// Create a tenant.
-    Create { name: String },
+    Create {
+        /// The name, 1 to 200 characters.
+        name: String,
+    },
     /// List all tenants.
     List,
     /// Suspend a tenant: all of its keys are rejected, its data is kept.
-    Suspend { id: Uuid },
+    Suspend {
+        /// The id of the tenant.
+        id: Uuid,
+    },
     /// Resume a suspended tenant.
-    Resume { id: Uuid },
+    Resume {
+        /// The id of the tenant.
+        id: Uuid,
+    },
     /// Change the name of a tenant.
-    Rename { id: Uuid, name: String },
+    Rename {
+        /// The id of the tenant.
+        id: Uuid,
+        /// The new name, 1 to 200 characters.
+        name: String,
+    },
 }
 
 /// Runs the operation and prints its result.

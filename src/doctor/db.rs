@@ -28,6 +28,7 @@ pub(super) async fn time(connection: &mut PgConnection) -> sqlx::Result<DateTime
 }
 
 /// Facts of the server, the database and the login. Names are in the form of SQL, in quotes if they need them.
+#[expect(clippy::struct_excessive_bools, reason = "facts of the catalog")]
 pub(super) struct Server {
     pub database: String,
     pub login: String,
@@ -262,9 +263,10 @@ pub(super) async fn overdue_work(connection: &mut PgConnection) -> sqlx::Result<
                     where status = 'queued' and created_at < now() - interval '1 hour'
                        or status = 'inProgress' and lease_until < now() - interval '10 minutes') as "imports!",
                   (select count(*)
-                     from webhooks
-                    where state = 'enabled' and next_due_at < now() - interval '10 minutes'
-                      and coalesce(lease_until < now(), true)) as "webhooks!",
+                     from webhooks w
+                     join tenants t on t.tenant_id = w.tenant_id and t.state = 'active'
+                    where w.state = 'enabled' and w.next_due_at < now() - interval '10 minutes'
+                      and coalesce(w.lease_until < now(), true)) as "webhooks!",
                   (select count(*)
                      from erasures
                     where finished_at is null and requested_at < now() - interval '1 hour') as "erasures!""#

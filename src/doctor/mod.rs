@@ -136,7 +136,7 @@ impl Report {
         }
         let _ = match (self.faults, self.warnings) {
             (0, 0) => write!(text, "No fault found."),
-            (faults, warnings) => write!(text, "{faults} faults, {warnings} warnings."),
+            (faults, warnings) => write!(text, "Faults: {faults}, warnings: {warnings}."),
         };
         text
     }
@@ -229,7 +229,10 @@ async fn examine_server(
     findings.extend(server::encoding(&server));
     findings.extend(server::collation(&server));
     findings.extend(server::read_only(&server));
-    findings.extend(server::login(&server));
+    // The embedded server has no other user.
+    if config.database_url.is_some() {
+        findings.extend(server::login(&server));
+    }
     let needed = Database::max_connections(config.request_connections);
     findings.extend(server::connections(&server, needed));
     findings.extend(server::clock(connection).await?);

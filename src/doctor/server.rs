@@ -74,8 +74,10 @@ pub(super) async fn pooling(options: &PgConnectOptions) -> sqlx::Result<Option<F
 }
 
 fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    let error = error.as_database_error();
-    error.and_then(|error| error.code()).as_deref() == Some(code)
+    let found = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    found.as_deref() == Some(code)
 }
 
 async fn keeps_transactions(connection: &mut PgConnection) -> sqlx::Result<bool> {

@@ -164,7 +164,10 @@ fn the_embedded_database_is_used_whether_its_service_runs_or_not() {
     let folder = folder_with_cluster();
     let run = |arguments: &[&str]| {
         let mut command = couponry(folder.path());
-        command.args(arguments);
+        command
+            .env("TMPDIR", folder.path())
+            .env("COUPONRY_IMPORT_MAX_BYTES", "1000000")
+            .args(arguments);
         outcome(command)
     };
     let service = Service::start(folder.path(), &mut couponry(folder.path()));
@@ -175,6 +178,7 @@ fn the_embedded_database_is_used_whether_its_service_runs_or_not() {
     let listed = run(&["tenant", "list", "--json"]).json();
     assert_eq!(listed[0]["name"], "Demo");
     assert_eq!((&listed[1], &listed[2]), (&running, &stopped));
+    assert_eq!(run(&["doctor"]).printed, "No fault found.\n");
     assert!(lock_is_free(&folder.path().join("pg")));
 }
 

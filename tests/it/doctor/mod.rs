@@ -78,6 +78,8 @@ impl Patient {
             .env("DATABASE_URL", self.url())
             .env("COUPONRY_OPERATOR_TOKEN", TOKEN)
             .env("TMPDIR", self.folder.path())
+            // So that little free space will do.
+            .env("COUPONRY_IMPORT_MAX_BYTES", "1000000")
             .envs(settings.iter().copied())
             .arg("doctor")
             .args(arguments);
@@ -470,6 +472,12 @@ async fn a_gap_in_a_ledger_and_work_that_nothing_does_are_found() {
                 .starts_with("Start a replica")
         );
     }
+    // The webhooks of a suspended tenant wait on purpose.
+    database
+        .execute("update tenants set state = 'suspended'")
+        .await;
+    let (_, report) = patient.report(&[]);
+    assert_eq!(report["faults"], 3, "{report:#}");
 }
 
 #[tokio::test]
@@ -519,7 +527,7 @@ async fn the_report_for_people_names_reason_fix_and_a_section_that_exists() {
     let expected = "Fault: Row level security is disabled on cards.\n  \
         Why: A statement that forgets its tenant would reach the rows of all tenants.\n  \
         Fix: alter table cards enable row level security;\n  \
-        See: docs/operate/doctor.md#row-security\n\n1 faults, 0 warnings.\n";
+        See: docs/operate/doctor.md#row-security\n\nFaults: 1, warnings: 0.\n";
     assert_eq!(printed, expected);
 }
 
