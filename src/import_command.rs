@@ -84,6 +84,10 @@ pub struct Arguments {
     /// Save the report of rejected rows to this file.
     #[arg(long)]
     pub errors: Option<PathBuf>,
+
+    /// Print the import as JSON, as the API returns it.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Errors of the command.
@@ -127,6 +131,9 @@ struct ImportResponse {
     #[serde(default)]
     warnings: Vec<WarningResponse>,
     progress: ProgressResponse,
+    /// The complete response.
+    #[serde(skip)]
+    document: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,8 +173,13 @@ pub async fn run(arguments: &Arguments, config: &Config) -> Result<(), Error> {
     {
         service.save_errors(&import, path).await?;
     }
+    let report = if arguments.json {
+        format!("{}\n", import.document)
+    } else {
+        summary(&import, is_new, arguments)
+    };
     io::stdout()
-        .write_all(summary(&import, is_new, arguments).as_bytes())
+        .write_all(report.as_bytes())
         .map_err(Error::Terminal)?;
     if import.status == "finished" {
         Ok(())
@@ -302,8 +314,10 @@ impl ServiceClient<'_> {
         let response = self.send_request(request).await?;
         let status = response.status();
         let body = response.bytes().await.map_err(Error::Unreachable)?;
-        let import = serde_json::from_slice(&body)
-            .map_err(|_| Error::UnexpectedResponse(self.arguments.url.clone()))?;
+        let unexpected = |_| Error::UnexpectedResponse(self.arguments.url.clone());
+        let document: Value = serde_json::from_slice(&body).map_err(unexpected)?;
+        let mut import = ImportResponse::deserialize(&document).map_err(unexpected)?;
+        import.document = document;
         Ok((status, import))
     }
 

@@ -7,7 +7,7 @@
 //!
 //! The modules in reading order, lowest layer first. A module imports only modules of lower layers, which a test checks.
 //!
-//! * `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small types and functions that all modules share
+//! * `declared`, `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small types and functions that all modules share
 //! * `database`: pools, roles, transactions, locks, migrations and functions; crate `embedded-postgres`: a PostgreSQL
 //!   server as a child process of the service
 //! * `background`: background tasks; `load`: limits per tenant and yielding to requests; `batching`: many requests in one
@@ -23,8 +23,10 @@
 //!   sending events to endpoints
 //! * `docs`: the API document and its reference page; `dashboard`: the files of the web dashboard
 //! * `server`: accepting and draining connections; `app`: the composition root, which builds all of the above
-//! * `start`: the start of the service; `import_command`: uploading a file from a terminal; `cli`: the command line
+//! * `start`: the start of the service; `import_command`: uploading a file from a terminal; `admin`: commands on the
+//!   database; `doctor`: finding faults; `cli`: the command line
 
+pub mod admin;
 pub mod app;
 mod assignments;
 mod background;
@@ -36,8 +38,10 @@ mod coupon_sets;
 mod coupons;
 mod dashboard;
 pub mod database;
+mod declared;
 mod dirty_sets;
 mod docs;
+pub mod doctor;
 pub mod http;
 mod ids;
 pub mod import_command;

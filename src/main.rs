@@ -1,36 +1,43 @@
 //! The `couponry` program: reads the command line, starts logging, and runs the command.
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use couponry::cli::{Command, CommandLine};
-use couponry::{import_command, start, telemetry};
+use couponry::cli::{self, Command, Input};
+use couponry::{admin, doctor, import_command, start, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let line = CommandLine::read();
-    if let Err(error) = telemetry::start(&line.config.log) {
-        return fail(&error);
-    }
-    let outcome = match line.command.unwrap_or(Command::Serve) {
-        Command::Serve => start::run(line.config).await,
-        Command::Migrate => start::migrate(&line.config).await,
-        Command::Healthcheck => start::check_health(&line.config).await,
-        Command::Import(arguments) => {
-            return match import_command::run(&arguments, &line.config).await {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error),
-            };
-        }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+    match run(cli::read()).await {
+        Ok(code) => code,
+        Err(error) => fail(&*error),
     }
 }
 
-/// Prints an error and its causes on one line of standard error.
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+async fn run(input: Input) -> Result<ExitCode, Box<dyn Error>> {
+    if let Command::Doctor(arguments) = &input.command {
+        return Ok(doctor::run(arguments, input.config).await?);
+    }
+    let config = input.config?;
+    telemetry::start(&config.log)?;
+    match input.command {
+        Command::Serve => start::run(config).await?,
+        Command::Migrate => start::migrate(&config).await?,
+        Command::Healthcheck => start::check_health(&config).await?,
+        Command::Import(arguments) => import_command::run(&arguments, &config).await?,
+        Command::Tenant(arguments) => admin::tenant::run(&arguments, &config).await?,
+        Command::Key(arguments) => admin::key::run(&arguments, &config).await?,
+        Command::Apply(arguments) => admin::apply::run(&arguments, &config).await?,
+        Command::Config(arguments) => cli::print_settings(&arguments, &input.matches, &config)?,
+        Command::Completions { shell } => cli::print_completions(shell)?,
+        Command::Doctor(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an error and its causes to standard error.
+fn fail(error: &dyn Error) -> ExitCode {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

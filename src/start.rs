@@ -45,10 +45,6 @@ pub enum Error {
     MigrateUrlMissing,
     #[error("no database: set DATABASE_URL or COUPONRY_MIGRATE_URL to the PostgreSQL to migrate")]
     NothingToMigrate,
-    #[error(
-        "COUPONRY_OPERATOR_TOKEN must have at least 16 characters; generate one with `openssl rand -hex 24`"
-    )]
-    OperatorToken,
     #[error(transparent)]
     Postgres(embedded_postgres::Error),
     #[error("{0}, or set DATABASE_URL to a running server")]
@@ -82,18 +78,8 @@ impl From<embedded_postgres::Error> for Error {
     }
 }
 
-/// Minimum length of the operator token, so that it cannot be guessed.
-const MIN_TOKEN_CHARS: usize = 16;
-
 /// Runs the service until SIGINT or SIGTERM.
 pub async fn run(mut config: Config) -> Result<(), Error> {
-    if config
-        .operator_token
-        .as_ref()
-        .is_some_and(|token| token.len() < MIN_TOKEN_CHARS)
-    {
-        return Err(Error::OperatorToken);
-    }
     // First, because the first process of a container ignores signals without a handler.
     let mut stop = Box::pin(stop_signal()?);
     // Before PostgreSQL is started, so that a port in use fails at once.
@@ -138,7 +124,7 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
 /// Uses the configured database or starts the embedded one, and migrates it.
 async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresServer>), Error> {
     let (options, own) = match &config.database_url {
-        Some(url) => (parse("DATABASE_URL", url)?, None),
+        Some(url) => (parse_url("DATABASE_URL", url)?, None),
         None if config.require_database_url => return Err(Error::DatabaseUrlMissing),
         None => {
             let server = start_embedded(config).await?;
@@ -147,7 +133,7 @@ async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresSe
     };
     let owner = match &config.migrate_url {
         _ if config.no_migrate => None,
-        Some(url) => Some(parse("COUPONRY_MIGRATE_URL", url)?),
+        Some(url) => Some(parse_url("COUPONRY_MIGRATE_URL", url)?),
         None if config.pooler => return Err(Error::MigrateUrlMissing),
         None => Some(options.clone()),
     };
@@ -166,7 +152,7 @@ async fn prepare(config: &Config) -> Result<(PgConnectOptions, Option<PostgresSe
     Ok((options, own))
 }
 
-fn parse(setting: &'static str, url: &str) -> Result<PgConnectOptions, Error> {
+pub(crate) fn parse_url(setting: &'static str, url: &str) -> Result<PgConnectOptions, Error> {
     url.parse()
         .map_err(|error| Error::DatabaseUrl(setting, error))
 }
@@ -174,8 +160,8 @@ fn parse(setting: &'static str, url: &str) -> Result<PgConnectOptions, Error> {
 /// Migrates the configured database, and prints the version.
 pub async fn migrate(config: &Config) -> Result<(), Error> {
     let owner = match (&config.migrate_url, &config.database_url) {
-        (Some(url), _) => parse("COUPONRY_MIGRATE_URL", url)?,
-        (None, Some(url)) => parse("DATABASE_URL", url)?,
+        (Some(url), _) => parse_url("COUPONRY_MIGRATE_URL", url)?,
+        (None, Some(url)) => parse_url("DATABASE_URL", url)?,
         (None, None) => return Err(Error::NothingToMigrate),
     };
     retry(async || database::migrate(&owner).await).await?;
@@ -188,7 +174,8 @@ pub async fn migrate(config: &Config) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
+/// Starts the embedded PostgreSQL on the data folder.
+pub(crate) async fn start_embedded(config: &Config) -> Result<PostgresServer, Error> {
     let options = embedded_postgres::Options {
         dir: config.data_dir.join("pg"),
         bin_dir: config.pg_bin_dir.clone(),

@@ -3,11 +3,17 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
-/// Starts logging to standard error. `filter` is a level, or levels by module.
-pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+/// Parses a level, or levels by module.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(text)
+}
+
+/// Starts logging to standard error. `levels` is a level, or levels by module.
+pub fn start(levels: &str) -> Result<(), ParseError> {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_env_filter(filter(levels)?)
         .with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         subscriber.with_target(false).init();

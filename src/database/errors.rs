@@ -25,6 +25,15 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Returns true if a statement names a table, a column or a function that the database does not have: its schema is not
+/// that of this version.
+pub(crate) fn is_undefined(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "42P01" | "42703" | "42883"))
+}
+
 /// Returns true if a connection failed by its TLS settings, so that a retry fails too: the server does not support TLS, or
 /// its certificate is for another name, has expired, or is from an authority that is not trusted.
 pub(crate) fn is_tls_refused(error: &sqlx::Error) -> bool {

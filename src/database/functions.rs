@@ -37,7 +37,7 @@ pub fn checksum() -> [u8; 32] {
 const MIN_RELEASE: [i32; 3] = [0, 1, 0];
 
 /// Returns the major, minor and patch number of this program. Releases are ordered by them.
-pub(super) fn release() -> Vec<i32> {
+pub(crate) fn release() -> Vec<i32> {
     [
         env!("CARGO_PKG_VERSION_MAJOR"),
         env!("CARGO_PKG_VERSION_MINOR"),

@@ -23,7 +23,7 @@ use sqlx::{
 pub use migrate::{MIGRATIONS, MigrateError, check, migrate};
 pub(crate) use pooler::loses_statements;
 
-pub(crate) use errors::{is_tls_refused, is_unavailable};
+pub(crate) use errors::{is_tls_refused, is_unavailable, is_undefined};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;
@@ -126,20 +126,16 @@ impl Database {
         }))
     }
 
+    /// The maximum number of connections of a replica with `request_connections` for requests.
+    pub(crate) fn max_connections(request_connections: u16) -> u32 {
+        let others = UPLOAD_CONNECTIONS + TASK_CONNECTIONS + LANE_CONNECTIONS + SYSTEM_CONNECTIONS;
+        u32::from(request_connections) + u32::from(others)
+    }
+
     /// Logs a warning if the server has fewer connections than this replica may open.
     pub(crate) async fn check_connection_limit(&self) -> sqlx::Result<()> {
-        let pools = &self.0;
-        let pools = [
-            &pools.app,
-            &pools.uploads,
-            &pools.tasks,
-            &pools.lanes,
-            &pools.system,
-        ];
-        let needed: u32 = pools
-            .iter()
-            .map(|pool| pool.options().get_max_connections())
-            .sum();
+        let requests = self.0.app.options().get_max_connections();
+        let needed = Self::max_connections(u16::try_from(requests).unwrap_or(u16::MAX));
         let mut transaction = self.system().await?;
         let allowed = sqlx::query_scalar!(
             r#"select current_setting('max_connections')::integer

@@ -185,6 +185,20 @@ impl Error {
         }
     }
 
+    /// The detail and each invalid field, for a terminal.
+    pub(crate) fn explanation(&self) -> String {
+        match self {
+            Self::Invalid(faults) => {
+                let lines = faults.iter().map(|fault| {
+                    let place = fault.pointer.trim_start_matches('/');
+                    format!("{place}: {}", fault.detail)
+                });
+                lines.collect::<Vec<_>>().join("\n  ")
+            }
+            _ => self.detail(),
+        }
+    }
+
     /// The problem document, as a body or as the `error` of an item of a batch.
     pub(crate) fn problem(&self, request_id: &str) -> Value {
         let kind = self.kind();

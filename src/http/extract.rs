@@ -277,6 +277,26 @@ impl Fields {
         self.faults.push(Fault::new(pointer, detail));
     }
 
+    /// Reads an array of objects; an absent one is empty. The faults of an object are recorded with its place.
+    pub(crate) fn objects<T: FromFields>(&mut self, name: &str) -> Vec<T> {
+        let items: Vec<Value> = self.optional(name).unwrap_or_default();
+        let mut objects = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let object = match item {
+                Value::Object(object) => read_object(object, T::from_fields),
+                _ => Err(vec![Fault::new("", "This must be an object.")]),
+            };
+            match object {
+                Ok(object) => objects.push(object),
+                Err(faults) => self.faults.extend(faults.into_iter().map(|fault| {
+                    let place = format!("{}/{index}{}", pointer(name), fault.pointer);
+                    Fault::new(place, fault.detail)
+                })),
+            }
+        }
+        objects
+    }
+
     fn value<T: FieldValue>(&mut self, name: &str, value: Value) -> Option<T> {
         T::from_value(value)
             .map_err(|detail| self.fault(name, detail))

@@ -81,19 +81,34 @@ impl NewApiKey {
 
     /// Generates the id and the secret. Returns the row to store and the complete key.
     pub(crate) fn issue(self) -> (ApiKeyRow, String) {
+        let generated = GeneratedKey::new();
+        let row = ApiKeyRow {
+            id: generated.id,
+            name: self.name.0,
+            scopes: self.scopes,
+            secret_hash: generated.secret_hash,
+        };
+        (row, generated.key)
+    }
+}
+
+/// The id and the secret of a new key.
+pub(crate) struct GeneratedKey {
+    pub id: Uuid,
+    /// The complete key.
+    pub key: String,
+    pub secret_hash: [u8; 32],
+}
+
+impl GeneratedKey {
+    pub(crate) fn new() -> Self {
         let id = Uuid::now_v7();
         let secret = random_secret();
-        let key = format!("cpk_{}_{secret}", id.simple());
-        let secret_hash = Sha256::digest(&secret).into();
-        (
-            ApiKeyRow {
-                id,
-                name: self.name.0,
-                scopes: self.scopes,
-                secret_hash,
-            },
-            key,
-        )
+        Self {
+            id,
+            key: format!("cpk_{}_{secret}", id.simple()),
+            secret_hash: Sha256::digest(&secret).into(),
+        }
     }
 }
 
@@ -101,6 +116,10 @@ impl NewApiKey {
 pub(crate) fn random_secret() -> String {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    hexadecimal(&bytes)
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").expect("a string takes every write");
         hex

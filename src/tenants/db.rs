@@ -11,7 +11,7 @@ use super::auth::CachedKey;
 use super::key_sessions::KeySession;
 use super::rate_limit::RateLimit;
 use super::session::{CachedSession, SessionDetails, TokenHash};
-use super::{Tenant, TenantState};
+use super::{Tenant, TenantPatch, TenantState};
 use crate::ids::TenantId;
 
 /// Locks the table and returns true if there is any tenant.
@@ -127,25 +127,57 @@ pub(super) async fn set_state(
     Ok(row.map(Tenant::from))
 }
 
-pub(super) async fn set_rate_limit(
+/// Updates the fields that are present.
+pub(super) async fn patch(
     connection: &mut PgConnection,
     id: Uuid,
-    limit: Option<RateLimit>,
+    patch: &TenantPatch,
 ) -> sqlx::Result<Option<Tenant>> {
-    let (per_second, burst) = limit.map(RateLimit::to_stored).unzip();
+    let limit = patch.rate_limit.flatten().map(RateLimit::to_stored);
+    let (per_second, burst) = limit.unzip();
     let row = sqlx::query_as!(
         TenantRow,
         r#"update tenants
-              set rate_per_second = $2, rate_burst = $3
+              set name = coalesce($2, name),
+                  rate_per_second = case when $3 then $4 else rate_per_second end,
+                  rate_burst = case when $3 then $5 else rate_burst end
             where id = $1
             returning id, name, state as "state: TenantState", rate_per_second, rate_burst, created_at"#,
         id,
+        patch.name.as_ref().map(|name| &*name.0),
+        patch.rate_limit.is_some(),
         per_second,
         burst
     )
     .fetch_optional(connection)
     .await?;
     Ok(row.map(Tenant::from))
+}
+
+/// Lets one transaction at a time look for a tenant by its name and create it.
+pub(super) async fn lock_tenants(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("lock table tenants in share row exclusive mode")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Finds tenants by their name, which need not be unique. Returns at most two.
+pub(super) async fn find_by_name(
+    connection: &mut PgConnection,
+    name: &str,
+) -> sqlx::Result<Vec<Tenant>> {
+    let rows = sqlx::query_as!(
+        TenantRow,
+        r#"select id, name, state as "state: TenantState", rate_per_second, rate_burst, created_at
+             from tenants
+            where name = $1
+            limit 2"#,
+        name
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Tenant::from).collect())
 }
 
 /// Finds a key of any tenant by its id, unless it was revoked.
@@ -209,6 +241,50 @@ pub(super) async fn create_api_key(
     )
     .fetch_one(connection)
     .await
+}
+
+/// A key of any tenant, revoked or not.
+pub(super) struct StoredKey {
+    pub tenant: TenantId,
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub secret_hash: Vec<u8>,
+    pub is_revoked: bool,
+}
+
+pub(super) async fn find_stored_key(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> sqlx::Result<Option<StoredKey>> {
+    sqlx::query_as!(
+        StoredKey,
+        r#"select tenant_id as "tenant: TenantId", name, scopes, secret_hash, revoked_at is not null as "is_revoked!"
+             from api_keys
+            where id = $1"#,
+        id
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Replaces the name and the scopes of a key.
+pub(super) async fn update_api_key(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    key: &ApiKeyRow,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "update api_keys
+            set name = $3, scopes = $4
+          where tenant_id = $1 and id = $2",
+        tenant as TenantId,
+        key.id,
+        key.name,
+        &key.scopes
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn list_api_keys(

@@ -3,18 +3,18 @@
 use axum::extract::{OriginalUri, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::auth::{ApiKeysRead, ApiKeysWrite, Auth, Caller, Operator};
-use super::{NewTenant, Tenant, TenantPatch, TenantState, Tenants, db, key_sessions, session};
+use super::{
+    NewTenant, Tenant, TenantPatch, TenantState, Tenants, db, key_sessions, operator, session,
+};
 use crate::database::Database;
 use crate::http::error::{Error, MISSING_SCOPE};
 use crate::http::extract::{Json, Path, Query};
 use crate::http::page::{Page, Paging};
 use crate::http::routes::Routes;
-use crate::ids::TenantId;
 
 pub(super) fn routes() -> Routes<Tenants> {
     Routes::new()
@@ -58,7 +58,7 @@ async fn create_tenant(
     Json(new): Json<NewTenant>,
 ) -> CreatedResult<Tenant> {
     let tenant = database
-        .with_system(async |connection| db::create(connection, Uuid::now_v7(), &new.name.0).await)
+        .with_system(async |connection| operator::create(connection, &new).await)
         .await?;
     Ok((StatusCode::CREATED, Json(tenant)))
 }
@@ -72,7 +72,7 @@ async fn list_tenants(
     let paging = query.paging()?;
     let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
     let rows = database
-        .with_system(async |connection| db::list(connection, after, back, rows).await)
+        .with_system(async |connection| operator::list(connection, after, back, rows).await)
         .await?;
     Ok(Json(paging.page(rows, &uri, |tenant| tenant.id)))
 }
@@ -85,9 +85,8 @@ async fn patch_tenant(
 ) -> JsonResult<Tenant> {
     let tenant = auth
         .database()
-        .with_system(async |connection| db::set_rate_limit(connection, id, patch.rate_limit).await)
-        .await?
-        .ok_or_else(|| Error::not_found("tenant"))?;
+        .with_system(async |connection| operator::patch(connection, id, &patch).await)
+        .await?;
     auth.forget_keys();
     Ok(Json(tenant))
 }
@@ -111,17 +110,10 @@ async fn resume_tenant(
 async fn set_state(auth: &Auth, id: Uuid, state: TenantState) -> JsonResult<Tenant> {
     let tenant = auth
         .database()
-        .with_system(async |connection| db::set_state(connection, id, state).await)
-        .await?
-        .ok_or_else(|| Error::not_found("tenant"))?;
+        .with_system(async |connection| operator::set_state(connection, id, state).await)
+        .await?;
     auth.forget_keys();
     Ok(Json(tenant))
-}
-
-async fn find_tenant(connection: &mut PgConnection, id: Uuid) -> Result<TenantId, Error> {
-    db::find(connection, id)
-        .await?
-        .ok_or_else(|| Error::not_found("tenant"))
 }
 
 async fn create_tenant_key(
@@ -130,12 +122,10 @@ async fn create_tenant_key(
     Path(id): Path<Uuid>,
     Json(new): Json<NewApiKey>,
 ) -> CreatedResult<IssuedApiKey> {
-    database
-        .with_system(async |connection| {
-            let tenant = find_tenant(connection, id).await?;
-            issue(connection, tenant, new).await
-        })
-        .await
+    let issued = database
+        .with_system(async |connection| operator::create_key(connection, id, new).await)
+        .await?;
+    Ok((StatusCode::CREATED, Json(issued)))
 }
 
 async fn list_tenant_keys(
@@ -149,9 +139,7 @@ async fn list_tenant_keys(
     let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
     let rows = database
         .with_system(async |connection| {
-            let tenant = find_tenant(connection, id).await?;
-            let keys = db::list_api_keys(connection, tenant, after, back, rows).await?;
-            Ok::<_, Error>(keys)
+            operator::list_keys(connection, id, after, back, rows).await
         })
         .await?;
     Ok(Json(paging.page(rows, &uri, |key| key.id)))
@@ -162,15 +150,11 @@ async fn revoke_tenant_key(
     _: Operator,
     Path((id, key)): Path<(Uuid, Uuid)>,
 ) -> Result<StatusCode, Error> {
-    let done = auth
-        .database()
-        .with_system(async |connection| {
-            let tenant = find_tenant(connection, id).await?;
-            revoke(connection, tenant, key).await
-        })
+    auth.database()
+        .with_system(async |connection| operator::revoke_key(connection, id, key).await)
         .await?;
     auth.forget_keys();
-    Ok(done)
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn create_key(
@@ -184,11 +168,12 @@ async fn create_key(
         );
         return Err(Error::refused(&MISSING_SCOPE, detail).with("scope", scope));
     }
-    database
+    let issued = database
         .with_tenant(caller.tenant, async |connection| {
-            issue(connection, caller.tenant, new).await
+            operator::issue(connection, caller.tenant, new).await
         })
-        .await
+        .await?;
+    Ok((StatusCode::CREATED, Json(issued)))
 }
 
 async fn list_keys(
@@ -212,33 +197,11 @@ async fn revoke_key(
     caller: Caller<ApiKeysWrite>,
     Path(key): Path<Uuid>,
 ) -> Result<StatusCode, Error> {
-    let done = auth
-        .database()
+    auth.database()
         .with_tenant(caller.tenant, async |connection| {
-            revoke(connection, caller.tenant, key).await
+            operator::revoke(connection, caller.tenant, key).await
         })
         .await?;
     auth.forget_keys();
-    Ok(done)
-}
-
-async fn issue(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    new: NewApiKey,
-) -> CreatedResult<IssuedApiKey> {
-    let (row, key) = new.issue();
-    let api_key = db::create_api_key(connection, tenant, &row).await?;
-    Ok((StatusCode::CREATED, Json(IssuedApiKey { api_key, key })))
-}
-
-async fn revoke(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    key: Uuid,
-) -> Result<StatusCode, Error> {
-    if !db::revoke_api_key(connection, tenant, key).await? {
-        return Err(Error::not_found("API key"));
-    }
     Ok(StatusCode::NO_CONTENT)
 }

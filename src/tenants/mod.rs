@@ -3,9 +3,11 @@
 pub(crate) mod api_key;
 pub(crate) mod auth;
 mod db;
+pub(crate) mod declared;
 mod http;
 mod key_sessions;
 mod link;
+pub(crate) mod operator;
 pub(crate) mod rate_limit;
 mod session;
 mod ttl_cache;
@@ -20,7 +22,7 @@ use uuid::Uuid;
 pub(crate) use api_key::random_secret;
 
 use crate::database::Database;
-use crate::http::extract::{FieldValue, Fields, FromFields, text};
+use crate::http::extract::{FieldValue, Fields, FromFields, present, text};
 use crate::http::routes::Routes;
 use crate::http::state::feature_state;
 use crate::text_enum::text_enum;
@@ -87,20 +89,23 @@ impl FromFields for NewTenant {
     }
 }
 
-/// A change of a tenant by the operator.
+/// A change of a tenant by the operator. Absent fields stay as they are.
 #[derive(Debug)]
-struct TenantPatch {
-    rate_limit: Option<RateLimit>,
+pub(crate) struct TenantPatch {
+    pub name: Option<Name>,
+    #[expect(
+        clippy::option_option,
+        reason = "absent, null and a value are three things in a patch"
+    )]
+    pub rate_limit: Option<Option<RateLimit>>,
 }
 
 impl FromFields for TenantPatch {
     fn from_fields(fields: &mut Fields) -> Option<Self> {
-        if !fields.has("rateLimit") {
-            fields.fault("rateLimit", "This field is required.");
-            return None;
-        }
-        let rate_limit = fields.optional("rateLimit");
-        Some(Self { rate_limit })
+        Some(Self {
+            name: present(fields, "name"),
+            rate_limit: fields.nullable("rateLimit"),
+        })
     }
 }
 

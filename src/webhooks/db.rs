@@ -126,6 +126,29 @@ pub(super) async fn list(
     Ok(rows.into_iter().map(Webhook::from).collect())
 }
 
+/// Finds the webhooks with a URL, which need not be unique. Returns at most two.
+pub(super) async fn find_by_url(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    url: &str,
+) -> sqlx::Result<Vec<Webhook>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select webhook_no, id, url, event_types, description, max_batch, state as "state: WebhookState", failing_since,
+                  case when previous_secret_until > now() then previous_secret_until end as previous_secret_until,
+                  created_at, updated_at
+             from webhooks
+            where tenant_id = $1 and url = $2 and state <> 'deleted'
+            order by webhook_no
+            limit 2"#,
+        tenant as TenantId,
+        url
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Webhook::from).collect())
+}
+
 /// Finds the number of a webhook and locks its row. Until this transaction ends, a sender cannot store its results.
 pub(super) async fn lock(
     connection: &mut PgConnection,

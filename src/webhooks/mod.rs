@@ -8,6 +8,7 @@
 mod cleaner;
 mod client;
 mod db;
+pub(crate) mod declared;
 mod deliveries;
 mod http;
 mod message;

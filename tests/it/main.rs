@@ -2,11 +2,13 @@
 #![cfg(test)]
 
 mod assignments;
+mod cli;
 mod contacts;
 mod coupon_sets;
 mod coupons;
 mod dashboard;
 mod database;
+mod doctor;
 mod faults;
 mod http;
 mod imports;

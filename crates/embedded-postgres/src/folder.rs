@@ -131,14 +131,20 @@ fn private_folder(path: &Path, programs: &Programs) -> io::Result<()> {
     programs.hand_over(path)
 }
 
-/// Creates the folder of the sockets: in `dir`, or in `/tmp` if the path would be too long for a socket.
-pub(crate) fn socket_dir(dir: &Path, programs: &Programs) -> Result<PathBuf, Error> {
-    let mut path = dir.join("s");
-    if path.as_os_str().len() > MAX_SOCKET_DIR_BYTES {
-        let mut hasher = DefaultHasher::new();
-        dir.hash(&mut hasher);
-        path = PathBuf::from(format!("/tmp/embedded-postgres-{:016x}", hasher.finish()));
+/// The folder of the sockets: in `dir`, or in `/tmp` if the path would be too long for a socket.
+pub(crate) fn socket_path(dir: &Path) -> PathBuf {
+    let path = dir.join("s");
+    if path.as_os_str().len() <= MAX_SOCKET_DIR_BYTES {
+        return path;
     }
+    let mut hasher = DefaultHasher::new();
+    dir.hash(&mut hasher);
+    PathBuf::from(format!("/tmp/embedded-postgres-{:016x}", hasher.finish()))
+}
+
+/// Creates the folder of the sockets.
+pub(crate) fn socket_dir(dir: &Path, programs: &Programs) -> Result<PathBuf, Error> {
+    let path = socket_path(dir);
     match private_folder(&path, programs) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => {

@@ -133,16 +133,36 @@ pub fn start(options: &Options) -> Result<PostgresServer, Error> {
     .start()
 }
 
+/// Returns true if the folder holds a cluster, running or not.
+#[must_use]
+pub fn holds_cluster(dir: &Path) -> bool {
+    folder::holds_cluster(&dir.join("data")).unwrap_or(false)
+}
+
+/// Options to connect to the server that another process runs in the folder, as its superuser. Returns `None` if none accepts
+/// connections.
+#[must_use]
+pub fn running(dir: &Path, database: &str) -> Option<PgConnectOptions> {
+    let dir = dir.canonicalize().ok()?;
+    let (_, is_ready) = folder::postmaster(&dir.join("data/postmaster.pid"))?;
+    let is_locked = folder::lock(&dir, Duration::ZERO).is_err();
+    (is_ready && is_locked).then(|| connect_options(&folder::socket_path(&dir), database))
+}
+
+fn connect_options(socket_dir: &Path, database: &str) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(socket_dir)
+        .port(5432)
+        .username("postgres")
+        .database(database)
+        .ssl_mode(PgSslMode::Disable)
+}
+
 impl PostgresServer {
     /// Options to connect to a database of the server as its superuser; no password file is read.
     #[must_use]
     pub fn connect_options(&self, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass()
-            .socket(&self.socket_dir)
-            .port(5432)
-            .username("postgres")
-            .database(database)
-            .ssl_mode(PgSslMode::Disable)
+        connect_options(&self.socket_dir, database)
     }
 
     /// The folder of the server's socket. It stays the same when the server is restarted.

@@ -111,6 +111,18 @@ async fn the_standard_input_is_a_file_named_by_a_dash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_import_is_printed_as_the_api_returns_it() {
+    let terminal = Terminal::open().await;
+    let (success, output, complaint) = terminal.import(&["-", "--json"], "code\nA\nA\n").await;
+    assert!(success, "{complaint}");
+    let printed: serde_json::Value = serde_json::from_str(&output).unwrap();
+    let path = format!("/v1/imports/{}", printed["id"].as_str().unwrap());
+    let import = terminal.shop.client.get(&path).await.expect(200);
+    assert_eq!(printed, import.body);
+    assert_eq!(printed["success"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_reported_with_a_failing_exit_code() {
     let terminal = Terminal::open().await;
     let file = terminal.file("codes.csv", "first,second\n1,2\n");

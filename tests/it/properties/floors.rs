@@ -8,7 +8,14 @@ use std::path::Path;
 /// The modules of the crate, from the lowest layer up. Modules of one layer may import each other, but not in a cycle.
 const FLOORS: [&[&str]; 10] = [
     // Modules that know nothing of the service.
-    &["ids", "text", "text_enum", "time_zone", "telemetry"],
+    &[
+        "declared",
+        "ids",
+        "text",
+        "text_enum",
+        "time_zone",
+        "telemetry",
+    ],
     // The platform.
     &[
         "background",
@@ -26,7 +33,7 @@ const FLOORS: [&[&str]; 10] = [
     &["assignments", "imports"],
     &["contacts", "coupons", "webhooks"],
     &["app", "server"],
-    &["cli", "import_command", "start"],
+    &["admin", "cli", "doctor", "import_command", "start"],
 ];
 
 /// Layers inside `assignments`, which is large enough to have its own.

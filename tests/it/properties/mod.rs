@@ -6,6 +6,6 @@ mod gates;
 pub mod isolation;
 mod links;
 mod plans;
-mod readme;
+pub mod readme;
 mod schema_limits;
 mod tenancy;

@@ -205,13 +205,18 @@ impl TestDatabase {
 
     pub async fn create() -> Self {
         let template = template().await;
+        Self::with(&format!("template {template}")).await
+    }
+
+    /// A database with these options of `create database`.
+    pub async fn with(creation: &str) -> Self {
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let mut connection = PgConnection::connect_with(&options("postgres"))
             .await
             .expect("a connection");
         execute(
             &mut connection,
-            format!("create database {name} template {template}"),
+            format!("create database {name} {creation}"),
         )
         .await;
         connection.close().await.expect("the connection closes");

@@ -2,6 +2,7 @@
 
 mod key_sessions;
 mod keys;
+mod patch;
 mod rate_limits;
 mod session_end;
 mod sessions;

@@ -65,7 +65,6 @@ async fn a_limit_that_makes_no_sense_is_refused() {
     let shop = app.shop().await;
     let tenant = format!("/admin/v1/tenants/{}", shop.tenant_id);
     for body in [
-        json!({}),
         json!({"rateLimit": 5}),
         json!({"rateLimit": {"perSecond": 5}}),
         json!({"rateLimit": {"perSecond": 0, "burst": 5}}),
