@@ -398,7 +398,7 @@ async fn buffers(connection: &mut PgConnection, after: i64, rows: i64) -> [i64; 
         );
         let plan: Value = sql::value(connection, query).await;
         let plan = &plan[0]["Plan"];
-        assert_eq!(plan["Actual Rows"], rows, "{plan}");
+        assert_eq!(sql::actual_rows(plan), rows, "{plan}");
         let blocks = |name: &str| plan[name].as_i64().unwrap();
         touched[n] = (blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")) / rows;
     }

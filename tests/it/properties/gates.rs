@@ -78,7 +78,7 @@ async fn buffers(task: &mut PgConnection, function: &str, set: &CouponSet, name:
         let query = format!("explain (analyze, buffers, format json) {query}");
         let plan: Value = sql::value(&mut *task, query).await;
         let scan = &plan[0]["Plan"];
-        assert_eq!(scan["Actual Rows"], BATCH);
+        assert_eq!(sql::actual_rows(scan), BATCH);
         // The first calls load catalogs and make plans.
         if call >= 2 {
             touched += scan["Shared Hit Blocks"].as_i64().unwrap()

@@ -350,29 +350,37 @@ fn every_setting_is_in_the_reference_and_every_one_there_exists() {
 }
 
 #[test]
-fn the_files_for_containers_name_settings_that_exist() {
+fn the_files_of_a_release_name_settings_that_exist() {
     let known: Vec<String> = settings()
         .into_iter()
         .map(|(_, variable)| variable)
         .collect();
     let compose = include_str!("../../../docker-compose.yml");
-    let dockerfile = include_str!("../../../Dockerfile");
     let service = compose
         .split("\n  postgres:\n")
         .next()
         .expect("it begins with the service");
     let names = |text: &str| -> Vec<String> {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let ours = words.filter(|word| word.starts_with("COUPONRY_") || *word == "DATABASE_URL");
+        let ours =
+            words.filter(|word| word.starts_with("COUPONRY_") || word.starts_with("DATABASE_URL"));
         ours.map(str::to_owned).collect()
     };
-    for text in [service, dockerfile] {
+    for text in [
+        service,
+        include_str!("../../../Dockerfile"),
+        include_str!("../../../packaging/couponry.service"),
+        include_str!("../../../packaging/couponry.env"),
+        include_str!("../../../charts/couponry/templates/deployment.yaml"),
+        include_str!("../../../charts/couponry/templates/migrate.yaml"),
+    ] {
         let names = names(text);
         assert!(names.len() > 1, "{names:?}");
         for name in names {
-            // The compose file defines the address on the host.
+            // The Compose file defines the image and the address on the host.
             assert!(
-                known.contains(&name) || name == "COUPONRY_PUBLISH",
+                known.contains(&name)
+                    || ["COUPONRY_IMAGE", "COUPONRY_PUBLISH"].contains(&name.as_str()),
                 "{name} is no setting"
             );
         }
@@ -394,6 +402,18 @@ fn the_files_for_containers_name_settings_that_exist() {
     for needed in compose.split("${").skip(1) {
         let name = needed.split([':', '}']).next().expect("a name");
         assert!(offered.contains(&name), "{name} is not in .env.example");
+    }
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_program_whose_image_it_names() {
+    let chart = read("charts/couponry/Chart.yaml");
+    let version = env!("CARGO_PKG_VERSION");
+    for line in [
+        format!("version: {version}"),
+        format!("appVersion: \"{version}\""),
+    ] {
+        assert!(chart.lines().any(|other| other == line), "{chart}");
     }
 }
 

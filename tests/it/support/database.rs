@@ -1,7 +1,7 @@
 //! One PostgreSQL for the whole test run, and a database for each test, cloned from a template that is migrated once.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -35,24 +35,37 @@ const LOGIN_RIGHTS: &str = "
     grant couponry_app, couponry_system to couponry_test_login;
     grant execute on function assign_plain to couponry_test_login";
 
+/// The folder of the programs of another PostgreSQL than the installed one.
+#[expect(clippy::disallowed_methods, reason = "the tests have no settings")]
+fn bin_dir() -> Option<PathBuf> {
+    std::env::var_os("COUPONRY_PG_BIN_DIR").map(PathBuf::from)
+}
+
 /// Settings for a PostgreSQL of the tests in this folder.
 #[expect(clippy::disallowed_methods, reason = "PATH, for the server's programs")]
 pub fn embedded_options(dir: PathBuf, durable: bool) -> embedded_postgres::Options {
-    let path = std::env::var_os("PATH");
-    let bin_dir = std::env::var_os("COUPONRY_PG_BIN_DIR").map(PathBuf::from);
     embedded_postgres::Options {
         dir,
-        bin_dir,
-        path,
+        bin_dir: bin_dir(),
+        path: std::env::var_os("PATH"),
         durable,
         wait: Duration::ZERO,
     }
 }
 
+/// A folder of data that later runs reuse, one for each PostgreSQL.
+pub fn kept_folder() -> PathBuf {
+    let programs = bin_dir().unwrap_or_default();
+    let name = programs.to_string_lossy().replace('/', "-");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kept{name}"));
+    std::fs::create_dir_all(&folder).expect("the folder is ours");
+    folder
+}
+
 /// The server in the first free slot: concurrent test runs use different slots, and later runs reuse their data.
 fn server() -> &'static PostgresServer {
     SERVER.get_or_init(|| {
-        let slots = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let slots = kept_folder();
         (0..64)
             .find_map(|slot| {
                 match embedded_postgres::start(&embedded_options(

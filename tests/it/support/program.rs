@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::database::embedded_options;
+use super::database::{embedded_options, kept_folder};
 
 /// Timeout of every wait.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ pub fn folder() -> TempDir {
 
 /// A cluster that is made once and kept for later runs, because `initdb` takes seconds and unpacking does not.
 static CLUSTER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster.tar");
+    let kept = kept_folder().join("cluster.tar");
     if !kept.exists() {
         let made = folder();
         embedded_postgres::start(&embedded_options(made.path().to_owned(), false))

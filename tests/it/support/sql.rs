@@ -1,5 +1,6 @@
 //! SQL statements of the tests, past the service.
 
+use serde_json::Value;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Decode, Executor, Postgres, Row, Type};
 
@@ -36,4 +37,12 @@ where
     let mut values = column(connection, sql).await;
     assert_eq!(values.len(), 1, "one row was expected");
     values.remove(0)
+}
+
+/// The number of rows that a step of an executed plan returned. It has decimals since PostgreSQL 18.
+pub fn actual_rows(step: &Value) -> i64 {
+    let rows = step["Actual Rows"].as_f64().expect("an executed plan");
+    #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
+    let rounded = rows.round() as i64;
+    rounded
 }

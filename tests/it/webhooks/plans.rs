@@ -15,7 +15,7 @@ async fn buffers(task: &mut PgConnection, call: &str, rows: i64) -> i64 {
     let explained = format!("explain (analyze, buffers, format json) select * from {call}");
     let plan: Value = sql::value(task, explained).await;
     let scan = &plan[0]["Plan"];
-    assert_eq!(scan["Actual Rows"], rows, "{call}");
+    assert_eq!(sql::actual_rows(scan), rows, "{call}");
     scan["Shared Hit Blocks"].as_i64().unwrap() + scan["Shared Read Blocks"].as_i64().unwrap()
 }
 
@@ -142,7 +142,7 @@ async fn a_list_of_few_in_one_state_reads_little_of_the_many_in_another() {
                 );
                 let plan: Value = sql::value(&mut reader, explained).await;
                 let scan = &plan[0]["Plan"];
-                assert_eq!(scan["Actual Rows"], 9, "{scan}");
+                assert_eq!(sql::actual_rows(scan), 9, "{scan}");
                 let blocks = |name: &str| scan[name].as_i64().unwrap();
                 let read = blocks("Shared Hit Blocks") + blocks("Shared Read Blocks");
                 assert!(read < 100, "{state} after {statistics}: {read} buffers");

@@ -219,7 +219,7 @@ async fn pages(reader: &mut PgConnection, query: &str, rows: i64) -> i64 {
     let explain = format!("explain (analyze, buffers, format json) {query}");
     let explained: Value = sql::value(reader, explain).await;
     let plan = &explained[0]["Plan"];
-    assert_eq!(plan["Actual Rows"], rows, "{query}");
+    assert_eq!(sql::actual_rows(plan), rows, "{query}");
     let blocks = |name: &str| plan[name].as_i64().unwrap();
     (blocks("Shared Hit Blocks") + blocks("Shared Read Blocks")) / rows
 }
