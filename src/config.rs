@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::outbound::{Authorities, AuthoritiesError, Hosts};
+use crate::telemetry::AccessLog;
 
 /// The settings of the service.
 #[derive(Debug, Clone, Args)]
@@ -45,6 +46,14 @@ pub struct Config {
     /// Log level (error, warn, info, debug, trace), or levels by module such as `info,couponry=debug`.
     #[arg(long, env = "COUPONRY_LOG", default_value = "info", global = true)]
     pub log: String,
+
+    /// Requests to log: those that failed with a 5xx or a 429, all, or none.
+    #[arg(long, env = "COUPONRY_ACCESS_LOG", value_enum, default_value_t = AccessLog::Errors, global = true)]
+    pub access_log: AccessLog,
+
+    /// Address and port for the metrics at `/metrics`, such as `127.0.0.1:9464`. None by default.
+    #[arg(long, env = "COUPONRY_METRICS_LISTEN", global = true)]
+    pub metrics_listen: Option<SocketAddr>,
 
     /// Hosts from which imports may be fetched, such as `files.example.com,*.example.org`; `*` allows any. None by default.
     #[arg(

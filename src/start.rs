@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use embedded_postgres::PostgresServer;
+use metrics_exporter_prometheus::BuildError;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::database::{self, MigrateError, is_tls_refused, is_unavailable};
 use crate::http::health::starting_router;
+use crate::metrics;
 use crate::server::serve_while;
 use crate::telemetry::Chain;
 use crate::tenants;
@@ -50,6 +52,12 @@ pub enum Error {
     DatabaseTls(#[source] sqlx::Error),
     #[error("cannot listen on {0}; choose another address with COUPONRY_LISTEN")]
     Listen(SocketAddr, #[source] std::io::Error),
+    #[error(
+        "cannot listen on {0} for the metrics; choose another address with COUPONRY_METRICS_LISTEN"
+    )]
+    MetricsListen(SocketAddr, #[source] std::io::Error),
+    #[error("metrics cannot be recorded")]
+    Metrics(#[from] BuildError),
     #[error("the demo tenant cannot be created")]
     Demo(#[source] sqlx::Error),
     #[error("a signal or a thread of the operating system failed")]
@@ -90,9 +98,13 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         .await
         .map_err(|error| Error::Listen(listen, error))?;
     let listen = listener.local_addr()?;
+    let metrics_listener = match config.metrics_listen {
+        Some(listen) => Some(listen_for_metrics(listen).await?),
+        None => None,
+    };
 
     let (options, own) = tokio::select! {
-        prepared = serve_while(&listener, starting_router(), prepare(&config)) => prepared?,
+        prepared = serve_while(&listener, starting_router(config.access_log), prepare(&config)) => prepared?,
         () = &mut stop => return Ok(()),
     };
     let generates_token = own.is_some() && config.operator_token.is_none();
@@ -103,6 +115,10 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     let app = App::start(&config, &options);
     if let Err(error) = app.database().check_connection_limit().await {
         tracing::warn!(error = %Chain(&error), "the connection limit of the database is not known");
+    }
+    if let Some(listener) = metrics_listener {
+        tracing::info!(listen = %listener.local_addr()?, "serving the metrics");
+        app.serve_metrics(listener);
     }
     if own.is_some() {
         let key = tenants::create_demo(app.database())
@@ -120,6 +136,14 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts recording metrics, and binds their listener.
+async fn listen_for_metrics(listen: SocketAddr) -> Result<TcpListener, Error> {
+    metrics::install()?;
+    TcpListener::bind(listen)
+        .await
+        .map_err(|error| Error::MetricsListen(listen, error))
 }
 
 /// Uses the configured database or starts the embedded one, and migrates it.

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error. `filter` is a level, or levels by module.
@@ -12,9 +13,23 @@ pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError>
     if std::io::stderr().is_terminal() {
         subscriber.with_target(false).init();
     } else {
-        subscriber.json().flatten_event(true).init();
+        // The request or the batch that a line belongs to is its only span.
+        subscriber
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .init();
     }
     Ok(())
+}
+
+/// The requests that are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccessLog {
+    Off,
+    /// Those that failed with a 5xx or a 429.
+    Errors,
+    All,
 }
 
 /// An error with its causes, on one line.

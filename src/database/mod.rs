@@ -11,10 +11,11 @@ mod migrate;
 mod shares;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Postgres, SqlSafeStr, Transaction};
 
 pub use migrate::{MIGRATIONS, MigrateError, migrate};
 
@@ -22,6 +23,7 @@ pub(crate) use errors::{is_tls_refused, is_unavailable};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;
+use crate::metrics;
 use shares::{Share, Shares};
 
 /// Time that a request waits for a connection before it fails as unavailable.
@@ -61,6 +63,13 @@ const TASK_CONNECTIONS: u16 = 8;
 const LANE_CONNECTIONS: u16 = 16;
 const SYSTEM_CONNECTIONS: u16 = 4;
 
+/// Names of the pools in the metrics.
+const APP: &str = "requests";
+const UPLOADS: &str = "uploads";
+const TASKS: &str = "tasks";
+const LANES: &str = "lanes";
+const SYSTEM: &str = "system";
+
 /// Whether the service can use its database.
 #[derive(Debug)]
 pub(crate) struct Readiness {
@@ -87,6 +96,19 @@ struct Pools {
     system: PgPool,
 }
 
+impl Pools {
+    /// The pools by their names in the metrics.
+    fn all(&self) -> [(&'static str, &PgPool); 5] {
+        [
+            (APP, &self.app),
+            (UPLOADS, &self.uploads),
+            (TASKS, &self.tasks),
+            (LANES, &self.lanes),
+            (SYSTEM, &self.system),
+        ]
+    }
+}
+
 impl Database {
     /// Creates the pools, with `request_connections` for requests. Connections are opened when they are needed.
     #[must_use]
@@ -104,17 +126,10 @@ impl Database {
 
     /// Logs a warning if the server has fewer connections than this replica may open.
     pub(crate) async fn check_connection_limit(&self) -> sqlx::Result<()> {
-        let pools = &self.0;
-        let pools = [
-            &pools.app,
-            &pools.uploads,
-            &pools.tasks,
-            &pools.lanes,
-            &pools.system,
-        ];
+        let pools = self.0.all();
         let needed: u32 = pools
             .iter()
-            .map(|pool| pool.options().get_max_connections())
+            .map(|(_, pool)| pool.options().get_max_connections())
             .sum();
         let allowed = sqlx::query_scalar!(
             r#"select current_setting('max_connections')::integer
@@ -185,7 +200,7 @@ impl Database {
         share: Share,
     ) -> sqlx::Result<TenantTransaction> {
         let role = format!("{APP_ROLE}{timeout}");
-        let transaction = begin(&self.0.app, begin_with, &role, Some(tenant)).await?;
+        let transaction = begin(APP, &self.0.app, begin_with, &role, Some(tenant)).await?;
         Ok(TenantTransaction {
             transaction,
             _share: share,
@@ -204,7 +219,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.tasks, "begin", APP_ROLE, Some(tenant)).await
+        begin(TASKS, &self.0.tasks, "begin", APP_ROLE, Some(tenant)).await
     }
 
     /// Begins a transaction of this tenant on the pool for uploads.
@@ -212,7 +227,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.uploads, "begin", UPLOAD_ROLE, Some(tenant)).await
+        begin(UPLOADS, &self.0.uploads, "begin", UPLOAD_ROLE, Some(tenant)).await
     }
 
     /// Begins a transaction of this tenant on the pool for tasks.
@@ -220,7 +235,7 @@ impl Database {
         &self,
         tenant: TenantId,
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.tasks, "begin", TASK_ROLE, Some(tenant)).await
+        begin(TASKS, &self.0.tasks, "begin", TASK_ROLE, Some(tenant)).await
     }
 
     /// The pool for calls of functions that set their role and tenant themselves.
@@ -228,15 +243,23 @@ impl Database {
         &self.0.tasks
     }
 
-    /// The pool of the lanes, for calls of functions that set their role and tenants themselves.
-    pub(crate) fn lanes(&self) -> &PgPool {
-        &self.0.lanes
+    /// Gets a connection of the lanes, for calls of functions that set their role and tenants themselves.
+    pub(crate) async fn lane(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        acquire(LANES, &self.0.lanes).await
+    }
+
+    /// Records the sizes of the pools.
+    pub(crate) fn record_pools(&self) {
+        for (name, pool) in self.0.all() {
+            let max = pool.options().get_max_connections();
+            metrics::pool(name, pool.size(), pool.num_idle(), max);
+        }
     }
 
     /// Begins a transaction for looking up keys, claiming jobs, and `/admin`. It sees the rows of all tenants, in the few
     /// tables that need it.
     pub(crate) async fn system(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        begin(&self.0.system, "begin", SYSTEM_ROLE, None).await
+        begin(SYSTEM, &self.0.system, "begin", SYSTEM_ROLE, None).await
     }
 
     /// Runs `run` in a transaction of [`Self::system`], and commits it. An error rolls it back.
@@ -274,6 +297,7 @@ impl Database {
 /// Begins a transaction in one round trip, and in a separate task. Otherwise a request that is cancelled meanwhile would
 /// return a connection with an open transaction to the pool (launchbadge/sqlx issue 4393).
 async fn begin(
+    name: &'static str,
     pool: &PgPool,
     begin: &str,
     role: &str,
@@ -285,9 +309,19 @@ async fn begin(
     });
     let begin = format!("{begin}; {role}{tenant}");
     let pool = pool.clone();
-    tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
-        .await
-        .map_err(|_| sqlx::Error::WorkerCrashed)?
+    let begun = tokio::spawn(async move {
+        let connection = acquire(name, &pool).await?;
+        Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())).await
+    });
+    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+}
+
+/// Gets a connection and records the time that it took.
+async fn acquire(name: &'static str, pool: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    let started = Instant::now();
+    let connection = pool.acquire().await;
+    metrics::acquired(name, started.elapsed());
+    connection
 }
 
 fn pool(options: &PgConnectOptions, max: u16, test: bool) -> PgPool {

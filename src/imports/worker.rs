@@ -12,6 +12,7 @@ use super::apply::{ApplyOutcome, apply};
 use super::jobs::{self, Job};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::{Database, is_unavailable};
+use crate::metrics;
 use crate::telemetry::Chain;
 
 /// Imports that one replica applies at the same time, each into a different set.
@@ -86,6 +87,7 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
     let pause = match apply(state, job, tasks).await {
         Ok(ApplyOutcome::Finished) => {
             tracing::info!(import = %job.import, "import finished");
+            count_rows(database, job).await;
             return;
         }
         Ok(ApplyOutcome::Aborted) => {
@@ -97,10 +99,12 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
             Duration::ZERO
         }
         Err(error) if is_unavailable(&error) => {
+            metrics::database_error(&error);
             tracing::warn!(import = %job.import, error = %Chain(&error), "import interrupted; it will be resumed");
             POLL_INTERVAL
         }
         Err(error) => {
+            metrics::database_error(&error);
             tracing::error!(import = %job.import, error = %Chain(&error), "an attempt to apply an import failed");
             match jobs::fail(database.tasks(), job, MAX_ATTEMPTS, BACKOFF.as_secs_f64()).await {
                 Ok(true) => tracing::error!(import = %job.import, "import failed permanently"),
@@ -121,5 +125,18 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
         .await;
     if let Err(error) = released {
         tracing::warn!(error = %Chain(&error), "the lease of an import could not be released; it will expire");
+    }
+}
+
+/// Counts the rows of a finished import.
+async fn count_rows(database: &Database, job: &Job) {
+    if !metrics::is_installed() {
+        return;
+    }
+    let counts = database.with_system(async |connection| jobs::row_counts(connection, job).await);
+    match counts.await {
+        Ok(Some((stored, rejected))) => metrics::import_rows(stored, rejected),
+        Ok(None) => {}
+        Err(error) => log_failure("the rows of an import could not be counted", &error),
     }
 }
