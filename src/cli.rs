@@ -28,12 +28,13 @@ pub enum Command {
 
 impl CommandLine {
     /// Reads the command line and the environment. Ends the process with a message if they are not valid. An empty
-    /// `DATABASE_URL` or `COUPONRY_OPERATOR_TOKEN`, as compose files have it, counts as unset.
+    /// `DATABASE_URL`, `COUPONRY_OPERATOR_TOKEN` or `OTEL_EXPORTER_OTLP_ENDPOINT`, as compose files have it, counts as unset.
     #[must_use]
     pub fn read() -> Self {
         let mut line = Self::parse();
         line.config.database_url = line.config.database_url.filter(|url| !url.is_empty());
         line.config.operator_token = line.config.operator_token.filter(|token| !token.is_empty());
+        line.config.otlp_endpoint = line.config.otlp_endpoint.filter(|url| !url.is_empty());
         line
     }
 }

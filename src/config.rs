@@ -55,6 +55,10 @@ pub struct Config {
     #[arg(long, env = "COUPONRY_METRICS_LISTEN", global = true)]
     pub metrics_listen: Option<SocketAddr>,
 
+    /// OpenTelemetry collector for traces by OTLP over HTTP, such as `http://127.0.0.1:4318`. None by default.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", global = true)]
+    pub otlp_endpoint: Option<String>,
+
     /// Hosts from which imports may be fetched, such as `files.example.com,*.example.org`; `*` allows any. None by default.
     #[arg(
         long,

@@ -7,7 +7,7 @@
 //!
 //! The modules in reading order, lowest layer first. A module imports only modules of lower layers, which a test checks.
 //!
-//! * `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small types and functions that all modules share
+//! * `ids`, `text`, `text_enum`, `time_zone`, `telemetry`, `traces`: small types and functions that all modules share
 //! * `database`: pools, roles, transactions, locks, migrations and functions; crate `embedded-postgres`: a PostgreSQL
 //!   server as a child process of the service
 //! * `background`: background tasks; `load`: limits per tenant and yielding to requests; `batching`: many requests in one
@@ -57,6 +57,7 @@ pub mod tenants;
 mod text;
 mod text_enum;
 mod time_zone;
+mod traces;
 mod webhooks;
 mod workflows;
 

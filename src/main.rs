@@ -4,15 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use couponry::cli::{Command, CommandLine};
-use couponry::{import_command, start, telemetry};
+use couponry::{import_command, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let line = CommandLine::read();
-    if let Err(error) = telemetry::start(&line.config.log) {
+    let command = line.command.unwrap_or(Command::Serve);
+    if let Err(error) = start::log(&line.config, matches!(command, Command::Serve)) {
         return fail(&error);
     }
-    let outcome = match line.command.unwrap_or(Command::Serve) {
+    let outcome = match command {
         Command::Serve => start::run(line.config).await,
         Command::Healthcheck => start::check_health(&line.config).await,
         Command::Import(arguments) => {

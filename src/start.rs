@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
+use tracing_subscriber::filter::ParseError;
 
 use crate::app::App;
 use crate::config::Config;
@@ -19,12 +20,15 @@ use crate::http::health::starting_router;
 use crate::metrics;
 use crate::server::serve_while;
 use crate::telemetry::Chain;
-use crate::tenants;
+use crate::{outbound, telemetry, tenants, traces};
 
 /// Time limit of the start for PostgreSQL to become reachable.
 const DATABASE_LIMIT: Duration = Duration::from_mins(1);
 /// Time limit for the server of a killed process to release the data folder.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time limit for sending spans to the collector.
+const OTLP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,8 @@ pub enum Error {
         "cannot listen on {0} for the metrics; choose another address with COUPONRY_METRICS_LISTEN"
     )]
     MetricsListen(SocketAddr, #[source] std::io::Error),
+    #[error("COUPONRY_LOG is not valid")]
+    Log(#[from] ParseError),
     #[error("metrics cannot be recorded")]
     Metrics(#[from] BuildError),
     #[error("the demo tenant cannot be created")]
@@ -80,6 +86,25 @@ impl From<embedded_postgres::Error> for Error {
 
 /// Minimum length of the operator token, so that it cannot be guessed.
 const MIN_TOKEN_CHARS: usize = 16;
+
+/// Starts the log, and the export of traces if `is_service`. A trace that cannot be exported does not stop the service.
+pub fn log(config: &Config, is_service: bool) -> Result<(), Error> {
+    let endpoint = config.otlp_endpoint.as_ref().filter(|_| is_service);
+    let traces = endpoint.map(|endpoint| {
+        let authorities = config.ca_file.clone().unwrap_or_default();
+        let client = outbound::builder(&authorities).timeout(OTLP_TIMEOUT);
+        traces::start(endpoint, client.build().expect("the settings are right"))
+    });
+    let (layer, failure) = match traces.transpose() {
+        Ok(layer) => (layer, None),
+        Err(error) => (None, Some(error)),
+    };
+    telemetry::start(&config.log, layer)?;
+    if let Some(error) = failure {
+        tracing::warn!(error = %Chain(&error), "traces are not exported");
+    }
+    Ok(())
+}
 
 /// Runs the service until SIGINT or SIGTERM.
 pub async fn run(mut config: Config) -> Result<(), Error> {
@@ -134,6 +159,9 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
             .await
             .map_err(std::io::Error::other)?;
     }
+    tokio::task::spawn_blocking(traces::stop)
+        .await
+        .map_err(std::io::Error::other)?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -3,23 +3,28 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
-/// Starts logging to standard error. `filter` is a level, or levels by module.
-pub fn start(filter: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        subscriber.with_target(false).init();
+use crate::traces::TraceLayer;
+
+/// Starts logging to standard error. `filter` is a level, or levels by module. `traces` exports the spans.
+pub(crate) fn start(filter: &str, traces: Option<TraceLayer>) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(filter)?;
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.with_target(false).boxed()
     } else {
-        // The request or the batch that a line belongs to is its only span.
-        subscriber
+        // The request that a line belongs to is its innermost span.
+        lines
             .json()
             .flatten_event(true)
             .with_span_list(false)
-            .init();
-    }
+            .boxed()
+    };
+    registry().with(traces).with(lines).with(filter).init();
     Ok(())
 }
 

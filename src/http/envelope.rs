@@ -18,9 +18,10 @@ use super::error::{
 use super::host;
 use super::rate_status::RateSlot;
 use super::request_id::{REQUEST_ID, RequestId};
-use super::trace_parent::TraceParent;
+use super::trace_parent::Trace;
 use crate::metrics;
 use crate::telemetry::AccessLog;
+use crate::traces;
 
 /// Time limit of a request other than an upload. The steps of a request have shorter limits; this one backs them up.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
@@ -57,8 +58,13 @@ pub(crate) async fn envelope(
 ) -> Response {
     let id = RequestId::of(&request);
     // Of the highest level, so that no setting of the log disables it.
-    let span = tracing::error_span!("request", request_id = id.as_str(), trace_id = field::Empty);
-    if let Some(trace) = TraceParent::of(request.headers()) {
+    let span = tracing::error_span!(
+        "request",
+        request_id = id.as_str(),
+        trace_id = field::Empty,
+        otel.kind = field::Empty
+    );
+    if let Some(trace) = Trace::of(request.headers()).join(&span, "server").0 {
         span.record("trace_id", trace.trace_id());
         request.extensions_mut().insert(trace);
     }
@@ -138,7 +144,8 @@ fn record(
     duration: Duration,
 ) {
     metrics::response(method, route, status.as_u16(), duration);
-    let micros = duration.as_micros();
+    traces::describe_request(method, route, status.as_u16());
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     macro_rules! log {
         ($level:ident) => {
             tracing::$level!(target: "couponry::access", method, route, status = status.as_u16(), micros, "request")

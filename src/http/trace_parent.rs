@@ -4,6 +4,9 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use tracing::Span;
+
+use crate::traces;
 
 pub(crate) const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -16,13 +19,6 @@ const SPAN_ID_CHARS: usize = 16;
 pub(crate) struct TraceParent(String);
 
 impl TraceParent {
-    /// Reads the header. One that is not valid, or comes twice, is ignored.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACE_PARENT).iter();
-        let value = values.next()?.to_str().ok()?;
-        values.next().is_none().then(|| Self::parse(value))?
-    }
-
     /// A later version may have more fields after the four of version 00, as which it is passed on.
     fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split('-');
@@ -55,8 +51,28 @@ impl TraceParent {
     }
 }
 
-/// The trace of the request, if it has one.
+/// The trace that something belongs to, if any.
 pub(crate) struct Trace(pub Option<TraceParent>);
+
+impl Trace {
+    /// Reads the header. One that is not valid, or comes twice, is ignored.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(TRACE_PARENT).iter();
+        let value = values.next().filter(|_| values.next().is_none());
+        Self(value.and_then(|value| TraceParent::parse(value.to_str().ok()?)))
+    }
+
+    /// Makes a new span a part of this trace, if spans are exported, and returns the trace for what the span calls. `kind`
+    /// is that of OpenTelemetry.
+    pub(crate) fn join(self, span: &Span, kind: &'static str) -> Self {
+        if traces::is_exported() {
+            span.record("otel.kind", kind);
+        }
+        let parent = self.0.as_ref().map(|trace| &*trace.0);
+        let joined = traces::join(span, parent).and_then(|header| TraceParent::parse(&header));
+        Self(joined.or(self.0))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Trace {
     type Rejection = Infallible;

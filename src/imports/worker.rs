@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::Imports;
 use super::apply::{ApplyOutcome, apply};
 use super::jobs::{self, Job};
@@ -14,6 +16,7 @@ use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::{Database, is_unavailable};
 use crate::metrics;
 use crate::telemetry::Chain;
+use crate::traces::exported_span;
 
 /// Imports that one replica applies at the same time, each into a different set.
 const WORKERS: usize = 2;
@@ -46,7 +49,8 @@ async fn run_worker(state: Imports, tasks: Tasks) {
 async fn step(state: &Imports, tasks: &Tasks) -> StepOutcome {
     let claimed = match claim(&state.database).await {
         Ok(Some(job)) => {
-            run(state, &job, tasks).await;
+            let span = exported_span!("import", import = %job.import);
+            run(state, &job, tasks).instrument(span).await;
             true
         }
         Ok(None) => false,

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use reqwest::{Response, StatusCode, Url, header};
 use serde::Serialize;
 use tokio::time::timeout;
+use tracing::{Instrument, field};
 
 use super::message::Message;
 use super::secret::Secret;
@@ -14,6 +15,7 @@ use crate::http::trace_parent::{TRACE_PARENT, Trace};
 use crate::metrics;
 use crate::outbound::{Outbound, UrlRules};
 use crate::telemetry::Chain;
+use crate::traces::{self, exported_span};
 
 /// Time within which an endpoint must respond.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
@@ -111,7 +113,10 @@ impl WebhookClient {
         trace: Trace,
     ) -> Attempt {
         let (started_at, started) = (Utc::now(), Instant::now());
-        let result = timeout(TIMEOUT, self.send(endpoint, started_at, message, trace)).await;
+        let span = exported_span!("delivery", otel.kind = field::Empty);
+        let trace = trace.join(&span, "client");
+        let sent = self.send(endpoint, started_at, message, trace);
+        let result = timeout(TIMEOUT, sent.instrument(span.clone())).await;
         let (status, error) = match result {
             Ok(Ok(response)) => {
                 let status = response.status();
@@ -131,6 +136,7 @@ impl WebhookClient {
             status: status.as_ref().map(StatusCode::as_u16),
             error: error.map(|error| printable(&error)),
         };
+        traces::set_status(&span, attempt.status);
         metrics::webhook_attempt(attempt.is_success());
         attempt
     }

@@ -8,7 +8,14 @@ use std::path::Path;
 /// The modules of the crate, from the lowest layer up. Modules of one layer may import each other, but not in a cycle.
 const FLOORS: [&[&str]; 10] = [
     // Modules that know nothing of the service.
-    &["ids", "text", "text_enum", "time_zone", "telemetry"],
+    &[
+        "ids",
+        "text",
+        "text_enum",
+        "time_zone",
+        "telemetry",
+        "traces",
+    ],
     // The platform.
     &[
         "background",
