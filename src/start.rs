@@ -99,7 +99,7 @@ pub fn log(config: &Config, is_service: bool) -> Result<(), Error> {
         Ok(layer) => (layer, None),
         Err(error) => (None, Some(error)),
     };
-    telemetry::start(&config.log, layer)?;
+    telemetry::start_with(&config.log, layer)?;
     if let Some(error) = failure {
         tracing::warn!(error = %Chain(&error), "traces are not exported");
     }

@@ -10,8 +10,13 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 use crate::traces::TraceLayer;
 
-/// Starts logging to standard error. `filter` is a level, or levels by module. `traces` exports the spans.
-pub(crate) fn start(filter: &str, traces: Option<TraceLayer>) -> Result<(), ParseError> {
+/// Starts logging to standard error. `filter` is a level, or levels by module.
+pub fn start(filter: &str) -> Result<(), ParseError> {
+    start_with(filter, None)
+}
+
+/// Starts logging, and exporting the spans with `traces`.
+pub(crate) fn start_with(filter: &str, traces: Option<TraceLayer>) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter)?;
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = if std::io::stderr().is_terminal() {

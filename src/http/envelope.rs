@@ -57,15 +57,20 @@ pub(crate) async fn envelope(
     next: Next,
 ) -> Response {
     let id = RequestId::of(&request);
+    let trace = Trace::of(request.headers());
     // Of the highest level, so that no setting of the log disables it.
     let span = tracing::error_span!(
         "request",
         request_id = id.as_str(),
-        trace_id = field::Empty,
+        trace_id = trace.id(),
         otel.kind = field::Empty
     );
-    if let Some(trace) = Trace::of(request.headers()).join(&span, "server").0 {
-        span.record("trace_id", trace.trace_id());
+    let is_new = trace.id().is_none();
+    let trace = trace.join(&span, "server");
+    if is_new && let Some(id) = trace.id() {
+        span.record("trace_id", id);
+    }
+    if let Trace(Some(trace)) = trace {
         request.extensions_mut().insert(trace);
     }
     request.extensions_mut().insert(id.clone());

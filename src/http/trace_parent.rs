@@ -41,10 +41,6 @@ impl TraceParent {
         Some(Self(format!("00-{trace}-{span}-0{}", u8::from(is_sampled))))
     }
 
-    pub(crate) fn trace_id(&self) -> &str {
-        &self.0[3..3 + TRACE_ID_CHARS]
-    }
-
     /// The header of a request that belongs to the same trace.
     pub(crate) fn header(&self) -> HeaderValue {
         HeaderValue::from_str(&self.0).expect("hexadecimal digits are ASCII")
@@ -60,6 +56,11 @@ impl Trace {
         let mut values = headers.get_all(TRACE_PARENT).iter();
         let value = values.next().filter(|_| values.next().is_none());
         Self(value.and_then(|value| TraceParent::parse(value.to_str().ok()?)))
+    }
+
+    pub(super) fn id(&self) -> Option<&str> {
+        let TraceParent(header) = self.0.as_ref()?;
+        Some(&header[3..3 + TRACE_ID_CHARS])
     }
 
     /// Makes a new span a part of this trace, if spans are exported, and returns the trace for what the span calls. `kind`
@@ -106,7 +107,7 @@ mod tests {
         }
         let unsampled = format!("00-{TRACE}-{SPAN}-00");
         assert_eq!(read(&unsampled), Some(unsampled.clone()));
-        assert_eq!(TraceParent(unsampled).trace_id(), TRACE);
+        assert_eq!(Trace(Some(TraceParent(unsampled))).id(), Some(TRACE));
     }
 
     #[test]

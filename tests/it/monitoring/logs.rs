@@ -53,13 +53,13 @@ async fn send(monitored: &Monitored, database: &TestDatabase) {
         .await;
     shop.get("/v1/workflows").expect(500);
     until("the limit is exceeded", || {
-        (shop.get("/v1/coupon-sets").status == 429).then_some(())
+        (shop.get("/v1/webhooks").status == 429).then_some(())
     });
 }
 
 const LIMIT: [(&str, &str); 2] = [("COUPONRY_RATE_LIMIT", "1"), ("COUPONRY_RATE_BURST", "2")];
 const FAILED: &str = "WARN GET /v1/workflows 500";
-const LIMITED: &str = "INFO GET /v1/coupon-sets 429";
+const LIMITED: &str = "INFO GET /v1/webhooks 429";
 
 #[tokio::test]
 async fn by_default_failures_and_requests_beyond_a_limit_are_logged() {
