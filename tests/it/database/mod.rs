@@ -2,6 +2,7 @@
 
 mod embedded;
 mod functions;
+mod migrations;
 mod outage;
 mod standby;
 mod upgrade;
