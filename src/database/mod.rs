@@ -309,11 +309,11 @@ async fn begin(
     });
     let begin = format!("{begin}; {role}{tenant}");
     let pool = pool.clone();
-    let begun = tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let connection = acquire(name, &pool).await?;
         Transaction::begin(connection, Some(AssertSqlSafe(begin).into_sql_str())).await
     });
-    begun.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+    task.await.map_err(|_| sqlx::Error::WorkerCrashed)?
 }
 
 /// Gets a connection and records the time that it took.
