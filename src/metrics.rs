@@ -228,7 +228,7 @@ pub(crate) struct Backlog {
 
 /// Stores what waits in the database; `None` if the database does not answer. Then the values are not known.
 pub(crate) fn backlog(backlog: Option<&Backlog>) {
-    gauge!(DATABASE_UP).set(if backlog.is_some() { 1 } else { 0 });
+    gauge!(DATABASE_UP).set(u8::from(backlog.is_some()));
     let store = |gauge: ::metrics::Gauge, value: &dyn Fn(&Backlog) -> f64| {
         gauge.set(backlog.map_or(f64::NAN, value));
     };

@@ -95,11 +95,7 @@ impl From<embedded_postgres::Error> for Error {
 /// Starts the log, and the export of traces if `is_service`. A trace that cannot be exported does not stop the service.
 pub fn log(config: &Config, is_service: bool) -> Result<(), Error> {
     let endpoint = config.otlp_endpoint.as_ref().filter(|_| is_service);
-    let traces = endpoint.map(|endpoint| {
-        let authorities = config.ca_file.clone().unwrap_or_default();
-        let client = outbound::builder(&authorities).timeout(OTLP_TIMEOUT);
-        traces::start(endpoint, client.build().expect("the settings are right"))
-    });
+    let traces = endpoint.map(|endpoint| traces::start(endpoint, otlp_client(config)));
     let (layer, failure) = match traces.transpose() {
         Ok(layer) => (layer, None),
         Err(error) => (None, Some(error)),
@@ -109,6 +105,12 @@ pub fn log(config: &Config, is_service: bool) -> Result<(), Error> {
         tracing::warn!(error = %Chain(&error), "traces are not exported");
     }
     Ok(())
+}
+
+fn otlp_client(config: &Config) -> reqwest::Client {
+    let authorities = config.ca_file.clone().unwrap_or_default();
+    let client = outbound::builder(&authorities).timeout(OTLP_TIMEOUT);
+    client.build().expect("the settings are right")
 }
 
 /// Runs the service until SIGINT or SIGTERM.

@@ -147,7 +147,7 @@ async fn an_import_that_no_worker_takes_fires_its_alert_alone() {
     shop.post(&format!("{set}/imports"), &json!({"codes": ["LATE"]}))
         .expect(201);
     let queued = r#"couponry_imports{status="queued"}"#;
-    monitored.wait_for(queued, |count| count == 1.0);
+    monitored.wait_for(queued, |count| count >= 1.0);
     database
         .execute("update imports set created_at = created_at - interval '11 minutes' where status = 'queued'")
         .await;
@@ -196,18 +196,18 @@ fn a_database_that_is_away_fires_its_alert_alone_although_requests_fail() {
     let shop = monitored.operator().new_shop();
     set_with_codes(&shop, 10);
     let before = monitored.series();
-    assert_eq!(before["couponry_database_up"], 1.0);
+    assert_eq!(before.get("couponry_database_up"), Some(&1.0));
     postgres.stop();
     for _ in 0..3 {
         shop.get("/v1/coupon-sets").expect(503);
     }
     let after = monitored.wait_for("couponry_database_up", |up| up == 0.0);
     let failed = r#"http_server_request_duration_seconds_count{method="GET",route="/v1/coupon-sets",status="503"}"#;
-    assert_eq!(after[failed], 3.0);
+    assert_eq!(after.get(failed), Some(&3.0));
     assert!(after["couponry_import_oldest_queued_seconds"].is_nan());
     expect_alert(&before, &after, Some("CouponryDatabaseAway"));
 
     // It comes back without a restart.
     let _postgres = start_postgres(&folder.path().join("pg"), false);
-    monitored.wait_for("couponry_database_up", |up| up == 1.0);
+    monitored.wait_for("couponry_database_up", |up| up >= 1.0);
 }

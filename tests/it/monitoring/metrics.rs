@@ -27,8 +27,8 @@ fn traffic(shop: &Client, name: &str, sets: usize, contacts: usize) {
             let contact = format!("private-contact-{name}-{contact}");
             let assigned = shop.assign(&set, &contact, Some(&format!("private-key-{contact}")));
             let assigned = assigned.expect("an answer").expect(201);
-            let sent = format!("/v1/assignments/{}/sent", assigned.str("id"));
-            shop.post(&sent, &json!({})).expect(200);
+            let event = format!("/v1/assignments/{}/sent", assigned.str("id"));
+            shop.post(&event, &json!({})).expect(200);
         }
         let reserve = json!({"contactId": format!("private-{name}"), "reserveForSeconds": 600});
         shop.post(&format!("{set}/assignments"), &reserve)
