@@ -55,11 +55,9 @@ impl Command {
     fn scope(&self) -> Scope {
         match self {
             Self::Serve | Self::Config(_) => Scope::Service,
-            Self::Migrate
-            | Self::Tenant(_)
-            | Self::Key(_)
-            | Self::Apply(_)
-            | Self::Doctor(_) => Scope::Database,
+            Self::Migrate | Self::Tenant(_) | Self::Key(_) | Self::Apply(_) | Self::Doctor(_) => {
+                Scope::Database
+            }
             Self::Healthcheck | Self::Import(_) | Self::Completions { .. } => Scope::Client,
         }
     }
