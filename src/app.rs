@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Extension, Router};
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
@@ -28,7 +28,7 @@ use crate::statistics::{self, Statistics};
 use crate::tenants::{self, Tenants, auth::Auth, rate_limit::RateLimit};
 use crate::webhooks::{self, Webhooks};
 use crate::workflows::{self, Workflows};
-use crate::{dashboard, docs, outbox};
+use crate::{dashboard, docs, monitoring, outbox};
 
 /// Time limit for the tasks to finish when the service stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl App {
             router: router
                 .fallback(unknown_path)
                 .layer(Extension(MemoryBudget::new(config.memory_budget)))
-                .layer(from_fn(envelope)),
+                .layer(from_fn_with_state(config.access_log, envelope)),
             routes: operations,
             database,
             auth,
@@ -127,6 +127,17 @@ impl App {
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Serves the metrics on a listener of their own until the service stops.
+    pub fn serve_metrics(&self, listener: TcpListener) {
+        let router = monitoring::start(&self.database, &self.tasks);
+        let (server, shutdown) = (self.server.clone(), self.tasks.shutdown.clone());
+        self.tasks.spawn(async move {
+            let shutdown = shutdown.cancelled_owned();
+            let connections = server.serve(listener, router, shutdown).await;
+            connections.drain().await;
+        });
     }
 
     /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::database::is_unavailable;
+use crate::metrics;
 use crate::telemetry::Chain;
 
 /// The tasks of the service, and the signal that ends them.
@@ -61,8 +62,9 @@ impl StepOutcome {
     }
 }
 
-/// Logs a failed step: as a warning if the database is unavailable, as an error otherwise. `failure` is the message.
+/// Logs and counts a failed step: as a warning if the database is unavailable, as an error otherwise. `failure` is the message.
 pub(crate) fn log_failure(failure: &str, error: &sqlx::Error) {
+    metrics::database_error(error);
     if is_unavailable(error) {
         tracing::warn!(error = %Chain(error), "{failure}");
     } else {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::outbound::{Authorities, AuthoritiesError, Hosts};
-use crate::telemetry;
+use crate::telemetry::{self, AccessLog};
 
 /// Minimum length of the operator token, so that it cannot be guessed.
 const MIN_TOKEN_CHARS: usize = 16;
@@ -101,6 +101,18 @@ pub struct Config {
     /// Log level (error, warn, info, debug, trace), or levels by module such as `info,couponry=debug`.
     #[arg(long, env = "COUPONRY_LOG", default_value = "info", global = true)]
     pub log: String,
+
+    /// Requests to log: those that failed with a 5xx or a 429, all, or none.
+    #[arg(long, env = "COUPONRY_ACCESS_LOG", value_enum, default_value_t = AccessLog::Errors, global = true)]
+    pub access_log: AccessLog,
+
+    /// Address and port for the metrics at `/metrics`, such as `127.0.0.1:9464`. None by default.
+    #[arg(long, env = "COUPONRY_METRICS_LISTEN", global = true)]
+    pub metrics_listen: Option<SocketAddr>,
+
+    /// OpenTelemetry collector for traces by OTLP over HTTP, such as `http://127.0.0.1:4318`. None by default.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", global = true)]
+    pub otlp_endpoint: Option<String>,
 
     /// Hosts from which imports may be fetched, such as `files.example.com,*.example.org`; `*` allows any. None by default.
     #[arg(
@@ -319,6 +331,7 @@ impl Given {
         config.database_url = database_url;
         config.migrate_url = migrate_url;
         config.operator_token = operator_token;
+        config.otlp_endpoint = self.text("otlp_endpoint");
         Ok(config)
     }
 

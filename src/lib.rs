@@ -7,11 +7,13 @@
 //!
 //! The modules in reading order, lowest layer first. A module imports only modules of lower layers, which a test checks.
 //!
-//! * `declared`, `ids`, `text`, `text_enum`, `time_zone`, `telemetry`: small types and functions that all modules share
+//! * `declared`, `ids`, `text`, `text_enum`, `time_zone`, `telemetry`, `traces`: small types and functions that all modules
+//!   share
 //! * `database`: pools, roles, transactions, locks, migrations and functions; crate `embedded-postgres`: a PostgreSQL
 //!   server as a child process of the service
 //! * `background`: background tasks; `load`: limits per tenant and yielding to requests; `batching`: many requests in one
-//!   call of the database; `dirty_sets`: the sets that were written to; `outbound`: HTTP requests of the service
+//!   call of the database; `dirty_sets`: the sets that were written to; `outbound`: HTTP requests of the service; `metrics`:
+//!   their names and the recorder
 //! * `config`: the settings
 //! * `http`: layers, extractors, errors and pages that all requests share
 //! * `tenants`: authentication, scopes, keys and sessions
@@ -21,7 +23,8 @@
 //!   contacts
 //! * `coupons`: the single codes of a set; `contacts`: the codes of a contact, merging and erasing contacts; `webhooks`:
 //!   sending events to endpoints
-//! * `docs`: the API document and its reference page; `dashboard`: the files of the web dashboard
+//! * `docs`: the API document and its reference page; `dashboard`: the files of the web dashboard; `monitoring`: the metrics
+//!   of this replica, on a listener of their own
 //! * `server`: accepting and draining connections; `app`: the composition root, which builds all of the above
 //! * `start`: the start of the service; `import_command`: uploading a file from a terminal; `admin`: commands on the
 //!   database; `doctor`: finding faults; `cli`: the command line
@@ -47,6 +50,8 @@ mod ids;
 pub mod import_command;
 mod imports;
 mod load;
+mod metrics;
+mod monitoring;
 mod outbound;
 mod outbox;
 mod server;
@@ -57,6 +62,7 @@ pub mod tenants;
 mod text;
 mod text_enum;
 mod time_zone;
+mod traces;
 mod webhooks;
 mod workflows;
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use couponry::cli::{self, Command, Input};
-use couponry::{admin, doctor, import_command, start, telemetry};
+use couponry::{admin, doctor, import_command, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -20,7 +20,7 @@ async fn run(input: Input) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(doctor::run(arguments, input.config).await?);
     }
     let config = input.config?;
-    telemetry::start(&config.log)?;
+    start::log(&config, matches!(input.command, Command::Serve))?;
     match input.command {
         Command::Serve => start::run(config).await?,
         Command::Migrate => start::migrate(&config).await?,

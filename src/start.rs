@@ -6,23 +6,29 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use embedded_postgres::PostgresServer;
+use metrics_exporter_prometheus::BuildError;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
+use tracing_subscriber::filter::ParseError;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::database::{self, MigrateError, is_tls_refused, is_unavailable, loses_statements};
 use crate::http::health::starting_router;
+use crate::metrics;
 use crate::server::Server;
 use crate::telemetry::Chain;
-use crate::tenants;
+use crate::{outbound, telemetry, tenants, traces};
 
 /// Time limit of the start for PostgreSQL to become reachable.
 const DATABASE_LIMIT: Duration = Duration::from_mins(1);
 /// Time limit for the server of a killed process to release the data folder.
 const LOCK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time limit for sending spans to the collector.
+const OTLP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reason why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +64,14 @@ pub enum Error {
     DatabaseTls(#[source] sqlx::Error),
     #[error("cannot listen on {0}; choose another address with COUPONRY_LISTEN")]
     Listen(SocketAddr, #[source] std::io::Error),
+    #[error(
+        "cannot listen on {0} for the metrics; choose another address with COUPONRY_METRICS_LISTEN"
+    )]
+    MetricsListen(SocketAddr, #[source] std::io::Error),
+    #[error("COUPONRY_LOG is not valid")]
+    Log(#[from] ParseError),
+    #[error("metrics cannot be recorded")]
+    Metrics(#[from] BuildError),
     #[error("the demo tenant cannot be created")]
     Demo(#[source] sqlx::Error),
     #[error("a signal or a thread of the operating system failed")]
@@ -78,6 +92,25 @@ impl From<embedded_postgres::Error> for Error {
     }
 }
 
+/// Starts the log, and the export of traces if `is_service`. A trace that cannot be exported does not stop the service.
+pub fn log(config: &Config, is_service: bool) -> Result<(), Error> {
+    let endpoint = config.otlp_endpoint.as_ref().filter(|_| is_service);
+    let traces = endpoint.map(|endpoint| {
+        let authorities = config.ca_file.clone().unwrap_or_default();
+        let client = outbound::builder(&authorities).timeout(OTLP_TIMEOUT);
+        traces::start(endpoint, client.build().expect("the settings are right"))
+    });
+    let (layer, failure) = match traces.transpose() {
+        Ok(layer) => (layer, None),
+        Err(error) => (None, Some(error)),
+    };
+    telemetry::start_with(&config.log, layer)?;
+    if let Some(error) = failure {
+        tracing::warn!(error = %Chain(&error), "traces are not exported");
+    }
+    Ok(())
+}
+
 /// Runs the service until SIGINT or SIGTERM.
 pub async fn run(mut config: Config) -> Result<(), Error> {
     // First, because the first process of a container ignores signals without a handler.
@@ -88,10 +121,14 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
         .await
         .map_err(|error| Error::Listen(listen, error))?;
     let listen = listener.local_addr()?;
+    let metrics_listener = match config.metrics_listen {
+        Some(listen) => Some(listen_for_metrics(listen).await?),
+        None => None,
+    };
 
     let starting = Server::new(&config);
     let (options, own) = tokio::select! {
-        prepared = starting.serve_while(&listener, starting_router(), prepare(&config)) => prepared?,
+        prepared = starting.serve_while(&listener, starting_router(config.access_log), prepare(&config)) => prepared?,
         () = &mut stop => return Ok(()),
     };
     let generates_token = own.is_some() && config.operator_token.is_none();
@@ -102,6 +139,10 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
     let app = App::start(&config, &options);
     if let Err(error) = app.database().check_connection_limit().await {
         tracing::warn!(error = %Chain(&error), "the connection limit of the database is not known");
+    }
+    if let Some(listener) = metrics_listener {
+        tracing::info!(listen = %listener.local_addr()?, "serving the metrics");
+        app.serve_metrics(listener);
     }
     if own.is_some() {
         let key = tenants::create_demo(app.database())
@@ -117,8 +158,19 @@ pub async fn run(mut config: Config) -> Result<(), Error> {
             .await
             .map_err(std::io::Error::other)?;
     }
+    tokio::task::spawn_blocking(traces::stop)
+        .await
+        .map_err(std::io::Error::other)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts recording metrics, and binds their listener.
+async fn listen_for_metrics(listen: SocketAddr) -> Result<TcpListener, Error> {
+    metrics::install()?;
+    TcpListener::bind(listen)
+        .await
+        .map_err(|error| Error::MetricsListen(listen, error))
 }
 
 /// Uses the configured database or starts the embedded one, and migrates it.

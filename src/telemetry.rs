@@ -2,8 +2,13 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use clap::ValueEnum;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
+
+use crate::traces::TraceLayer;
 
 /// Parses a level, or levels by module.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
@@ -12,15 +17,34 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, ParseError> {
 
 /// Starts logging to standard error. `levels` is a level, or levels by module.
 pub fn start(levels: &str) -> Result<(), ParseError> {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter(levels)?)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        subscriber.with_target(false).init();
+    start_with(levels, None)
+}
+
+/// Starts logging, and exporting the spans with `traces`.
+pub(crate) fn start_with(levels: &str, traces: Option<TraceLayer>) -> Result<(), ParseError> {
+    let filter = filter(levels)?;
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.with_target(false).boxed()
     } else {
-        subscriber.json().flatten_event(true).init();
-    }
+        // The request that a line belongs to is its innermost span.
+        lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed()
+    };
+    registry().with(traces).with(lines).with(filter).init();
     Ok(())
+}
+
+/// The requests that are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AccessLog {
+    Off,
+    /// Those that failed with a 5xx or a 429.
+    Errors,
+    All,
 }
 
 /// An error with its causes, on one line.

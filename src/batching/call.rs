@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::BatchError;
 use crate::database::{Database, is_unavailable};
+use crate::metrics;
 use crate::telemetry::Chain;
 
 /// Pause before a call is retried.
@@ -74,6 +75,7 @@ impl BatchConnection {
         match timeout_at(limit, self.try_call(call)).await {
             Ok(Ok(rows)) => return Some(rows),
             Ok(Err(error)) => {
+                metrics::database_error(&error);
                 // Logs an alarm.
                 is_invariant_violation(&error);
                 tracing::warn!(error = %Chain(&error), items, "{name} will be sent key by key");
@@ -94,7 +96,10 @@ impl BatchConnection {
         loop {
             let error = match timeout_at(deadline, self.try_call(call)).await {
                 Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error)) => Some(error),
+                Ok(Err(error)) => {
+                    metrics::database_error(&error);
+                    Some(error)
+                }
                 Err(_) => None,
             };
             // The connection may still be executing the failed call, so it must not return to the pool.

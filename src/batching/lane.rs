@@ -10,10 +10,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, Span};
 
 use super::fair_queue::{NextShared, Portion};
 use super::{BatchConnection, BatchHandler, Inner, KeyRequests, QueuedRequest};
 use crate::database::Database;
+use crate::traces::exported_span;
 
 /// Maximum number of items per batch, unless a single request has more.
 const MAX_ITEMS: usize = 512;
@@ -104,8 +106,11 @@ impl<H: BatchHandler> Lane<H> {
                     })
                     .collect();
                 let handler = &self.inner.handler;
+                let span = batch_span(batch.iter().flat_map(|portion| &portion.requests));
                 let served = handler.serve_many(&mut self.connection, &requests, deadline);
-                let served = AssertUnwindSafe(served).catch_unwind().await;
+                let served = AssertUnwindSafe(served.instrument(span))
+                    .catch_unwind()
+                    .await;
                 served.unwrap_or_else(|_| {
                     self.connection.discard();
                     None
@@ -184,7 +189,8 @@ impl<H: BatchHandler> Lane<H> {
             atomicity,
             deadline,
         );
-        let mut replies = replies.await.into_iter();
+        let span = batch_span(requests.iter());
+        let mut replies = replies.instrument(span).await.into_iter();
         for mut request in requests {
             let served = mem::take(&mut request.replies);
             let replies = if served.is_empty() {
@@ -219,6 +225,17 @@ fn distribute<H: BatchHandler>(
         }
     }
     rest
+}
+
+/// Makes the span of a batch, linked to those of its requests.
+fn batch_span<'a, H: BatchHandler>(requests: impl Iterator<Item = &'a QueuedRequest<H>>) -> Span {
+    let span = exported_span!(parent: None, "batch");
+    if !span.is_none() {
+        requests.for_each(|request| {
+            span.follows_from(&request.span);
+        });
+    }
+    span
 }
 
 impl<H: BatchHandler> QueuedRequest<H> {

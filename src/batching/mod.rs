@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 pub(crate) use call::{BatchConnection, DatabaseCall, sql_integer};
 
@@ -28,6 +29,7 @@ use crate::background::Tasks;
 use crate::database::Database;
 use crate::ids::TenantId;
 use crate::load::AdmissionControl;
+use crate::traces;
 use fair_queue::{FairQueue, Queued};
 use lane::Lane;
 
@@ -118,6 +120,8 @@ struct QueuedRequest<H: BatchHandler> {
     reply_to: oneshot::Sender<Vec<H::Reply>>,
     /// Released when the request has its replies.
     permit: OwnedSemaphorePermit,
+    /// The span of the caller, if spans are exported.
+    span: Span,
 }
 
 impl<H: BatchHandler> QueuedRequest<H> {
@@ -216,6 +220,11 @@ impl<H: BatchHandler> Batcher<H> {
             deadline,
             reply_to,
             permit,
+            span: if traces::is_exported() {
+                Span::current()
+            } else {
+                Span::none()
+            },
         };
         {
             let mut queue = self.0.queue();

@@ -8,6 +8,7 @@ mod errors;
 pub mod functions;
 pub(crate) mod locks;
 mod migrate;
+mod pool;
 mod pooler;
 mod shares;
 
@@ -15,10 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Postgres, Row, Transaction,
-};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
 
 pub use migrate::{MIGRATIONS, MigrateError, check, migrate};
 pub(crate) use pooler::loses_statements;
@@ -27,13 +26,11 @@ pub(crate) use errors::{is_tls_refused, is_unavailable, is_undefined};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;
+use pool::Pool;
 use shares::{Share, Shares};
 
 /// Time that a request waits for a connection before it fails as unavailable.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Time after which an idle connection is closed. After a failover, none to the old server is left.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Time that a heavy read waits for its turn. With its statements it is less than the time limit of a request.
 const HEAVY_WAIT_LIMIT: Duration = Duration::from_secs(15);
@@ -90,17 +87,49 @@ pub struct Database(Arc<Pools>);
 #[derive(Debug)]
 struct Pools {
     /// For requests.
-    app: PgPool,
+    app: Pool,
     shares: Shares,
     /// For uploads, each of which uses a connection while its file is read.
-    uploads: PgPool,
+    uploads: Pool,
     /// For tasks that hold a connection over many calls, such as applying imports.
-    tasks: PgPool,
+    tasks: Pool,
     /// For the lanes that assign codes and record events, each of which has a connection.
-    lanes: PgPool,
-    system: PgPool,
+    lanes: Pool,
+    system: Pool,
     /// Whether there is a pooler that does not know of prepared statements.
     has_pooler: bool,
+}
+
+impl Pools {
+    fn all(&self) -> [&Pool; 5] {
+        [
+            &self.app,
+            &self.uploads,
+            &self.tasks,
+            &self.lanes,
+            &self.system,
+        ]
+    }
+
+    /// Begins a transaction of a role, and of a tenant if there is one, in one round trip.
+    async fn begin(
+        &self,
+        pool: &Pool,
+        begin: &str,
+        role: &str,
+        tenant: Option<TenantId>,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        // Safe from injection, because a tenant id is a number.
+        let tenant = tenant.map_or_else(String::new, |tenant| {
+            format!("; set local couponry.tenant_id = '{tenant}'")
+        });
+        let forget = if self.has_pooler {
+            FORGET_STATEMENTS
+        } else {
+            ""
+        };
+        pool.begin(format!("{begin}{forget}; {role}{tenant}")).await
+    }
 }
 
 impl Database {
@@ -115,13 +144,13 @@ impl Database {
         };
         let options = options.disable_statement_logging();
         Self(Arc::new(Pools {
-            app: tested(pool(request_connections), &options),
+            app: Pool::tested("requests", &options, request_connections),
             shares: Shares::new(request_connections),
-            uploads: tested(pool(UPLOAD_CONNECTIONS), &options),
-            tasks: tested(pool(TASK_CONNECTIONS), &options),
+            uploads: Pool::tested("uploads", &options, UPLOAD_CONNECTIONS),
+            tasks: Pool::tested("tasks", &options, TASK_CONNECTIONS),
             // A lane closes a connection that fails, and retries.
-            lanes: pool(LANE_CONNECTIONS).connect_lazy_with(options.clone()),
-            system: tested(pool(SYSTEM_CONNECTIONS), &options),
+            lanes: Pool::untested("lanes", &options, LANE_CONNECTIONS),
+            system: Pool::tested("system", &options, SYSTEM_CONNECTIONS),
             has_pooler,
         }))
     }
@@ -134,8 +163,7 @@ impl Database {
 
     /// Logs a warning if the server has fewer connections than this replica may open.
     pub(crate) async fn check_connection_limit(&self) -> sqlx::Result<()> {
-        let requests = self.0.app.options().get_max_connections();
-        let needed = Self::max_connections(u16::try_from(requests).unwrap_or(u16::MAX));
+        let needed: u32 = self.0.all().iter().map(|pool| pool.max()).sum();
         let mut transaction = self.system().await?;
         let allowed = sqlx::query_scalar!(
             r#"select current_setting('max_connections')::integer
@@ -316,39 +344,17 @@ impl Database {
         .await
     }
 
-    pub(crate) async fn close(&self) {
-        self.0.app.close().await;
-        self.0.uploads.close().await;
-        self.0.tasks.close().await;
-        self.0.lanes.close().await;
-        self.0.system.close().await;
+    /// Records the sizes of the pools.
+    pub(crate) fn record_pools(&self) {
+        for pool in self.0.all() {
+            pool.record();
+        }
     }
-}
 
-impl Pools {
-    /// Begins a transaction in one round trip, and in a separate task. Otherwise a request that is cancelled meanwhile would
-    /// return a connection with an open transaction to the pool (launchbadge/sqlx issue 4393).
-    async fn begin(
-        &self,
-        pool: &PgPool,
-        begin: &str,
-        role: &str,
-        tenant: Option<TenantId>,
-    ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        // Safe from injection, because a tenant id is a number.
-        let tenant = tenant.map_or_else(String::new, |tenant| {
-            format!("; set local couponry.tenant_id = '{tenant}'")
-        });
-        let forget = if self.has_pooler {
-            FORGET_STATEMENTS
-        } else {
-            ""
-        };
-        let begin = format!("{begin}{forget}; {role}{tenant}");
-        let pool = pool.clone();
-        tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await })
-            .await
-            .map_err(|_| sqlx::Error::WorkerCrashed)?
+    pub(crate) async fn close(&self) {
+        for pool in self.0.all() {
+            pool.close().await;
+        }
     }
 }
 
@@ -360,24 +366,4 @@ fn without_prepared(options: &PgConnectOptions) -> PgConnectOptions {
 /// Options without a parameter that poolers refuse. It affects only numbers in text form, which are not used.
 fn for_service(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().extra_float_digits(None)
-}
-
-/// Settings of a pool.
-fn pool(max: u16) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(u32::from(max))
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .idle_timeout(IDLE_TIMEOUT)
-        .test_before_acquire(false)
-}
-
-/// A pool that closes idle connections that are broken or lead to a read-only server, which a failover leaves behind.
-fn tested(pool: PgPoolOptions, options: &PgConnectOptions) -> PgPool {
-    let pool = pool.before_acquire(|connection, _| {
-        Box::pin(async move {
-            let read_only = connection.fetch_one("show transaction_read_only").await?;
-            Ok(read_only.try_get::<&str, _>(0)? == "off")
-        })
-    });
-    pool.connect_lazy_with(options.clone())
 }

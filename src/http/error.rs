@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::database::{is_share_in_use, is_unavailable};
+use crate::metrics;
 use crate::telemetry::Chain;
 
 /// A kind of problem: a stable code with its status and its title.
@@ -222,13 +223,16 @@ impl Error {
         problem
     }
 
-    /// Renders the problem; an internal failure is logged here, once, with its causes.
+    /// Renders the problem; an internal failure is logged here, once, with its causes. The span of the request names it.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         let kind = self.kind();
+        if let Self::Database(error) = self {
+            metrics::database_error(error);
+        }
         if kind.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(request_id, error = %Chain(self), "a request failed");
+            tracing::error!(error = %Chain(self), "a request failed");
         } else if *kind == UNAVAILABLE && matches!(self, Self::Database(_)) {
-            tracing::warn!(request_id, error = %Chain(self), "the database is not reachable");
+            tracing::warn!(error = %Chain(self), "the database is not reachable");
         }
         let mut response = (kind.status, self.problem(request_id).to_string()).into_response();
         let headers = response.headers_mut();

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,7 @@ use super::envelope::envelope;
 use super::error::{Error, UNAVAILABLE};
 use super::routes::Routes;
 use crate::database::Database;
+use crate::telemetry::AccessLog;
 
 /// The state that readiness depends on.
 #[derive(Debug, Clone)]
@@ -27,11 +28,11 @@ pub(crate) fn routes(state: Health) -> Routes {
 }
 
 /// The router during the start: the process is alive, and all other requests are rejected as unavailable.
-pub(crate) fn starting_router() -> Router {
+pub(crate) fn starting_router(access_log: AccessLog) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .fallback(async || Error::refused(&UNAVAILABLE, "The service is starting."))
-        .layer(from_fn(envelope))
+        .layer(from_fn_with_state(access_log, envelope))
 }
 
 async fn healthz() -> &'static str {

@@ -16,3 +16,4 @@ pub(crate) mod rate_status;
 pub(crate) mod request_id;
 pub mod routes;
 pub(crate) mod state;
+pub(crate) mod trace_parent;

@@ -259,3 +259,21 @@ pub(super) async fn publish(connection: &mut PgConnection, job: &Job) -> sqlx::R
     .fetch_one(connection)
     .await
 }
+
+/// Returns how many rows of an import were stored, and how many rejected; `None` if it stores none because it only validates.
+pub(super) async fn row_counts(
+    connection: &mut PgConnection,
+    job: &Job,
+) -> sqlx::Result<Option<(u64, u64)>> {
+    let found = sqlx::query!(
+        "select success, errors
+           from imports
+          where tenant_id = $1 and id = $2 and mode = 'import'",
+        job.tenant as TenantId,
+        job.import
+    )
+    .fetch_optional(connection)
+    .await?;
+    let count = |rows: i32| u64::try_from(rows).unwrap_or(0);
+    Ok(found.map(|found| (count(found.success), count(found.errors))))
+}

@@ -7,13 +7,17 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+use tracing::Instrument;
+
 use super::Imports;
 use super::apply::{ApplyOutcome, apply};
 use super::jobs::{self, Job};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::{Database, is_unavailable};
+use crate::metrics;
 use crate::telemetry::Chain;
-use sqlx::PgConnection;
+use crate::traces::exported_span;
 
 /// Imports that one replica applies at the same time, each into a different set.
 const WORKERS: usize = 2;
@@ -46,7 +50,8 @@ async fn run_worker(state: Imports, tasks: Tasks) {
 async fn step(state: &Imports, tasks: &Tasks) -> StepOutcome {
     let claimed = match claim(&state.database).await {
         Ok(Some(job)) => {
-            run(state, &job, tasks).await;
+            let span = exported_span!("import", import = %job.import);
+            run(state, &job, tasks).instrument(span).await;
             true
         }
         Ok(None) => false,
@@ -88,6 +93,7 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
     let pause = match apply(state, job, tasks).await {
         Ok(ApplyOutcome::Finished) => {
             tracing::info!(import = %job.import, "import finished");
+            count_rows(database, job).await;
             return;
         }
         Ok(ApplyOutcome::Aborted) => {
@@ -99,10 +105,12 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
             Duration::ZERO
         }
         Err(error) if is_unavailable(&error) => {
+            metrics::database_error(&error);
             tracing::warn!(import = %job.import, error = %Chain(&error), "import interrupted; it will be resumed");
             POLL_INTERVAL
         }
         Err(error) => {
+            metrics::database_error(&error);
             tracing::error!(import = %job.import, error = %Chain(&error), "an attempt to apply an import failed");
             let fail = async |connection: &mut PgConnection| {
                 jobs::fail(connection, job, MAX_ATTEMPTS, BACKOFF.as_secs_f64()).await
@@ -126,5 +134,18 @@ async fn run(state: &Imports, job: &Job, tasks: &Tasks) {
         .await;
     if let Err(error) = released {
         tracing::warn!(error = %Chain(&error), "the lease of an import could not be released; it will expire");
+    }
+}
+
+/// Counts the rows of a finished import.
+async fn count_rows(database: &Database, job: &Job) {
+    if !metrics::is_installed() {
+        return;
+    }
+    let counts = database.with_system(async |connection| jobs::row_counts(connection, job).await);
+    match counts.await {
+        Ok(Some((stored, rejected))) => metrics::import_rows(stored, rejected),
+        Ok(None) => {}
+        Err(error) => log_failure("the rows of an import could not be counted", &error),
     }
 }

@@ -46,16 +46,37 @@ pub(super) async fn sets_with_events(connection: &mut PgConnection) -> sqlx::Res
     .await
 }
 
+/// A set to publish.
+pub(super) struct LaggingSet {
+    pub set_no: i32,
+    /// The ledger numbers that were not published.
+    pub lag: i64,
+}
+
 /// Lists the sets of a tenant whose ledgers were not published to their ends, or whose alert level may have changed since
 /// it was last evaluated. A change of a set is found if its transaction takes less than a minute to commit.
 pub(super) async fn lagging_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
-) -> sqlx::Result<Vec<i32>> {
-    sqlx::query_scalar!(
-        r#"select s.set_no as "set_no!"
+) -> sqlx::Result<Vec<LaggingSet>> {
+    sqlx::query_as!(
+        LaggingSet,
+        r#"select s.set_no as "set_no!", coalesce(t.number, 0) - coalesce(c.number, 0) as "lag!"
              from coupon_sets s
              left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
+            cross join lateral (
+              select greatest(
+                       (select a.number
+                          from assignments a
+                         where a.tenant_id = s.tenant_id and a.set_no = s.set_no
+                         order by a.number desc
+                         limit 1),
+                       (select e.number
+                          from ledger_entries e
+                         where e.tenant_id = s.tenant_id and e.set_no = s.set_no
+                         order by e.number desc
+                         limit 1)) as number
+            ) t
             where s.tenant_id = $1
               and (c.threshold is distinct from s.low_stock_threshold and c.set_no is not null
                    or s.updated_at > c.evaluated_at - interval '1 minute'
@@ -64,17 +85,7 @@ pub(super) async fn lagging_sets(
                           from lots l
                          where l.tenant_id = s.tenant_id and l.set_no = s.set_no
                            and l.first_expires_at <= now() and l.last_expires_at > c.evaluated_at - interval '1 minute')
-                   or greatest(
-                        (select a.number
-                           from assignments a
-                          where a.tenant_id = s.tenant_id and a.set_no = s.set_no
-                          order by a.number desc
-                          limit 1),
-                        (select e.number
-                           from ledger_entries e
-                          where e.tenant_id = s.tenant_id and e.set_no = s.set_no
-                          order by e.number desc
-                          limit 1)) > coalesce(c.number, 0))"#,
+                   or t.number > coalesce(c.number, 0))"#,
         tenant as TenantId
     )
     .fetch_all(connection)

@@ -17,7 +17,9 @@ use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
+use crate::metrics;
 use crate::statistics::{Forecast, forecasts};
+use db::LaggingSet;
 
 /// Ledger numbers that one transaction publishes.
 const BATCH_SIZE: i32 = 1000;
@@ -100,25 +102,32 @@ async fn mark_sets(database: &Database, dirty_sets: &DirtySets, sweep_is_due: bo
 /// Marks the lagging sets: those that a crashed replica has written to, and those whose stock fell without a ledger
 /// entry, such as by codes that expired.
 async fn sweep(database: &Database, dirty_sets: &DirtySets) -> sqlx::Result<()> {
+    let mut lag = 0;
     for tenant in database.with_system(db::subscribed_tenants).await? {
         // A tenant that cannot be read now must not delay the others.
         match lagging_sets(database, tenant).await {
-            Ok(set_nos) => {
-                for set_no in set_nos {
+            Ok(sets) => {
+                for LaggingSet {
+                    set_no,
+                    lag: of_set,
+                } in sets
+                {
+                    lag += of_set;
                     dirty_sets.mark(SetKey { tenant, set_no });
                 }
             }
             Err(error) => log_failure(FAILURE, &error),
         }
     }
+    metrics::outbox_lag(lag);
     Ok(())
 }
 
-async fn lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
+async fn lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<LaggingSet>> {
     let mut transaction = database.background(tenant).await?;
-    let set_nos = db::lagging_sets(&mut transaction, tenant).await?;
+    let sets = db::lagging_sets(&mut transaction, tenant).await?;
     transaction.commit().await?;
-    Ok(set_nos)
+    Ok(sets)
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {

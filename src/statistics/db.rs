@@ -310,9 +310,10 @@ pub(super) async fn list_tenants(connection: &mut PgConnection) -> sqlx::Result<
 pub(super) async fn list_lagging_sets(
     connection: &mut PgConnection,
     tenant: TenantId,
-) -> sqlx::Result<Vec<i32>> {
-    sqlx::query_scalar!(
-        r#"select t.set_no as "set_no!"
+) -> sqlx::Result<Vec<LagRow>> {
+    sqlx::query_as!(
+        LagRow,
+        r#"select t.set_no as "set_no!", t.number - t.rolled_up as "lag!"
              from statistics_tails t
             where t.tenant_id = $1 and t.rolled_up < t.number"#,
         tenant as TenantId

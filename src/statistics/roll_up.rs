@@ -8,10 +8,11 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use super::db;
+use super::db::{self, LagRow};
 use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::TenantId;
+use crate::metrics;
 
 /// Pause after a round over all tenants.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -39,29 +40,32 @@ async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
         }
     };
     let mut more = false;
+    let mut lag = 0;
     for tenant in tenants {
         // A tenant or set that cannot be rolled up now, or takes long, must not delay the others.
-        let set_nos = list_lagging_sets(database, tenant)
+        let sets = list_lagging_sets(database, tenant)
             .await
             .unwrap_or_else(|error| {
                 log_failure(FAILURE, &error);
                 Vec::new()
             });
-        for set_no in set_nos {
+        lag += sets.iter().map(|set| set.lag).sum::<i64>();
+        for LagRow { set_no, .. } in sets {
             match catch_up(database, tenant, set_no, tasks).await {
                 Ok(left) => more |= left,
                 Err(error) => log_failure(FAILURE, &error),
             }
         }
     }
+    metrics::statistics_lag(lag);
     StepOutcome::of(more)
 }
 
-async fn list_lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<i32>> {
+async fn list_lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec<LagRow>> {
     let mut transaction = database.background(tenant).await?;
-    let set_nos = db::list_lagging_sets(&mut transaction, tenant).await?;
+    let sets = db::list_lagging_sets(&mut transaction, tenant).await?;
     transaction.commit().await?;
-    Ok(set_nos)
+    Ok(sets)
 }
 
 /// Rolls up the ledger of a set for one time slice. Returns true if it did not reach the end of the ledger. It pauses

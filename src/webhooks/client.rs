@@ -6,12 +6,16 @@ use chrono::{DateTime, Utc};
 use reqwest::{Response, StatusCode, Url, header};
 use serde::Serialize;
 use tokio::time::timeout;
+use tracing::{Instrument, field};
 
 use super::message::Message;
 use super::secret::Secret;
 use super::sign::signatures;
+use crate::http::trace_parent::{TRACE_PARENT, Trace};
+use crate::metrics;
 use crate::outbound::{Outbound, UrlRules};
 use crate::telemetry::Chain;
+use crate::traces::{self, exported_span};
 
 /// Time within which an endpoint must respond.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,9 +105,18 @@ impl WebhookClient {
         }
     }
 
-    pub(super) async fn attempt(&self, endpoint: &Endpoint, message: Message) -> Attempt {
+    /// Sends a message, as a part of this trace.
+    pub(super) async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        message: Message,
+        trace: Trace,
+    ) -> Attempt {
         let (started_at, started) = (Utc::now(), Instant::now());
-        let result = timeout(TIMEOUT, self.send(endpoint, started_at, message)).await;
+        let span = exported_span!("delivery", otel.kind = field::Empty);
+        let trace = trace.join(&span, "client");
+        let sent = self.send(endpoint, started_at, message, trace);
+        let result = timeout(TIMEOUT, sent.instrument(span.clone())).await;
         let (status, error) = match result {
             Ok(Ok(response)) => {
                 let status = response.status();
@@ -117,12 +130,15 @@ impl WebhookClient {
                 Some(format!("no response within {} seconds", TIMEOUT.as_secs())),
             ),
         };
-        Attempt {
+        let attempt = Attempt {
             started_at,
             millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             status: status.as_ref().map(StatusCode::as_u16),
             error: error.map(|error| printable(&error)),
-        }
+        };
+        traces::set_status(&span, attempt.status);
+        metrics::webhook_attempt(attempt.is_success());
+        attempt
     }
 
     async fn send(
@@ -130,6 +146,7 @@ impl WebhookClient {
         endpoint: &Endpoint,
         at: DateTime<Utc>,
         Message { id, body }: Message,
+        Trace(trace): Trace,
     ) -> Result<Response, String> {
         // The rules may have become stricter since the endpoint was created.
         let url = self.check(&endpoint.url)?;
@@ -139,13 +156,17 @@ impl WebhookClient {
             .map_err(|error| error.to_string())?;
         let (id, timestamp) = (id.to_string(), at.timestamp());
         let signatures = signatures(&endpoint.secrets, &id, timestamp, &body);
-        client
+        let mut request = client
             .post(url)
             .header(header::CONTENT_TYPE, "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signatures)
-            .body(body)
+            .body(body);
+        if let Some(trace) = trace {
+            request = request.header(TRACE_PARENT, trace.header());
+        }
+        request
             .send()
             .await
             .map_err(|error| Chain(&error.without_url()).to_string())

@@ -16,6 +16,7 @@ use crate::http::error::Error;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::page::{Page, Paging};
 use crate::http::routes::Routes;
+use crate::http::trace_parent::Trace;
 use crate::tenants::auth::{Caller, WebhooksRead, WebhooksWrite};
 use crate::time_zone::is_storable;
 
@@ -123,8 +124,11 @@ async fn test(
     State(webhooks): State<Webhooks>,
     caller: Caller<WebhooksWrite>,
     Path(id): Path<Uuid>,
+    trace: Trace,
 ) -> Result<Json<TestResult>, Error> {
-    super::test(&webhooks, caller.tenant, id).await.map(Json)
+    super::test(&webhooks, caller.tenant, id, trace)
+        .await
+        .map(Json)
 }
 
 #[derive(Debug, Deserialize)]

@@ -32,6 +32,7 @@ use crate::http::error::{Error, TOO_MANY_WEBHOOKS};
 use crate::http::extract::{FieldValue, Fields, FromFields, integer, present, text};
 use crate::http::routes::Routes;
 use crate::http::state::feature_state;
+use crate::http::trace_parent::Trace;
 use crate::ids::TenantId;
 use crate::outbound::Outbound;
 use crate::tenants::auth::Auth;
@@ -338,14 +339,19 @@ async fn rotate_secret(
 }
 
 /// Sends a test message, also to a disabled or failed webhook, and returns the result of the attempt.
-async fn test(webhooks: &Webhooks, tenant: TenantId, id: Uuid) -> Result<TestResult, Error> {
+async fn test(
+    webhooks: &Webhooks,
+    tenant: TenantId,
+    id: Uuid,
+    trace: Trace,
+) -> Result<TestResult, Error> {
     let mut transaction = webhooks.database.tenant(tenant).await?;
     let endpoint = db::find_endpoint(&mut transaction, tenant, id).await?;
     transaction.commit().await?;
     let endpoint = endpoint.ok_or_else(not_found)?;
     let message = Message::test(id, endpoint.max_batch);
     let message_id = message.id;
-    let attempt = webhooks.client.attempt(&endpoint, message).await;
+    let attempt = webhooks.client.attempt(&endpoint, message, trace).await;
     Ok(TestResult {
         id: message_id,
         delivered: attempt.is_success(),

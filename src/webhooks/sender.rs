@@ -21,6 +21,7 @@ use super::queue::{self, AttemptResults, DueDelivery, Lease, LeaseEnd};
 use super::{MAX_WEBHOOKS, Webhooks};
 use crate::background::{Tasks, log_failure};
 use crate::database::Database;
+use crate::http::trace_parent::Trace;
 use crate::ids::TenantId;
 
 /// Endpoints that one replica serves at the same time.
@@ -221,7 +222,7 @@ impl Sender {
             }
             let events: Vec<&Event> = batch.iter().map(|(_, event)| event).collect();
             let message = Message::new(&events, endpoint.max_batch);
-            let attempt = self.client.attempt(endpoint, message);
+            let attempt = self.client.attempt(endpoint, message, Trace(None));
             tokio::select! {
                 attempt = attempt => attempts.push((batch, attempt)),
                 // Its result is not stored, so another sender makes it again.

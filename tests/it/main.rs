@@ -13,6 +13,7 @@ mod faults;
 mod http;
 mod imports;
 mod model;
+mod monitoring;
 mod outbox;
 mod properties;
 mod proxies;

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::plain::PlainCall;
-use super::{AssignError, AssignOutcome, AssignReply, AssignResult, Item, Target, db};
+use super::{AssignError, AssignOutcome, AssignReply, AssignResult, Item, Target, db, outcome};
 use crate::background::Tasks;
 use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher, KeyRequests};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
 use crate::load::AdmissionControl;
+use crate::metrics::{self, AssignBatch};
 
 /// Maximum number of calls per batch. More than one is needed for child sets, for a contact that occurs twice, and for a
 /// chain that changed between lookup and lock.
@@ -53,9 +54,14 @@ impl AssignBatcher {
     ) -> Vec<AssignReply> {
         let Target { tenant, set, child } = target;
         let key = RequestedSet { tenant, set };
-        self.0
-            .submit(tenant, key, child, items, atomicity, timeout)
-            .await
+        let submitted = self.0.submit(tenant, key, child, items, atomicity, timeout);
+        let replies = submitted.await;
+        // The other outcomes are counted where they are known, because a caller may leave before.
+        let overloaded = replies
+            .iter()
+            .filter(|reply| matches!(reply, Err(AssignError::Batch(BatchError::Overloaded))));
+        metrics::assignments(overloaded.map(outcome));
+        replies
     }
 
     /// Closes the queue: its lanes end after they have served what waits.
@@ -124,6 +130,10 @@ impl BatchHandler for AssignHandler {
         if call.is_empty() {
             return Some(replies);
         }
+        let items = batch
+            .iter()
+            .flat_map(|set| set.requests.iter().copied().flatten());
+        let measured = AssignBatch::begin(items.map(|item| item.queued_at));
         let mut served = vec![false; batch.len()];
         for row in connection.call_once(&call, deadline).await? {
             let (place, item) = call.place(&row);
@@ -137,6 +147,7 @@ impl BatchHandler for AssignHandler {
             }
             replies[place][item] = Some(Ok(row.into_result(set.set)));
         }
+        measured.end(replies.iter().flatten().flatten().map(outcome));
         Some(replies)
     }
 
@@ -155,6 +166,7 @@ impl BatchHandler for AssignHandler {
             set: set.set,
             child,
         };
+        let measured = AssignBatch::begin(items.iter().map(|item| item.queued_at));
         let mut replies: Vec<Option<AssignReply>> = vec![None; items.len()];
         let mut open: Vec<usize> = (0..items.len()).collect();
         while !open.is_empty() {
@@ -185,10 +197,12 @@ impl BatchHandler for AssignHandler {
             }
             open.retain(|index| replies[*index].is_none());
         }
-        replies
+        let replies: Vec<AssignReply> = replies
             .into_iter()
             .map(|reply| reply.unwrap_or(Err(BatchError::Unknown.into())))
-            .collect()
+            .collect();
+        measured.end(replies.iter().map(outcome));
+        replies
     }
 }
 

@@ -11,6 +11,7 @@ mod http;
 mod plain;
 
 use std::ops::Not;
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -27,12 +28,14 @@ use crate::batching::BatchError;
 use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::http::error::{
     ALREADY_ASSIGNED, ASSIGNMENT_EXPIRED, ASSIGNMENT_RELEASED, ASSIGNMENT_VOID, BATCH_WITHHELD,
-    CONTACT_LIMIT_REACHED, COUPON_SET_EXHAUSTED, COUPON_SET_EXPIRED, Error, IDEMPOTENCY_KEY_REUSED,
+    CHILD_SET_CHAIN_TOO_LONG, CHILD_SET_CYCLE, CONTACT_LIMIT_REACHED, COUPON_SET_EXHAUSTED,
+    COUPON_SET_EXPIRED, Error, IDEMPOTENCY_KEY_REUSED, INTERNAL, INVALID, Kind, NOT_FOUND,
     OVERLOADED, UNAVAILABLE,
 };
 use crate::http::extract::{FieldValue, Fields, FromFields, Json, integer, text};
 use crate::http::idempotency_key::IdempotencyKey;
 use crate::ids::{AssignmentKey, TenantId};
+use crate::text_enum::text_enum;
 use dry_run::DryRun;
 
 /// Id of a workflow, a node or an execution: 1 to 255 characters.
@@ -153,6 +156,7 @@ impl AssignRequest {
             execution_id: self.execution_id.clone(),
             reserve_seconds: self.reserve_seconds,
             caller,
+            queued_at: Instant::now(),
         }
     }
 
@@ -200,9 +204,18 @@ struct Item {
     reserve_seconds: Option<i32>,
     /// The id of the API key that sent the request.
     caller: Uuid,
+    queued_at: Instant,
 }
 
 type AssignReply = Result<AssignResult, AssignError>;
+
+/// Returns the outcome of a request in the metrics: the outcome or the code of the problem, as in its response.
+fn outcome(reply: &AssignReply) -> &'static str {
+    match reply {
+        Ok(AssignResult { outcome, .. }) => outcome.as_str(),
+        Err(error) => error.kind().code,
+    }
+}
 
 /// The requested set, and the child set that the request names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -212,16 +225,16 @@ struct Target {
     child: Option<Uuid>,
 }
 
-/// The outcome of a successful request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum AssignOutcome {
-    /// A code was assigned by this request.
-    Assigned,
-    /// An earlier request with the same key received this assignment.
-    Replayed,
-    /// The contact already held this code of the set, and `onRepeat` of the set is `sameCode`.
-    AlreadyAssigned,
+text_enum! {
+    /// The outcome of a successful request.
+    enum AssignOutcome {
+        /// A code was assigned by this request.
+        Assigned = "assigned",
+        /// An earlier request with the same key received this assignment.
+        Replayed = "replayed",
+        /// The contact already held this code of the set, and `onRepeat` of the set is `sameCode`.
+        AlreadyAssigned = "alreadyAssigned",
+    }
 }
 
 /// An assignment, new or earlier, as the batcher returns it.
@@ -283,46 +296,69 @@ pub(crate) enum AssignError {
 }
 
 impl AssignError {
+    /// Returns the kind of the problem.
+    fn kind(&self) -> &'static Kind {
+        match self {
+            Self::Exhausted => &COUPON_SET_EXHAUSTED,
+            Self::SetExpired => &COUPON_SET_EXPIRED,
+            Self::Held(_) => &ALREADY_ASSIGNED,
+            Self::LimitReached => &CONTACT_LIMIT_REACHED,
+            Self::Ended(_, AssignmentState::Void) => &ASSIGNMENT_VOID,
+            Self::Ended(_, AssignmentState::Expired) => &ASSIGNMENT_EXPIRED,
+            Self::Ended(..) => &ASSIGNMENT_RELEASED,
+            Self::Withheld => &BATCH_WITHHELD,
+            Self::KeyReused => &IDEMPOTENCY_KEY_REUSED,
+            Self::SetNotFound => &NOT_FOUND,
+            Self::Chain(ChainFault::ChildNotFound) => &INVALID,
+            Self::Chain(ChainFault::ChildCycle) => &CHILD_SET_CYCLE,
+            Self::Chain(ChainFault::ChainTooLong) => &CHILD_SET_CHAIN_TOO_LONG,
+            Self::Batch(BatchError::Unknown) => &UNAVAILABLE,
+            Self::Batch(BatchError::Overloaded) => &OVERLOADED,
+            Self::Batch(BatchError::Failed) => &INTERNAL,
+        }
+    }
+
     fn into_error(self, key: &IdempotencyKey) -> Error {
+        let kind = self.kind();
         match self {
             Self::Exhausted => Error::refused(
-                &COUPON_SET_EXHAUSTED,
+                kind,
                 "Neither the coupon set nor a child set has a code left. Import codes, or name a child set.",
             ),
             Self::SetExpired => Error::refused(
-                &COUPON_SET_EXPIRED,
+                kind,
                 "The coupon set has expired, and no child set has a code left. Change `expiresAt`, or name a child set.",
             ),
             Self::Held(assignment) => {
                 let detail = "The contact already holds a code of this set, and its `onRepeat` is \"refuse\".";
-                let error = Error::refused(&ALREADY_ASSIGNED, detail);
+                let error = Error::refused(kind, detail);
                 match assignment {
                     Some(id) => error.with("assignmentId", id.to_string()),
                     None => error,
                 }
             }
             Self::LimitReached => Error::refused(
-                &CONTACT_LIMIT_REACHED,
+                kind,
                 "The contact already holds the maximum number of codes of this set (`assignmentsPerContact`).",
             ),
-            Self::Ended(id, state) => ended_error(id, state),
+            Self::Ended(id, state) => ended_error(kind, id, state),
             Self::Withheld => Error::refused(
-                &BATCH_WITHHELD,
+                kind,
                 "This item could be assigned a code, but not every item of the batch could. Nothing was assigned.",
             ),
             Self::KeyReused => Error::refused(
-                &IDEMPOTENCY_KEY_REUSED,
+                kind,
                 "The idempotency key was already used for another contact. Use a new key for each execution.",
             ),
             Self::SetNotFound => Error::not_found("coupon set"),
             Self::Chain(fault) => fault.into_error("/childCouponSetId"),
             Self::Batch(BatchError::Unknown) => Error::refused(
-                &UNAVAILABLE,
+                kind,
                 "The database does not respond, so the outcome is unknown. Retry with this idempotency key: \
                  the code is assigned exactly once.",
             )
             .with("idempotencyKey", key.as_str()),
-            Self::Batch(BatchError::Overloaded) => Error::refused(&OVERLOADED, "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.")
+            Self::Batch(BatchError::Overloaded) => Error::refused(kind, "Too many requests of this tenant are waiting. Nothing was changed; try again in a moment.")
                 .with("idempotencyKey", key.as_str()),
             Self::Batch(BatchError::Failed) => Error::Internal("an assignment failed; its batch was logged".to_owned()),
         }
@@ -330,14 +366,11 @@ impl AssignError {
 }
 
 /// Returns the error for a key whose assignment has ended.
-fn ended_error(id: Uuid, state: AssignmentState) -> Error {
-    let (kind, ending) = match state {
-        AssignmentState::Void => (&ASSIGNMENT_VOID, "was voided"),
-        AssignmentState::Expired => (
-            &ASSIGNMENT_EXPIRED,
-            "was reserved and not confirmed in time",
-        ),
-        _ => (&ASSIGNMENT_RELEASED, "was released"),
+fn ended_error(kind: &'static Kind, id: Uuid, state: AssignmentState) -> Error {
+    let ending = match state {
+        AssignmentState::Void => "was voided",
+        AssignmentState::Expired => "was reserved and not confirmed in time",
+        _ => "was released",
     };
     let detail = format!(
         "The assignment that this key returned {ending}. Use a new key to request another code."

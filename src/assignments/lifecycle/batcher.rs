@@ -15,6 +15,7 @@ use crate::database::Database;
 use crate::dirty_sets::DirtySets;
 use crate::ids::SetKey;
 use crate::load::AdmissionControl;
+use crate::metrics;
 
 /// Records events. A clone shares the lanes.
 #[derive(Clone)]
@@ -107,6 +108,7 @@ impl BatchHandler for EventHandler {
             if reply.is_ok() && marked.replace(place) != Some(place) {
                 self.dirty_sets.mark(batch[place].0);
             }
+            count(&reply, batch[place].1[index]);
             replies[place][index] = Some(reply);
         }
         Some(replies)
@@ -153,6 +155,7 @@ impl BatchHandler for EventHandler {
                         let index = now[row.index()];
                         let event = events[index];
                         let reply = row.into_reply();
+                        count(&reply, event);
                         let known = known.entry((event.number, event.id_millis)).or_default();
                         if matches!(reply, Ok((RecordOutcome::Recorded, _))) {
                             known.clear();
@@ -177,5 +180,12 @@ impl BatchHandler for EventHandler {
             .into_iter()
             .map(|reply| reply.unwrap_or_else(|| Self::reject(BatchError::Failed)))
             .collect()
+    }
+}
+
+/// Counts the event if it was recorded now.
+fn count(reply: &RecordReply, event: &NewEvent) {
+    if matches!(reply, Ok((RecordOutcome::Recorded, _))) {
+        metrics::event(event.event.as_str());
     }
 }

@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 10] = [
         "text_enum",
         "time_zone",
         "telemetry",
+        "traces",
     ],
     // The platform.
     &[
@@ -24,10 +25,11 @@ const FLOORS: [&[&str]; 10] = [
         "database",
         "dirty_sets",
         "load",
+        "metrics",
         "outbound",
     ],
     &["http"],
-    &["dashboard", "docs", "tenants"],
+    &["dashboard", "docs", "monitoring", "tenants"],
     &["statistics", "workflows"],
     &["coupon_sets", "outbox"],
     &["assignments", "imports"],

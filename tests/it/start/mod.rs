@@ -302,7 +302,8 @@ async fn logs_hold_no_key_no_code_and_no_contact() {
     command
         .env("DATABASE_URL", database.url())
         .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN)
-        .env("COUPONRY_LOG", "debug");
+        .env("COUPONRY_LOG", "debug")
+        .env("COUPONRY_ACCESS_LOG", "all");
     let mut service = Service::start(folder.path(), &mut command);
     let shop = service.client(OPERATOR_TOKEN).new_shop();
     let set = shop.new_set(&json!({"name": "Private name", "type": "multiple"}));

@@ -29,6 +29,7 @@ pub struct Received {
     pub timestamp: i64,
     pub signatures: Vec<String>,
     pub content_type: String,
+    pub trace_parent: Option<String>,
     pub text: String,
     pub body: Value,
 }
@@ -45,6 +46,9 @@ impl Received {
                 .split(' ')
                 .map(str::to_owned)
                 .collect(),
+            trace_parent: headers
+                .contains_key("traceparent")
+                .then(|| header("traceparent")),
             content_type: header(header::CONTENT_TYPE.as_str()),
             body: serde_json::from_str(&text).unwrap(),
             text,

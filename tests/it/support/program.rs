@@ -279,6 +279,16 @@ impl Service {
         self.child.wait().expect("it was killed");
     }
 
+    /// A client of the listener for metrics.
+    #[track_caller]
+    pub fn metrics(&self) -> Client {
+        let address = listen_of(&self.log(), "serving the metrics");
+        Client {
+            address: address.expect("it has such a listener"),
+            bearer: String::new(),
+        }
+    }
+
     /// A client with a key or a token.
     pub fn client(&self, bearer: &str) -> Client {
         Client::at(self.address, bearer)
@@ -304,10 +314,15 @@ impl Drop for Service {
 }
 
 fn serving_at(log: &str) -> Option<SocketAddr> {
+    listen_of(log, "serving")
+}
+
+/// The address of the first line with this message.
+fn listen_of(log: &str, message: &str) -> Option<SocketAddr> {
     let lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut serving = lines.filter(|line| line["message"] == "serving");
+    let mut serving = lines.filter(|line| line["message"] == message);
     serving.next()?["listen"].as_str()?.parse().ok()
 }
 

@@ -281,7 +281,8 @@ async fn logs_hold_no_token() {
     command
         .env("DATABASE_URL", database.url())
         .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN)
-        .env("COUPONRY_LOG", "debug");
+        .env("COUPONRY_LOG", "debug")
+        .env("COUPONRY_ACCESS_LOG", "all");
     let mut service = Service::start(folder.path(), &mut command);
     let shop = service.client(OPERATOR_TOKEN).new_shop();
     let body = json!({"key": shop.bearer()});
