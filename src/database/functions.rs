@@ -48,7 +48,7 @@ pub(crate) fn release() -> Vec<i32> {
 }
 
 /// Returns the number of the last migration of this program.
-pub(super) fn newest_migration() -> i64 {
+pub(crate) fn newest_migration() -> i64 {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     versions.max().expect("there are migrations")
 }

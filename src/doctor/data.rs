@@ -2,18 +2,18 @@
 
 use sqlx::{Connection, PgConnection};
 
-use super::{Finding, db};
+use super::{APP_ROLE, Finding, SYSTEM_ROLE, db};
 
 /// Checks, for a random sample of sets, that the last numbers of the ledger are dense.
 pub(super) async fn ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
     let mut step = connection.begin().await?;
-    db::take_role(&mut step, "couponry_system").await?;
+    db::take_role(&mut step, SYSTEM_ROLE).await?;
     let tenants = db::sample_tenants(&mut step).await?;
     step.rollback().await?;
     let mut findings = Vec::new();
     for tenant in tenants {
         let mut step = connection.begin().await?;
-        db::take_role(&mut step, "couponry_app").await?;
+        db::take_role(&mut step, APP_ROLE).await?;
         db::enter_tenant(&mut step, tenant.number).await?;
         let gaps = db::ledger_gaps(&mut step, tenant.number).await?;
         step.rollback().await?;
@@ -37,7 +37,7 @@ pub(super) async fn ledgers(connection: &mut PgConnection) -> sqlx::Result<Vec<F
 /// Checks that background work is done in time.
 pub(super) async fn background_work(connection: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
     let mut step = connection.begin().await?;
-    db::take_role(&mut step, "couponry_system").await?;
+    db::take_role(&mut step, SYSTEM_ROLE).await?;
     let overdue = db::overdue_work(&mut step).await?;
     step.rollback().await?;
     let works = [

@@ -133,17 +133,21 @@ pub(super) async fn has_tables(connection: &mut PgConnection) -> sqlx::Result<bo
         .await
 }
 
-pub(super) struct AppliedFunctions {
+/// The release that last migrated the database.
+pub(super) struct AppliedRelease {
     pub checksum: Vec<u8>,
     pub release: Vec<i32>,
+    pub min_release: Vec<i32>,
+    pub migration: i64,
 }
 
-pub(super) async fn applied_functions(
+/// Returns `None` if the database has no such record. The role that the transaction has taken must be the system role.
+pub(super) async fn applied_release(
     connection: &mut PgConnection,
-) -> sqlx::Result<Option<AppliedFunctions>> {
+) -> sqlx::Result<Option<AppliedRelease>> {
     sqlx::query_as!(
-        AppliedFunctions,
-        "select checksum, release from applied_functions"
+        AppliedRelease,
+        "select checksum, release, min_release, migration from applied_functions"
     )
     .fetch_optional(connection)
     .await

@@ -24,6 +24,9 @@ use crate::telemetry::{self, Chain};
 
 /// Begins a transaction. A connection of a pooler may have statements that another client prepared under the same names.
 const BEGIN: &str = "begin; deallocate all; set local statement_timeout = '30s'";
+/// The roles of the service.
+const APP_ROLE: &str = "couponry_app";
+const SYSTEM_ROLE: &str = "couponry_system";
 /// Time limit for connecting to the server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -201,7 +204,7 @@ async fn examine_database(
     let options = target.options.clone().extra_float_digits(None);
     let options = options.statement_cache_capacity(0);
     let options = options.disable_statement_logging();
-    let pooling = server::pooling(&options).await?;
+    let pooling = server::pooling(&options, config.pooler).await?;
     let is_usable = pooling
         .as_ref()
         .is_none_or(|finding| finding.severity != Severity::Fault);
@@ -239,13 +242,13 @@ async fn examine_server(
     let roles = schema::roles(connection, &server).await?;
     let has_roles = roles.is_empty();
     findings.extend(roles);
-    findings.extend(schema::migrations(connection, &server).await?);
+    findings.extend(schema::migrations(connection).await?);
     if !db::has_tables(connection).await? {
         return Ok(());
     }
-    findings.extend(schema::functions(connection, &server).await?);
     findings.extend(schema::row_security(connection).await?);
     if has_roles {
+        findings.extend(schema::release(connection).await?);
         findings.extend(data::ledgers(connection).await?);
         findings.extend(data::background_work(connection).await?);
     }

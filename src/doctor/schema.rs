@@ -3,14 +3,14 @@
 use sqlx::migrate::Migrate;
 use sqlx::{Connection, PgConnection};
 
-use super::Finding;
 use super::db::{self, Server};
-use crate::database::{MIGRATIONS, functions};
+use super::{APP_ROLE, Finding, SYSTEM_ROLE};
+use crate::database::{MIGRATIONS, functions, is_undefined};
 
 /// The table in which `sqlx` records the migrations.
 const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 /// Roles that the service takes for its transactions.
-const TAKEN_ROLES: [&str; 2] = ["couponry_app", "couponry_system"];
+const TAKEN_ROLES: [&str; 2] = [APP_ROLE, SYSTEM_ROLE];
 
 /// Checks that the roles exist and that the login can take those that it must.
 pub(super) async fn roles(
@@ -59,10 +59,7 @@ pub(super) async fn roles(
 }
 
 /// Compares the applied migrations with those of this program.
-pub(super) async fn migrations(
-    connection: &mut PgConnection,
-    server: &Server,
-) -> sqlx::Result<Vec<Finding>> {
+pub(super) async fn migrations(connection: &mut PgConnection) -> sqlx::Result<Vec<Finding>> {
     const CHECK: &str = "migrations";
     let behind = |what: String| {
         let why = "The program reads and writes tables that the database does not have.";
@@ -70,31 +67,28 @@ pub(super) async fn migrations(
     };
     match db::may_read(connection, MIGRATIONS_TABLE).await? {
         None => return Ok(behind("The database has no tables of Couponry.".to_owned())),
-        Some(false) => return Ok(vec![unreadable(CHECK, MIGRATIONS_TABLE, server)]),
+        // The number of the last one is known, and compared with the functions.
+        Some(false) => return Ok(Vec::new()),
         Some(true) => {}
     }
     let applied = connection
         .list_applied_migrations(MIGRATIONS_TABLE)
         .await
         .map_err(|error| sqlx::Error::AnyDriverError(Box::new(error)))?;
+    let find = |version: i64| applied.iter().find(|applied| applied.version == version);
     let mut findings = Vec::new();
-    let missing = MIGRATIONS
-        .iter()
-        .filter(|own| applied.iter().all(|applied| applied.version != own.version));
+    let missing = MIGRATIONS.iter().filter(|own| find(own.version).is_none());
     let missing: Vec<String> = missing.map(|own| own.version.to_string()).collect();
     if !missing.is_empty() {
+        let missing = missing.join(", ");
         findings.extend(behind(format!(
-            "The database lacks the migrations {}.",
-            missing.join(", ")
+            "The database lacks the migrations {missing}."
         )));
     }
-    let is_changed = |own: &sqlx::migrate::Migration| {
-        let found = applied
-            .iter()
-            .find(|applied| applied.version == own.version);
-        found.is_some_and(|applied| applied.checksum != own.checksum)
+    let is_changed = |own: &&sqlx::migrate::Migration| {
+        find(own.version).is_some_and(|applied| applied.checksum != own.checksum)
     };
-    if let Some(changed) = MIGRATIONS.iter().find(|own| is_changed(own)) {
+    if let Some(changed) = MIGRATIONS.iter().find(is_changed) {
         findings.push(Finding::fault(
             CHECK,
             format!("The migration {} of the database has another text.", changed.version),
@@ -102,66 +96,59 @@ pub(super) async fn migrations(
             "Use the program that made the database, or restore a backup.",
         ));
     }
-    let newest = MIGRATIONS.iter().map(|own| own.version).max();
-    let unknown = applied
-        .iter()
-        .find(|applied| Some(applied.version) > newest);
-    if let Some(unknown) = unknown {
-        findings.push(Finding::warning(
-            CHECK,
-            format!(
-                "The database has the migration {} of a newer version.",
-                unknown.version
-            ),
-            "This program is older than the database.",
-            "Install the newer version here too.",
-        ));
-    }
     Ok(findings)
 }
 
-/// Compares the functions in the database with those of this program.
-pub(super) async fn functions(
-    connection: &mut PgConnection,
-    server: &Server,
-) -> sqlx::Result<Option<Finding>> {
-    const CHECK: &str = "functions";
-    const TABLE: &str = "applied_functions";
-    match db::may_read(connection, TABLE).await? {
-        // Its migration is missing, which is reported.
-        None => return Ok(None),
-        Some(false) => return Ok(Some(unreadable(CHECK, TABLE, server))),
-        Some(true) => {}
-    }
+/// Compares the release that last migrated the database with this program.
+pub(super) async fn release(connection: &mut PgConnection) -> sqlx::Result<Option<Finding>> {
+    const CHECK: &str = "release";
     let own = functions::release();
-    Ok(match db::applied_functions(connection).await? {
+    let mut step = connection.begin().await?;
+    db::take_role(&mut step, SYSTEM_ROLE).await?;
+    let applied = match db::applied_release(&mut step).await {
+        // Before the migration that added the columns.
+        Err(error) if is_undefined(&error) => None,
+        applied => applied?,
+    };
+    step.rollback().await?;
+    let is_current = applied.as_ref().is_some_and(|applied| {
+        applied.migration >= functions::newest_migration()
+            && (applied.release > own || applied.checksum == functions::checksum())
+    });
+    Ok(match applied {
+        Some(applied) if applied.min_release > own => Some(Finding::fault(
+            CHECK,
+            format!(
+                "The database was migrated by release {}, which works with release {} and later.",
+                dotted(&applied.release),
+                dotted(&applied.min_release)
+            ),
+            "This program does not start.",
+            "Install a later release of this program.",
+        )),
         Some(applied) if applied.release > own => Some(Finding::warning(
             CHECK,
             format!(
-                "The functions of the database are those of release {:?}.",
-                applied.release
+                "The database was migrated by release {}.",
+                dotted(&applied.release)
             ),
-            "This program is older. It works if that release supports it.",
-            "Install the newer version here too.",
+            "This program is older. It works with this database, but lacks what the later release brings.",
+            "Install the later release here too.",
         )),
-        Some(applied) if applied.checksum == functions::checksum() => None,
+        _ if is_current => None,
         _ => Some(Finding::fault(
             CHECK,
-            "The functions of the database are not those of this version.",
-            "Assignments may follow rules of another version, or fail.",
+            "The tables or functions of the database are not those of this release.",
+            "Assignments may follow rules of another release, or fail.",
             "couponry migrate",
         )),
     })
 }
 
-fn unreadable(check: &'static str, table: &str, server: &Server) -> Finding {
-    let login = &server.login;
-    Finding::warning(
-        check,
-        format!("The user {login} cannot read {table}."),
-        "It is not known whether the database is that of this version.",
-        format!("grant select on {table} to {login};"),
-    )
+/// A release in its usual form.
+fn dotted(release: &[i32]) -> String {
+    let numbers: Vec<String> = release.iter().map(ToString::to_string).collect();
+    numbers.join(".")
 }
 
 /// Checks that each table with rows of tenants separates them.

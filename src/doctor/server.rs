@@ -32,8 +32,17 @@ pub(super) fn tls(options: &PgConnectOptions) -> Option<Finding> {
 }
 
 /// Checks that a transaction keeps its settings, and finds poolers that share connections between transactions.
-pub(super) async fn pooling(options: &PgConnectOptions) -> sqlx::Result<Option<Finding>> {
+///
+/// `is_expected`: the service is told of a pooler that does not know of prepared statements.
+pub(super) async fn pooling(
+    options: &PgConnectOptions,
+    is_expected: bool,
+) -> sqlx::Result<Option<Finding>> {
     const CHECK: &str = "pooler";
+    let note = |why| {
+        let what = "A pooler in transaction mode is in between.";
+        Finding::new(CHECK, Severity::Note, what, why, "Nothing to do.")
+    };
     let mut first = connect(options).await?;
     if !keeps_transactions(&mut first).await? {
         return Ok(Some(Finding::fault(
@@ -55,14 +64,11 @@ pub(super) async fn pooling(options: &PgConnectOptions) -> sqlx::Result<Option<F
     }
     match seen {
         Ok(false) => Ok(None),
-        Ok(true) => Ok(Some(Finding::new(
-            CHECK,
-            Severity::Note,
-            "A pooler in transaction mode is in between.",
-            "It passes prepared statements on, so it works.",
-            "Nothing to do.",
-        ))),
+        Ok(true) => Ok(Some(note("It passes prepared statements on."))),
         // The statement of the first session has the same name.
+        Err(error) if has_code(&error, "42P05") && is_expected => Ok(Some(note(
+            "It does not know of prepared statements, as COUPONRY_POOLER says.",
+        ))),
         Err(error) if has_code(&error, "42P05") => Ok(Some(Finding::fault(
             CHECK,
             "A pooler in transaction mode is in between, and does not know of prepared statements.",
@@ -155,7 +161,8 @@ pub(super) fn read_only(server: &Server) -> Option<Finding> {
             "Transactions are read-only by default (default_transaction_read_only).",
             "Nothing can be assigned. The service is not ready.",
             format!(
-                "alter database {database} reset default_transaction_read_only; \
+                "set default_transaction_read_only = off; \
+                 alter database {database} reset default_transaction_read_only; \
                  alter role {login} reset default_transaction_read_only;"
             ),
         )

@@ -264,3 +264,20 @@ async fn a_state_that_cannot_be_reached_is_refused_and_takes_the_whole_file_back
         outcome.complaint
     );
 }
+
+#[tokio::test]
+async fn after_a_failure_the_changes_that_were_made_are_printed_with_their_secrets() {
+    let terminal = Terminal::open().await;
+    let webhooks: Vec<Value> = (0..21)
+        .map(|number| json!({"url": format!("https://{number}.example.com/"), "eventTypes": ["coupon.assigned"]}))
+        .collect();
+    let tenants = json!({"tenants": [{"name": "Shop", "webhooks": webhooks}]});
+    let path = terminal.file("shops.json", &tenants.to_string());
+    let outcome = terminal.apply(&path, &[]);
+    assert!(!outcome.success);
+    let refusal = "webhook https://20.example.com/: The tenant already has the maximum of 20";
+    assert!(outcome.complaint.contains(refusal), "{}", outcome.complaint);
+    let report: Value = serde_json::from_str(&outcome.printed).expect("JSON");
+    assert_eq!(changes(&report).len(), 21);
+    assert!(text(&report["changes"][20]["secret"]).starts_with("whsec_"));
+}

@@ -9,6 +9,7 @@ use crate::properties::readme::read;
 use crate::support::TestApp;
 use crate::support::database::{TestDatabase, url};
 use crate::support::program::{couponry, folder};
+use crate::support::sql;
 
 /// A token that is long enough.
 const TOKEN: &str = "a-token-of-16-chars-or-more";
@@ -56,9 +57,6 @@ impl Patient {
     /// A healthy one.
     async fn healthy() -> Self {
         let patient = Self::open().await;
-        patient
-            .grant("select on _sqlx_migrations, applied_functions")
-            .await;
         patient.grant("execute on function assign_plain").await;
         patient
     }
@@ -146,7 +144,7 @@ impl Drop for Patient {
             runtime.expect("a runtime").block_on(async {
                 let connection =
                     <sqlx::PgConnection as sqlx::Connection>::connect_with(&options).await;
-                crate::support::sql::run(&mut connection.expect("a connection"), gone).await
+                sql::run(&mut connection.expect("a connection"), gone).await
             })
         });
         // If the drop fails, the next run drops the role.
@@ -194,28 +192,10 @@ async fn missing_rights_of_the_login_are_found_and_cured() {
         let fix = format!("Run as an administrator: grant {role} to {login};");
         patient.cured(&revoke, fault, &fix).await;
     }
-    for (revoke, fault, fix) in [
-        (
-            "execute on function assign_plain",
-            "fault roles",
-            "execute on function assign_plain",
-        ),
-        (
-            "select on _sqlx_migrations",
-            "warning migrations",
-            "select on _sqlx_migrations",
-        ),
-        (
-            "select on applied_functions",
-            "warning functions",
-            "select on applied_functions",
-        ),
-    ] {
-        let revoke = format!("revoke {revoke} from {login}");
-        patient
-            .cured(&revoke, fault, &format!("grant {fix} to {login};"))
-            .await;
-    }
+    let right = "execute on function assign_plain";
+    let revoke = format!("revoke {right} from {login}");
+    let fix = format!("grant {right} to {login};");
+    patient.cured(&revoke, "fault roles", &fix).await;
 }
 
 #[tokio::test]
@@ -277,44 +257,87 @@ async fn tables_that_do_not_separate_tenants_are_found_and_cured() {
 }
 
 #[tokio::test]
-async fn a_schema_of_another_version_is_found() {
+async fn a_schema_of_another_release_is_found() {
     let patient = Patient::healthy().await;
-    let newest = "(select max(version) from _sqlx_migrations)";
+    let changes = |checksum: &str| {
+        format!("update _sqlx_migrations set checksum = {checksum} where version = 1")
+    };
+    let of_release =
+        |column: &str| format!("update applied_functions set {column} = '{{999,0,0}}'");
+    // What an upgrade would do.
+    let cure = "update applied_functions set release = '{0,1,0}', min_release = '{0,1,0}'";
     for (plant, name, fix, cure) in [
         (
-            format!("update _sqlx_migrations set version = 0 where version = {newest}"),
-            "fault migrations",
+            "update applied_functions set migration = migration - 1".to_owned(),
+            "fault release",
             "couponry migrate",
-            format!("update _sqlx_migrations set version = {newest} + 1 where version = 0"),
+            "update applied_functions set migration = migration + 1",
         ),
         (
-            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-             values (999999, 'later', true, '', 0)"
-                .to_owned(),
-            "warning migrations",
-            "Install the newer version here too.",
-            "delete from _sqlx_migrations where version = 999999".to_owned(),
+            of_release("release"),
+            "warning release",
+            "Install the later release here too.",
+            cure,
         ),
         (
-            "update _sqlx_migrations set checksum = checksum || 'x' where version = 1".to_owned(),
-            "fault migrations",
-            "Use the program that made the database, or restore a backup.",
-            "update _sqlx_migrations set checksum = substr(checksum, 1, length(checksum) - 1) where version = 1".to_owned(),
-        ),
-        (
-            "update applied_functions set checksum = sha256('')".to_owned(),
-            "fault functions",
-            "couponry migrate",
-            "update applied_functions set release = '{999,0,0}'".to_owned(),
+            of_release("min_release"),
+            "fault release",
+            "Install a later release of this program.",
+            cure,
         ),
     ] {
         patient.database.execute(&plant).await;
         let found = patient.finding(&[]);
-        assert_eq!((&*found.name, &*found.fix), (name, fix), "{plant}: {}", found.what);
+        assert_eq!(
+            (&*found.name, &*found.fix),
+            (name, fix),
+            "{plant}: {}",
+            found.what
+        );
+        patient.database.execute(cure).await;
+    }
+    patient.grant("select on _sqlx_migrations").await;
+    let (half, whole) = (
+        changes("substr(checksum, 1, 10)"),
+        changes("(select checksum from kept)"),
+    );
+    let keep = "create table kept as select checksum from _sqlx_migrations where version = 1";
+    patient.database.execute(keep).await;
+    let fixes = [
+        (
+            half,
+            "Use the program that made the database, or restore a backup.",
+            whole,
+        ),
+        (
+            "update _sqlx_migrations set version = 0 where version = 1".to_owned(),
+            "couponry migrate",
+            "update _sqlx_migrations set version = 1 where version = 0".to_owned(),
+        ),
+    ];
+    for (plant, fix, cure) in fixes {
+        patient.database.execute(&plant).await;
+        let found = patient.finding(&[]);
+        assert_eq!(
+            (&*found.name, &*found.fix),
+            ("fault migrations", fix),
+            "{plant}"
+        );
         patient.database.execute(&cure).await;
     }
-    // The last cure made the functions those of a later release.
-    assert_eq!(patient.finding(&[]).name, "warning functions");
+    patient.expect_healthy();
+    for plant in [
+        "update applied_functions set checksum = sha256('')",
+        "alter table applied_functions drop column min_release",
+    ] {
+        patient.database.execute(plant).await;
+        let found = patient.finding(&[]);
+        assert_eq!(
+            (&*found.name, &*found.fix),
+            ("fault release", "couponry migrate"),
+            "{plant}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -349,10 +372,19 @@ async fn a_database_that_is_read_only_short_of_connections_or_of_another_collati
     patient.database.execute(&read_only).await;
     let found = patient.finding(&[]);
     assert_eq!(found.name, "fault read-only");
-    let fix = format!("alter database {name} reset default_transaction_read_only;");
-    assert!(found.fix.starts_with(&fix), "{}", found.fix);
-    // The owner's connections are older than the setting.
-    patient.database.execute(&fix).await;
+    let mut owner = patient
+        .database
+        .owner
+        .acquire()
+        .await
+        .expect("a connection");
+    for statement in found.fix.split_inclusive(';') {
+        sql::run(&mut owner, statement)
+            .await
+            .expect("the owner may");
+    }
+    drop(owner);
+    patient.expect_healthy();
 
     for (limit, lift) in [
         (

@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode, in front of a server of the tests.
+//! PgBouncer in front of a server of the tests.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -19,15 +19,20 @@ pub struct Pooler {
 }
 
 impl Pooler {
+    /// Starts PgBouncer in transaction mode.
+    pub fn start(socket: &Path, users: &[&str]) -> Self {
+        Self::with_mode("transaction", socket, users)
+    }
+
     /// Starts PgBouncer in front of a server's socket, with 10 connections for each database and user. Of an old version: it
     /// knows nothing of prepared statements.
-    pub fn start(socket: &Path, users: &[&str]) -> Self {
+    pub fn with_mode(mode: &str, socket: &Path, users: &[&str]) -> Self {
         let folder = folder();
         let dir = folder.path().display().to_string();
         let config = format!(
             "[databases]\n* = host={socket}\n\
              [pgbouncer]\nunix_socket_dir = {dir}\nlisten_addr =\nlisten_port = {PORT}\nauth_type = trust\n\
-             auth_file = {dir}/users\npool_mode = transaction\ndefault_pool_size = 10\nmax_client_conn = 2000\n\
+             auth_file = {dir}/users\npool_mode = {mode}\ndefault_pool_size = 10\nmax_client_conn = 2000\n\
              server_idle_timeout = 5\nserver_login_retry = 1\n",
             socket = socket.display()
         );
