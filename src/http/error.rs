@@ -226,7 +226,9 @@ impl Error {
     /// Renders the problem; an internal failure is logged here, once, with its causes. The span of the request names it.
     pub(crate) fn render(&self, request_id: &str) -> Response {
         let kind = self.kind();
-        if let Self::Database(error) = self {
+        if let Self::Database(error) = self
+            && !is_share_in_use(error)
+        {
             metrics::database_error(error);
         }
         if kind.status == StatusCode::INTERNAL_SERVER_ERROR {
