@@ -9,7 +9,7 @@ use couponry::{admin, doctor, import_command, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(cli::read()).await {
+    match Box::pin(run(cli::read())).await {
         Ok(code) => code,
         Err(error) => fail(&*error),
     }

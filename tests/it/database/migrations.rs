@@ -17,7 +17,10 @@ const DROPS: [&str; 5] = [
 
 /// Returns what a migration must not do.
 fn faults(text: &str) -> Vec<String> {
-    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let code: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect();
     let code = code.join(" ").to_lowercase();
     let mut faults: Vec<String> = DROPS
         .iter()
@@ -26,10 +29,16 @@ fn faults(text: &str) -> Vec<String> {
         .collect();
     let indexes = ["create index ", "create unique index "];
     for index in indexes.iter().flat_map(|create| code.split(create).skip(1)) {
-        let table = index.split(" on ").nth(1).and_then(|rest| rest.split([' ', '(']).next());
+        let table = index
+            .split(" on ")
+            .nth(1)
+            .and_then(|rest| rest.split([' ', '(']).next());
         let is_new = table.is_some_and(|table| code.contains(&format!("create table {table} ")));
         if !is_new && !index.starts_with("concurrently ") {
-            faults.push(format!("create the index concurrently: {}", &index[..index.len().min(60)]));
+            faults.push(format!(
+                "create the index concurrently: {}",
+                &index[..index.len().min(60)]
+            ));
         }
     }
     let is_concurrent = code.contains(" concurrently ");
@@ -41,7 +50,10 @@ fn faults(text: &str) -> Vec<String> {
 
 #[test]
 fn migrations_only_add_and_create_indexes_of_existing_tables_concurrently() {
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > LAST_UNBOUND) {
+    for migration in MIGRATIONS
+        .iter()
+        .filter(|migration| migration.version > LAST_UNBOUND)
+    {
         let faults = faults(migration.sql.as_str());
         assert!(faults.is_empty(), "{}: {faults:#?}", migration.version);
     }
