@@ -8,7 +8,7 @@ WORKDIR /build
 ENV SQLX_OFFLINE=true CARGO_TERM_COLOR=never
 COPY . .
 # Optional features of Cargo.toml, separated by commas.
-ARG FEATURES=""
+ARG FEATURES="otlp"
 # Downloads and compiled dependencies stay in BuildKit's caches, so a change to the code compiles the code only. A cache is not part of
 # the image, hence the copy.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

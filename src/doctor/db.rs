@@ -229,9 +229,9 @@ pub(super) async fn ledger_gaps(
                 limit 10
              ) s
             cross join lateral (
-              select greatest(
+              select coalesce(greatest(
                        (select max(number) from assignments where tenant_id = $1 and set_no = s.set_no),
-                       (select max(number) from ledger_entries where tenant_id = $1 and set_no = s.set_no)) as last
+                       (select max(number) from ledger_entries where tenant_id = $1 and set_no = s.set_no)), 0) as last
             ) l
             cross join lateral (
               select (select count(*)

@@ -167,6 +167,8 @@ async fn history(database: &TestDatabase) {
     for contact in ["ann", "bob", "cat"] {
         set.assign(contact).await.expect(201);
     }
+    // Nothing has happened to it.
+    shop.multiple("later", &[]).await;
     app.app.stop().await;
 }
 
