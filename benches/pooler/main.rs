@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,7 +27,7 @@ use support::cpu::SERVICE;
 use support::http::Head;
 use support::load::{self, Items, TimeRange, Work};
 use support::service::{Service, csv};
-use support::table::Table;
+use support::table::{Table, times, whole};
 use tokio::net::TcpListener;
 
 /// Port of the pooler's socket.
@@ -141,9 +142,9 @@ async fn run(postgresql: &PostgresServer, pooler: &Path) -> Result<String> {
         let [direct, pooled] = rates.map(support::median);
         table.row(&[
             clients.to_string(),
-            format!("{direct:.0}"),
-            format!("{pooled:.0}"),
-            format!("{:.2}", pooled / direct),
+            whole(direct),
+            whole(pooled),
+            times(pooled / direct),
         ]);
     }
     Ok(format!(
