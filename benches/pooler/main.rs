@@ -103,9 +103,9 @@ fn start_pooler(socket: &Path, dir: &Path) -> Result<Child> {
     Ok(child)
 }
 
-async fn run(postgresql: &PostgresServer, pooler: &Path) -> Result<String> {
+async fn run(postgresql: &PostgresServer, sockets: &Path) -> Result<String> {
     let direct = postgresql.connect_options("postgres");
-    let pooled = direct.clone().socket(pooler).port(PORT);
+    let pooled = direct.clone().socket(sockets).port(PORT);
     database::migrate(&direct).await?;
     let direct = start(&direct, &[]).await?;
     let key = direct.key.clone();
