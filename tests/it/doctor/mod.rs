@@ -3,6 +3,7 @@
 mod pooler;
 
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
 use crate::properties::readme::read;
@@ -142,8 +143,7 @@ impl Drop for Patient {
                 .enable_all()
                 .build();
             runtime.expect("a runtime").block_on(async {
-                let connection =
-                    <sqlx::PgConnection as sqlx::Connection>::connect_with(&options).await;
+                let connection = PgConnection::connect_with(&options).await;
                 sql::run(&mut connection.expect("a connection"), gone).await
             })
         });
@@ -374,18 +374,15 @@ async fn a_database_that_is_read_only_short_of_connections_or_of_another_collati
     patient.database.execute(&read_only).await;
     let found = patient.finding(&[]);
     assert_eq!(found.name, "fault read-only");
-    let mut owner = patient
-        .database
-        .owner
-        .acquire()
-        .await
-        .expect("a connection");
+    // In a new session, where the setting is in effect.
+    let connected = PgConnection::connect_with(&patient.database.options).await;
+    let mut session = connected.expect("a connection");
     for statement in found.fix.split_inclusive(';') {
-        sql::run(&mut owner, statement)
+        sql::run(&mut session, statement)
             .await
             .expect("the owner may");
     }
-    drop(owner);
+    session.close().await.expect("the connection closes");
     patient.expect_healthy();
 
     for (limit, lift) in [
