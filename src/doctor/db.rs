@@ -227,7 +227,8 @@ pub(super) async fn ledger_gaps(
             cross join lateral (
               select greatest(
                        (select max(number) from assignments where tenant_id = $1 and set_no = s.set_no),
-                       (select max(number) from ledger_entries where tenant_id = $1 and set_no = s.set_no)) as last
+                       (select max(number) from ledger_entries where tenant_id = $1 and set_no = s.set_no),
+                       0) as last
             ) l
             cross join lateral (
               select (select count(*)
