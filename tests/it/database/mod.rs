@@ -1,5 +1,6 @@
 //! PostgreSQL: the embedded server, and outages.
 
+mod disk_full;
 mod embedded;
 mod functions;
 mod outage;
