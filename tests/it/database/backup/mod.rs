@@ -2,6 +2,7 @@
 
 mod dump;
 mod point_in_time;
+mod witness;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ impl Site {
         let mut command = couponry(&folder);
         command
             .env("DATABASE_URL", url(&server.connect_options("couponry")))
+            .env("COUPONRY_WITNESS_DIR", self.path("witness"))
             .env("COUPONRY_OPERATOR_TOKEN", OPERATOR_TOKEN);
         Service::start(&folder, &mut command)
     }
