@@ -27,6 +27,7 @@ use crate::server::Server;
 use crate::statistics::{self, Statistics};
 use crate::tenants::{self, Tenants, auth::Auth, rate_limit::RateLimit};
 use crate::webhooks::{self, Webhooks};
+use crate::witness::Witness;
 use crate::workflows::{self, Workflows};
 use crate::{dashboard, docs, monitoring, outbox};
 
@@ -63,7 +64,9 @@ impl App {
         let statistics = Statistics::new(&auth, &database, assignments::export);
         let coupon_sets = CouponSets::new(&auth, &database, &dirty_sets);
         let admission = AdmissionControl::new(load.clone());
-        let assignments = Assignments::new(&auth, &database, &dirty_sets, &admission, &tasks);
+        let witness = Witness::start(config.witness_dir.as_deref(), &tasks);
+        let assignments =
+            Assignments::new(&auth, &database, &dirty_sets, &admission, &witness, &tasks);
         let imports = Imports::new(&auth, &database, &dirty_sets, &load, config);
         let coupons = Coupons::new(&auth, &database, &dirty_sets);
         let contacts = Contacts::new(&auth, &database, &load);

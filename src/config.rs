@@ -195,6 +195,11 @@ pub struct Config {
         value_parser = clap::value_parser!(u8).range(1..))]
     pub import_max_code_length: u8,
 
+    /// Folder outside the database in which each replica records how far codes were assigned, for `couponry doctor
+    /// --after-restore`. None by default.
+    #[arg(long, env = "COUPONRY_WITNESS_DIR", global = true)]
+    pub witness_dir: Option<PathBuf>,
+
     /// Folder with the PostgreSQL programs, if they are not in a standard place.
     #[arg(long, env = "COUPONRY_PG_BIN_DIR", global = true)]
     pub pg_bin_dir: Option<PathBuf>,
@@ -322,6 +327,14 @@ impl Given {
             let folder = temporary_folder();
             let detail = format!("{} cannot hold uploads: {error}", folder.display());
             self.fault("TMPDIR", detail);
+        }
+        let witness = self.matches.get_one::<PathBuf>("witness_dir").cloned();
+        if scope == Scope::Service
+            && let Some(folder) = witness
+            && let Err(error) = tempfile::tempfile_in(&folder)
+        {
+            let detail = format!("{} cannot be written: {error}", folder.display());
+            self.fault("COUPONRY_WITNESS_DIR", detail);
         }
         if !self.faults.is_empty() {
             return Err(Faults(self.faults));

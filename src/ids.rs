@@ -8,6 +8,13 @@
 #[sqlx(transparent)]
 pub struct TenantId(i32);
 
+impl TenantId {
+    /// The number, for records outside the database.
+    pub(crate) fn number(self) -> i32 {
+        self.0
+    }
+}
+
 impl std::fmt::Display for TenantId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

@@ -64,6 +64,7 @@ mod text_enum;
 mod time_zone;
 mod traces;
 mod webhooks;
+mod witness;
 mod workflows;
 
 /// Requests allocate and free many small blocks on all threads, which mimalloc does faster than the system's allocator.

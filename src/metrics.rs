@@ -49,6 +49,7 @@ names! {
     gauge POOL_CONNECTIONS = "couponry_db_pool_connections", "Open connections of a pool, by state.";
     gauge POOL_MAX_CONNECTIONS = "couponry_db_pool_max_connections", "Maximum number of connections of a pool.";
     histogram ACQUIRE_SECONDS = "couponry_db_acquire_seconds", "Time to get a connection from a pool.";
+    counter WITNESS_ERRORS = "couponry_witness_errors_total", "Failed writes and syncs of the witness.";
     counter DATABASE_ERRORS = "couponry_db_errors_total", "Failed calls of the database, by the class of their SQLSTATE.";
 }
 
@@ -76,6 +77,7 @@ pub(crate) fn install() -> Result<(), BuildError> {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
     // A rate needs a first value, and an alert must not miss the first of these.
     counter!(RATE_LIMITED).absolute(0);
+    counter!(WITNESS_ERRORS).absolute(0);
     counter!(ASSIGNMENTS, "outcome" => "assigned").absolute(0);
     for result in ["success", "failure"] {
         counter!(WEBHOOK_ATTEMPTS, "result" => result).absolute(0);
@@ -213,6 +215,11 @@ pub(crate) fn database_error(error: &sqlx::Error) {
         _ => "none".to_owned(),
     };
     counter!(DATABASE_ERRORS, "sqlstate_class" => class).increment(1);
+}
+
+/// Counts a failed write or sync of the witness.
+pub(crate) fn witness_error() {
+    counter!(WITNESS_ERRORS).increment(1);
 }
 
 /// What waits in the database, of all tenants.

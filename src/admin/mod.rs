@@ -117,7 +117,7 @@ impl Target {
 }
 
 /// Runs `run` with the database.
-async fn with_database<T>(
+pub(crate) async fn with_database<T>(
     config: &Config,
     run: impl AsyncFnOnce(&Database) -> Result<T, Error>,
 ) -> Result<T, Error> {

@@ -32,6 +32,7 @@ use crate::load::AdmissionControl;
 use crate::tenants::auth::Auth;
 use crate::text::MAX_CODE_CHARS;
 use crate::text_enum::text_enum;
+use crate::witness::Witness;
 use assign::AssignBatcher;
 use lifecycle::EventBatcher;
 
@@ -51,12 +52,13 @@ impl Assignments {
         database: &Database,
         dirty_sets: &DirtySets,
         admission: &AdmissionControl,
+        witness: &Witness,
         tasks: &Tasks,
     ) -> Self {
         Self(Arc::new(Parts {
             auth: auth.clone(),
             database: database.clone(),
-            assigner: AssignBatcher::new(database, admission, dirty_sets, tasks),
+            assigner: AssignBatcher::new(database, admission, dirty_sets, witness, tasks),
             events: EventBatcher::new(database, admission, dirty_sets, tasks),
         }))
     }

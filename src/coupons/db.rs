@@ -1,5 +1,6 @@
 //! SQL of coupons. The database functions that it calls force plans of index lookups.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -162,7 +163,7 @@ pub(super) async fn withdraw(
     tenant: TenantId,
     set_no: i32,
     codes: &[String],
-    caller: Uuid,
+    caller: Option<Uuid>,
     reason: Option<&str>,
 ) -> sqlx::Result<Vec<Withdrawal>> {
     sqlx::query_as!(
@@ -173,10 +174,125 @@ pub(super) async fn withdraw(
         tenant as TenantId,
         set_no,
         codes,
-        caller,
+        caller as Option<Uuid>,
         reason
     )
     .fetch_all(connection)
+    .await
+}
+
+/// A tenant with its number.
+pub(super) struct NumberedTenant {
+    pub number: TenantId,
+    pub id: Uuid,
+}
+
+/// Finds the tenants with these numbers.
+pub(super) async fn find_tenants(
+    connection: &mut PgConnection,
+    numbers: &[i32],
+) -> sqlx::Result<Vec<NumberedTenant>> {
+    sqlx::query_as!(
+        NumberedTenant,
+        r#"select tenant_id as "number: TenantId", id
+             from tenants
+            where tenant_id = any($1)"#,
+        numbers
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// The cards of a lot after one and up to another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LotRange {
+    pub set_no: i32,
+    pub lot_no: i32,
+    pub after: i32,
+    pub last: i32,
+}
+
+/// Returns true if the last card of the range has this code, and is of a finished import.
+pub(super) async fn ends_with(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    range: &LotRange,
+    code: &str,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select 1
+               from lots l
+               join cards c on c.tenant_id = l.tenant_id and c.set_no = l.set_no and c.lot_no = l.lot_no
+              where l.tenant_id = $1 and l.set_no = $2 and l.lot_no = $3 and c.ordinal = $4 and c.code = $5
+                and l.import_id is not null and l.state in ('open', 'closed')) as "exists!""#,
+        tenant as TenantId,
+        range.set_no,
+        range.lot_no,
+        range.last,
+        code
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// A card with its place in its lot.
+pub(super) struct PlacedCode {
+    pub ordinal: i32,
+    pub code: String,
+}
+
+/// Lists the cards of a range that are to be assigned yet.
+pub(super) async fn list_unassigned(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    range: &LotRange,
+    limit: i64,
+) -> sqlx::Result<Vec<PlacedCode>> {
+    sqlx::query_as!(
+        PlacedCode,
+        "select c.ordinal, c.code
+           from cards c
+          where c.tenant_id = $1 and c.set_no = $2 and c.lot_no = $3 and c.ordinal > $4 and c.ordinal <= $5
+            and c.ordinal > coalesce((
+              select a.ordinal
+                from assignments a
+               where a.tenant_id = $1 and a.set_no = $2 and a.lot_no = $3
+               order by a.ordinal desc
+               limit 1), 0)
+            and not is_withdrawn($1, $2, $3, c.ordinal)
+          order by c.ordinal
+          limit $6",
+        tenant as TenantId,
+        range.set_no,
+        range.lot_no,
+        range.after,
+        range.last,
+        limit
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Returns those of the codes that were assigned again after the backup, at these times, and releases the assignments that
+/// still hold them.
+pub(super) async fn release_superseded(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    set_no: i32,
+    codes: &[String],
+    ats: &[DateTime<Utc>],
+    reason: &str,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"select release_superseded($1, $2, $3, $4, $5) as "codes!""#,
+        tenant as TenantId,
+        set_no,
+        codes,
+        ats,
+        reason
+    )
+    .fetch_one(connection)
     .await
 }
 

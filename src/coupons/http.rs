@@ -166,7 +166,7 @@ async fn withdraw(
         caller.tenant,
         set_no,
         &new.codes,
-        caller.key,
+        Some(caller.key),
         new.reason.as_deref(),
     )
     .await?;

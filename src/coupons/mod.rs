@@ -5,6 +5,7 @@
 //! A page of a list reads a bounded number of cards, however few of them match the filter. So it may have fewer results
 //! than its limit and still link to the next page.
 
+mod burn;
 mod db;
 mod export;
 mod http;
@@ -25,6 +26,8 @@ use crate::http::state::feature_state;
 use crate::ids::TenantId;
 use crate::tenants::auth::Auth;
 use crate::text_enum::text_enum;
+
+pub(crate) use burn::{BurnedSet, burn};
 
 feature_state! {
     /// State of the routes of coupons.

@@ -25,6 +25,14 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Returns true if the server has no disk space for the statement, which changed nothing.
+pub(crate) fn is_disk_full(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "53100")
+}
+
 /// Returns true if a statement names a table, a column or a function that the database does not have: its schema is not
 /// that of this version.
 pub(crate) fn is_undefined(error: &sqlx::Error) -> bool {

@@ -22,7 +22,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
 pub use migrate::{MIGRATIONS, MigrateError, check, migrate};
 pub(crate) use pooler::loses_statements;
 
-pub(crate) use errors::{is_tls_refused, is_unavailable, is_undefined};
+pub(crate) use errors::{is_disk_full, is_tls_refused, is_unavailable, is_undefined};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;

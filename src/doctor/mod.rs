@@ -1,6 +1,7 @@
 //! The command `couponry doctor`: looks for faults of the settings, the machine, the server and the data. Each check is a
 //! function that returns its findings.
 
+mod after_restore;
 mod data;
 mod db;
 mod machine;
@@ -30,12 +31,19 @@ const SYSTEM_ROLE: &str = "couponry_system";
 /// Time limit for connecting to the server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// The form of the report.
+/// What to do, and the form of the report.
 #[derive(Debug, Clone, Args)]
 pub struct Arguments {
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
+    /// Withdraw the codes that were assigned after the backup that was restored, as the files in the folder of the witness
+    /// record them, and examine nothing else.
+    #[arg(long)]
+    after_restore: bool,
+    /// Only count the codes that `--after-restore` would withdraw.
+    #[arg(long, requires = "after_restore")]
+    dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -150,6 +158,10 @@ pub async fn run(
     arguments: &Arguments,
     config: Result<Config, Faults>,
 ) -> Result<ExitCode, admin::Error> {
+    if arguments.after_restore {
+        let config = config.map_err(|faults| admin::Error::Refused(faults.to_string()))?;
+        return after_restore::run(arguments, &config).await;
+    }
     let findings = match config {
         Ok(config) => {
             // The report is on standard output. Logs of the connections would only repeat it.

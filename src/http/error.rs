@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::database::{is_share_in_use, is_unavailable};
+use crate::database::{is_disk_full, is_share_in_use, is_unavailable};
 use crate::metrics;
 use crate::telemetry::Chain;
 
@@ -175,6 +175,10 @@ impl Error {
             }
             Self::Database(error) if is_share_in_use(error) => {
                 "Too many requests of this tenant are under way. Nothing is lost; try again in a moment, and send fewer at a time.".to_owned()
+            }
+            Self::Database(error) if is_disk_full(error) => {
+                "The database has no disk space left. Nothing was changed; try again later."
+                    .to_owned()
             }
             Self::Database(error) if is_unavailable(error) => {
                 "The database did not respond in time. Nothing is lost; try again in a moment."

@@ -311,9 +311,7 @@ fn read_error(error: ReadError<Error>) -> Error {
                 .collect(),
         ),
         ReadError::UnclosedQuote { line } => Error::refused(&UNREADABLE_FILE, unclosed_quote(line)),
-        ReadError::Io(error) => Error::Internal(format!(
-            "the temporary file of an upload cannot be read: {error}"
-        )),
+        ReadError::Io(error) => upload::file_error(&error),
         ReadError::Sink(error) => error,
     }
 }

@@ -254,16 +254,19 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::Internal(format!("an upload task failed: {error}")))?
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                tracing::error!(%error, "the folder for temporary files is full");
-                let detail = "The service has no space left for files. Nothing was stored. Send the file again later.";
-                Error::refused(&STORAGE_FULL, detail)
-            }
-            _ => Error::Internal(format!(
-                "the temporary file of an upload cannot be written: {error}"
-            )),
-        })
+        .map_err(|error| file_error(&error))
+}
+
+/// The error of a temporary file: of the body, or of what was unpacked from it.
+pub(super) fn file_error(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            tracing::error!(%error, "the folder for temporary files is full");
+            let detail = "The service has no space left for files. Nothing was stored. Send the file again later.";
+            Error::refused(&STORAGE_FULL, detail)
+        }
+        _ => Error::Internal(format!("the temporary file of an upload failed: {error}")),
+    }
 }
 
 fn is_below_min_rate(elapsed: Duration, received: u64) -> bool {

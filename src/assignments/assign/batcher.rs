@@ -19,6 +19,7 @@ use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
 use crate::load::AdmissionControl;
 use crate::metrics::{self, AssignBatch};
+use crate::witness::Witness;
 
 /// Maximum number of calls per batch. More than one is needed for child sets, for a contact that occurs twice, and for a
 /// chain that changed between lookup and lock.
@@ -35,10 +36,12 @@ impl AssignBatcher {
         database: &Database,
         admission: &AdmissionControl,
         dirty_sets: &DirtySets,
+        witness: &Witness,
         tasks: &Tasks,
     ) -> Self {
         let handler = AssignHandler {
             dirty_sets: dirty_sets.clone(),
+            witness: witness.clone(),
             starts: Mutex::default(),
         };
         Self(Batcher::start(handler, database, admission, tasks))
@@ -88,6 +91,7 @@ enum Start {
 
 struct AssignHandler {
     dirty_sets: DirtySets,
+    witness: Witness,
     /// Sets that had no code left. Each entry is a hint: without it a batch takes more calls.
     starts: Mutex<HashMap<RequestedSet, Start>>,
 }
@@ -135,7 +139,12 @@ impl BatchHandler for AssignHandler {
             .flat_map(|set| set.requests.iter().copied().flatten());
         let measured = AssignBatch::begin(items.map(|item| item.queued_at));
         let mut served = vec![false; batch.len()];
-        for row in connection.call_once(&call, deadline).await? {
+        let rows = connection.call_once(&call, deadline).await?;
+        let codes = rows
+            .iter()
+            .map(|row| row.record(batch[call.place(row).0].key));
+        self.witness.record(codes);
+        for row in rows {
             let (place, item) = call.place(&row);
             let set = batch[place].key;
             if !served[place] {
@@ -242,7 +251,7 @@ impl AssignHandler {
         let mut chain = self.starts().get(&set) == Some(&Start::Chain);
         for _ in 0..MAX_ROUNDS {
             let batch_items = pending.iter().map(|index| items[*index]);
-            let call = db::AssignCall::new(target, batch_items, chain, atomicity);
+            let call = db::AssignCall::new(target, batch_items, chain, atomicity, &self.witness);
             let rows = match connection.call(&call, deadline).await {
                 Ok(rows) => rows,
                 Err(error) => {

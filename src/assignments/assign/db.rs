@@ -1,5 +1,7 @@
 //! SQL of requests for codes.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -11,6 +13,7 @@ use crate::batching::{Atomicity, BatchError, DatabaseCall};
 use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::ids::{AssignmentKey, TenantId};
 use crate::text_enum::text_enum;
+use crate::witness::{Record, Witness};
 
 /// A call of `assign_batch`, with its items as columns.
 pub(super) struct AssignCall<'a> {
@@ -26,6 +29,7 @@ pub(super) struct AssignCall<'a> {
     executions: Vec<Option<&'a str>>,
     reserves: Vec<Option<i32>>,
     callers: Vec<Uuid>,
+    witness: &'a Witness,
 }
 
 impl<'a> AssignCall<'a> {
@@ -34,6 +38,7 @@ impl<'a> AssignCall<'a> {
         items: impl Iterator<Item = &'a Item>,
         chain: bool,
         atomicity: Atomicity,
+        witness: &'a Witness,
     ) -> Self {
         let mut batch = Self {
             target,
@@ -46,6 +51,7 @@ impl<'a> AssignCall<'a> {
             executions: Vec::new(),
             reserves: Vec::new(),
             callers: Vec::new(),
+            witness,
         };
         for item in items {
             batch.keys.push(item.key_hash);
@@ -194,7 +200,8 @@ impl BatchRow {
     }
 }
 
-/// One round trip and one commit. Rows arrive before the commit, so all are read before any is used.
+/// One round trip and one commit, and another round trip if there is a witness. Rows arrive before the commit, so all are read
+/// before any is used.
 impl DatabaseCall for AssignCall<'_> {
     const NAME: &'static str = "a batch of assignments";
     type Row = BatchRow;
@@ -204,7 +211,7 @@ impl DatabaseCall for AssignCall<'_> {
     }
 
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<BatchRow>> {
-        sqlx::query_as!(
+        let rows = sqlx::query_as!(
             BatchRow,
             r#"select item as "item!", outcome::text as "outcome!: BatchOutcome", fallback as "fallback!",
                       set_no, set_id, number, code, assigned_at, state as "state: AssignmentState", reserved_until, expires_at, timezone,
@@ -223,9 +230,57 @@ impl DatabaseCall for AssignCall<'_> {
             self.reserves() as Option<&[Option<i32>]>,
             &self.callers
         )
-        .fetch_all(connection)
-        .await
+        .fetch_all(&mut *connection)
+        .await?;
+        if self.witness.is_enabled() {
+            record(connection, self.target.tenant, &rows, self.witness).await?;
+        }
+        Ok(rows)
     }
+}
+
+/// Records the codes of the rows, those of earlier assignments too: the replica that made one may have ended before it could
+/// record it.
+async fn record(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    rows: &[BatchRow],
+    witness: &Witness,
+) -> sqlx::Result<()> {
+    let coded = rows.iter().filter(|row| row.code.is_some());
+    let (set_nos, numbers): (Vec<_>, Vec<_>) = coded
+        .clone()
+        .filter_map(|row| Some((row.set_no?, row.number?)))
+        .unzip();
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let cards = sqlx::query!(
+        r#"select set_no as "set_no!", number as "number!", lot_no as "lot_no!", ordinal as "ordinal!", returned as "returned!"
+             from assigned_cards($1, $2, $3)"#,
+        tenant as TenantId,
+        &set_nos,
+        &numbers
+    )
+    .fetch_all(connection)
+    .await?;
+    let cards: HashMap<_, _> = cards
+        .iter()
+        .map(|card| ((card.set_no, card.number), card))
+        .collect();
+    witness.record(coded.filter_map(|row| {
+        let card = cards.get(&(row.set_no?, row.number?))?;
+        Some(Record {
+            tenant: tenant.number(),
+            set: row.set_id?,
+            lot: card.lot_no,
+            ordinal: card.ordinal,
+            code: row.code.as_deref()?,
+            at: row.assigned_at?,
+            returned: card.returned,
+        })
+    }));
+    Ok(())
 }
 
 /// Reads the context of a dry run. Returns `None` if the set does not exist.

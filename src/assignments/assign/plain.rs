@@ -12,6 +12,7 @@ use super::{AssignOutcome, AssignResult, Item};
 use crate::assignments::AssignmentState;
 use crate::batching::{DatabaseCall, KeyRequests, sql_integer};
 use crate::ids::{AssignmentKey, TenantId};
+use crate::witness::Record;
 
 /// A call of `assign_plain`, with its sets and its items as columns.
 pub(super) struct PlainCall<'a> {
@@ -113,6 +114,8 @@ pub(super) struct PlainRow {
     item: i32,
     set_no: i32,
     number: i64,
+    lot_no: i32,
+    ordinal: i32,
     code: String,
     assigned_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
@@ -123,6 +126,19 @@ pub(super) struct PlainRow {
 impl PlainRow {
     pub(super) fn set_no(&self) -> i32 {
         self.set_no
+    }
+
+    /// The record of a code that was requested from `set`. Codes that came back are not assigned here.
+    pub(super) fn record(&self, set: RequestedSet) -> Record<&str> {
+        Record {
+            tenant: set.tenant.number(),
+            set: set.set,
+            lot: self.lot_no,
+            ordinal: self.ordinal,
+            code: &self.code,
+            at: self.assigned_at,
+            returned: false,
+        }
     }
 
     pub(super) fn into_result(self, set: Uuid) -> AssignResult {
@@ -161,7 +177,8 @@ impl DatabaseCall for PlainCall<'_> {
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<PlainRow>> {
         sqlx::query_as!(
             PlainRow,
-            r#"select item as "item!", set_no as "set_no!", number as "number!", code as "code!",
+            r#"select item as "item!", set_no as "set_no!", number as "number!",
+                      lot_no as "lot_no!", ordinal as "ordinal!", code as "code!",
                       assigned_at as "assigned_at!", expires_at, timezone as "timezone!", attributes
                  from assign_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
             &self.tenants as &[TenantId],

@@ -1,5 +1,7 @@
 //! PostgreSQL: the embedded server, and outages.
 
+mod backup;
+mod disk_full;
 mod embedded;
 mod functions;
 mod migrations;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::database::url;
 use crate::support::program::{
-    Service, command, couponry, folder_with_cluster, search_path, start_postgres,
+    Service, command, couponry, folder_with_cluster, postgres_program, start_postgres,
 };
 use crate::support::{OPERATOR_TOKEN, eventually_within, sql};
 
@@ -52,18 +52,7 @@ fn start_pair() -> Pair {
 fn follow(primary: &PostgresServer, from: &Path, to: &Path) -> PostgresServer {
     fs::create_dir(to).expect("the folder is ours");
     let socket = primary.socket_dir();
-    let bin = command(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/scripts/prerequisites"
-    ))
-    .arg("bin-dir")
-    .env("PATH", search_path())
-    .output()
-    .expect("bash is installed");
-    let bin = String::from_utf8(bin.stdout).expect("text");
-    // The folder on PATH may hold links to the server's programs alone.
-    let postgres = fs::canonicalize(Path::new(bin.trim()).join("postgres")).expect("it is there");
-    let copied = command(postgres.with_file_name("pg_basebackup"))
+    let copied = command(postgres_program("pg_basebackup"))
         .args([
             "--username=postgres",
             "--write-recovery-conf",

@@ -176,6 +176,10 @@ async fn history(database: &TestDatabase) {
 async fn a_healthy_database_has_no_finding() {
     let patient = Patient::healthy().await;
     history(&patient.database).await;
+    let app = TestApp::on(patient.database.shared());
+    let shop = app.shop().await;
+    shop.multiple("never assigned", &["A"]).await;
+    app.app.stop().await;
     patient.expect_healthy();
     let (success, printed) = patient.run(&[], &[]);
     assert!(success);

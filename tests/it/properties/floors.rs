@@ -27,6 +27,7 @@ const FLOORS: [&[&str]; 10] = [
         "load",
         "metrics",
         "outbound",
+        "witness",
     ],
     &["http"],
     &["dashboard", "docs", "monitoring", "tenants"],

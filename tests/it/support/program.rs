@@ -164,6 +164,22 @@ pub fn search_path() -> std::ffi::OsString {
     path
 }
 
+/// A program of PostgreSQL's clients or of its server.
+pub fn postgres_program(name: &str) -> PathBuf {
+    let bin = command(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/scripts/prerequisites"
+    ))
+    .arg("bin-dir")
+    .env("PATH", search_path())
+    .output()
+    .expect("bash is installed");
+    let bin = String::from_utf8(bin.stdout).expect("text");
+    // The folder on PATH may hold links to the server's programs alone.
+    let postgres = fs::canonicalize(Path::new(bin.trim()).join("postgres")).expect("it is there");
+    postgres.with_file_name(name)
+}
+
 pub fn settings(command: &mut Command, dir: &Path) {
     command
         .env("COUPONRY_DATA_DIR", dir)

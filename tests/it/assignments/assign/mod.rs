@@ -9,3 +9,4 @@ mod one_caller;
 mod plain;
 mod repeat_policy;
 mod shared_calls;
+mod witness;
