@@ -72,6 +72,7 @@ impl App {
         let contacts = Contacts::new(&auth, &database, &load);
         let webhooks = Webhooks::new(&auth, &database, config);
 
+        tenants::spawn(&database, &load, &tasks);
         statistics::spawn(&statistics, &tasks);
         outbox::spawn(&database, &dirty_sets, &tasks);
         assignments::spawn(&assignments, &tasks);

@@ -30,7 +30,7 @@ pub enum Command {
     Healthcheck,
     /// Import a file of codes into a coupon set of a service that runs.
     Import(Box<import_command::Arguments>),
-    /// Create, list, suspend, resume and rename tenants, in the database.
+    /// Create, list, suspend, resume, rename, delete, export and import tenants, in the database.
     Tenant(admin::tenant::Arguments),
     /// Create, list, revoke and generate API keys, in the database.
     Key(admin::key::Arguments),

@@ -170,6 +170,16 @@ pub struct Config {
         value_parser = clap::value_parser!(u8).range(1..))]
     pub webhook_concurrency: u8,
 
+    /// Days for which a webhook delivery is kept after it ended.
+    #[arg(long, env = "COUPONRY_RETENTION_DELIVERIES_DAYS", default_value_t = 30, global = true,
+        value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub retention_deliveries_days: u16,
+
+    /// Days after which the report of an ended import is deleted; 0 keeps it.
+    #[arg(long, env = "COUPONRY_RETENTION_IMPORT_REPORTS_DAYS", default_value_t = 0, global = true,
+        value_parser = clap::value_parser!(u16).range(..=3650))]
+    pub retention_import_reports_days: u16,
+
     /// Memory for the larger bodies of requests and their responses, in bytes. A tenant can use a quarter of it.
     #[arg(long, env = "COUPONRY_MEMORY_BUDGET", default_value_t = 256 << 20, global = true,
         value_parser = clap::value_parser!(u64).range(1 << 20..))]

@@ -15,6 +15,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::config::Config;
 use crate::database::{Database, is_undefined};
+use crate::tenants::transfer::TransferError;
 use crate::{http, start};
 
 /// Tenants or keys in one statement of a list.
@@ -26,6 +27,10 @@ pub enum Error {
     /// Refused by an operation of the API, in its words.
     #[error("{0}")]
     Refused(String),
+    #[error(transparent)]
+    Transfer(TransferError),
+    #[error("the tenant has another name: {0}")]
+    OtherName(String),
     #[error(
         "{} has no database yet: set DATABASE_URL, or start `couponry` once without it",
         .0.display()
@@ -49,6 +54,15 @@ impl From<sqlx::Error> for Error {
             Self::NotMigrated
         } else {
             Self::Database(error)
+        }
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Database(error) => error.into(),
+            error => Self::Transfer(error),
         }
     }
 }

@@ -58,6 +58,10 @@ const TASK_ROLE: &str = "set local role couponry_app; set local jit = off; \
 const SYSTEM_ROLE: &str = "set local role couponry_system; set local jit = off; \
     set local idle_in_transaction_session_timeout = '10s'; set local statement_timeout = '20s'";
 
+/// The same for a task, which may take longer.
+const SYSTEM_TASK_ROLE: &str = "set local role couponry_system; set local jit = off; \
+    set local idle_in_transaction_session_timeout = '60s'";
+
 /// Begins a transaction behind a pooler that does not know of prepared statements. The names of those that this connection
 /// prepares may exist at the server, which was used by another connection before.
 const FORGET_STATEMENTS: &str = "; deallocate all";
@@ -278,6 +282,23 @@ impl Database {
     ) -> sqlx::Result<Transaction<'static, Postgres>> {
         self.0
             .begin(&self.0.tasks, "begin", TASK_ROLE, Some(tenant))
+            .await
+    }
+
+    /// The same for a read-only transaction in which all statements see the same snapshot.
+    pub(crate) async fn task_snapshot(
+        &self,
+        tenant: TenantId,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.0
+            .begin(&self.0.tasks, BEGIN_SNAPSHOT, TASK_ROLE, Some(tenant))
+            .await
+    }
+
+    /// Begins a transaction of [`Self::system`] on the pool for tasks, without a limit for the time of a statement.
+    pub(crate) async fn system_task(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        self.0
+            .begin(&self.0.tasks, "begin", SYSTEM_TASK_ROLE, None)
             .await
     }
 

@@ -161,7 +161,7 @@ pub(super) struct UnprotectedTable {
 }
 
 /// Lists the tables with a tenant whose row level security is not enabled or not forced, or which have other policies for the
-/// role of the tenants than the one that compares the tenant.
+/// role of the tenants than the one that compares the tenant. Restrictive policies allow nothing by themselves.
 pub(super) async fn unprotected_tables(
     connection: &mut PgConnection,
 ) -> sqlx::Result<Vec<UnprotectedTable>> {
@@ -176,6 +176,7 @@ pub(super) async fn unprotected_tables(
                        where p.cmd = 'ALL' and p.qual like '(tenant_id = %couponry.tenant_id%' and p.with_check = p.qual) as right_ones
                 from pg_policies p
                where p.schemaname = 'public' and p.tablename = c.relname and p.roles && array['couponry_app', 'public']::name[]
+                 and p.permissive = 'PERMISSIVE'
             ) p
             where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
               and (not c.relrowsecurity or not c.relforcerowsecurity or p.policies <> 1 or p.right_ones <> 1)
@@ -199,6 +200,7 @@ pub(super) async fn sample_tenants(
         SampledTenant,
         r#"select tenant_id as "number: TenantId", id
              from tenants
+            where deletion_requested_at is null
             order by random()
             limit 20"#
     )

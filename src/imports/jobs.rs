@@ -125,6 +125,33 @@ pub(super) async fn fail(
     .await
 }
 
+/// Deletes the reports of up to `rows` imports that ended more than `days` days ago, as `lifecycle::delete` does for one.
+/// Returns their number.
+pub(super) async fn hide_old_reports(
+    connection: &mut PgConnection,
+    days: i32,
+    rows: i64,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "update imports i
+            set deleted_at = now(), needs_cleanup = true, idempotency_key = null
+           from (
+             select o.tenant_id, o.id
+               from imports o
+              where o.deleted_at is null and o.status in ('finished', 'error', 'cancelled')
+                and coalesce(o.finished_at, o.cancelled_at) < now() - make_interval(days => $1)
+              limit $2
+                for update skip locked
+           ) old
+          where i.tenant_id = old.tenant_id and i.id = old.id",
+        days,
+        rows
+    )
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Finds an ended import with rows to delete, and skips those that another worker has locked.
 pub(super) async fn find_needing_cleanup(
     connection: &mut PgConnection,

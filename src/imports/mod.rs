@@ -19,6 +19,7 @@ mod preview;
 mod progress;
 mod pull;
 mod report;
+mod retention;
 mod spool;
 mod undo;
 mod upload;
@@ -63,6 +64,7 @@ feature_state! {
         limits: UploadLimits,
         fetcher: Fetcher,
         queued: Arc<Notify>,
+        retention_days: u16,
     }
 }
 
@@ -84,6 +86,7 @@ impl Imports {
             limits: UploadLimits::new(config),
             fetcher: Fetcher::new(config),
             queued: Arc::default(),
+            retention_days: config.retention_import_reports_days,
         }))
     }
 }
@@ -94,6 +97,10 @@ pub(crate) fn routes(state: Imports) -> Routes {
 
 pub(crate) fn spawn(state: &Imports, tasks: &Tasks) {
     worker::spawn(state, tasks);
+    if state.retention_days > 0 {
+        let days = i32::from(state.retention_days);
+        tasks.spawn(retention::work(state.database.clone(), days, tasks.clone()));
+    }
 }
 
 /// One delivery of codes, as the API returns it.

@@ -301,9 +301,13 @@ pub(super) async fn list_export_sets(
 
 /// Lists all tenants.
 pub(super) async fn list_tenants(connection: &mut PgConnection) -> sqlx::Result<Vec<TenantId>> {
-    sqlx::query_scalar!(r#"select tenant_id as "tenant: TenantId" from tenants"#)
-        .fetch_all(connection)
-        .await
+    sqlx::query_scalar!(
+        r#"select tenant_id as "tenant: TenantId"
+             from tenants
+            where deletion_requested_at is null"#
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Lists the sets with ledger entries that are not rolled up.

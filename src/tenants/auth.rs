@@ -191,7 +191,7 @@ impl Auth {
         if key.suspended {
             return Err(Error::refused(
                 &TENANT_SUSPENDED,
-                "The operator has suspended this tenant.",
+                "The operator has suspended or deleted this tenant.",
             ));
         }
         Ok(())

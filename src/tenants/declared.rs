@@ -6,18 +6,37 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::api_key::{ApiKeyRow, NewApiKey};
+use super::operator::being_deleted;
 use super::rate_limit::RateLimit;
 use super::{Name, TenantPatch, TenantState, db};
 use crate::declared::Outcome;
 use crate::http::error::{Error, NAME_TAKEN, WRONG_STATE};
 use crate::http::extract::{FieldValue, Fields, FromFields};
 use crate::ids::TenantId;
+use crate::text_enum::text_enum;
+
+text_enum! {
+    /// The states that a file can declare.
+    enum DeclaredState {
+        Active = "active",
+        Suspended = "suspended",
+    }
+}
+
+impl From<DeclaredState> for TenantState {
+    fn from(state: DeclaredState) -> Self {
+        match state {
+            DeclaredState::Active => Self::Active,
+            DeclaredState::Suspended => Self::Suspended,
+        }
+    }
+}
 
 /// A tenant, identified by its name. Absent fields stay as they are.
 #[derive(Debug)]
 pub(crate) struct DeclaredTenant {
     pub name: Name,
-    state: Option<TenantState>,
+    state: Option<DeclaredState>,
     #[expect(
         clippy::option_option,
         reason = "absent, null and a value are three things"
@@ -104,8 +123,11 @@ pub(crate) async fn apply_tenant(
         Some(tenant) => (tenant, false),
         None => (db::create(connection, Uuid::now_v7(), name).await?, true),
     };
+    if tenant.state == TenantState::Deleting {
+        return Err(being_deleted());
+    }
     let mut fields = Vec::new();
-    if let Some(state) = declared.state
+    if let Some(state) = declared.state.map(TenantState::from)
         && state != tenant.state
     {
         db::set_state(connection, tenant.id, state).await?;

@@ -21,6 +21,7 @@ pub(super) fn routes() -> Routes<Tenants> {
         .post("/admin/v1/tenants", create_tenant)
         .get("/admin/v1/tenants", list_tenants)
         .patch("/admin/v1/tenants/{tenantId}", patch_tenant)
+        .delete("/admin/v1/tenants/{tenantId}", delete_tenant)
         .post("/admin/v1/tenants/{tenantId}/suspend", suspend_tenant)
         .post("/admin/v1/tenants/{tenantId}/resume", resume_tenant)
         .post("/admin/v1/tenants/{tenantId}/api-keys", create_tenant_key)
@@ -114,6 +115,19 @@ async fn set_state(auth: &Auth, id: Uuid, state: TenantState) -> JsonResult<Tena
         .await?;
     auth.forget_keys();
     Ok(Json(tenant))
+}
+
+async fn delete_tenant(
+    State(auth): State<Auth>,
+    _: Operator,
+    Path(id): Path<Uuid>,
+) -> Result<(StatusCode, Json<Tenant>), Error> {
+    let tenant = auth
+        .database()
+        .with_system(async |connection| operator::delete(connection, id).await)
+        .await?;
+    auth.forget_keys();
+    Ok((StatusCode::ACCEPTED, Json(tenant)))
 }
 
 async fn create_tenant_key(

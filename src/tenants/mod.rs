@@ -4,12 +4,14 @@ pub(crate) mod api_key;
 pub(crate) mod auth;
 mod db;
 pub(crate) mod declared;
+pub(crate) mod deletion;
 mod http;
 mod key_sessions;
 mod link;
 pub(crate) mod operator;
 pub(crate) mod rate_limit;
 mod session;
+pub(crate) mod transfer;
 mod ttl_cache;
 
 use std::sync::Arc;
@@ -21,10 +23,12 @@ use uuid::Uuid;
 
 pub(crate) use api_key::random_secret;
 
+use crate::background::Tasks;
 use crate::database::Database;
 use crate::http::extract::{FieldValue, Fields, FromFields, present, text};
 use crate::http::routes::Routes;
 use crate::http::state::feature_state;
+use crate::load::LoadSignal;
 use crate::text_enum::text_enum;
 use auth::Auth;
 use rate_limit::RateLimit;
@@ -47,7 +51,17 @@ pub(crate) fn routes(state: Tenants) -> Routes {
     http::routes().with_state(state)
 }
 
-/// An account. The keys of a suspended tenant are rejected; its data is kept.
+/// Starts the task that deletes the rows of deleted tenants.
+pub(crate) fn spawn(database: &Database, load: &LoadSignal, tasks: &Tasks) {
+    tasks.spawn(deletion::work(
+        database.clone(),
+        load.clone(),
+        tasks.clone(),
+    ));
+}
+
+/// An account. The keys of a suspended tenant are rejected; its data is kept. Those of a tenant that is being deleted are
+/// rejected too.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tenant {
@@ -63,6 +77,7 @@ text_enum! {
     pub(crate) enum TenantState {
         Active = "active",
         Suspended = "suspended",
+        Deleting = "deleting",
     }
 }
 

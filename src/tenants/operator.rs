@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::api_key::{ApiKey, IssuedApiKey, NewApiKey};
 use super::{NewTenant, Tenant, TenantPatch, TenantState, db};
-use crate::http::error::Error;
+use crate::http::error::{Error, WRONG_STATE};
 use crate::ids::TenantId;
 
 fn not_found() -> Error {
@@ -45,7 +45,21 @@ pub(crate) async fn set_state(
     id: Uuid,
     state: TenantState,
 ) -> Result<Tenant, Error> {
-    db::set_state(connection, id, state)
+    if let Some(tenant) = db::set_state(connection, id, state).await? {
+        return Ok(tenant);
+    }
+    find(connection, id).await?;
+    Err(being_deleted())
+}
+
+pub(super) fn being_deleted() -> Error {
+    Error::refused(&WRONG_STATE, "The tenant is being deleted.")
+        .with("state", TenantState::Deleting.as_str())
+}
+
+/// Begins to delete a tenant: its keys are rejected from now on. [`super::deletion`] does the rest.
+pub(crate) async fn delete(connection: &mut PgConnection, id: Uuid) -> Result<Tenant, Error> {
+    db::request_deletion(connection, id)
         .await?
         .ok_or_else(not_found)
 }
@@ -80,7 +94,7 @@ pub(crate) async fn revoke_key(
     revoke(connection, tenant, key).await
 }
 
-async fn find(connection: &mut PgConnection, id: Uuid) -> Result<TenantId, Error> {
+pub(crate) async fn find(connection: &mut PgConnection, id: Uuid) -> Result<TenantId, Error> {
     db::find(connection, id).await?.ok_or_else(not_found)
 }
 

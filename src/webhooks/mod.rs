@@ -44,7 +44,7 @@ use secret::Secret;
 
 feature_state! {
     /// The state of the webhook routes and of the sender.
-    Webhooks { auth: Auth, database: Database, client: WebhookClient, concurrency: usize, }
+    Webhooks { auth: Auth, database: Database, client: WebhookClient, concurrency: usize, retention_days: u16, }
 }
 
 impl Webhooks {
@@ -57,6 +57,7 @@ impl Webhooks {
             database: database.clone(),
             client: WebhookClient::new(outbound, private),
             concurrency: usize::from(config.webhook_concurrency),
+            retention_days: config.retention_deliveries_days,
         }))
     }
 }
@@ -67,7 +68,8 @@ pub(crate) fn routes(state: Webhooks) -> Routes {
 
 pub(crate) fn spawn(state: &Webhooks, tasks: &Tasks) {
     tasks.spawn(sender::work(state, tasks));
-    tasks.spawn(cleaner::work(state.database.clone(), tasks.clone()));
+    let days = i32::from(state.retention_days);
+    tasks.spawn(cleaner::work(state.database.clone(), days, tasks.clone()));
 }
 
 /// Every type of event that an endpoint can subscribe to.

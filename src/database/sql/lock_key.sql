@@ -10,6 +10,8 @@
 --   erasures  the search for the texts of erased contacts
 --   statistics
 --             the rolled-up statistics of a tenant
+--   deletion  the rows of a tenant that is being deleted
+--   copies    a tenant, by the hash of its id, that is copied from another database
 create or replace function lock_key(p_name text)
 returns integer
 language plpgsql
@@ -24,6 +26,8 @@ declare
     when 'contacts' then 5
     when 'erasures' then 6
     when 'statistics' then 7
+    when 'deletion' then 8
+    when 'copies' then 9
   end;
 begin
   if v_key is null then

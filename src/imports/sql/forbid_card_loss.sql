@@ -1,4 +1,4 @@
--- Rejects the deletion of cards, except for those of cancelled lots.
+-- Rejects the deletion of cards, except for those of cancelled lots and of tenants that are being deleted.
 create or replace function forbid_card_loss()
 returns trigger
 language plpgsql
@@ -10,7 +10,11 @@ begin
      where not exists (
        select 1
          from lots l
-        where l.tenant_id = g.tenant_id and l.set_no = g.set_no and l.lot_no = g.lot_no and l.state = 'cancelled'))
+        where l.tenant_id = g.tenant_id and l.set_no = g.set_no and l.lot_no = g.lot_no and l.state = 'cancelled')
+       and not exists (
+       select 1
+         from tenants t
+        where t.tenant_id = g.tenant_id and t.deletion_requested_at is not null))
   then
     raise exception 'permission denied: only cards of cancelled lots may be deleted'
       using errcode = 'insufficient_privilege';

@@ -59,5 +59,5 @@ create or replace trigger emit_end
 create or replace trigger emit_failure
   after insert on imports
   for each row
-  when (new.status = 'error')
+  when (new.status = 'error' and current_setting('couponry.copies_tenant', true) is distinct from 'on')
   execute function emit_import_finished();

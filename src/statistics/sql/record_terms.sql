@@ -16,6 +16,7 @@ end $$;
 create or replace trigger record_first_terms
   after insert on coupon_sets
   for each row
+  when (current_setting('couponry.copies_tenant', true) is distinct from 'on')
   execute function record_terms();
 
 create or replace trigger record_terms

@@ -35,7 +35,7 @@ end $$;
 create or replace trigger enable_new
   before insert on webhooks
   for each row
-  when (new.state = 'enabled')
+  when (new.state = 'enabled' and current_setting('couponry.copies_tenant', true) is distinct from 'on')
   execute function enable_webhook();
 
 create or replace trigger enable_again

@@ -167,7 +167,9 @@ fn the_completions_of_each_shell_know_the_commands() {
     let mut bash = Command::new("bash");
     let mut completions = couponry(folder.path());
     completions.args(["completions", "bash"]);
-    let script = outcome(completions).printed;
-    let status = bash.args(["-n", "-c", &script]).status();
+    // In a file, because it is longer than an argument may be.
+    let script = folder.path().join("completions");
+    std::fs::write(&script, outcome(completions).printed).unwrap();
+    let status = bash.arg("-n").arg(&script).status();
     assert!(status.expect("bash is installed").success());
 }

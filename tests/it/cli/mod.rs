@@ -2,7 +2,9 @@
 
 mod apply;
 mod config;
+mod deletion;
 mod tenants;
+mod transfer;
 
 use std::process::Command;
 
@@ -55,9 +57,13 @@ struct Terminal {
 
 impl Terminal {
     async fn open() -> Self {
+        Self::on(TestDatabase::create().await)
+    }
+
+    fn on(database: TestDatabase) -> Self {
         Self {
             folder: folder(),
-            database: TestDatabase::create().await,
+            database,
         }
     }
 

@@ -1,5 +1,5 @@
 //! Contacts: their activity, merging and erasing.
 
-mod activity;
+pub mod activity;
 mod erase;
 mod merge;

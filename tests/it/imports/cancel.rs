@@ -7,6 +7,7 @@ use crate::imports::worker::{all_is_cleaned_up, block_chunk, something_is_blocke
 use crate::imports::{LIST, codes, counts, import, of_file, report, start};
 use crate::support::by_hand::ByHand;
 use crate::support::client::Answer;
+use crate::support::pages::strings;
 use crate::support::shop::{CouponSet, Shop};
 use crate::support::sql;
 use crate::support::{TestApp, eventually};
@@ -229,6 +230,34 @@ async fn a_deleted_import_is_gone_with_its_report_and_its_codes_stay() {
     assert_eq!(set.assign("ann").await.expect(201).str("couponCode"), "A");
     let second = import(&set, LIST, "", "A\nB\nA\n").await;
     assert_eq!(second["success"], 0);
+}
+
+#[tokio::test]
+async fn old_reports_are_deleted_after_the_days_of_the_setting_and_the_codes_stay() {
+    let (app, shop, set) = start().await;
+    let old = import(&set, LIST, "", "A\nB\nA\n").await;
+    let recent = import(&set, LIST, "", "C\nC\n").await;
+    for (import, days) in [(&old, 4), (&recent, 2)] {
+        let age = format!(
+            "update imports set finished_at = now() - interval '{days} days' where id = '{}'",
+            import["id"].as_str().unwrap()
+        );
+        app.database.execute(&age).await;
+    }
+    let settings = ["--retention-import-reports-days", "3"];
+    let replica = TestApp::with(app.database.shared(), &settings);
+    eventually("the old report is gone", async || {
+        let left = "select string_agg(distinct import_id::text, ' ') from import_errors";
+        (app.database.query_value(left).await == recent["id"]).then_some(())
+    })
+    .await;
+    let listed = shop.client.get("/v1/imports").await.expect(200);
+    assert_eq!(
+        strings(listed.results(), "id"),
+        [recent["id"].as_str().unwrap()]
+    );
+    assert_eq!(set.counters().await, (json!(3), 0, json!(3)));
+    drop(replica);
 }
 
 #[tokio::test]

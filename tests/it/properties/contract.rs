@@ -329,6 +329,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
             .await;
     }
     journey.delete(&format!("{keys}/{}", made.str("id"))).await;
+    journey.delete(&tenant).await;
 
     journey.get("/v1/api-keys").await;
     // A key with one scope can grant no other.

@@ -8,4 +8,4 @@ mod links;
 mod plans;
 pub mod readme;
 mod schema_limits;
-mod tenancy;
+pub mod tenancy;

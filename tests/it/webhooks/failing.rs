@@ -345,6 +345,35 @@ async fn deliveries_are_kept_for_30_days_after_they_ended() {
     stays(&app, "3 4 5 6").await;
 }
 
+#[tokio::test]
+async fn deliveries_are_kept_for_as_long_as_the_setting_says() {
+    let app = start().await;
+    let shop = app.shop().await;
+    let webhook = shop.webhook("https://example.com/").await;
+    webhook
+        .patch(json!({"state": "disabled"}))
+        .await
+        .expect(200);
+    webhook.write(&app.database, 1, 2).await;
+    for (days, which) in [(4, 1), (2, 2)] {
+        let age = format!(
+            "update webhook_deliveries
+                set occurred_at = now() - interval '{days} days', ended_at = now() - interval '{days} days',
+                    state = 'failed', next_attempt_at = null
+              where payload->>'n' = '{which}'"
+        );
+        app.database.execute(&age).await;
+    }
+    let settings = ["--webhook-private", "--retention-deliveries-days", "3"];
+    let replica = TestApp::with(app.database.shared(), &settings);
+    eventually("the old one is gone", async || {
+        let left = "select string_agg(payload->>'n', ' ') from webhook_deliveries";
+        (app.database.query_value(left).await == json!("2")).then_some(())
+    })
+    .await;
+    drop(replica);
+}
+
 /// Cleaning again deletes nothing more.
 async fn stays(app: &TestApp, numbers: &str) {
     let marker = app.shop().await.webhook("https://example.com/").await;

@@ -194,6 +194,7 @@ pub(super) fn case(operation: &Operation, victim: &Victim) -> Case {
         }
         "patch /admin/v1/tenants/{tenantId}" => json(json!({"rateLimit": null}), Own(401)),
         "get /admin/v1/tenants"
+        | "delete /admin/v1/tenants/{tenantId}"
         | "post /admin/v1/tenants/{tenantId}/suspend"
         | "post /admin/v1/tenants/{tenantId}/resume"
         | "get /admin/v1/tenants/{tenantId}/api-keys"

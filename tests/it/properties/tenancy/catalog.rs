@@ -31,11 +31,12 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
                select count(*) from pg_policies p
                 where p.schemaname = 'public' and p.tablename = c.relname and p.roles = '{{couponry_app}}' and p.cmd = 'ALL')"
         ),
-        // `with check` too: without it a tenant could write rows of another tenant where it cannot read them.
+        // `with check` too: without it a tenant could write rows of another tenant where it cannot read them. A restrictive policy
+        // allows nothing by itself.
         format!(
             "select p.tablename || ': the policy ' || p.policyname || ' says something else'
                from pg_policies p
-              where p.schemaname = 'public' and p.roles = '{{couponry_app}}'
+              where p.schemaname = 'public' and p.roles = '{{couponry_app}}' and p.permissive = 'PERMISSIVE'
                 and (p.qual is distinct from '{predicate}' or p.with_check is distinct from '{predicate}')"
         ),
         "select p.tablename || ': the policy ' || p.policyname || ' is for someone else'

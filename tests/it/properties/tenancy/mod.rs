@@ -36,18 +36,19 @@ pub const TABLES: &str = "from pg_class c
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and c.relname not in ('_sqlx_migrations', 'applied_functions')";
 
 /// Two shops with a row in every table, as the owner sees it.
-struct TwoTenants {
-    app: TestApp,
-    one: i32,
-    two: i32,
+pub struct TwoTenants {
+    pub app: TestApp,
+    pub shops: [Shop; 2],
+    pub one: i32,
+    pub two: i32,
 }
 
 impl TwoTenants {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let app = TestApp::start().await;
+        let shops = [app.shop().await, app.shop().await];
         let mut numbers = Vec::new();
-        for _ in 0..2 {
-            let shop = app.shop().await;
+        for shop in shops.clone() {
             busy(&shop).await;
             let mut owner = app.database.owner.acquire().await.unwrap();
             let number: i32 = sql::value(
@@ -85,11 +86,16 @@ impl TwoTenants {
         }
         let two = numbers.pop().unwrap();
         let one = numbers.pop().unwrap();
-        Self { app, one, two }
+        Self {
+            app,
+            shops,
+            one,
+            two,
+        }
     }
 
     /// A connection with the rights of the service, scoped to the first tenant.
-    async fn as_the_first(&self) -> PgConnection {
+    pub async fn as_the_first(&self) -> PgConnection {
         let mut connection = self.as_nobody().await;
         sql::run(
             &mut connection,
@@ -111,7 +117,7 @@ impl TwoTenants {
         connection
     }
 
-    async fn tables(&self) -> Vec<String> {
+    pub async fn tables(&self) -> Vec<String> {
         let mut owner = self.app.database.owner.acquire().await.unwrap();
         let tables = sql::column(&mut owner, format!("select c.relname::text {TABLES}")).await;
         assert!(tables.len() >= 10, "{tables:?}");
@@ -119,7 +125,7 @@ impl TwoTenants {
     }
 
     /// The number of rows of a tenant, as the superuser sees them.
-    async fn rows_of(&self, table: &str, tenant: i32) -> i64 {
+    pub async fn rows_of(&self, table: &str, tenant: i32) -> i64 {
         let mut owner = self.app.database.owner.acquire().await.unwrap();
         let count = format!("select count(*) from {table} where tenant_id = {tenant}");
         sql::value(&mut owner, count).await
