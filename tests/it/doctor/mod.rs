@@ -467,7 +467,7 @@ async fn a_gap_in_a_ledger_and_work_that_nothing_does_are_found() {
         .await;
     patient.expect_healthy();
 
-    let set = "select tenant_id, set_no, 1, now() - interval '11 minutes' from coupon_sets";
+    let set = "select tenant_id, set_no, 1, now() - interval '11 minutes' from coupon_sets where set_no = 1";
     database
         .execute(&format!(
             "insert into reservations (tenant_id, set_no, number, expires_at) {set}"
