@@ -34,14 +34,18 @@ begin
   get diagnostics v_rows = row_count;
 
   if p_table = 'contacts' then
-    create temporary table staged_contacts on commit drop as
-      select s.contact_no as old_no, c.contact_no
-        from staged s
-        join contacts c on c.tenant_id = p_tenant and c.contact_id = s.contact_id;
-    update contacts c
-       set merged_into = m.contact_no
-      from staged_contacts m
-     where c.tenant_id = p_tenant and c.merged_into = m.old_no;
+    execute format(
+      'create temporary table staged_contacts on commit drop as
+         select s.contact_no as old_no, c.contact_no
+           from staged s
+           join contacts c on c.tenant_id = %s and c.contact_id = s.contact_id',
+      p_tenant);
+    execute format(
+      'update contacts c
+          set merged_into = m.contact_no
+         from staged_contacts m
+        where c.tenant_id = %s and c.merged_into = m.old_no',
+      p_tenant);
   elsif p_table = 'erasures' then
     update erasures e
        set stage = 'waiting', at_import = default, at_set = default, at_lot = default, at_number = default
