@@ -16,25 +16,40 @@ pub(crate) async fn loses_statements(options: &PgConnectOptions) -> sqlx::Result
     let mut second = PgConnection::connect_with(&options).await?;
     // Another for each probe: a statement of the same name may be left of an earlier one.
     let expected = i64::from(getrandom::u32().unwrap_or_default());
-    if !is_answered(&mut first, expected).await {
+    if !is_answered(&mut first, expected).await? {
         return Ok(true);
     }
     let other = second.begin().await?;
     let lost = match tokio::time::timeout(PROBE_LIMIT, is_answered(&mut first, expected)).await {
-        Ok(answered) => !answered,
+        Ok(answered) => !answered?,
         Err(_) => false,
     };
     other.rollback().await?;
     Ok(lost)
 }
 
+/// Returns false if the statement is not the one that was prepared.
 #[expect(
     clippy::disallowed_methods,
     reason = "each probe is another statement, which the macro cannot check"
 )]
-async fn is_answered(connection: &mut PgConnection, expected: i64) -> bool {
+async fn is_answered(connection: &mut PgConnection, expected: i64) -> sqlx::Result<bool> {
     // Safe from injection, because it is a number.
     let statement = AssertSqlSafe(format!("select {expected}::bigint"));
-    let answer = sqlx::query_scalar(statement).fetch_one(connection).await;
-    answer.is_ok_and(|answer: i64| answer == expected)
+    match sqlx::query_scalar::<_, i64>(statement)
+        .fetch_one(connection)
+        .await
+    {
+        Ok(answer) => Ok(answer == expected),
+        Err(sqlx::Error::Database(error)) if is_of_another_statement(error.code().as_deref()) => {
+            Ok(false)
+        }
+        Err(sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns true if a prepared statement does not exist (26000), exists already (42P05), or has other parameters (08P01).
+fn is_of_another_statement(code: Option<&str>) -> bool {
+    matches!(code, Some("26000" | "42P05" | "08P01"))
 }
