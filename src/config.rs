@@ -378,6 +378,12 @@ impl Given {
                 "is missing: set DATABASE_URL to the PostgreSQL to use, such as postgres://user:password@host/database",
             );
         }
+        if database_url.is_none() && self.is_set("no_migrate") {
+            self.fault(
+                "COUPONRY_NO_MIGRATE",
+                "needs a DATABASE_URL: the service's own PostgreSQL is migrated at each start",
+            );
+        }
         if operator_token.is_some_and(|token| token.len() < MIN_TOKEN_CHARS) {
             let detail = format!(
                 "must have at least {MIN_TOKEN_CHARS} characters; generate one with `openssl rand -hex 24`"
@@ -462,7 +468,7 @@ pub fn list(matches: &ArgMatches, config: &Config) -> Vec<Setting> {
             _ => source,
         };
         let shown = |value: String| match id {
-            id if id.ends_with("_url") => redact(&value),
+            id if id.ends_with("_url") || id == "otlp_endpoint" => redact(&value),
             id if id.ends_with("_token") => REDACTED.to_owned(),
             _ => value,
         };

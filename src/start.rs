@@ -214,6 +214,7 @@ pub(crate) fn parse_url(setting: &'static str, url: &str) -> Result<PgConnectOpt
 /// Migrates the configured database, and prints the version.
 pub async fn migrate(config: &Config) -> Result<(), Error> {
     let owner = match (&config.migrate_url, &config.database_url) {
+        (None, Some(_)) if config.pooler => return Err(Error::MigrateUrlMissing),
         (Some(url), _) => parse_url("COUPONRY_MIGRATE_URL", url)?,
         (None, Some(url)) => parse_url("DATABASE_URL", url)?,
         (None, None) => return Err(Error::NothingToMigrate),

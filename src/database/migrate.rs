@@ -62,9 +62,11 @@ pub enum MigrateError {
 impl MigrateError {
     /// Returns the error of a statement, if there is one. The caller retries by it.
     pub(crate) fn statement(&self) -> Option<&sqlx::Error> {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+
         match self {
             Self::Statement(error)
-            | Self::Migration(sqlx::migrate::MigrateError::Execute(error)) => Some(error),
+            | Self::Migration(Execute(error) | ExecuteMigration(error, _)) => Some(error),
             Self::BeforeFirstRelease
             | Self::RoleNotGranted { .. }
             | Self::NotMigrated

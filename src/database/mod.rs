@@ -66,7 +66,8 @@ const SYSTEM_TASK_ROLE: &str = "set local role couponry_system; set local jit = 
 /// prepares may exist at the server, which was used by another connection before.
 const FORGET_STATEMENTS: &str = "; deallocate all";
 /// The same for a call of a function that sets its role and tenant itself.
-const BEGIN_CALL: &str = "begin; deallocate all";
+const BEGIN_CALL: &str =
+    "begin; deallocate all; set local idle_in_transaction_session_timeout = '10s'";
 
 const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 

@@ -181,8 +181,10 @@ impl Output {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
+        // Before it has its name: without a handle, later records would go to the file that is gone.
+        let file = private().append(true).open(&new)?;
         fs::rename(&new, &self.path)?;
-        self.file = private().append(true).open(&self.path)?;
+        self.file = file;
         self.bytes = self.file.metadata()?.len();
         self.compacted_bytes = self.bytes;
         Ok(())

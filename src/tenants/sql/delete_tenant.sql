@@ -5,6 +5,7 @@ create or replace function delete_tenant(p_tenant integer, p_seconds integer)
 returns boolean
 language plpgsql
 set jit = off
+set lock_timeout = '4s'
 as $$
 declare
   v_requested_at timestamptz;

@@ -2,8 +2,8 @@
 
 use couponry::database::MIGRATIONS;
 
-/// The last migration that no installation has seen before it was written.
-const LAST_UNBOUND: i64 = 15;
+/// The last migration before the first release.
+const LAST_UNBOUND: i64 = 16;
 
 /// What takes something from replicas of the last release. A migration that does so for a release that is long gone gets an exception
 /// here, and raises `MIN_RELEASE`.

@@ -154,30 +154,36 @@ async fn a_schema_that_needs_a_later_release_ends_the_start_with_that_release() 
 
 #[tokio::test]
 async fn a_migration_that_cannot_lock_a_table_lets_requests_pass_and_is_retried() {
-    let database = TestDatabase::create().await;
-    run(
-        &database,
+    let functions = (
         "update applied_functions set checksum = decode(repeat('00', 32), 'hex')",
-    )
-    .await;
-    let mut reader = database.owner.begin().await.expect("a transaction");
-    // Conflicts with what creating a trigger locks.
-    let lock = "lock table coupon_sets in row exclusive mode";
-    sql::run(&mut reader, lock).await.expect("the owner may");
-    let mut migrate = couponry(std::path::Path::new("none"));
-    migrate.arg("migrate").env("DATABASE_URL", database.url());
-    let folder = folder();
-    let mut migrating = Service::spawn(folder.path(), &mut migrate);
-    until("it has given up its place in the queue", || {
-        migrating.log().contains("lock timeout").then_some(())
-    });
-    reader.rollback().await.expect("it ends");
-    assert!(migrating.ended().success());
-    assert!(
-        migrating.greeting().contains("migrated to"),
-        "{}",
-        migrating.greeting()
+        // Conflicts with what creating a trigger locks.
+        "lock table coupon_sets in row exclusive mode",
     );
+    let migration = (
+        "delete from _sqlx_migrations where version = 15;
+         alter table applied_functions drop column min_release, drop column migration",
+        "lock table applied_functions in access share mode",
+    );
+    for (outdate, lock) in [functions, migration] {
+        let database = TestDatabase::create().await;
+        run(&database, outdate).await;
+        let mut reader = database.owner.begin().await.expect("a transaction");
+        sql::run(&mut reader, lock).await.expect("the owner may");
+        let mut migrate = couponry(std::path::Path::new("none"));
+        migrate.arg("migrate").env("DATABASE_URL", database.url());
+        let folder = folder();
+        let mut migrating = Service::spawn(folder.path(), &mut migrate);
+        until("it has given up its place in the queue", || {
+            migrating.log().contains("lock timeout").then_some(())
+        });
+        reader.rollback().await.expect("it ends");
+        assert!(migrating.ended().success(), "{}", migrating.log());
+        assert!(
+            migrating.greeting().contains("migrated to"),
+            "{}",
+            migrating.greeting()
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
