@@ -33,11 +33,14 @@ use tokio::net::TcpListener;
 /// Port of the pooler's socket.
 const PORT: u16 = 6432;
 const CLIENTS: [usize; 3] = [1, 64, 256];
-const SETS: u64 = 200;
-const CODES: u64 = 4000;
+/// The same of a quick run, and the codes of each set for either.
+const FEW_CLIENTS: [usize; 1] = [64];
+const SETS: u64 = 100;
+const CODES: u64 = 40_000;
+const FEW_CODES: u64 = 5000;
 const SPAN: TimeRange = TimeRange {
     warm_up: Duration::from_secs(1),
-    measured: Duration::from_secs(5),
+    measured: Duration::from_secs(4),
 };
 
 fn main() -> Result<()> {
@@ -113,7 +116,13 @@ async fn run(postgresql: &PostgresServer, sockets: &Path) -> Result<String> {
         key: key.clone(),
         ..start(&pooled, &["--pooler"]).await?
     };
-    let codes = csv(0..CODES);
+    let quick = support::is_quick();
+    let (clients, codes) = if quick {
+        (&FEW_CLIENTS[..], FEW_CODES)
+    } else {
+        (&CLIENTS[..], CODES)
+    };
+    let codes = csv(0..codes);
     let mut heads = Vec::new();
     for number in 0..SETS {
         let fields = format!(r#""name":"set {number}","type":"multiple""#);
@@ -129,9 +138,9 @@ async fn run(postgresql: &PostgresServer, sockets: &Path) -> Result<String> {
         // The sets hold the same codes.
         codes: false,
     };
-    let rounds = if support::is_quick() { 3 } else { 7 };
+    let rounds = if quick { 3 } else { 7 };
     let mut table = Table::new(&["clients", "direct", "through PgBouncer", "ratio"]);
-    for clients in CLIENTS {
+    for &clients in clients {
         let mut rates = [Vec::new(), Vec::new()];
         for _ in 0..rounds {
             for (service, rates) in [&direct, &pooled].into_iter().zip(&mut rates) {
