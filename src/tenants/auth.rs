@@ -113,7 +113,7 @@ impl Auth {
     /// Issues the one-time link that signs in to the demo tenant, and returns its token. Returns `None` if the demo's key
     /// was revoked.
     pub(crate) async fn make_demo_link(&self) -> sqlx::Result<Option<String>> {
-        let key_id = self.0.database.with_system(db::find_demo_key).await?;
+        let key_id = self.0.database.with_system(db::keys::find_demo_key).await?;
         Ok(key_id.map(|key_id| self.0.link.issue(key_id, Instant::now())))
     }
 
@@ -175,7 +175,7 @@ impl Auth {
     async fn load(&self, id: Uuid) -> sqlx::Result<Option<CachedKey>> {
         let database = &self.0.database;
         database
-            .with_system(async |connection| db::find_api_key(connection, id).await)
+            .with_system(async |connection| db::keys::find_api_key(connection, id).await)
             .await
     }
 
@@ -185,7 +185,9 @@ impl Auth {
         if key.last_used_is_stale.swap(false, Ordering::Relaxed) {
             let database = &self.0.database;
             database
-                .with_system(async |connection| db::store_key_use(connection, key.tenant, id).await)
+                .with_system(async |connection| {
+                    db::keys::store_key_use(connection, key.tenant, id).await
+                })
                 .await?;
         }
         if key.suspended {

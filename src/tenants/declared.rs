@@ -162,9 +162,9 @@ pub(crate) async fn apply_key(
 ) -> Result<Outcome, Error> {
     let declared = &declared.0;
     let wrong = |detail: &str| Err(Error::refused(&WRONG_STATE, detail));
-    let found = db::find_stored_key(connection, declared.id).await?;
+    let found = db::keys::find_stored_key(connection, declared.id).await?;
     let Some(found) = found else {
-        db::create_api_key(connection, tenant, declared).await?;
+        db::keys::create_api_key(connection, tenant, declared).await?;
         return Ok(Outcome::Created);
     };
     if found.tenant != tenant {
@@ -186,7 +186,7 @@ pub(crate) async fn apply_key(
         fields.push("scopes");
     }
     if !fields.is_empty() {
-        db::update_api_key(connection, tenant, declared).await?;
+        db::keys::update_api_key(connection, tenant, declared).await?;
     }
     Ok(Outcome::of(fields))
 }

@@ -200,7 +200,7 @@ async fn list_keys(
     let (after, back, rows) = (paging.key().copied(), paging.back(), paging.rows());
     let rows = database
         .with_tenant(caller.tenant, async |connection| {
-            db::list_api_keys(connection, caller.tenant, after, back, rows).await
+            db::keys::list_api_keys(connection, caller.tenant, after, back, rows).await
         })
         .await?;
     Ok(Json(paging.page(rows, &uri, |key| key.id)))

@@ -43,10 +43,10 @@ async fn list(
     let results = auth
         .database()
         .with_tenant(caller.tenant, async |connection| {
-            if !db::has_api_key(connection, caller.tenant, key).await? {
+            if !db::keys::has_api_key(connection, caller.tenant, key).await? {
                 return Err(Error::not_found("API key"));
             }
-            Ok(db::list_key_sessions(connection, caller.tenant, key).await?)
+            Ok(db::sessions::list_key_sessions(connection, caller.tenant, key).await?)
         })
         .await?;
     Ok(Json(KeySessions { results }))
@@ -61,7 +61,7 @@ async fn end(
     let is_deleted = auth
         .database()
         .with_tenant(caller.tenant, async |connection| {
-            db::delete_key_session(connection, caller.tenant, key, session).await
+            db::sessions::delete_key_session(connection, caller.tenant, key, session).await
         })
         .await?;
     if !is_deleted {

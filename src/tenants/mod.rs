@@ -135,7 +135,7 @@ pub async fn create_demo(database: &Database) -> sqlx::Result<Option<String>> {
         .await?
         .ok_or(sqlx::Error::RowNotFound)?;
     let (row, key) = api_key::NewApiKey::demo().issue();
-    db::create_api_key(&mut transaction, tenant_id, &row).await?;
+    db::keys::create_api_key(&mut transaction, tenant_id, &row).await?;
     transaction.commit().await?;
     Ok(Some(key))
 }

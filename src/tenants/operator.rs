@@ -82,7 +82,7 @@ pub(crate) async fn list_keys(
     rows: i64,
 ) -> Result<Vec<ApiKey>, Error> {
     let tenant = find(connection, tenant).await?;
-    Ok(db::list_api_keys(connection, tenant, after, back, rows).await?)
+    Ok(db::keys::list_api_keys(connection, tenant, after, back, rows).await?)
 }
 
 pub(crate) async fn revoke_key(
@@ -104,7 +104,7 @@ pub(super) async fn issue(
     new: NewApiKey,
 ) -> Result<IssuedApiKey, Error> {
     let (row, key) = new.issue();
-    let api_key = db::create_api_key(connection, tenant, &row).await?;
+    let api_key = db::keys::create_api_key(connection, tenant, &row).await?;
     Ok(IssuedApiKey { api_key, key })
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn revoke(
     tenant: TenantId,
     key: Uuid,
 ) -> Result<(), Error> {
-    if db::revoke_api_key(connection, tenant, key).await? {
+    if db::keys::revoke_api_key(connection, tenant, key).await? {
         Ok(())
     } else {
         Err(Error::not_found("API key"))

@@ -101,9 +101,9 @@ impl Session {
         if !auth.sessions().was_found(&token_hash) {
             auth.attempts().check(Peer::of(parts))?;
         }
-        let load = auth
-            .database()
-            .with_system(async |connection| db::find_session(connection, &token_hash).await);
+        let load = auth.database().with_system(async |connection| {
+            db::sessions::find_session(connection, &token_hash).await
+        });
         let found = auth.sessions().find(token_hash, load).await?;
         let Some(found) = found else {
             auth.attempts().count(Peer::of(parts));
@@ -111,7 +111,7 @@ impl Session {
         };
         if found.last_used_is_stale.swap(false, Ordering::Relaxed) {
             let mut transaction = auth.database().tenant(found.tenant).await?;
-            db::store_session_use(&mut transaction, found.tenant, &token_hash).await?;
+            db::sessions::store_session_use(&mut transaction, found.tenant, &token_hash).await?;
             transaction.commit().await?;
         }
         Ok(Self { token_hash, found })
@@ -215,8 +215,8 @@ async fn sign_in(
     let token = random_secret();
     let token_hash = Sha256::digest(&token).into();
     let mut transaction = auth.database().tenant(key.tenant).await?;
-    db::create_session(&mut transaction, key.tenant, &token_hash, key_id).await?;
-    db::delete_old_sessions(&mut transaction, key.tenant, key_id, MAX_SESSIONS).await?;
+    db::sessions::create_session(&mut transaction, key.tenant, &token_hash, key_id).await?;
+    db::sessions::delete_old_sessions(&mut transaction, key.tenant, key_id, MAX_SESSIONS).await?;
     transaction.commit().await?;
     let session = describe(auth.database(), key.tenant, &token_hash).await?;
     let cookie = set_cookie(&headers, &token, MAX_AGE_SECONDS);
@@ -235,7 +235,7 @@ async fn describe(
 ) -> Result<Json<SessionDetails>, Error> {
     let session = database
         .with_system(async |connection| {
-            db::find_session_details(connection, tenant, token_hash).await
+            db::sessions::find_session_details(connection, tenant, token_hash).await
         })
         .await?;
     session.map(Json).ok_or_else(ended)
@@ -249,7 +249,7 @@ async fn sign_out(
 ) -> Result<impl IntoResponse, Error> {
     let tenant = session.found.tenant;
     let mut transaction = auth.database().tenant(tenant).await?;
-    db::delete_session(&mut transaction, tenant, &session.token_hash).await?;
+    db::sessions::delete_session(&mut transaction, tenant, &session.token_hash).await?;
     transaction.commit().await?;
     auth.sessions().clear();
     Ok((StatusCode::NO_CONTENT, set_cookie(&headers, "", 0)))

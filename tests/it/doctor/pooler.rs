@@ -1,6 +1,6 @@
 //! Poolers between the service and its database.
 
-use super::Patient;
+use super::patient::Patient;
 use crate::support::database::url;
 use crate::support::pooler::Pooler;
 
