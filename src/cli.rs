@@ -5,9 +5,10 @@ use std::io::{self, Write as _};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use serde_json::json;
 
 use crate::config::{self, Config, Faults, Given, Scope};
-use crate::{admin, doctor, import_command};
+use crate::{admin, doctor, import_command, start};
 
 /// A self-hosted coupon service.
 #[derive(Debug, Parser)]
@@ -25,7 +26,7 @@ pub enum Command {
     /// Run the service (the default).
     Serve,
     /// Migrate the database to this version, and end.
-    Migrate,
+    Migrate(JsonArguments),
     /// Ask the service at the listen address whether it is alive; for container health checks.
     Healthcheck,
     /// Import a file of codes into a coupon set of a service that runs.
@@ -39,14 +40,15 @@ pub enum Command {
     /// Look for faults of the settings, the machine and the database, and name the fixes.
     Doctor(doctor::Arguments),
     /// Print the settings in effect and their sources, without secrets.
-    Config(ConfigArguments),
+    Config(JsonArguments),
     /// Print the completions for a shell.
     Completions { shell: Shell },
 }
 
+/// The form of the output.
 #[derive(Debug, Clone, Args)]
-pub struct ConfigArguments {
-    /// Print the settings as JSON.
+pub struct JsonArguments {
+    /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -55,9 +57,11 @@ impl Command {
     fn scope(&self) -> Scope {
         match self {
             Self::Serve | Self::Config(_) => Scope::Service,
-            Self::Migrate | Self::Tenant(_) | Self::Key(_) | Self::Apply(_) | Self::Doctor(_) => {
-                Scope::Database
-            }
+            Self::Migrate(_)
+            | Self::Tenant(_)
+            | Self::Key(_)
+            | Self::Apply(_)
+            | Self::Doctor(_) => Scope::Database,
             Self::Healthcheck | Self::Import(_) | Self::Completions { .. } => Scope::Client,
         }
     }
@@ -92,9 +96,17 @@ pub fn read() -> Input {
     }
 }
 
+/// Migrates the configured database, and prints the release.
+pub async fn migrate(arguments: &JsonArguments, config: &Config) -> Result<(), admin::Error> {
+    start::migrate(config).await?;
+    let release = env!("CARGO_PKG_VERSION");
+    let text = format!("The database is migrated to {release}.");
+    admin::print(arguments.json, &json!({"release": release}), text)
+}
+
 /// Prints the settings.
 pub fn print_settings(
-    arguments: &ConfigArguments,
+    arguments: &JsonArguments,
     matches: &ArgMatches,
     config: &Config,
 ) -> Result<(), admin::Error> {

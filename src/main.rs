@@ -23,7 +23,7 @@ async fn run(input: Input) -> Result<ExitCode, Box<dyn Error>> {
     start::log(&config, matches!(input.command, Command::Serve))?;
     match input.command {
         Command::Serve => start::run(config).await?,
-        Command::Migrate => start::migrate(&config).await?,
+        Command::Migrate(arguments) => cli::migrate(&arguments, &config).await?,
         Command::Healthcheck => start::check_health(&config).await?,
         Command::Import(arguments) => import_command::run(&arguments, &config).await?,
         Command::Tenant(arguments) => admin::tenant::run(&arguments, &config).await?,

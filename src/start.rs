@@ -211,22 +211,15 @@ pub(crate) fn parse_url(setting: &'static str, url: &str) -> Result<PgConnectOpt
         .map_err(|error| Error::DatabaseUrl(setting, error))
 }
 
-/// Migrates the configured database, and prints the version.
-pub async fn migrate(config: &Config) -> Result<(), Error> {
+/// Migrates the configured database.
+pub(crate) async fn migrate(config: &Config) -> Result<(), Error> {
     let owner = match (&config.migrate_url, &config.database_url) {
         (None, Some(_)) if config.pooler => return Err(Error::MigrateUrlMissing),
         (Some(url), _) => parse_url("COUPONRY_MIGRATE_URL", url)?,
         (None, Some(url)) => parse_url("DATABASE_URL", url)?,
         (None, None) => return Err(Error::NothingToMigrate),
     };
-    retry(async || database::migrate(&owner).await).await?;
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "The database is migrated to {}.",
-        env!("CARGO_PKG_VERSION")
-    )?;
-    Ok(out.flush()?)
+    retry(async || database::migrate(&owner).await).await
 }
 
 /// Starts the embedded PostgreSQL on the data folder.
@@ -254,6 +247,7 @@ async fn retry<T>(step: impl AsyncFn() -> Result<T, MigrateError>) -> Result<T, 
             Err(MigrateError::Statement(error)) if is_tls_refused(&error) => {
                 return Err(Error::DatabaseTls(error));
             }
+            Err(MigrateError::Pooler) => return Err(Error::MigrateUrlMissing),
             Err(error) => error,
         };
         let may_succeed = matches!(error, MigrateError::NotMigrated)

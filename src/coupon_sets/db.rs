@@ -9,6 +9,7 @@ use super::http::Column;
 use super::policies::{OnRepeat, SameCodeUntil};
 use super::stock::Stock;
 use super::{ChainFault, CouponSet, SetState, Type};
+use crate::database::has_code;
 use crate::ids::TenantId;
 use crate::time_zone::Zone;
 use crate::workflows::WorkflowSummary;
@@ -373,7 +374,7 @@ pub(super) async fn supports_zone(connection: &mut PgConnection, zone: Zone) -> 
         .await;
     match result {
         // invalid_parameter_value
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("22023") => Ok(false),
+        Err(error) if has_code(&error, &["22023"]) => Ok(false),
         result => result.map(|_| true),
     }
 }

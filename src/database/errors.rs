@@ -1,5 +1,7 @@
 //! Errors of the database by what a caller can do about them.
 
+use sqlx::error::DatabaseError;
+
 /// Returns true if a retry of the statement may succeed. The statement was not executed, or its outcome is unknown:
 ///
 /// * The connection broke (08…), or the server is starting or stopping or has cancelled the statement (57…).
@@ -27,19 +29,19 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
 
 /// Returns true if the server has no disk space for the statement, which changed nothing.
 pub(crate) fn is_disk_full(error: &sqlx::Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == "53100")
+    has_code(error, &["53100"])
 }
 
 /// Returns true if a statement names a table, a column or a function that the database does not have: its schema is not
 /// that of this version.
 pub(crate) fn is_undefined(error: &sqlx::Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| matches!(&*code, "42P01" | "42703" | "42883"))
+    has_code(error, &["42P01", "42703", "42883"])
+}
+
+/// Returns true if the error of a statement has one of these codes.
+pub(crate) fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| codes.contains(&&*code))
 }
 
 /// Returns true if a connection failed by its TLS settings, so that a retry fails too: the server does not support TLS, or

@@ -6,12 +6,11 @@
 
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::{BEGIN_CALL, functions, without_prepared};
+use super::{BEGIN_CALL, functions, has_code, without_prepared};
 
 /// Tables, types, indexes, constraints, policies and grants of this version.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -53,6 +52,8 @@ pub enum MigrateError {
         "the database was migrated by a later release and needs release {0} or later of this program"
     )]
     TooOld(String),
+    #[error("a pooler refuses the settings of the connection")]
+    Pooler,
     #[error("a migration failed")]
     Migration(#[from] sqlx::migrate::MigrateError),
     #[error("a statement failed")]
@@ -71,6 +72,7 @@ impl MigrateError {
             | Self::RoleNotGranted { .. }
             | Self::NotMigrated
             | Self::TooOld(_)
+            | Self::Pooler
             | Self::Migration(_) => None,
         }
     }
@@ -83,7 +85,11 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     // and is retried.
     let limited = without_prepared(options)
         .options([("lock_timeout", "5s"), ("client_min_messages", "warning")]);
-    let mut connection = PgConnection::connect_with(&limited).await?;
+    let mut connection = match PgConnection::connect_with(&limited).await {
+        // PgBouncer accepts no such settings at the start of a connection.
+        Err(error) if has_code(&error, &["08P01"]) => return Err(MigrateError::Pooler),
+        connected => connected?,
+    };
     let lock = MigrationLock::acquire(options).await?;
     if is_before_first_release(&mut connection).await? {
         return Err(MigrateError::BeforeFirstRelease);
@@ -217,12 +223,13 @@ async fn check_roles(
             .await;
         transaction.rollback().await?;
         if let Err(error) = set {
-            let code = error.as_database_error().and_then(DatabaseError::code);
-            return Err(match code.as_deref() {
-                Some("42501") => MigrateError::RoleNotGranted { role, roles, login },
+            return Err(if has_code(&error, &["42501"]) {
+                MigrateError::RoleNotGranted { role, roles, login }
+            } else if has_code(&error, &["22023"]) {
                 // There is no such role, because the first migration creates it.
-                Some("22023") => MigrateError::NotMigrated,
-                _ => error.into(),
+                MigrateError::NotMigrated
+            } else {
+                error.into()
             });
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use super::has_code;
+
 /// Time limit for a statement of the probe. It waits if the pooler has one connection only.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -41,15 +43,9 @@ async fn is_answered(connection: &mut PgConnection, expected: i64) -> sqlx::Resu
         .await
     {
         Ok(answer) => Ok(answer == expected),
-        Err(sqlx::Error::Database(error)) if is_of_another_statement(error.code().as_deref()) => {
-            Ok(false)
-        }
+        // It does not exist, exists already, or has other parameters.
+        Err(error) if has_code(&error, &["26000", "42P05", "08P01"]) => Ok(false),
         Err(sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Returns true if a prepared statement does not exist (26000), exists already (42P05), or has other parameters (08P01).
-fn is_of_another_statement(code: Option<&str>) -> bool {
-    matches!(code, Some("26000" | "42P05" | "08P01"))
 }

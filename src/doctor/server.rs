@@ -6,6 +6,7 @@ use sqlx::{Connection, Executor};
 
 use super::db::{self, Server};
 use super::{BEGIN, Finding, Severity, connect};
+use crate::database::has_code;
 
 /// The oldest supported version, as in `server_version_num`.
 const OLDEST_VERSION: i32 = 150_000;
@@ -66,10 +67,10 @@ pub(super) async fn pooling(
         Ok(false) => Ok(None),
         Ok(true) => Ok(Some(note("It passes prepared statements on."))),
         // The statement of the first session has the same name.
-        Err(error) if has_code(&error, "42P05") && is_expected => Ok(Some(note(
+        Err(error) if has_code(&error, &["42P05"]) && is_expected => Ok(Some(note(
             "It does not know of prepared statements, as COUPONRY_POOLER says.",
         ))),
-        Err(error) if has_code(&error, "42P05") => Ok(Some(Finding::fault(
+        Err(error) if has_code(&error, &["42P05"]) => Ok(Some(Finding::fault(
             CHECK,
             "A pooler in transaction mode is in between, and does not know of prepared statements.",
             "Statements fail when sessions meet on a connection.",
@@ -77,13 +78,6 @@ pub(super) async fn pooling(
         ))),
         Err(error) => Err(error),
     }
-}
-
-fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    let found = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    found.as_deref() == Some(code)
 }
 
 async fn keeps_transactions(connection: &mut PgConnection) -> sqlx::Result<bool> {

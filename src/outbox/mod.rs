@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::background::{StepOutcome, Tasks, log_failure};
-use crate::database::Database;
+use crate::database::{Database, has_code};
 use crate::dirty_sets::DirtySets;
 use crate::ids::{SetKey, TenantId};
 use crate::metrics;
@@ -131,8 +131,7 @@ async fn lagging_sets(database: &Database, tenant: TenantId) -> sqlx::Result<Vec
 }
 
 fn is_lock_timeout(error: &sqlx::Error) -> bool {
-    let is_one = |code: &str| matches!(code, "55P03" | "40P01");
-    matches!(error, sqlx::Error::Database(error) if error.code().as_deref().is_some_and(is_one))
+    has_code(error, &["55P03", "40P01"])
 }
 
 /// Publishes a batch of a set's ledger, and an alert if its stock has become low. Returns true if there may be more.

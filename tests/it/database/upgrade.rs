@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::support::database::{TestDatabase, url};
@@ -215,10 +215,12 @@ async fn a_user_that_may_create_and_drop_nothing_serves_what_the_owner_has_migra
     });
     let mut migrate = couponry(folder.path());
     migrate
-        .arg("migrate")
+        .args(["migrate", "--json"])
         .env("COUPONRY_MIGRATE_URL", url(&options));
     let migrated = migrate.output().expect("the program is built");
     assert!(migrated.status.success(), "{migrated:?}");
+    let printed: Value = serde_json::from_slice(&migrated.stdout).expect("JSON");
+    assert_eq!(printed, json!({"release": env!("CARGO_PKG_VERSION")}));
     let line = tokio::task::block_in_place(|| {
         assert!(!service.ended().success());
         service.log()

@@ -28,17 +28,33 @@ async fn a_pooler_that_forgets_statements_ends_the_start_with_what_to_set() {
     }
     let (database, pooler) = pooled().await;
     let folder = folder();
-    let start = |settings: &[(&str, &str)]| {
+    let mut command = couponry(folder.path());
+    command.env("DATABASE_URL", url(&pooler.options(&database.options)));
+    let line = complaint(command);
+    assert!(line.contains("COUPONRY_POOLER=true"), "{line}");
+}
+
+#[tokio::test]
+async fn a_migration_through_a_pooler_ends_with_what_to_set() {
+    if !is_installed("pgbouncer") {
+        return;
+    }
+    let database = TestDatabase::create().await;
+    let socket = database.options.get_socket().expect("a socket").clone();
+    let migrate = |mode: &str, settings: &[(&str, &str)]| {
+        let pooler = Pooler::with_mode(mode, &socket, &["postgres"]);
+        let folder = folder();
         let mut command = couponry(folder.path());
         command
+            .arg("migrate")
             .env("DATABASE_URL", url(&pooler.options(&database.options)))
             .envs(settings.iter().copied());
         complaint(command)
     };
-    let line = start(&[]);
-    assert!(line.contains("COUPONRY_POOLER=true"), "{line}");
-    // A migration must not run through it.
-    let line = start(&[("COUPONRY_POOLER", "true")]);
+    let line = migrate("transaction", &[("COUPONRY_POOLER", "true")]);
+    assert!(line.contains("COUPONRY_MIGRATE_URL"), "{line}");
+    // One that passes prepared statements on refuses the settings of the connection.
+    let line = migrate("session", &[]);
     assert!(line.contains("COUPONRY_MIGRATE_URL"), "{line}");
 }
 
@@ -87,6 +103,14 @@ async fn through_a_pooler_each_key_keeps_its_code_though_server_connections_are_
     assert_eq!(distinct, requests.len());
     assert!(first.iter().all(Value::is_string));
 
+    // Arguments are literals.
+    let odd = r#"O'Neil "B", \n {null}"#;
+    sets[0].fill(&["ODD"]).await;
+    let assigned = sets[0].assign_as(odd, odd).await.expect(201);
+    let id = assigned.body["id"].as_str().expect("an id");
+    let read = shop.client.get(&format!("/v1/assignments/{id}")).await;
+    assert_eq!(read.expect(200).body["contactId"], odd);
+
     // What uses the other pools: the operator's, those of uploads, of tasks and of lists.
     let import = sets[0].fill(&["LATER"]).await;
     assert_eq!(import["status"], "finished");
@@ -94,7 +118,7 @@ async fn through_a_pooler_each_key_keeps_its_code_though_server_connections_are_
     let id = reserved.body["id"].as_str().expect("an id").to_owned();
     sets[0].confirm(&id).await.expect(200);
     let statistics = shop.client.get("/v1/statistics").await.expect(200);
-    assert_eq!(statistics.body["totals"]["assigned"], requests.len() + 1);
+    assert_eq!(statistics.body["totals"]["assigned"], requests.len() + 2);
     app.anyone().get("/readyz").await.expect(200);
     let tenants = app.operator().get("/admin/v1/tenants").await.expect(200);
     assert_eq!(tenants.body["results"].as_array().map(Vec::len), Some(1));
