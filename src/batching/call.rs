@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, Postgres};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, Postgres};
 use tokio::time::{Instant, timeout_at};
 
 use super::BatchError;
-use crate::database::{Database, is_unavailable};
+use crate::database::{Database, fetch_rows, is_unavailable};
 use crate::metrics;
 use crate::telemetry::Chain;
 
@@ -21,11 +22,12 @@ pub(crate) fn sql_integer(count: usize) -> i32 {
     i32::try_from(count).expect("the size of a batch is limited")
 }
 
-/// An idempotent call of a database function.
+/// An idempotent call of a database function, in one round trip and one commit. Rows arrive before the commit, so all are read
+/// before any is used.
 pub(crate) trait DatabaseCall: Sync {
     /// The name in log messages.
     const NAME: &'static str;
-    type Row: Send;
+    type Row: Send + for<'r> FromRow<'r, PgRow>;
 
     /// Returns the number of items.
     fn size(&self) -> usize;
@@ -34,6 +36,19 @@ pub(crate) trait DatabaseCall: Sync {
         &self,
         connection: &mut PgConnection,
     ) -> impl Future<Output = sqlx::Result<Vec<Self::Row>>> + Send;
+
+    /// Returns the statement of the same call with literals for arguments.
+    fn with_literals(&self) -> String;
+
+    /// Does what depends on the rows, as a part of the call.
+    fn complete(
+        &self,
+        _database: &Database,
+        _connection: &mut PgConnection,
+        _rows: &[Self::Row],
+    ) -> impl Future<Output = sqlx::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// The database connection of a lane.
@@ -126,8 +141,13 @@ impl BatchConnection {
             Some(connection) => connection,
             none => none.insert(self.database.lane().await?),
         };
-        let call = async |connection: &mut PgConnection| call.call(connection).await;
-        self.database.call_on(connection, call).await
+        let rows = if self.database.needs_literals() {
+            fetch_rows(connection, call.with_literals()).await?
+        } else {
+            call.call(connection).await?
+        };
+        call.complete(&self.database, connection, &rows).await?;
+        Ok(rows)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod errors;
 pub mod functions;
+mod literals;
 pub(crate) mod locks;
 mod migrate;
 mod pool;
@@ -22,7 +23,8 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
 pub use migrate::{MIGRATIONS, MigrateError, check, migrate};
 pub(crate) use pooler::loses_statements;
 
-pub(crate) use errors::{is_disk_full, is_tls_refused, is_unavailable, is_undefined};
+pub(crate) use errors::{has_code, is_disk_full, is_tls_refused, is_unavailable, is_undefined};
+pub(crate) use literals::{call_with_literals, fetch_rows};
 pub(crate) use shares::{TenantTransaction, is_share_in_use};
 
 use crate::ids::TenantId;
@@ -327,6 +329,11 @@ impl Database {
         let done = run(&mut transaction).await?;
         transaction.commit().await?;
         Ok(done)
+    }
+
+    /// Whether a call of a function that is made outside a transaction must have literals for arguments.
+    pub(crate) fn needs_literals(&self) -> bool {
+        self.0.has_pooler
     }
 
     /// Returns a connection for a lane, which calls functions that set their role and tenants themselves.

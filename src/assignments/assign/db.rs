@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{AssignError, AssignOutcome, AssignReply, AssignResult, DryRunContext, Item, Target};
 use crate::assignments::{AssignmentState, id};
 use crate::batching::{Atomicity, BatchError, DatabaseCall};
 use crate::coupon_sets::{ChainFault, OnRepeat};
+use crate::database::{Database, call_with_literals};
 use crate::ids::{AssignmentKey, TenantId};
 use crate::text_enum::text_enum;
 use crate::witness::{Record, Witness};
@@ -99,6 +100,7 @@ text_enum! {
 }
 
 /// The row that `assign_batch` returns for one item.
+#[derive(FromRow)]
 pub(super) struct BatchRow {
     item: i32,
     outcome: BatchOutcome,
@@ -200,8 +202,6 @@ impl BatchRow {
     }
 }
 
-/// One round trip and one commit, and another round trip if there is a witness. Rows arrive before the commit, so all are read
-/// before any is used.
 impl DatabaseCall for AssignCall<'_> {
     const NAME: &'static str = "a batch of assignments";
     type Row = BatchRow;
@@ -211,7 +211,7 @@ impl DatabaseCall for AssignCall<'_> {
     }
 
     async fn call(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<BatchRow>> {
-        let rows = sqlx::query_as!(
+        sqlx::query_as!(
             BatchRow,
             r#"select item as "item!", outcome::text as "outcome!: BatchOutcome", fallback as "fallback!",
                       set_no, set_id, number, code, assigned_at, state as "state: AssignmentState", reserved_until, expires_at, timezone,
@@ -230,12 +230,46 @@ impl DatabaseCall for AssignCall<'_> {
             self.reserves() as Option<&[Option<i32>]>,
             &self.callers
         )
-        .fetch_all(&mut *connection)
-        .await?;
-        if self.witness.is_enabled() {
-            record(connection, self.target.tenant, &rows, self.witness).await?;
+        .fetch_all(connection)
+        .await
+    }
+
+    fn with_literals(&self) -> String {
+        call_with_literals(
+            "select item, outcome::text as outcome, fallback, set_no, set_id, number, code, assigned_at, state, reserved_until,
+                    expires_at, timezone, workflow_id, node_id, execution_id, attributes, contact_id
+               from assign_batch",
+            &[
+                &self.target.tenant,
+                &self.target.set,
+                &self.target.child,
+                &self.chain,
+                &self.all,
+                &self.keys,
+                &self.contacts,
+                &self.workflows,
+                &self.nodes,
+                &self.executions,
+                &self.reserves(),
+                &self.callers,
+            ],
+        )
+    }
+
+    /// Records the codes, in another round trip if there is a witness.
+    async fn complete(
+        &self,
+        database: &Database,
+        connection: &mut PgConnection,
+        rows: &[BatchRow],
+    ) -> sqlx::Result<()> {
+        if !self.witness.is_enabled() {
+            return Ok(());
         }
-        Ok(rows)
+        let record = async |connection: &mut PgConnection| {
+            record(connection, self.target.tenant, rows, self.witness).await
+        };
+        database.call_on(connection, record).await
     }
 }
 

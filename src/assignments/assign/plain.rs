@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::batcher::RequestedSet;
 use super::{AssignOutcome, AssignResult, Item};
 use crate::assignments::AssignmentState;
 use crate::batching::{DatabaseCall, KeyRequests, sql_integer};
+use crate::database::call_with_literals;
 use crate::ids::{AssignmentKey, TenantId};
 use crate::witness::Record;
 
@@ -110,6 +111,7 @@ impl<'a> PlainCall<'a> {
 }
 
 /// The row that `assign_plain` returns for an item that it has served.
+#[derive(FromRow)]
 pub(super) struct PlainRow {
     item: i32,
     set_no: i32,
@@ -165,7 +167,6 @@ impl PlainRow {
     }
 }
 
-/// One round trip and one commit. Rows arrive before the commit, so all are read before any is used.
 impl DatabaseCall for PlainCall<'_> {
     const NAME: &'static str = "a batch of plain assignments";
     type Row = PlainRow;
@@ -195,5 +196,24 @@ impl DatabaseCall for PlainCall<'_> {
         )
         .fetch_all(connection)
         .await
+    }
+
+    fn with_literals(&self) -> String {
+        call_with_literals(
+            "select item, set_no, number, lot_no, ordinal, code, assigned_at, expires_at, timezone, attributes from assign_plain",
+            &[
+                &self.tenants,
+                &self.sets,
+                &self.firsts,
+                &self.counts,
+                &self.ordered,
+                &self.keys,
+                &self.contacts,
+                &self.workflows,
+                &self.nodes,
+                &self.executions,
+                &self.callers,
+            ],
+        )
     }
 }

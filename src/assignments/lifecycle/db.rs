@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use super::{LedgerEntry, LedgerEvent, NewEvent, RecordError, RecordOutcome, RecordReply};
 use crate::assignments::AssignmentState;
 use crate::batching::{BatchError, DatabaseCall, sql_integer};
+use crate::database::call_with_literals;
 use crate::ids::{AssignmentKey, SetKey, TenantId};
 use crate::text_enum::text_enum;
 
@@ -84,6 +85,7 @@ text_enum! {
 }
 
 /// The row that `record_events` returns for one event.
+#[derive(FromRow)]
 pub(super) struct EventRow {
     item: i32,
     outcome: EventOutcome,
@@ -107,7 +109,6 @@ impl EventRow {
     }
 }
 
-/// One round trip and one commit. Rows arrive before the commit, so all are read before any is used.
 impl DatabaseCall for RecordCall<'_> {
     const NAME: &'static str = "a batch of events";
     type Row = EventRow;
@@ -135,6 +136,26 @@ impl DatabaseCall for RecordCall<'_> {
         )
         .fetch_all(connection)
         .await
+    }
+
+    fn with_literals(&self) -> String {
+        let events: Vec<&str> = self.events.iter().map(|event| event.as_str()).collect();
+        call_with_literals(
+            "select item, outcome, state from record_events",
+            &[
+                &self.tenants,
+                &self.set_nos,
+                &self.firsts,
+                &self.counts,
+                &self.wait,
+                &self.numbers,
+                &self.millis,
+                &events,
+                &self.occurred,
+                &self.callers,
+                &self.reasons,
+            ],
+        )
     }
 }
 
