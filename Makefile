@@ -16,8 +16,8 @@ run:
 test:
 	@scripts/prerequisites
 	@scripts/prerequisites browser || [ "$$REQUIRE_BROWSER" != 1 ]
-	cargo test --workspace --locked --test it -- dashboard::browser
-	cargo test --workspace --locked -- --skip dashboard::browser
+	cargo test --workspace --locked --features couponry/otlp --test it -- dashboard::browser
+	cargo test --workspace --locked --features couponry/otlp -- --skip dashboard::browser
 
 # The types of the dashboard.
 check:

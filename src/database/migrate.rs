@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{BEGIN_CALL, functions, has_code, without_prepared};
 
@@ -94,6 +94,7 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     if is_before_first_release(&mut connection).await? {
         return Err(MigrateError::BeforeFirstRelease);
     }
+    drop_unfinished_indexes(&mut connection).await?;
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.set_ignore_missing(true).set_locking(false);
     migrator.run(&mut connection).await?;
@@ -102,6 +103,27 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     functions::apply(&mut connection).await?;
     connection.close().await?;
     lock.release().await?;
+    Ok(())
+}
+
+/// Drops the indexes that a `create index concurrently` has left when it failed, for example by its lock timeout. To
+/// `create index concurrently if not exists` they exist, but no query uses them (PostgreSQL, "Building Indexes Concurrently").
+async fn drop_unfinished_indexes(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let names = sqlx::query_scalar!(
+        r#"select format('%I.%I', n.nspname, c.relname) as "name!"
+             from pg_index i
+             join pg_class c on c.oid = i.indexrelid
+             join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = 'public' and not i.indisvalid
+              and not exists (select 1 from pg_stat_progress_create_index p where p.index_relid = i.indexrelid)"#
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for name in names {
+        tracing::warn!(name, "an index that was not finished is dropped");
+        let drop = AssertSqlSafe(format!("drop index concurrently {name}"));
+        connection.execute(drop).await?;
+    }
     Ok(())
 }
 

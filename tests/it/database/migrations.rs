@@ -7,11 +7,17 @@ const LAST_UNBOUND: i64 = 16;
 
 /// What takes something from replicas of the last release. A migration that does so for a release that is long gone gets an exception
 /// here, and raises `MIN_RELEASE`.
-const DROPS: [&str; 5] = [
+const DROPS: [&str; 11] = [
     "drop function",
     "drop table",
     "drop column",
+    "drop constraint",
+    "drop index",
+    "drop policy",
+    "drop trigger",
+    "drop type",
     "rename ",
+    "revoke ",
     "alter column",
 ];
 
@@ -65,6 +71,8 @@ fn migrations_only_add_and_create_indexes_of_existing_tables_concurrently() {
         "drop function assign_batch",
         "alter table assignments drop column reason",
         "alter table assignments rename to deals",
+        "drop policy tenant_rows on assignments",
+        "revoke insert on assignments from couponry_app",
         "create index a on assignments (set_no)",
         "create unique index a on assignments (set_no)",
         "create index concurrently a on assignments (set_no)",

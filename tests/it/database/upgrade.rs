@@ -186,6 +186,31 @@ async fn a_migration_that_cannot_lock_a_table_lets_requests_pass_and_is_retried(
     }
 }
 
+#[tokio::test]
+async fn an_index_that_was_not_finished_is_dropped_so_that_a_migration_creates_it_again() {
+    let database = TestDatabase::create().await;
+    let mut owner = database.owner.acquire().await.expect("a connection");
+    run(
+        &database,
+        "insert into tenants (id, name) values (gen_random_uuid(), 'Shop'), (gen_random_uuid(), 'Shop')",
+    )
+    .await;
+    sql::run(
+        &mut owner,
+        "create unique index concurrently tenants_later_idx on tenants (name)",
+    )
+    .await
+    .expect_err("the names are not unique");
+    let indexes = "select indexrelid::regclass::text from pg_index where not indisvalid";
+    assert_eq!(
+        sql::column::<String>(&mut owner, indexes).await,
+        ["tenants_later_idx"]
+    );
+    let migrated = migrate(&database);
+    assert!(migrated.status.success(), "{migrated:?}");
+    assert_eq!(sql::column::<String>(&mut owner, indexes).await, [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_that_may_create_and_drop_nothing_serves_what_the_owner_has_migrated() {
     let folder = folder_with_cluster();
