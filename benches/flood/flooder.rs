@@ -72,11 +72,15 @@ pub struct Tenant {
 impl Tenant {
     /// Creates the sets of a tenant: some with this number of codes each, and a large one.
     pub async fn fill(service: Service, sets: u64, codes: u64, large: u64) -> Result<Self> {
-        let large = service.create_sets(1, large).await?.remove(0);
-        let filled = service.create_set(r#""name":"filled","type":"multiple""#);
+        let create = async |name: &str| {
+            let fields = format!(r#""name":"{name}","type":"multiple""#);
+            service.create_set(&fields).await
+        };
+        let large_set = create("large").await?;
+        service.import(&large_set, csv(0..large).as_bytes()).await?;
         Ok(Self {
-            filled: filled.await?,
-            large,
+            large: large_set,
+            filled: create("filled").await?,
             sets: service.create_sets(sets, codes).await?,
             service,
         })

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::http::{Client, Head};
@@ -19,6 +19,8 @@ pub struct Process {
     child: Child,
     service: Service,
     cluster: PathBuf,
+    /// The service prints more after its key, and would end if nothing could read it.
+    output: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
@@ -37,10 +39,12 @@ impl Process {
                 key: String::new(),
             },
             cluster: data.join("pg/data"),
+            output: None,
         };
-        for line in BufReader::new(output).lines() {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        while output.read_line(&mut line)? > 0 {
             // export COUPONRY_URL=http://… COUPONRY_KEY=cpk_…
-            let line = line?;
             let value = |name| {
                 let mut words = line.split_whitespace();
                 words.find_map(|word| word.strip_prefix(name))
@@ -51,8 +55,10 @@ impl Process {
                     address: url.parse()?,
                     key: key.to_owned(),
                 };
+                process.output = Some(output);
                 return Ok(process);
             }
+            line.clear();
         }
         Err("the service ended before it printed its address and key".into())
     }
@@ -74,6 +80,7 @@ impl Process {
                 key: self.service.key.clone(),
             },
             cluster: self.cluster.clone(),
+            output: None,
         };
         while !is_ready(address).await {
             if let Some(status) = process.child.try_wait()? {
