@@ -61,9 +61,9 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct Tenant {
     pub service: Service,
-    /// Sets to assign from.
+    /// Sets to assign from, and to export.
     pub sets: Vec<String>,
-    /// A large set, to list and to export.
+    /// A large set to list.
     pub large: String,
     /// A set to import into.
     pub filled: String,
@@ -238,7 +238,7 @@ impl Requests {
             }
             Kind::List => self.list(),
             Kind::Export => {
-                let set = &self.tenant.large;
+                let set = &self.tenant.sets[self.number % self.tenant.sets.len()];
                 self.get(&format!("/v1/coupon-sets/{set}/coupons?format=csv"))
             }
             Kind::Import | Kind::All => self.import(),

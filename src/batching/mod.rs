@@ -42,7 +42,7 @@ const SINGLE_LANES: usize = 6;
 /// Maximum number of items of a request that is in a batch of many keys. A larger one gains nothing from sharing a call, and
 /// the others in its batch would wait for all of its items: 32 clients that assigned 1,000 codes with each request made the
 /// requests of another tenant wait for seconds (`cargo bench --bench flood`).
-const MAX_SHARED_ITEMS: usize = 64;
+const MAX_SHARED_ITEMS: usize = 128;
 /// Time that a caller waits for a reply before the outcome counts as unknown.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// [`TIMEOUT`] of a caller with thousands of items.
