@@ -13,6 +13,7 @@ mod plan;
 mod redis;
 mod report;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
 mod support;
 mod textbook;
 

@@ -7,9 +7,9 @@ use futures_util::future::try_join_all;
 use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use crate::support::http::{Client, Head};
+use crate::support::http::Head;
 use crate::support::load::{Items, Outcome, TimeRange, Work};
-use crate::support::service::{Service, csv};
+use crate::support::service::Service;
 use crate::support::{Result, scatter};
 
 /// Tenants, and sets of each.
@@ -20,22 +20,10 @@ pub const MANY_SETS: u64 = TENANTS * SETS;
 
 /// Creates the tenants and their sets, and fills each set. Returns requests to the sets in random order.
 pub async fn create(service: &Service, operator_token: &str, codes: u64) -> Result<Work> {
-    let csv = &csv(0..codes);
-    let shops = (0..TENANTS).map(|number| async move {
-        let key = create_tenant(service, operator_token, number).await?;
-        let service = Service {
-            key,
-            ..service.clone()
-        };
-        let mut heads = Vec::new();
-        for number in 0..SETS {
-            let fields = format!(r#""name":"set {number}","type":"multiple""#);
-            let set = service.create_set(&fields).await?;
-            service.import(&set, csv.as_bytes()).await?;
-            let path = format!("/v1/coupon-sets/{set}/assignments");
-            heads.push(Head::post(&path, &service.key, "application/json"));
-        }
-        Result::Ok(heads)
+    let shops = (0..TENANTS).map(|_| async move {
+        let service = Service::open(service.address, operator_token).await?;
+        let sets = service.create_sets(SETS, codes).await?;
+        Result::Ok(Work::assign(&service.key, &sets).heads)
     });
     let mut heads: Vec<(u64, Head)> = (0..)
         .map(scatter)
@@ -49,22 +37,6 @@ pub async fn create(service: &Service, operator_token: &str, codes: u64) -> Resu
         // The sets hold the same codes.
         codes: false,
     })
-}
-
-/// Creates a tenant and returns its key.
-async fn create_tenant(service: &Service, operator_token: &str, number: u64) -> Result<String> {
-    let mut client = Client::connect(service.address).await?;
-    let head = Head::post("/admin/v1/tenants", operator_token, "application/json");
-    let body = format!(r#"{{"name":"shop {number}"}}"#);
-    let answer = client.send(&head, body.as_bytes()).await?;
-    let path = format!(
-        "/admin/v1/tenants/{}/api-keys",
-        answer.expect(201)?.text("id")?
-    );
-    let head = Head::post(&path, operator_token, "application/json");
-    let body = br#"{"name":"bench","scopes":["*"]}"#;
-    let answer = client.send(&head, body).await?;
-    answer.expect(201)?.text("key").map(str::to_owned)
 }
 
 /// Creates the table of the textbook statement with as many sets.

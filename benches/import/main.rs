@@ -6,7 +6,6 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-mod process;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other benchmark uses the rest of it")]
 mod support;
@@ -20,12 +19,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use support::http::Head;
 use support::load::{self, Items, Outcome, TimeRange, Work};
+use support::process::{Process, Psql};
 use support::service::{Service, csv};
 use support::table::{Table, times, whole};
 use support::{Result, float, machine, median};
 use tokio::sync::oneshot;
-
-use process::{Process, Psql};
 
 #[derive(Debug)]
 struct Plan {
@@ -85,7 +83,7 @@ fn main() -> Result<()> {
         .prefix("bench-import-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let process = Process::start(&folder.path().join("data"))?;
+    let process = Process::start(&folder.path().join("data"), &[])?;
     let psql = process.psql()?;
     let version = psql.run("show server_version")?;
     psql.run(CREATE)?;

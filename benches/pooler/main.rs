@@ -24,9 +24,8 @@ use embedded_postgres::PostgresServer;
 use sqlx::postgres::PgConnectOptions;
 use support::Result;
 use support::cpu::SERVICE;
-use support::http::Head;
-use support::load::{self, Items, TimeRange, Work};
-use support::service::{Service, csv};
+use support::load::{self, TimeRange, Work};
+use support::service::Service;
 use support::table::{Table, times, whole};
 use tokio::net::TcpListener;
 
@@ -122,22 +121,8 @@ async fn run(postgresql: &PostgresServer, sockets: &Path) -> Result<String> {
     } else {
         (&CLIENTS[..], CODES)
     };
-    let codes = csv(0..codes);
-    let mut heads = Vec::new();
-    for number in 0..SETS {
-        let fields = format!(r#""name":"set {number}","type":"multiple""#);
-        let set = direct.create_set(&fields).await?;
-        direct.import(&set, codes.as_bytes()).await?;
-        let path = format!("/v1/coupon-sets/{set}/assignments");
-        heads.push(Head::post(&path, &key, "application/json"));
-    }
-    let work = Work {
-        heads,
-        items: Items::One,
-        status: 201,
-        // The sets hold the same codes.
-        codes: false,
-    };
+    let sets = direct.create_sets(SETS, codes).await?;
+    let work = Work::assign(&key, &sets);
     let rounds = if quick { 3 } else { 7 };
     let mut table = Table::new(&["clients", "direct", "through PgBouncer", "ratio"]);
     for &clients in clients {

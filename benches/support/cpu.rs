@@ -49,6 +49,11 @@ impl Cpu {
     }
 }
 
+/// Processor time that a process used so far, with all its threads.
+pub fn of_process(process: u32) -> Duration {
+    Stat::read(&format!("/proc/{process}/stat")).map_or(Duration::ZERO, |stat| stat.own)
+}
+
 fn entries(folder: &str) -> impl Iterator<Item = u32> {
     fs::read_dir(folder)
         .into_iter()

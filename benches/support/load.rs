@@ -35,6 +35,22 @@ pub struct Work {
     pub codes: bool,
 }
 
+impl Work {
+    /// Requests of one code from each of these sets in turn. The sets may hold the same codes.
+    pub fn assign(key: &str, sets: &[String]) -> Self {
+        let head = |set| {
+            let path = format!("/v1/coupon-sets/{set}/assignments");
+            Head::post(&path, key, "application/json")
+        };
+        Self {
+            heads: sets.iter().map(head).collect(),
+            items: Items::One,
+            status: 201,
+            codes: false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub enum Items {
     None,

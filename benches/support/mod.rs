@@ -1,9 +1,10 @@
-//! Shared parts of the benchmarks: the description of the machine, a cheap HTTP client, and arithmetic.
+//! Shared parts of the benchmarks: the service as a process, a cheap HTTP client, load, and arithmetic.
 
 pub mod cpu;
 pub mod http;
 pub mod load;
 pub mod machine;
+pub mod process;
 pub mod service;
 pub mod table;
 

@@ -10,7 +10,7 @@ use super::{Result, scatter};
 /// Interval between checks of an import.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Address of the service, and an API key.
+/// Address of the service, and an API key of a tenant.
 #[derive(Debug, Clone)]
 pub struct Service {
     pub address: SocketAddr,
@@ -18,6 +18,20 @@ pub struct Service {
 }
 
 impl Service {
+    /// Creates a tenant with a key that has all scopes.
+    pub async fn open(address: SocketAddr, operator_token: &str) -> Result<Self> {
+        let mut client = Client::connect(address).await?;
+        let head = Head::post("/admin/v1/tenants", operator_token, "application/json");
+        let answer = client.send(&head, br#"{"name":"A shop"}"#).await?;
+        let tenant = answer.expect(201)?.text("id")?;
+        let path = format!("/admin/v1/tenants/{tenant}/api-keys");
+        let head = Head::post(&path, operator_token, "application/json");
+        let body = br#"{"name":"bench","scopes":["*"]}"#;
+        let answer = client.send(&head, body).await?;
+        let key = answer.expect(201)?.text("key")?.to_owned();
+        Ok(Self { address, key })
+    }
+
     /// Creates a set; `fields` are the members of its JSON object.
     pub async fn create_set(&self, fields: &str) -> Result<String> {
         let mut client = Client::connect(self.address).await?;
@@ -26,6 +40,19 @@ impl Service {
             .send(&head, format!("{{{fields}}}").as_bytes())
             .await?;
         answer.expect(201)?.text("id").map(str::to_owned)
+    }
+
+    /// Creates sets that hold the same codes, and returns their ids.
+    pub async fn create_sets(&self, count: u64, codes: u64) -> Result<Vec<String>> {
+        let codes = csv(0..codes);
+        let mut sets = Vec::new();
+        for number in 0..count {
+            let fields = format!(r#""name":"set {number}","type":"multiple""#);
+            let set = self.create_set(&fields).await?;
+            self.import(&set, codes.as_bytes()).await?;
+            sets.push(set);
+        }
+        Ok(sets)
     }
 
     /// Imports a CSV file and waits until its codes can be assigned.

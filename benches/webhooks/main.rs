@@ -139,8 +139,8 @@ async fn run(
     receiver: &Receiver,
     plan: &Plan,
 ) -> Result<Vec<Round>> {
-    let silent = open_shop(address).await?;
-    let with_webhook = open_shop(address).await?;
+    let silent = Service::open(address, TOKEN).await?;
+    let with_webhook = Service::open(address, TOKEN).await?;
     let webhook = serde_json::json!({"url": receiver.url(), "eventTypes": ["coupon.assigned"]});
     post(address, "/v1/webhooks", &with_webhook.key, &webhook).await?;
     let mut rounds = Vec::new();
@@ -192,21 +192,6 @@ async fn assign(
     let set: Value = serde_json::from_slice(answer.expect(200)?.body)?;
     let assigned = set["assigned"].as_u64().ok_or("a set without counters")?;
     Ok((outcome, usize::try_from(assigned)?))
-}
-
-/// Creates a tenant and returns a client with its key.
-async fn open_shop(address: SocketAddr) -> Result<Service> {
-    let tenant = serde_json::json!({"name": "A shop"});
-    let tenant = post(address, "/admin/v1/tenants", TOKEN, &tenant).await?;
-    let id = tenant["id"].as_str().ok_or("a tenant without an id")?;
-    let path = format!("/admin/v1/tenants/{id}/api-keys");
-    let key = serde_json::json!({"name": "all", "scopes": ["*"]});
-    let key = post(address, &path, TOKEN, &key).await?;
-    let key = key["key"].as_str().ok_or("a key without a secret")?;
-    Ok(Service {
-        address,
-        key: key.to_owned(),
-    })
 }
 
 async fn post(address: SocketAddr, path: &str, key: &str, body: &Value) -> Result<Value> {

@@ -1,7 +1,8 @@
 //! Requests that wait for a batch, by tenant and key.
 //!
-//! Tenants take turns, and so do the keys of a tenant, so that one hot key gets only what the others leave. A key is in at
-//! most one batch at a time.
+//! Tenants take turns, and so do the keys of a tenant, so that one hot key gets only what the others leave. Turns are counted
+//! in items: while a request of 100 items is in a batch, up to 100 small ones of another tenant come before the next of it. A
+//! key is in at most one batch at a time.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -65,9 +66,23 @@ impl<K: Copy> Turns<K> {
         self.count += 1;
     }
 
-    /// Takes a key of the next tenant that `is_allowed`.
-    fn pop(&mut self, is_allowed: impl Fn(TenantId) -> bool) -> Option<K> {
-        let place = self.tenants.iter().position(|tenant| is_allowed(*tenant))?;
+    /// Takes a key of the tenant that has the fewest items already, the first in line of those with as many. `items` returns
+    /// `None` for tenants to skip.
+    fn pop(&mut self, items: impl Fn(TenantId) -> Option<usize>) -> Option<K> {
+        let mut fewest: Option<(usize, usize)> = None;
+        for (place, tenant) in self.tenants.iter().enumerate() {
+            let Some(items) = items(*tenant) else {
+                continue;
+            };
+            if fewest.is_none_or(|(fewest, _)| items < fewest) {
+                fewest = Some((items, place));
+            }
+            // Those that have none stand first, so the line is searched only when few tenants wait.
+            if items == 0 {
+                break;
+            }
+        }
+        let (_, place) = fewest?;
         let tenant = self.tenants.remove(place)?;
         let keys = self.keys.get_mut(&tenant)?;
         let key = keys.pop_front();
@@ -138,8 +153,10 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
         self.shared_batches += 1;
         let mut portions: Vec<Portion<K, R>> = Vec::new();
         let mut items = 0;
+        let mut of_tenants: HashMap<TenantId, usize> = HashMap::new();
         while portions.len() < max_keys && items < max_items {
-            let Some(key) = self.shared.pop(|_| true) else {
+            let of_tenant = |tenant| of_tenants.get(&tenant).copied().unwrap_or(0);
+            let Some(key) = self.shared.pop(|tenant| Some(of_tenant(tenant))) else {
                 break;
             };
             let queue = self
@@ -147,7 +164,9 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
                 .get_mut(&key)
                 .expect("a waiting key has a queue");
             let requests = Vec::from_iter(queue.requests.pop_front());
-            items += requests.iter().map(R::size).sum::<usize>();
+            let size = requests.iter().map(R::size).sum::<usize>();
+            items += size;
+            *of_tenants.entry(queue.tenant).or_default() += size;
             portions.push(Portion {
                 tenant: queue.tenant,
                 key,
@@ -181,9 +200,10 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
         max_batches: usize,
     ) -> Option<Portion<K, R>> {
         let singles = &self.singles;
+        let batches = |tenant| singles.get(&tenant).copied().unwrap_or(0);
         let key = self
             .single
-            .pop(|tenant| singles.get(&tenant).copied().unwrap_or(0) < max_batches)?;
+            .pop(|tenant| (batches(tenant) < max_batches).then_some(0))?;
         let KeyQueue { tenant, requests } = self.queues.get_mut(&key)?;
         let tenant = *tenant;
         let first = requests.pop_front()?;
@@ -252,16 +272,17 @@ impl<K: Copy + Eq + Hash, R: Queued> FairQueue<K, R> {
 mod tests {
     use super::*;
 
-    /// A request of one item, with its number.
+    /// A request with its number.
     #[derive(Debug, PartialEq)]
     struct Request {
         number: u32,
+        items: usize,
         is_shared: bool,
     }
 
     impl Queued for Request {
         fn size(&self) -> usize {
-            1
+            self.items
         }
 
         fn is_shared(&self) -> bool {
@@ -276,6 +297,7 @@ mod tests {
     fn shared(number: u32) -> Request {
         Request {
             number,
+            items: 1,
             is_shared: true,
         }
     }
@@ -283,6 +305,7 @@ mod tests {
     fn single(number: u32) -> Request {
         Request {
             number,
+            items: 1,
             is_shared: false,
         }
     }
@@ -324,6 +347,23 @@ mod tests {
             sizes(&batch),
             [((1, 'a'), 1), ((2, 'd'), 1), ((3, 'e'), 1), ((1, 'b'), 1)]
         );
+    }
+
+    #[test]
+    fn a_tenant_with_small_requests_waits_for_one_of_many_items_not_for_one_each_time() {
+        let mut queue = FairQueue::new();
+        for key in ['a', 'b', 'c'] {
+            let items = 100;
+            push(&mut queue, (1, key), Request { items, ..shared(0) });
+        }
+        for key in ['v', 'w', 'x', 'y'] {
+            push(&mut queue, (2, key), shared(0));
+        }
+        let keys = |batch: Vec<Portion<(i32, char), Request>>| {
+            batch.into_iter().map(|part| part.key.1).collect::<String>()
+        };
+        assert_eq!(keys(take(&mut queue, 128, 150)), "avwxyb");
+        assert_eq!(keys(take(&mut queue, 128, 150)), "c");
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! The service as its user starts it, and `psql` connected to its PostgreSQL.
 
 use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::support::service::Service;
-use crate::support::{Result, float};
+use super::http::{Client, Head};
+use super::service::Service;
+use super::{Result, float};
+
+/// Interval between checks of a start.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A running service, stopped when this value is dropped.
 #[derive(Debug)]
@@ -14,17 +19,16 @@ pub struct Process {
     child: Child,
     service: Service,
     cluster: PathBuf,
+    /// The service prints more after its key, and would end if nothing could read it.
+    output: Option<BufReader<ChildStdout>>,
 }
 
 impl Process {
-    /// Starts the service in an empty folder and waits until it is ready.
-    pub fn start(data: &Path) -> Result<Self> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_couponry"))
+    /// Starts the service in an empty folder with these settings, and waits until it is ready.
+    pub fn start(data: &Path, settings: &[&str]) -> Result<Self> {
+        let mut child = command(settings)
             .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
             .arg(data)
-            .env_remove("DATABASE_URL")
-            .env_remove("COUPONRY_REQUIRE_DATABASE_URL")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take().ok_or("the service has no output")?;
@@ -35,10 +39,12 @@ impl Process {
                 key: String::new(),
             },
             cluster: data.join("pg/data"),
+            output: None,
         };
-        for line in BufReader::new(output).lines() {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        while output.read_line(&mut line)? > 0 {
             // export COUPONRY_URL=http://… COUPONRY_KEY=cpk_…
-            let line = line?;
             let value = |name| {
                 let mut words = line.split_whitespace();
                 words.find_map(|word| word.strip_prefix(name))
@@ -49,14 +55,60 @@ impl Process {
                     address: url.parse()?,
                     key: key.to_owned(),
                 };
+                process.output = Some(output);
                 return Ok(process);
             }
+            line.clear();
         }
         Err("the service ended before it printed its address and key".into())
     }
 
+    /// Starts a replica on the database of this process, and waits until it is ready.
+    pub async fn replica(&self, settings: &[&str]) -> Result<Self> {
+        let address = free_address()?;
+        let socket = self.postmaster_line(4)?;
+        let child = command(settings)
+            .args(["--listen", &address.to_string(), "--database-url"])
+            .arg(format!(
+                "postgres://postgres@localhost/postgres?host={socket}"
+            ))
+            .spawn()?;
+        let mut process = Self {
+            child,
+            service: Service {
+                address,
+                key: self.service.key.clone(),
+            },
+            cluster: self.cluster.clone(),
+            output: None,
+        };
+        while !is_ready(address).await {
+            if let Some(status) = process.child.try_wait()? {
+                return Err(format!("the replica ended: {status}").into());
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(process)
+    }
+
     pub fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// Processor time that the process used so far, without that of PostgreSQL.
+    pub fn cpu(&self) -> Duration {
+        super::cpu::of_process(self.child.id())
+    }
+
+    /// The process id of the PostgreSQL in use.
+    pub fn postmaster(&self) -> Result<u32> {
+        Ok(self.postmaster_line(0)?.parse()?)
+    }
+
+    fn postmaster_line(&self, number: usize) -> Result<String> {
+        let state = std::fs::read_to_string(self.cluster.join("postmaster.pid"))?;
+        let line = state.lines().nth(number);
+        Ok(line.ok_or("postmaster.pid is incomplete")?.to_owned())
     }
 
     /// Peak memory of the process so far, in MiB.
@@ -75,17 +127,38 @@ impl Process {
         let options = std::fs::read_to_string(self.cluster.join("postmaster.opts"))?;
         let server = Path::new(options.split_whitespace().next().unwrap_or_default());
         let beside = server.with_file_name("psql");
-        let state = std::fs::read_to_string(self.cluster.join("postmaster.pid"))?;
-        let socket = state.lines().nth(4).ok_or("no socket in postmaster.pid")?;
         Ok(Psql {
             program: if beside.exists() {
                 beside
             } else {
                 "psql".into()
             },
-            socket: socket.to_owned(),
+            socket: self.postmaster_line(4)?,
         })
     }
+}
+
+fn command(settings: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_couponry"));
+    command
+        .args(settings)
+        .env_remove("DATABASE_URL")
+        .env_remove("COUPONRY_REQUIRE_DATABASE_URL")
+        .stdin(Stdio::null());
+    command
+}
+
+/// An address with a port that nothing listens on.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+async fn is_ready(address: SocketAddr) -> bool {
+    let Ok(mut client) = Client::connect(address).await else {
+        return false;
+    };
+    let answer = client.send(&Head::get("/readyz", "none"), b"").await;
+    answer.is_ok_and(|answer| answer.status == 200)
 }
 
 impl Drop for Process {
