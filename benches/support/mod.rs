@@ -4,6 +4,7 @@ pub mod cpu;
 pub mod http;
 pub mod load;
 pub mod machine;
+pub mod replicas;
 pub mod service;
 pub mod table;
 

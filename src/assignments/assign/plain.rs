@@ -11,7 +11,7 @@ use super::batcher::RequestedSet;
 use super::{AssignOutcome, AssignResult, Item};
 use crate::assignments::AssignmentState;
 use crate::batching::{DatabaseCall, KeyRequests, sql_integer};
-use crate::ids::{AssignmentKey, TenantId};
+use crate::ids::{AssignmentKey, SetKey, TenantId};
 use crate::witness::Record;
 
 /// A call of `assign_plain`, with its sets and its items as columns.
@@ -123,31 +123,46 @@ pub(super) struct PlainRow {
     attributes: Option<Value>,
 }
 
+/// The lot of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct PlainLot {
+    pub set: SetKey,
+    lot_no: i32,
+}
+
 impl PlainRow {
-    pub(super) fn set_no(&self) -> i32 {
-        self.set_no
+    pub(super) fn key(&self) -> AssignmentKey {
+        AssignmentKey {
+            set_no: self.set_no,
+            number: self.number,
+        }
     }
 
-    /// The record of a code that was requested from `set`. Codes that came back are not assigned here.
-    pub(super) fn record(&self, set: RequestedSet) -> Record<&str> {
+    /// The lot of the code, which is that of an import. Codes that came back are not assigned here.
+    pub(super) fn lot(&self, tenant: TenantId) -> PlainLot {
+        let set_no = self.set_no;
+        PlainLot {
+            set: SetKey { tenant, set_no },
+            lot_no: self.lot_no,
+        }
+    }
+
+    /// The record of a code of this import that was requested from `set`.
+    pub(super) fn record(&self, set: RequestedSet, import: Uuid) -> Record<&str> {
         Record {
             tenant: set.tenant.number(),
             set: set.set,
-            lot: self.lot_no,
+            import: Some(import),
             ordinal: self.ordinal,
             code: &self.code,
             at: self.assigned_at,
-            returned: false,
         }
     }
 
     pub(super) fn into_result(self, set: Uuid) -> AssignResult {
         AssignResult {
             outcome: AssignOutcome::Assigned,
-            key: AssignmentKey {
-                set_no: self.set_no,
-                number: self.number,
-            },
+            key: self.key(),
             set,
             // A merged contact is not plain.
             contact_id: None,
