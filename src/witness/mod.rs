@@ -4,11 +4,11 @@
 //! Codes of an import are assigned in the order of its lot, so the last one of each import stands for all before it. A code
 //! that came back to its set is assigned in the order of returns, which differs after a restore, so each one is recorded.
 //!
-//! Numbers, such as those of lots, are used again after a restore. So a record names the import by its id, which is random: a
-//! record of a history that was lost never stands for an import that came after the restore. Of an import that both
-//! histories know, the codes up to the furthest record may have been assigned, in one or the other. So this holds whether or
-//! not the codes were withdrawn after the restore, and the files are never to be removed. It needs replicas that do not run
-//! across a restore, because they remember which import a lot is of.
+//! Numbers, such as those of lots, are used again after a restore, or after a failover that lost the last commits. So a record
+//! names the import by its id, which no other has and which comes with each assigned code: a record of a history that was
+//! lost never stands for an import of the new one. Of an import that both know, the codes up to the furthest record may
+//! have been assigned, in one or the other. So all this holds whether or not the codes were withdrawn after the restore,
+//! and no file is ever to be removed.
 //!
 //! A record is written before the response of its assignment is sent, and synced to the disk within [`SYNC_INTERVAL`] and the
 //! time of a compaction. A write that fails refuses no assignment, and is repeated with the next one, after

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::plain::PlainCall;
-use super::recorder::Recorder;
 use super::{AssignError, AssignOutcome, AssignReply, AssignResult, Item, Target, db, outcome};
 use crate::background::Tasks;
 use crate::batching::{Atomicity, BatchConnection, BatchError, BatchHandler, Batcher, KeyRequests};
@@ -42,7 +41,7 @@ impl AssignBatcher {
     ) -> Self {
         let handler = AssignHandler {
             dirty_sets: dirty_sets.clone(),
-            recorder: Recorder::new(witness),
+            witness: witness.clone(),
             starts: Mutex::default(),
         };
         Self(Batcher::start(handler, database, admission, tasks))
@@ -92,7 +91,7 @@ enum Start {
 
 struct AssignHandler {
     dirty_sets: DirtySets,
-    recorder: Recorder,
+    witness: Witness,
     /// Sets that had no code left. Each entry is a hint: without it a batch takes more calls.
     starts: Mutex<HashMap<RequestedSet, Start>>,
 }
@@ -141,12 +140,10 @@ impl BatchHandler for AssignHandler {
         let measured = AssignBatch::begin(items.map(|item| item.queued_at));
         let mut served = vec![false; batch.len()];
         let rows = connection.call_once(&call, deadline).await?;
-        let codes: Vec<_> = rows
+        let codes = rows
             .iter()
-            .map(|row| (batch[call.place(row).0].key, row))
-            .collect();
-        let recorded = self.recorder.record_plain(connection, &codes, deadline);
-        recorded.await?;
+            .map(|row| row.record(batch[call.place(row).0].key));
+        self.witness.record(codes);
         for row in rows {
             let (place, item) = call.place(&row);
             let set = batch[place].key;
@@ -154,7 +151,7 @@ impl BatchHandler for AssignHandler {
                 served[place] = true;
                 self.dirty_sets.mark(SetKey {
                     tenant: set.tenant,
-                    set_no: row.key().set_no,
+                    set_no: row.set_no(),
                 });
             }
             replies[place][item] = Some(Ok(row.into_result(set.set)));
@@ -254,7 +251,7 @@ impl AssignHandler {
         let mut chain = self.starts().get(&set) == Some(&Start::Chain);
         for _ in 0..MAX_ROUNDS {
             let batch_items = pending.iter().map(|index| items[*index]);
-            let call = db::AssignCall::new(target, batch_items, chain, atomicity, &self.recorder);
+            let call = db::AssignCall::new(target, batch_items, chain, atomicity, &self.witness);
             let rows = match connection.call(&call, deadline).await {
                 Ok(rows) => rows,
                 Err(error) => {

@@ -1,18 +1,19 @@
 //! SQL of requests for codes.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::recorder::Recorder;
 use super::{AssignError, AssignOutcome, AssignReply, AssignResult, DryRunContext, Item, Target};
 use crate::assignments::{AssignmentState, id};
 use crate::batching::{Atomicity, BatchError, DatabaseCall};
 use crate::coupon_sets::{ChainFault, OnRepeat};
 use crate::ids::{AssignmentKey, TenantId};
 use crate::text_enum::text_enum;
-use crate::witness::Record;
+use crate::witness::{Record, Witness};
 
 /// A call of `assign_batch`, with its items as columns.
 pub(super) struct AssignCall<'a> {
@@ -28,7 +29,7 @@ pub(super) struct AssignCall<'a> {
     executions: Vec<Option<&'a str>>,
     reserves: Vec<Option<i32>>,
     callers: Vec<Uuid>,
-    recorder: &'a Recorder,
+    witness: &'a Witness,
 }
 
 impl<'a> AssignCall<'a> {
@@ -37,7 +38,7 @@ impl<'a> AssignCall<'a> {
         items: impl Iterator<Item = &'a Item>,
         chain: bool,
         atomicity: Atomicity,
-        recorder: &'a Recorder,
+        witness: &'a Witness,
     ) -> Self {
         let mut batch = Self {
             target,
@@ -50,7 +51,7 @@ impl<'a> AssignCall<'a> {
             executions: Vec::new(),
             reserves: Vec::new(),
             callers: Vec::new(),
-            recorder,
+            witness,
         };
         for item in items {
             batch.keys.push(item.key_hash);
@@ -187,28 +188,7 @@ impl BatchRow {
         })
     }
 
-    /// Returns the record of the code, if there is one, with its import and its place there.
-    pub(super) fn record(
-        &self,
-        tenant: TenantId,
-        import: Option<Uuid>,
-        ordinal: i32,
-    ) -> Option<Record<&str>> {
-        Some(Record {
-            tenant: tenant.number(),
-            set: self.set_id?,
-            import,
-            ordinal,
-            code: self.code.as_deref()?,
-            at: self.assigned_at?,
-        })
-    }
-
-    pub(super) fn has_code(&self) -> bool {
-        self.code.is_some()
-    }
-
-    pub(super) fn key(&self) -> Option<AssignmentKey> {
+    fn key(&self) -> Option<AssignmentKey> {
         Some(AssignmentKey {
             set_no: self.set_no?,
             number: self.number?,
@@ -252,11 +232,54 @@ impl DatabaseCall for AssignCall<'_> {
         )
         .fetch_all(&mut *connection)
         .await?;
-        self.recorder
-            .record(connection, self.target.tenant, &rows)
-            .await?;
+        if self.witness.is_enabled() {
+            record(connection, self.target.tenant, &rows, self.witness).await?;
+        }
         Ok(rows)
     }
+}
+
+/// Records the codes of the rows, those of earlier assignments too: the replica that made one may have ended before it could
+/// record it.
+async fn record(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    rows: &[BatchRow],
+    witness: &Witness,
+) -> sqlx::Result<()> {
+    let coded = rows.iter().filter(|row| row.code.is_some());
+    let (set_nos, numbers): (Vec<_>, Vec<_>) = coded
+        .clone()
+        .filter_map(|row| Some((row.set_no?, row.number?)))
+        .unzip();
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let cards = sqlx::query!(
+        r#"select set_no as "set_no!", number as "number!", import_id, ordinal as "ordinal!"
+             from assigned_cards($1, $2, $3)"#,
+        tenant as TenantId,
+        &set_nos,
+        &numbers
+    )
+    .fetch_all(connection)
+    .await?;
+    let cards: HashMap<_, _> = cards
+        .iter()
+        .map(|card| ((card.set_no, card.number), card))
+        .collect();
+    witness.record(coded.filter_map(|row| {
+        let card = cards.get(&(row.set_no?, row.number?))?;
+        Some(Record {
+            tenant: tenant.number(),
+            set: row.set_id?,
+            import: card.import_id,
+            ordinal: card.ordinal,
+            code: row.code.as_deref()?,
+            at: row.assigned_at?,
+        })
+    }));
+    Ok(())
 }
 
 /// Reads the context of a dry run. Returns `None` if the set does not exist.

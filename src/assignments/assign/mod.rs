@@ -9,7 +9,6 @@ mod db;
 mod dry_run;
 mod http;
 mod plain;
-mod recorder;
 
 use std::ops::Not;
 use std::time::Instant;

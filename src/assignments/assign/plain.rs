@@ -11,7 +11,7 @@ use super::batcher::RequestedSet;
 use super::{AssignOutcome, AssignResult, Item};
 use crate::assignments::AssignmentState;
 use crate::batching::{DatabaseCall, KeyRequests, sql_integer};
-use crate::ids::{AssignmentKey, SetKey, TenantId};
+use crate::ids::{AssignmentKey, TenantId};
 use crate::witness::Record;
 
 /// A call of `assign_plain`, with its sets and its items as columns.
@@ -114,7 +114,7 @@ pub(super) struct PlainRow {
     item: i32,
     set_no: i32,
     number: i64,
-    lot_no: i32,
+    import_id: Uuid,
     ordinal: i32,
     code: String,
     assigned_at: DateTime<Utc>,
@@ -123,36 +123,17 @@ pub(super) struct PlainRow {
     attributes: Option<Value>,
 }
 
-/// The lot of an import.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PlainLot {
-    pub set: SetKey,
-    lot_no: i32,
-}
-
 impl PlainRow {
-    pub(super) fn key(&self) -> AssignmentKey {
-        AssignmentKey {
-            set_no: self.set_no,
-            number: self.number,
-        }
+    pub(super) fn set_no(&self) -> i32 {
+        self.set_no
     }
 
-    /// The lot of the code, which is that of an import. Codes that came back are not assigned here.
-    pub(super) fn lot(&self, tenant: TenantId) -> PlainLot {
-        let set_no = self.set_no;
-        PlainLot {
-            set: SetKey { tenant, set_no },
-            lot_no: self.lot_no,
-        }
-    }
-
-    /// The record of a code of this import that was requested from `set`.
-    pub(super) fn record(&self, set: RequestedSet, import: Uuid) -> Record<&str> {
+    /// The record of a code that was requested from `set`. Codes that came back are not assigned here.
+    pub(super) fn record(&self, set: RequestedSet) -> Record<&str> {
         Record {
             tenant: set.tenant.number(),
             set: set.set,
-            import: Some(import),
+            import: Some(self.import_id),
             ordinal: self.ordinal,
             code: &self.code,
             at: self.assigned_at,
@@ -162,7 +143,10 @@ impl PlainRow {
     pub(super) fn into_result(self, set: Uuid) -> AssignResult {
         AssignResult {
             outcome: AssignOutcome::Assigned,
-            key: self.key(),
+            key: AssignmentKey {
+                set_no: self.set_no,
+                number: self.number,
+            },
             set,
             // A merged contact is not plain.
             contact_id: None,
@@ -193,7 +177,7 @@ impl DatabaseCall for PlainCall<'_> {
         sqlx::query_as!(
             PlainRow,
             r#"select item as "item!", set_no as "set_no!", number as "number!",
-                      lot_no as "lot_no!", ordinal as "ordinal!", code as "code!",
+                      import_id as "import_id!", ordinal as "ordinal!", code as "code!",
                       assigned_at as "assigned_at!", expires_at, timezone as "timezone!", attributes
                  from assign_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
             &self.tenants as &[TenantId],
