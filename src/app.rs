@@ -33,7 +33,7 @@ use crate::{dashboard, docs, monitoring, outbox};
 
 /// Time limit for the tasks to finish when the service stops.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
-/// Time limit for closing the database connections.
+/// Time limit for the last sync of the witness, and for closing the database connections.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The service.
@@ -43,6 +43,7 @@ pub struct App {
     database: Database,
     auth: Auth,
     assignments: Assignments,
+    witness: Witness,
     tasks: Tasks,
     server: Server,
     shutdown_delay: Duration,
@@ -110,6 +111,7 @@ impl App {
             database,
             auth,
             assignments,
+            witness,
             tasks,
             server,
             shutdown_delay: Duration::from_secs(config.shutdown_delay.into()),
@@ -182,6 +184,13 @@ impl App {
             tracing::warn!(
                 "some background tasks did not stop in time; their work will be resumed or retried"
             );
+        }
+        // The lanes were the last to record. A disk that does not respond must not delay the end.
+        if tokio::time::timeout(CLOSE_LIMIT, self.witness.finish())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the witness was not synced in time");
         }
         // A task that did not stop in time still holds a connection, and closing waits for all connections.
         if tokio::time::timeout(CLOSE_LIMIT, self.database.close())

@@ -5,6 +5,9 @@
 //! service manages, with fsync on. The service runs in this process on its own runtime. The clients are one thread,
 //! which shares the processors with the service and with PostgreSQL. Rounds alternate the variants, each with fresh
 //! tables. The report shows the median of the rounds.
+//!
+//! `cargo bench --bench assign -- --witness` compares a replica that has a witness with one that has none, and measures nothing
+//! else.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -17,7 +20,7 @@ mod report;
 mod support;
 mod textbook;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -29,6 +32,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use support::Result;
 use support::http::{Client, Head};
+use support::replicas::{self, Replica};
 use support::service::{Service, csv};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -90,6 +94,13 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     let options = postgresql.connect_options("postgres");
+    if std::env::args().any(|argument| argument == "--witness") {
+        let compared = runtime.block_on(compare_witness(&postgresql, folder.path()));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        PostgresServer::stop(postgresql);
+        println!("{}", compared?);
+        return Ok(());
+    }
     let (service, stop) = runtime.block_on(start(&options))?;
 
     let plan = if support::is_quick() { QUICK } else { FULL };
@@ -131,6 +142,28 @@ fn main() -> Result<()> {
         report::render(&plan, &version, folder.path(), &rounds)
     );
     Ok(())
+}
+
+/// The cost of the witness. Its files are on the disk of the database.
+async fn compare_witness(postgresql: &PostgresServer, folder: &Path) -> Result<String> {
+    let options = postgresql.connect_options("postgres");
+    database::migrate(&options).await?;
+    let folder = folder.join("witness");
+    std::fs::create_dir(&folder)?;
+    let path = folder.to_str().ok_or("the path is not text")?;
+    let replicas = [
+        Replica {
+            name: "without witness",
+            options: &options,
+            settings: &[],
+        },
+        Replica {
+            name: "with witness",
+            options: &options,
+            settings: &["--witness-dir", path],
+        },
+    ];
+    replicas::compare(postgresql.pid(), replicas).await
 }
 
 /// Starts the service on a free port. It stops when the sender is dropped.

@@ -16,31 +16,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use clap::Parser;
-use couponry::app::App;
-use couponry::cli::CommandLine;
-use couponry::{database, telemetry, tenants};
+use couponry::{database, telemetry};
 use embedded_postgres::PostgresServer;
-use sqlx::postgres::PgConnectOptions;
 use support::Result;
 use support::cpu::SERVICE;
-use support::load::{self, TimeRange, Work};
-use support::service::Service;
-use support::table::{Table, times, whole};
-use tokio::net::TcpListener;
+use support::replicas::{self, Replica};
 
 /// Port of the pooler's socket.
 const PORT: u16 = 6432;
-const CLIENTS: [usize; 3] = [1, 64, 256];
-/// The same of a quick run, and the codes of each set for either.
-const FEW_CLIENTS: [usize; 1] = [64];
-const SETS: u64 = 100;
-const CODES: u64 = 40_000;
-const FEW_CODES: u64 = 5000;
-const SPAN: TimeRange = TimeRange {
-    warm_up: Duration::from_secs(1),
-    measured: Duration::from_secs(4),
-};
 
 fn main() -> Result<()> {
     telemetry::start("warn")?;
@@ -109,54 +92,17 @@ async fn run(postgresql: &PostgresServer, sockets: &Path) -> Result<String> {
     let direct = postgresql.connect_options("postgres");
     let pooled = direct.clone().socket(sockets).port(PORT);
     database::migrate(&direct).await?;
-    let direct = start(&direct, &[]).await?;
-    let key = direct.key.clone();
-    let pooled = Service {
-        key: key.clone(),
-        ..start(&pooled, &["--pooler"]).await?
-    };
-    let quick = support::is_quick();
-    let (clients, codes) = if quick {
-        (&FEW_CLIENTS[..], FEW_CODES)
-    } else {
-        (&CLIENTS[..], CODES)
-    };
-    let sets = direct.create_sets(SETS, codes).await?;
-    let work = Work::assign(&key, &sets);
-    let rounds = if quick { 3 } else { 7 };
-    let mut table = Table::new(&["clients", "direct", "through PgBouncer", "ratio"]);
-    for &clients in clients {
-        let mut rates = [Vec::new(), Vec::new()];
-        for _ in 0..rounds {
-            for (service, rates) in [&direct, &pooled].into_iter().zip(&mut rates) {
-                let closed = load::closed(service.address, postgresql.pid(), &work, clients, SPAN);
-                rates.push(closed.await?.rate);
-            }
-        }
-        let [direct, pooled] = rates.map(support::median);
-        table.row(&[
-            clients.to_string(),
-            whole(direct),
-            whole(pooled),
-            times(pooled / direct),
-        ]);
-    }
-    Ok(format!(
-        "Assignments a second, {SETS} sets of one tenant, medians of {rounds} rounds:\n\n{table}"
-    ))
-}
-
-/// Starts a replica on a free port. It stops with the process.
-async fn start(options: &PgConnectOptions, settings: &[&str]) -> Result<Service> {
-    let arguments = ["couponry", "serve"].iter().chain(settings);
-    let config = CommandLine::try_parse_from(arguments)?.config;
-    let app = App::start(&config, options);
-    // None for the second replica.
-    let key = tenants::create_demo(app.database())
-        .await?
-        .unwrap_or_default();
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(app.serve(listener, std::future::pending()));
-    Ok(Service { address, key })
+    let replicas = [
+        Replica {
+            name: "direct",
+            options: &direct,
+            settings: &[],
+        },
+        Replica {
+            name: "through PgBouncer",
+            options: &pooled,
+            settings: &["--pooler"],
+        },
+    ];
+    replicas::compare(postgresql.pid(), replicas).await
 }

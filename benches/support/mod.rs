@@ -5,6 +5,7 @@ pub mod http;
 pub mod load;
 pub mod machine;
 pub mod process;
+pub mod replicas;
 pub mod service;
 pub mod table;
 

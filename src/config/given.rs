@@ -126,10 +126,10 @@ impl Given {
             let detail = format!("{} cannot hold uploads: {error}", folder.display());
             self.fault("TMPDIR", detail);
         }
-        let witness = self.matches.get_one::<PathBuf>("witness_dir").cloned();
+        let witness_dir = self.path("witness_dir");
         if scope == Scope::Service
-            && let Some(folder) = witness
-            && let Err(error) = tempfile::tempfile_in(&folder)
+            && let Some(folder) = &witness_dir
+            && let Err(error) = tempfile::tempfile_in(folder)
         {
             let detail = format!("{} cannot be written: {error}", folder.display());
             self.fault("COUPONRY_WITNESS_DIR", detail);
@@ -143,6 +143,8 @@ impl Given {
         config.migrate_url = migrate_url;
         config.operator_token = operator_token;
         config.otlp_endpoint = self.text("otlp_endpoint");
+        config.witness_dir = witness_dir;
+        config.pg_bin_dir = self.path("pg_bin_dir");
         Ok(config)
     }
 
@@ -214,6 +216,12 @@ impl Given {
     fn text(&self, id: &str) -> Option<String> {
         let text = self.matches.get_one::<String>(id).cloned();
         text.filter(|text| !text.is_empty())
+    }
+
+    /// The path of a setting. An empty one counts as unset too.
+    fn path(&self, id: &str) -> Option<PathBuf> {
+        let path = self.matches.get_one::<PathBuf>(id).cloned();
+        path.filter(|path| !path.as_os_str().is_empty())
     }
 
     fn is_set(&self, id: &str) -> bool {

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, Args};
 
 use crate::outbound::{Authorities, AuthoritiesError, Hosts};
@@ -202,16 +203,21 @@ pub struct Config {
 
     /// Folder outside the database in which each replica records how far codes were assigned, for `couponry doctor
     /// --after-restore`. None by default.
-    #[arg(long, env = "COUPONRY_WITNESS_DIR", global = true)]
+    #[arg(long, env = "COUPONRY_WITNESS_DIR", value_parser = path_or_empty(), global = true)]
     pub witness_dir: Option<PathBuf>,
 
     /// Folder with the PostgreSQL programs, if they are not in a standard place.
-    #[arg(long, env = "COUPONRY_PG_BIN_DIR", global = true)]
+    #[arg(long, env = "COUPONRY_PG_BIN_DIR", value_parser = path_or_empty(), global = true)]
     pub pg_bin_dir: Option<PathBuf>,
 
     /// Never start an embedded PostgreSQL; set in the container image.
     #[arg(long, env = "COUPONRY_REQUIRE_DATABASE_URL", global = true)]
     pub require_database_url: bool,
+}
+
+/// Reads a path. An empty one counts as unset, and `clap` would refuse it.
+fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Reads a file of CA certificates. An empty name stands for no file.

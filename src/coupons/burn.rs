@@ -9,7 +9,7 @@ use super::db::{self, WithdrawalOutcome};
 use crate::coupon_sets;
 use crate::database::Database;
 use crate::ids::TenantId;
-use crate::witness::{Records, WitnessedSet};
+use crate::witness::{Record, Records, WitnessedSet};
 
 /// Codes that are withdrawn in one transaction.
 const PORTION: usize = 5_000;
@@ -83,21 +83,20 @@ impl Burning<'_> {
         let Some(set_no) = self.database.with_tenant(self.tenant, find).await? else {
             return Ok((0, 0));
         };
-        for records in witnessed.lots.values() {
-            // A lot of the same number may have come after the restore: then its codes are others.
+        for (import, records) in &witnessed.imports {
             let mut last = None;
             for record in records {
-                let lot = db::LotRange {
-                    set_no,
-                    lot_no: record.lot,
-                    after: 0,
-                    last: record.ordinal,
+                let find = async |connection: &mut _| {
+                    let Record { ordinal, code, .. } = record;
+                    db::find_lot(connection, self.tenant, set_no, *import, *ordinal, code).await
                 };
-                let has_card = async |connection: &mut _| {
-                    db::ends_with(connection, self.tenant, &lot, &record.code).await
-                };
-                if self.database.with_tenant(self.tenant, has_card).await? {
-                    last = Some(lot);
+                if let Some(lot_no) = self.database.with_tenant(self.tenant, find).await? {
+                    last = Some(db::LotRange {
+                        set_no,
+                        lot_no,
+                        after: 0,
+                        last: record.ordinal,
+                    });
                     break;
                 }
             }

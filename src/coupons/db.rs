@@ -212,27 +212,32 @@ pub(super) struct LotRange {
     pub last: i32,
 }
 
-/// Returns true if the last card of the range has this code, and is of a finished import.
-pub(super) async fn ends_with(
+/// Finds the lot of a finished import in which a code has this place: that of the import, or else of the newest one, such as of
+/// the same file that was imported again.
+pub(super) async fn find_lot(
     connection: &mut PgConnection,
     tenant: TenantId,
-    range: &LotRange,
+    set_no: i32,
+    import: Uuid,
+    ordinal: i32,
     code: &str,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<i32>> {
     sqlx::query_scalar!(
-        r#"select exists (
-             select 1
-               from lots l
-               join cards c on c.tenant_id = l.tenant_id and c.set_no = l.set_no and c.lot_no = l.lot_no
-              where l.tenant_id = $1 and l.set_no = $2 and l.lot_no = $3 and c.ordinal = $4 and c.code = $5
-                and l.import_id is not null and l.state in ('open', 'closed')) as "exists!""#,
+        "select c.lot_no
+           from cards c
+           join lots l on l.tenant_id = c.tenant_id and l.set_no = c.set_no and l.lot_no = c.lot_no
+          -- `+ 0` excludes the primary key, which would read the whole set.
+          where c.tenant_id = $1 and c.code = $2 and c.set_no + 0 = $3 and c.ordinal = $4
+            and l.import_id is not null and l.state in ('open', 'closed')
+          order by l.import_id = $5 desc, c.occurrence desc
+          limit 1",
         tenant as TenantId,
-        range.set_no,
-        range.lot_no,
-        range.last,
-        code
+        code,
+        set_no,
+        ordinal,
+        import
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: &Arguments, config: &Config) -> Result<ExitCo
         .flatten()
         .map_err(|error| Error::Read(error, place.clone()))?;
     if records.files == 0 {
-        let detail = format!("{} contains no file of a witness", place.display());
+        let detail = format!("{} contains no record of a witness", place.display());
         return Err(Error::Refused(detail));
     }
     let sets = with_database(config, async |database| {

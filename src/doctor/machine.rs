@@ -46,9 +46,7 @@ pub(super) fn temporary_folder(config: &Config) -> Vec<Finding> {
         )];
     }
     let mut findings = Vec::new();
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-    if is_tmpfs(&mounts, &real) {
+    if is_in_memory(&folder) {
         findings.push(Finding::warning(
             CHECK,
             format!("The folder for uploads, {shown}, is in memory (tmpfs)."),
@@ -69,6 +67,35 @@ pub(super) fn temporary_folder(config: &Config) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Checks that the witness can be written, and outlives the machine's memory.
+pub(super) fn witness_folder(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "witness-folder";
+    let folder = config.witness_dir.as_deref()?;
+    let shown = folder.display();
+    if let Err(error) = tempfile::tempfile_in(folder) {
+        return Some(Finding::fault(
+            CHECK,
+            format!("The folder of the witness, {shown}, cannot be written: {error}."),
+            "The service does not start. If it runs, a restore cannot tell which codes were assigned after the backup.",
+            "Create the folder, give it to the user of the service, and let the unit or the container write it; or correct              COUPONRY_WITNESS_DIR.",
+        ));
+    }
+    is_in_memory(folder).then(|| {
+        Finding::warning(
+            CHECK,
+            format!("The folder of the witness, {shown}, is in memory (tmpfs)."),
+            "Its files are lost when the machine or the container stops, and a restore cannot tell which codes were assigned              after the backup.",
+            "Set COUPONRY_WITNESS_DIR to a folder on a disk that is not lost together with the database.",
+        )
+    })
+}
+
+fn is_in_memory(folder: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    is_tmpfs(&mounts, &real)
 }
 
 /// Returns true if the mount point that contains the folder has the type tmpfs. `mounts` is the text of `/proc/self/mounts`.

@@ -183,6 +183,7 @@ async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(machine::operator_token(config));
     findings.extend(machine::temporary_folder(config));
+    findings.extend(machine::witness_folder(config));
     match Target::open(config).await {
         Ok(target) => {
             if let Err(error) = examine_database(config, &target, &mut findings).await {

@@ -2,35 +2,41 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 
-use chrono::{TimeDelta, Utc};
-
-use super::record::{EXTENSION, Lots, Record, records};
+use super::compaction::Compaction;
+use super::record::{EXTENSION, Imports, Record, records};
 
 /// Maximum number of replicas that use one folder.
 const MAX_FILES: u32 = 1000;
 /// Size up to which a file is not compacted.
 const MAX_LOOSE_BYTES: u64 = 1 << 20;
-/// Maximum size of the records that wait for a write to succeed. Beyond it those of returned codes are lost; those of lots are
-/// in memory too.
+/// Maximum size of the records that wait for a write to succeed. Beyond it those of returned codes are lost; those of imports
+/// are in memory too.
 const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
-/// Time for which returned codes are kept.
-const RETENTION: TimeDelta = TimeDelta::days(35);
 
 #[derive(Debug)]
 pub(super) struct Journal {
     folder: PathBuf,
-    /// Opened with the first record.
+    /// Held for the append of a batch, and never while a file is compacted or synced.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     output: Option<Output>,
-    lots: Lots,
+    imports: Imports,
     /// Lines of which the write has failed.
     unwritten: Vec<u8>,
-    is_synced: bool,
-    must_compact: bool,
+    /// Lines were dropped because there were too many.
+    has_dropped: bool,
+    is_unsynced: bool,
+    /// The folder is to be synced too.
+    has_new_name: bool,
 }
 
 /// The open file.
@@ -38,7 +44,6 @@ pub(super) struct Journal {
 struct Output {
     path: PathBuf,
     file: File,
-    bytes: u64,
     compacted_bytes: u64,
     /// Locked as long as the replica lives, so that no other one takes its file.
     _lock: File,
@@ -48,82 +53,166 @@ impl Journal {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
-            output: None,
-            lots: Lots::default(),
-            unwritten: Vec::new(),
-            is_synced: true,
-            must_compact: false,
+            state: Mutex::default(),
         }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// Opens the file. If this fails, the next record tries it again.
+    pub(super) fn open(&self) -> io::Result<()> {
+        self.state().output(&self.folder).map(drop)
+    }
+
+    /// Writes records with at most one write. Of each import only the furthest code is written.
     pub(super) fn record<'a>(
-        &mut self,
+        &self,
         codes: impl Iterator<Item = Record<&'a str>>,
     ) -> io::Result<()> {
-        let mut lines = mem::take(&mut self.unwritten);
-        // Of each lot only the furthest code is written.
+        let mut lines = Vec::new();
         let mut furthest: HashMap<_, Record<&str>> = HashMap::new();
         for code in codes {
-            if code.returned {
+            let Some(key) = code.import_key() else {
                 write_line(&mut lines, &code)?;
                 continue;
-            }
-            let known = furthest.entry(code.lot()).or_insert_with(|| code.clone());
+            };
+            let known = furthest.entry(key).or_insert_with(|| code.clone());
             if known.ordinal < code.ordinal {
                 *known = code;
             }
         }
-        for code in furthest.into_values() {
-            if self.lots.advance(&code) {
+        let mut state = self.state();
+        for (key, code) in furthest {
+            if state.imports.advance(key, &code) {
                 write_line(&mut lines, &code)?;
             }
         }
-        if lines.is_empty() {
+        state.unwritten.append(&mut lines);
+        state.flush(&self.folder)
+    }
+
+    /// Writes what could not be written before, and syncs the file.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let flushed = self.state().flush_all(&self.folder);
+        let synced = self.sync_written();
+        flushed.and(synced)
+    }
+
+    fn sync_written(&self) -> io::Result<()> {
+        let unsynced = self.state().take_unsynced()?;
+        let Some((file, has_new_name)) = unsynced else {
+            return Ok(());
+        };
+        let mut synced = file.sync_data();
+        if has_new_name {
+            synced = synced.and_then(|()| File::open(&self.folder)?.sync_all());
+        }
+        if synced.is_err() {
+            let mut state = self.state();
+            state.is_unsynced = true;
+            state.has_new_name |= has_new_name;
+        }
+        synced
+    }
+
+    /// Compacts the file if it is time. The file must be synced afterwards.
+    pub(super) fn compact(&self) -> io::Result<()> {
+        match self.begin_compaction()? {
+            Some(compaction) => self.end_compaction(compaction),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a compacted file if it is time.
+    pub(super) fn begin_compaction(&self) -> io::Result<Option<Compaction>> {
+        let compactable = self.state().compactable()?;
+        compactable
+            .map(|(path, bytes)| Compaction::write(&path, bytes))
+            .transpose()
+    }
+
+    /// Appends to the compacted file from now on.
+    pub(super) fn end_compaction(&self, compaction: Compaction) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(output) = &mut state.output {
+            (output.file, output.compacted_bytes) = compaction.replace()?;
+            state.is_unsynced = true;
+            state.has_new_name = true;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn output(&mut self, folder: &Path) -> io::Result<&mut Output> {
+        match &mut self.output {
+            Some(output) => Ok(output),
+            none => {
+                let output = open(folder, &mut self.imports)?;
+                self.has_new_name = true;
+                Ok(none.insert(output))
+            }
+        }
+    }
+
+    /// Writes the lines that wait for it. They keep waiting if the write fails, unless there are too many.
+    fn flush(&mut self, folder: &Path) -> io::Result<()> {
+        if self.unwritten.is_empty() {
             return Ok(());
         }
-        let written = self.write(&lines);
-        if written.is_err() {
-            if lines.len() > MAX_UNWRITTEN_BYTES {
-                self.must_compact = true;
-            } else {
-                // The file may end with a part of a line.
-                self.unwritten.push(b'\n');
-                self.unwritten.append(&mut lines);
+        let mut lines = mem::take(&mut self.unwritten);
+        let written = self
+            .output(folder)
+            .and_then(|output| output.file.write_all(&lines));
+        if written.is_ok() {
+            self.is_unsynced = true;
+        } else if lines.len() > MAX_UNWRITTEN_BYTES {
+            self.has_dropped = true;
+        } else {
+            // The file may end with a part of a line.
+            if !lines.starts_with(b"\n") {
+                lines.insert(0, b'\n');
             }
+            self.unwritten = lines;
         }
         written
     }
 
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        let output = match &mut self.output {
-            Some(output) => output,
-            none => none.insert(open(&self.folder, &mut self.lots)?),
-        };
-        output.file.write_all(lines)?;
-        output.bytes += u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        self.is_synced = false;
-        Ok(())
+    /// Writes the lines that wait for it, and those that were dropped, as far as they are in memory.
+    fn flush_all(&mut self, folder: &Path) -> io::Result<()> {
+        if mem::take(&mut self.has_dropped) {
+            for record in self.imports.records() {
+                write_line(&mut self.unwritten, record)?;
+            }
+        }
+        self.flush(folder)
     }
 
-    /// Compacts the file if it is time. Returns the file if it must be synced.
-    pub(super) fn maintain(&mut self) -> io::Result<Option<File>> {
-        let Some(output) = &mut self.output else {
+    /// Returns the path and the length of the file if it is to be compacted.
+    fn compactable(&self) -> io::Result<Option<(PathBuf, u64)>> {
+        let Some(output) = &self.output else {
             return Ok(None);
         };
+        let bytes = output.file.metadata()?.len();
         let max_bytes = MAX_LOOSE_BYTES.max(2 * output.compacted_bytes);
-        if self.must_compact || output.bytes > max_bytes {
-            output.compact(&self.lots)?;
-            self.must_compact = false;
-        }
-        if mem::replace(&mut self.is_synced, true) {
+        Ok((bytes > max_bytes).then(|| (output.path.clone(), bytes)))
+    }
+
+    /// Returns the file if it has records that are not synced, and whether its name is new.
+    fn take_unsynced(&mut self) -> io::Result<Option<(File, bool)>> {
+        let Some(output) = self.output.as_ref().filter(|_| self.is_unsynced) else {
             return Ok(None);
-        }
-        output.file.try_clone().map(Some)
+        };
+        let file = output.file.try_clone()?;
+        self.is_unsynced = false;
+        Ok(Some((file, mem::take(&mut self.has_new_name))))
     }
 }
 
-/// Opens the first file that no other replica uses, and adds what an earlier one has left there to the lots.
-fn open(folder: &Path, lots: &mut Lots) -> io::Result<Output> {
+/// Opens the first file that no other replica uses, and adds what an earlier one has left there to the imports.
+fn open(folder: &Path, imports: &mut Imports) -> io::Result<Output> {
     for number in 1..=MAX_FILES {
         let path = folder.join(format!("replica-{number}.{EXTENSION}"));
         let lock = private().write(true).open(path.with_extension("lock"))?;
@@ -135,14 +224,13 @@ fn open(folder: &Path, lots: &mut Lots) -> io::Result<Output> {
         let mut file = private().append(true).open(&path)?;
         // Ends the part of a line that a crash may have left.
         file.write_all(b"\n")?;
-        for record in records(&path)? {
+        for record in records(File::open(&path)?) {
             let record = record?;
-            if !record.returned {
-                lots.advance(&record);
+            if let Some(key) = record.import_key() {
+                imports.advance(key, &record);
             }
         }
         return Ok(Output {
-            bytes: file.metadata()?.len(),
             compacted_bytes: 0,
             path,
             file,
@@ -152,53 +240,17 @@ fn open(folder: &Path, lots: &mut Lots) -> io::Result<Output> {
     Err(io::Error::other("too many replicas use the folder"))
 }
 
-impl Output {
-    /// Replaces the file by one with the furthest code of each lot, and the last record of each returned code that is young
-    /// enough.
-    fn compact(&mut self, lots: &Lots) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let file = private().write(true).truncate(true).open(&new)?;
-        let mut writer = BufWriter::new(file);
-        for record in lots.records() {
-            write_line(&mut writer, record)?;
-        }
-        let oldest = Utc::now() - RETENTION;
-        let mut returned: HashMap<_, Record<String>> = HashMap::new();
-        for record in records(&self.path)? {
-            let record = record?;
-            if record.returned && record.at >= oldest {
-                let code = (record.tenant, record.set, record.code.clone());
-                returned
-                    .entry(code)
-                    .and_modify(|known| known.at = known.at.max(record.at))
-                    .or_insert(record);
-            }
-        }
-        for record in returned.values() {
-            write_line(&mut writer, record)?;
-        }
-        let file = writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        // Before it has its name: without a handle, later records would go to the file that is gone.
-        let file = private().append(true).open(&new)?;
-        fs::rename(&new, &self.path)?;
-        self.file = file;
-        self.bytes = self.file.metadata()?.len();
-        self.compacted_bytes = self.bytes;
-        Ok(())
-    }
-}
-
 /// Options to open a file that only its owner may read: it contains codes.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).mode(0o600);
     options
 }
 
-fn write_line(out: &mut impl Write, record: &Record<impl serde::Serialize>) -> io::Result<()> {
+pub(super) fn write_line(
+    out: &mut impl Write,
+    record: &Record<impl serde::Serialize>,
+) -> io::Result<()> {
     serde_json::to_writer(&mut *out, record)?;
     out.write_all(b"\n")
 }

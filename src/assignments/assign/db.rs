@@ -290,7 +290,7 @@ async fn record(
         return Ok(());
     }
     let cards = sqlx::query!(
-        r#"select set_no as "set_no!", number as "number!", lot_no as "lot_no!", ordinal as "ordinal!", returned as "returned!"
+        r#"select set_no as "set_no!", number as "number!", import_id, ordinal as "ordinal!"
              from assigned_cards($1, $2, $3)"#,
         tenant as TenantId,
         &set_nos,
@@ -307,11 +307,10 @@ async fn record(
         Some(Record {
             tenant: tenant.number(),
             set: row.set_id?,
-            lot: card.lot_no,
+            import: card.import_id,
             ordinal: card.ordinal,
             code: row.code.as_deref()?,
             at: row.assigned_at?,
-            returned: card.returned,
         })
     }));
     Ok(())

@@ -116,7 +116,7 @@ pub(super) struct PlainRow {
     item: i32,
     set_no: i32,
     number: i64,
-    lot_no: i32,
+    import_id: Uuid,
     ordinal: i32,
     code: String,
     assigned_at: DateTime<Utc>,
@@ -135,11 +135,10 @@ impl PlainRow {
         Record {
             tenant: set.tenant.number(),
             set: set.set,
-            lot: self.lot_no,
+            import: Some(self.import_id),
             ordinal: self.ordinal,
             code: &self.code,
             at: self.assigned_at,
-            returned: false,
         }
     }
 
@@ -179,7 +178,7 @@ impl DatabaseCall for PlainCall<'_> {
         sqlx::query_as!(
             PlainRow,
             r#"select item as "item!", set_no as "set_no!", number as "number!",
-                      lot_no as "lot_no!", ordinal as "ordinal!", code as "code!",
+                      import_id as "import_id!", ordinal as "ordinal!", code as "code!",
                       assigned_at as "assigned_at!", expires_at, timezone as "timezone!", attributes
                  from assign_plain($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
             &self.tenants as &[TenantId],
@@ -200,7 +199,7 @@ impl DatabaseCall for PlainCall<'_> {
 
     fn with_literals(&self) -> String {
         call_with_literals(
-            "select item, set_no, number, lot_no, ordinal, code, assigned_at, expires_at, timezone, attributes from assign_plain",
+            "select item, set_no, number, import_id, ordinal, code, assigned_at, expires_at, timezone, attributes from assign_plain",
             &[
                 &self.tenants,
                 &self.sets,

@@ -79,7 +79,7 @@ begin
          p_nodes[c.item], p_executions[c.item]
     from unnest(v_rows) with ordinality as c (
            item, tenant_id, set_no, number, lot_no, ordinal, code, assigned_at, expires_at, timezone, attributes, contact_no,
-           is_new, contact_seq, is_plain, place);
+           is_new, contact_seq, is_plain, import_id, place);
 
   return query
     select * from unnest(v_rows);

@@ -1,7 +1,7 @@
--- Returns the cards of assignments, for the witness. `returned`: the code had come back to its set before. Uses of a `single`
--- set have no card and no row.
+-- Returns the cards of assignments, for the witness. `import_id` is null if the code had come back to its set before. Uses of a
+-- `single` set have no card and no row.
 create or replace function assigned_cards(p_tenant integer, p_set_nos integer[], p_numbers bigint[])
-returns table (set_no integer, number bigint, lot_no integer, ordinal integer, returned boolean)
+returns table (set_no integer, number bigint, import_id uuid, ordinal integer)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -13,7 +13,7 @@ as $$
 begin
   perform enter_tenant(p_tenant);
   return query
-    select p.set_no, p.number, a.lot_no, a.ordinal, l.import_id is null
+    select p.set_no, p.number, l.import_id, a.ordinal
       from unnest(p_set_nos, p_numbers) as p (set_no, number)
      cross join lateral (
        select a.lot_no, a.ordinal

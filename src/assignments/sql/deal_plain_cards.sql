@@ -14,7 +14,8 @@ begin
            d.timezone, d.attributes, coalesce(c.contact_no, nextval('contacts_contact_no_seq')), c.contact_no is null,
            coalesce(latest.contact_seq, 0) + 1,
            d.plain and c.merged_into is null and own.number is null and answer.number is null
-             and not (d.holds and latest.contact_seq is not null))::plain_assignment),
+             and not (d.holds and latest.contact_seq is not null),
+           d.import_id)::plain_assignment),
          bool_and(
            d.plain and c.merged_into is null and own.number is null and answer.number is null
              and not (d.holds and latest.contact_seq is not null)),
@@ -23,18 +24,18 @@ begin
     from (
       select h.tenant_id, h.set_no, h.holds, h.valid_for_days, h.timezone, h.set_expires_at,
              h.first + card.ordinal - h.ordinal - 1 as item,
-             h.number + card.ordinal - h.ordinal as number, h.at, h.lot_no, card.ordinal, card.code, card.expires_at,
-             card.attributes,
+             h.number + card.ordinal - h.ordinal as number, h.at, h.lot_no, h.import_id, card.ordinal, card.code,
+             card.expires_at, card.attributes,
              h.withdrawn = 0 and (h.first_expires_at is null or h.first_expires_at > h.at)
                and (h.set_expires_at is null or h.set_expires_at > h.at) as plain
         from (
           select s.tenant_id, s.set_no, s.first, s.count, s.holds, s.valid_for_days, s.timezone, s.expires_at as set_expires_at,
                  greatest(entry.number, last.number, 0) as number, greatest(p_at, entry.at, last.at) as at,
-                 lot.lot_no, lot.first_expires_at, lot.withdrawn,
+                 lot.lot_no, lot.import_id, lot.first_expires_at, lot.withdrawn,
                  case when last.lot_no = lot.lot_no then last.ordinal else coalesce(dealt.ordinal, 0) end as ordinal
             from unnest(p_sets) s
            cross join lateral (
-              select l.lot_no, l.first_expires_at, l.withdrawn
+              select l.lot_no, l.import_id, l.first_expires_at, l.withdrawn
                 from lots l
                where l.tenant_id = s.tenant_id and l.set_no = s.set_no
                  and l.state = 'open' and l.import_id is not null

@@ -7,7 +7,8 @@ as $$
 begin
   return array(
     select (item.item, card.tenant_id, card.set_no, card.number, card.lot_no, card.ordinal, card.code, card.assigned_at,
-            card.expires_at, card.timezone, card.attributes, item.contact_no, item.is_new, item.contact_seq, true)::plain_assignment
+            card.expires_at, card.timezone, card.attributes, item.contact_no, item.is_new, item.contact_seq, true,
+            card.import_id)::plain_assignment
       from (
         select r.*, row_number() over (partition by r.tenant_id, r.set_no order by r.item) as place
           from (

@@ -66,6 +66,38 @@ async fn secrets_are_read_from_files() {
 }
 
 #[test]
+fn an_empty_path_counts_as_unset() {
+    let folder = folder();
+    let mut command = couponry(folder.path());
+    let variables = [
+        "COUPONRY_WITNESS_DIR",
+        "COUPONRY_PG_BIN_DIR",
+        "COUPONRY_CA_FILE",
+        "DATABASE_URL_FILE",
+        "COUPONRY_OPERATOR_TOKEN_FILE",
+    ];
+    command
+        .envs(variables.map(|variable| (variable, "")))
+        .args(["config", "--json"]);
+    let settings = outcome(command).json();
+    for variable in variables {
+        let unset = json!([null, "default"]);
+        assert_eq!(setting(&settings, variable), unset, "{variable}");
+    }
+    // Which is refused without the setting.
+    let mut restored = couponry(folder.path());
+    restored
+        .env("COUPONRY_WITNESS_DIR", "")
+        .args(["doctor", "--after-restore"]);
+    let refused = outcome(restored);
+    let complaint = refused.refusal();
+    assert!(
+        complaint.contains("COUPONRY_WITNESS_DIR is not set"),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn a_secret_that_is_given_twice_or_in_an_unreadable_file_is_a_fault() {
     let folder = folder();
     let file = folder.path().join("url");

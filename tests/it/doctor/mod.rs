@@ -383,6 +383,15 @@ async fn faults_of_the_settings_and_of_the_machine_are_found() {
         assert!(found.what.contains("tmpfs"), "{}", found.what);
     }
 
+    let found = patient.finding(&[("COUPONRY_WITNESS_DIR", "/no/such/folder")]);
+    assert_eq!(found.name, "fault witness-folder");
+    assert!(found.fix.contains("Create the folder"), "{}", found.fix);
+    if std::path::Path::new("/dev/shm").is_dir() {
+        let found = patient.finding(&[("COUPONRY_WITNESS_DIR", "/dev/shm")]);
+        assert_eq!(found.name, "warning witness-folder");
+        assert!(found.what.contains("tmpfs"), "{}", found.what);
+    }
+
     let gone = patient.url().replace("/test_", "/no_such_database_");
     let found = patient.finding(&[("DATABASE_URL", &gone)]);
     assert_eq!(found.name, "fault database");

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::assignments::assign::concurrency::{holding_the_sets, someone_waits};
 use crate::faults::wire::Messages;
+use crate::support::program::folder;
 use crate::support::shop::CouponSet;
 use crate::support::{TestApp, rows, sql};
 
@@ -216,6 +217,10 @@ async fn lead(
 
 /// A replica whose database traffic is counted.
 async fn watched(app: &TestApp) -> (TestApp, Arc<StatementCounts>) {
+    watched_with(app, &[]).await
+}
+
+async fn watched_with(app: &TestApp, settings: &[&str]) -> (TestApp, Arc<StatementCounts>) {
     let traffic = Arc::new(StatementCounts::default());
     let socket = app.database.options.get_socket().expect("a socket");
     let socket = socket.join(format!(".s.PGSQL.{}", app.database.options.get_port()));
@@ -227,7 +232,7 @@ async fn watched(app: &TestApp) -> (TestApp, Arc<StatementCounts>) {
         .username(app.database.options.get_username())
         .database(app.database.options.get_database().expect("a database"))
         .ssl_mode(PgSslMode::Disable);
-    (TestApp::on(database), traffic)
+    (TestApp::with(database, settings), traffic)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -274,6 +279,25 @@ async fn a_batch_is_one_round_trip_whether_it_has_one_item_or_five_hundred() {
     let (executed, plain) = traffic.take();
     assert_eq!(plain, 0);
     assert!(executed < 64, "{executed} calls for 64 requests at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_costs_no_round_trip_for_the_next_codes_of_a_set() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("birthday", &["A1", "A2"]).await;
+    set.fill(&["B1", "B2", "B3"]).await;
+    let folder = folder();
+    let path = folder.path().to_str().expect("text");
+    let (replica, traffic) = watched_with(&app, &["--witness-dir", path]).await;
+    let there = set.at(&shop.at(&replica));
+    let mut executed = Vec::new();
+    for contact in ["ann", "bob", "cat", "dan", "eve"] {
+        there.assign(contact).await.expect(201);
+        executed.push(traffic.take().0);
+    }
+    // The third one finds the first import empty, which takes two calls, and one for the witness.
+    assert_eq!(executed, [1, 1, 3, 1, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

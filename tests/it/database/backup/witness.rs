@@ -41,7 +41,11 @@ fn start(site: &Site) -> (PostgresServer, Service) {
 
 /// Restores the backup on a fresh server.
 fn restore(site: &Site) -> PostgresServer {
-    let server = site.fresh_server("restored");
+    restore_as(site, "restored")
+}
+
+fn restore_as(site: &Site, name: &str) -> PostgresServer {
+    let server = site.fresh_server(name);
     site.run(&server, &site.printed("pg_restore"));
     server
 }
@@ -145,13 +149,17 @@ fn a_code_that_was_assigned_between_the_restore_and_the_burn_stays_with_its_cont
     assert_eq!(shop.counters(&service)["available"], 5);
 }
 
+fn named(name: &str, count: usize) -> Vec<String> {
+    (1..=count).map(|n| format!("{name}-{n}")).collect()
+}
+
 #[test]
 fn an_import_that_the_backup_lacks_is_missing_until_its_file_is_imported_again() {
     let site = Site::new();
     let (server, service) = start(&site);
     let mut shop = Customer::open(&service, 1);
     site.run(&server, &site.printed("pg_dump "));
-    let late: Vec<String> = (1..=9).map(|n| format!("LATE-{n}")).collect();
+    let late = named("LATE", 9);
     shop.client(&service).fill(&shop.set, &late);
     shop.assign(&service, 0..5);
     drop(service);
@@ -165,9 +173,47 @@ fn an_import_that_the_backup_lacks_is_missing_until_its_file_is_imported_again()
         (&json!(1), &json!(1))
     );
     let service = site.service("after", &server);
+    // In any order.
+    shop.client(&service).fill(&shop.set, &named("OTHER", 2));
     shop.client(&service).fill(&shop.set, &late);
     assert_eq!(withdrawn(&site, &server, &[]), 4);
-    assert_eq!(shop.counters(&service)["available"], 5);
+    assert_eq!(shop.counters(&service)["available"], 2 + 5);
+}
+
+/// Its lot has the number of one that was lost.
+#[test]
+fn codes_of_an_import_after_a_restore_are_witnessed_for_the_next_restore() {
+    let site = Site::new();
+    let (server, service) = start(&site);
+    let mut shop = Customer::open(&service, 1);
+    site.run(&server, &site.printed("pg_dump "));
+    shop.client(&service).fill(&shop.set, &named("LOST", 9));
+    shop.assign(&service, 0..8);
+    drop(service);
+    server.stop();
+
+    // Whether or not the codes are withdrawn now.
+    let server = restore(&site);
+    let service = site.service("after", &server);
+    shop.client(&service).fill(&shop.set, &named("NEW", 9));
+    site.run(&server, &site.printed("pg_dump "));
+    shop.assign(&service, 8..12);
+    let assigned = codes(&shop, 8..);
+    assert!(assigned.contains("NEW-3"), "{assigned:?}");
+    drop(service);
+    server.stop();
+
+    let server = restore_as(&site, "restored again");
+    let (success, printed) = burn(&site, &server, &[]);
+    assert!(!success, "the lost import is missing");
+    assert_eq!(
+        (&printed["withdrawn"], &printed["missingImports"]),
+        (&json!(4), &json!(1))
+    );
+    let service = site.service("last", &server);
+    shop.assign(&service, 12..18);
+    let later = codes(&shop, 12..);
+    assert!(assigned.is_disjoint(&later), "{assigned:?} {later:?}");
 }
 
 #[test]
@@ -181,7 +227,7 @@ fn a_restore_without_a_witness_is_refused_rather_than_reported_as_clean() {
         .env("COUPONRY_WITNESS_DIR", site.path("witness"))
         .args(["doctor", "--after-restore"]);
     let complaint = complaint(command);
-    assert!(complaint.contains("no file of a witness"), "{complaint}");
+    assert!(complaint.contains("no record of a witness"), "{complaint}");
 }
 
 #[test]
