@@ -74,7 +74,7 @@ const BEGIN_CALL: &str =
 const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read read only";
 
 /// Maximum numbers of connections of the pools other than the one for requests.
-const UPLOAD_CONNECTIONS: u16 = 4;
+pub(crate) const UPLOAD_CONNECTIONS: u16 = 4;
 const TASK_CONNECTIONS: u16 = 8;
 const LANE_CONNECTIONS: u16 = 16;
 const SYSTEM_CONNECTIONS: u16 = 4;

@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::database::UPLOAD_CONNECTIONS;
 use crate::http::error::{
     Error, OVERLOADED, REQUEST_TIMEOUT, STORAGE_FULL, TOO_LARGE, TOO_MANY_REQUESTS,
     UNSUPPORTED_MEDIA_TYPE,
@@ -43,10 +44,10 @@ const RECEIVED_RESERVE: usize = 128;
 /// Maximum number of uploads of one tenant that are received at the same time.
 const MAX_RECEIVED_OF_TENANT: usize = 64;
 
-/// Maximum number of uploads that one replica stores at the same time, which takes memory and database connections.
-const MAX_STORED: usize = 16;
-/// Maximum number of uploads of one tenant that are stored at the same time.
-const MAX_STORED_OF_TENANT: usize = 4;
+/// Maximum number of uploads that one replica stores at the same time, each on a connection of its own.
+const MAX_STORED: usize = UPLOAD_CONNECTIONS as usize;
+/// Maximum number of uploads of one tenant that are stored at the same time. Another finds a connection.
+const MAX_STORED_OF_TENANT: usize = MAX_STORED / 2;
 /// Longest wait of a received upload until it is stored.
 const STORE_WAIT_LIMIT: Duration = Duration::from_mins(5);
 
@@ -112,7 +113,7 @@ impl Drop for ReceivedUpload {
     }
 }
 
-/// Slots for received uploads that are read and stored. Tenants take turns: at most four uploads of each are in line.
+/// Slots for received uploads that are read and stored. Tenants take turns: at most two uploads of each are in line.
 #[derive(Debug, Clone)]
 pub(super) struct StoringSlots {
     all: Arc<Semaphore>,
