@@ -75,6 +75,7 @@ impl App {
 
         tenants::spawn(&database, &load, &tasks);
         statistics::spawn(&statistics, &tasks);
+        coupon_sets::spawn(&database, &load, config.retention_deleted_sets_days, &tasks);
         outbox::spawn(&database, &dirty_sets, &tasks);
         assignments::spawn(&assignments, &tasks);
         imports::spawn(&imports, &tasks);

@@ -1,13 +1,19 @@
 //! Background work: the tasks of the service, their loops, and the logging of failed steps.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::database::is_unavailable;
+use crate::load::LoadSignal;
 use crate::metrics;
 use crate::telemetry::Chain;
+
+/// Length of a time slice.
+const TIME_SLICE: Duration = Duration::from_secs(1);
+/// Pause between two steps while the replica is busy.
+const BACKOFF: Duration = Duration::from_millis(100);
 
 /// The tasks of the service, and the signal that ends them.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +40,15 @@ impl Tasks {
         }
     }
 
+    /// Begins the time slice of a tenant.
+    pub(crate) fn time_slice<'a>(&'a self, load: &'a LoadSignal) -> TimeSlice<'a> {
+        TimeSlice {
+            tasks: self,
+            load,
+            started: Instant::now(),
+        }
+    }
+
     /// Repeats a step until the service stops. Waits for `interval` after a step that returned `Done`.
     pub(crate) async fn every<F: Future<Output = StepOutcome>>(
         &self,
@@ -45,6 +60,24 @@ impl Tasks {
                 self.pause(interval).await;
             }
         }
+    }
+}
+
+/// The time that a task spends on one tenant before the next.
+pub(crate) struct TimeSlice<'a> {
+    tasks: &'a Tasks,
+    load: &'a LoadSignal,
+    started: Instant,
+}
+
+impl TimeSlice<'_> {
+    /// Returns true if there is time for one more step, after a pause if the replica is busy. Returns false when the slice is
+    /// over, or the service is stopping.
+    pub(crate) async fn has_time(&self) -> bool {
+        if self.load.is_busy() {
+            self.tasks.pause(BACKOFF).await;
+        }
+        self.started.elapsed() < TIME_SLICE && !self.tasks.is_stopping()
     }
 }
 

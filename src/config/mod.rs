@@ -176,6 +176,11 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(..=3650))]
     pub retention_import_reports_days: u16,
 
+    /// Days after which the codes and the ledger of a deleted coupon set are removed; 0 keeps them.
+    #[arg(long, env = "COUPONRY_RETENTION_DELETED_SETS_DAYS", default_value_t = 0, global = true,
+        value_parser = clap::value_parser!(u16).range(..=3650))]
+    pub retention_deleted_sets_days: u16,
+
     /// Memory for the larger bodies of requests and their responses, in bytes. A tenant can use a quarter of it.
     #[arg(long, env = "COUPONRY_MEMORY_BUDGET", default_value_t = 256 << 20, global = true,
         value_parser = clap::value_parser!(u64).range(1 << 20..))]

@@ -3,7 +3,7 @@
 //!
 //! The database stores the progress, so another replica continues where a stopped one ended.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Contacts, db};
 use crate::background::{StepOutcome, Tasks, log_failure};
@@ -12,10 +12,6 @@ use sqlx::PgConnection;
 
 /// Interval between two checks for unfinished erasures.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause between batches while the replica is busy.
-const BACKOFF: Duration = Duration::from_millis(100);
-/// Time spent on one tenant before the next.
-const TIME_SLICE: Duration = Duration::from_secs(1);
 
 /// Message of its log lines.
 const FAILURE: &str = "erasing contacts failed";
@@ -37,24 +33,21 @@ async fn round(state: &Contacts, tasks: &Tasks) -> StepOutcome {
     for tenant in tenants {
         // A tenant that is blocked by a lock must not delay the others for long.
         match erase(state, tenant, tasks).await {
-            Ok(left) => more |= left,
+            Ok(outcome) => more |= outcome == StepOutcome::More,
             Err(error) => log_failure(FAILURE, &error),
         }
     }
     StepOutcome::of(more)
 }
 
-/// Processes batches of a tenant for one time slice. Returns true if it may have more to do.
-async fn erase(state: &Contacts, tenant: TenantId, tasks: &Tasks) -> sqlx::Result<bool> {
-    let started = Instant::now();
-    while started.elapsed() < TIME_SLICE && !tasks.is_stopping() {
+/// Processes batches of a tenant for one time slice.
+async fn erase(state: &Contacts, tenant: TenantId, tasks: &Tasks) -> sqlx::Result<StepOutcome> {
+    let slice = tasks.time_slice(&state.load);
+    while slice.has_time().await {
         let erase = async |connection: &mut PgConnection| db::erase_batch(connection, tenant).await;
         if !state.database.call(erase).await? {
-            return Ok(false);
-        }
-        if state.load.is_busy() {
-            tokio::time::sleep(BACKOFF).await;
+            return Ok(StepOutcome::Done);
         }
     }
-    Ok(true)
+    Ok(StepOutcome::More)
 }

@@ -8,6 +8,7 @@ mod availability;
 mod db;
 mod http;
 mod policies;
+mod retention;
 mod stock;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 pub(crate) use db::{find_no, find_no_of_any, find_nos};
 pub(crate) use policies::OnRepeat;
+pub(crate) use retention::spawn;
 
 use crate::database::{Database, locks};
 use crate::dirty_sets::DirtySets;

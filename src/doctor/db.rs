@@ -215,7 +215,8 @@ pub(super) struct LedgerGap {
     pub found: i64,
 }
 
-/// Counts the last 10,000 numbers of the ledgers of up to 10 sets of a tenant, at random.
+/// Counts the last 10,000 numbers of the ledgers of up to 10 sets of a tenant, at random. Those of deleted sets that are being
+/// removed, or were, do not count.
 pub(super) async fn ledger_gaps(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -226,7 +227,7 @@ pub(super) async fn ledger_gaps(
              from (
                select set_no, id
                  from coupon_sets
-                where tenant_id = $1
+                where tenant_id = $1 and ledger_state = 'kept'
                 order by random()
                 limit 10
              ) s

@@ -15,6 +15,8 @@ pub(super) struct SetRow {
     pub is_single: bool,
     pub timezone: String,
     pub deleted_at: Option<DateTime<Utc>>,
+    /// The ledger is kept. Without one, the current counters are those that were rolled up.
+    pub has_ledger: bool,
     pub now: DateTime<Utc>,
     pub quantity: Option<i64>,
     pub available: Option<i64>,
@@ -29,7 +31,8 @@ pub(super) async fn list_sets(
     set: Option<Uuid>,
 ) -> sqlx::Result<Vec<SetRow>> {
     let rows = sqlx::query!(
-        r#"select s.set_no, s.id, s.name, s.type = 'single' as "is_single!", s.timezone, s.deleted_at, now() as "now!",
+        r#"select s.set_no, s.id, s.name, s.type = 'single' as "is_single!", s.timezone, s.deleted_at,
+                  s.ledger_state = 'kept' as "has_ledger!", now() as "now!",
                   c.quantity, c.available, c.expired as "expired!", c.reserved as "reserved!",
                   c.assigned as "assigned!", c.sent as "sent!", c.used as "used!", c.released as "released!",
                   c.void as "void!", c.withdrawn as "withdrawn!"
@@ -49,6 +52,7 @@ pub(super) async fn list_sets(
         is_single: row.is_single,
         timezone: row.timezone,
         deleted_at: row.deleted_at,
+        has_ledger: row.has_ledger,
         now: row.now,
         quantity: row.quantity,
         available: row.available,
@@ -294,17 +298,6 @@ pub(super) async fn list_export_sets(
             order by s.set_no"#,
         tenant as TenantId,
         set
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// Lists all tenants.
-pub(super) async fn list_tenants(connection: &mut PgConnection) -> sqlx::Result<Vec<TenantId>> {
-    sqlx::query_scalar!(
-        r#"select tenant_id as "tenant: TenantId"
-             from tenants
-            where deletion_requested_at is null"#
     )
     .fetch_all(connection)
     .await

@@ -175,6 +175,9 @@ pub(super) async fn read(
         times.pop();
     }
     times.push(period.now + TimeDelta::days(1));
+    // Separates the codes that have expired by now from those that will.
+    let mut expiry_times = times.clone();
+    expiry_times.insert(times.len() - 1, period.now);
 
     let all_lagging: HashSet<i32> = lagging.iter().copied().collect();
     let mut balances = Vec::new();
@@ -208,7 +211,7 @@ pub(super) async fn read(
             &mut checkpoints_left,
         )
         .await?;
-        let expiries = db::list_expiries(connection, tenant, &set_nos, &times).await?;
+        let expiries = db::list_expiries(connection, tenant, &set_nos, &expiry_times).await?;
         let (from, to) = (times[0], times[points]);
         let shares = db::list_shares(connection, tenant, &set_nos, from, to).await?;
 

@@ -13,6 +13,7 @@ use crate::background::{StepOutcome, Tasks, log_failure};
 use crate::database::Database;
 use crate::ids::TenantId;
 use crate::metrics;
+use crate::tenants::list_tenants;
 
 /// Pause after a round over all tenants.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ pub(super) async fn work(database: Database, tasks: Tasks) {
 
 /// Rolls up each set of each tenant in turn.
 async fn round(database: &Database, tasks: &Tasks) -> StepOutcome {
-    let tenants = match database.with_system(db::list_tenants).await {
+    let tenants = match database.with_system(list_tenants).await {
         Ok(tenants) => tenants,
         Err(error) => {
             log_failure(FAILURE, &error);

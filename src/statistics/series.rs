@@ -128,7 +128,8 @@ pub(super) fn own_counts_from(
         .map(|terms| terms.since);
     let first = ends.chain(unlimited).chain(set.deleted_at).min()?;
     let place = first_index_after(times, first);
-    (place < times.len() - 1).then_some(place)
+    // Without a ledger, the present counters are the last ones of the roll-up.
+    (place < times.len() - 1 || !set.has_ledger).then_some(place)
 }
 
 /// Returns the balance before each of `count` times.
@@ -205,29 +206,33 @@ impl SetLedger<'_> {
     pub(super) fn balances(&self, set: &SetRow, times: &[DateTime<Utc>]) -> Vec<(usize, Balance)> {
         let last = times.len() - 1;
         let mut state = Change::default();
-        let mut counts = Counts::default();
         let mut balances = Vec::new();
+        let mut current = Balance::default();
         for (place, change) in self.changes(set, times) {
             state.checkpoint = change.checkpoint.or(state.checkpoint);
             state.moved += change.moved;
             state.published += change.published;
             state.expired += change.expired;
-            counts = state.checkpoint.unwrap_or_default();
+            let mut counts = state.checkpoint.unwrap_or_default();
             counts += state.moved;
             let quantity = (!set.is_single).then(|| state.published - counts.withdrawn);
-            let balance = self.balance(times[place], counts, quantity, state.expired);
-            balances.push((place, balance));
+            let at = times[place].min(set.now);
+            current = self.balance(at, counts, quantity, state.expired);
+            if place != last {
+                balances.push((place, current));
+            }
         }
-        let current = Balance {
-            counts: Counts {
-                for_others: counts.for_others,
-                ..set.counts
-            },
-            quantity: set.quantity,
-            available: set.available,
-            expired: set.expired,
-        };
-        balances.retain(|(place, _)| *place != last);
+        if set.has_ledger {
+            current = Balance {
+                counts: Counts {
+                    for_others: current.counts.for_others,
+                    ..set.counts
+                },
+                quantity: set.quantity,
+                available: set.available,
+                expired: set.expired,
+            };
+        }
         balances.push((last, current));
         balances
     }
@@ -299,12 +304,12 @@ impl SetLedger<'_> {
         if let Some(deleted) = set.deleted_at {
             changes.at(deleted);
         }
-        self.add_expiries(&mut changes);
+        self.add_expiries(set.now, &mut changes);
         changes.by_place
     }
 
-    /// Adds the codes that expire. They are summed by import, because an undone import has none left.
-    fn add_expiries(&self, changes: &mut Changes) {
+    /// Adds the codes that have expired. They are summed by import, because an undone import has none left.
+    fn add_expiries(&self, now: DateTime<Utc>, changes: &mut Changes) {
         let tail = self.ledger_tail.iter();
         let tail = tail.filter_map(|row| Some((row.lot_no, row.expired_from?, row.expired)));
         let rows = self.expiries.iter();
@@ -314,7 +319,7 @@ impl SetLedger<'_> {
             .iter()
             .filter_map(|lot| Some((lot.lot_no, lot.undone_at?)))
             .collect();
-        for (lot_no, at, codes) in rows.chain(tail) {
+        for (lot_no, at, codes) in rows.chain(tail).filter(|(_, at, _)| *at <= now) {
             if let Some(change) = changes.at(at) {
                 change.expired += codes;
             }

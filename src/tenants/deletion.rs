@@ -2,7 +2,7 @@
 //!
 //! The request is all that is stored. After a stop, any replica or command begins again with the first table.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::PgConnection;
 
@@ -14,10 +14,6 @@ use crate::load::LoadSignal;
 
 /// Interval between two checks for tenants to delete.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause between portions while the replica is busy.
-const BACKOFF: Duration = Duration::from_millis(100);
-/// Time spent on one tenant before the next.
-const TIME_SLICE: Duration = Duration::from_secs(1);
 /// Maximum number of rows that one transaction deletes.
 const BATCH_SIZE: i32 = 5_000;
 /// Time for requests that were accepted before the deletion began. It is longer than the lifetime of a cached key and the
@@ -95,34 +91,31 @@ async fn round(database: &Database, load: &LoadSignal, tasks: &Tasks) -> StepOut
     for tenant in tenants {
         // A tenant that is blocked by a lock must not delay the others for long.
         match delete(database, tenant, load, tasks).await {
-            Ok(left) => more |= left,
+            Ok(outcome) => more |= outcome == StepOutcome::More,
             Err(error) => log_failure(FAILURE, &error),
         }
     }
     StepOutcome::of(more)
 }
 
-/// Deletes rows of a tenant for one time slice. Returns true if there are more.
+/// Deletes rows of a tenant for one time slice.
 async fn delete(
     database: &Database,
     tenant: TenantId,
     load: &LoadSignal,
     tasks: &Tasks,
-) -> sqlx::Result<bool> {
-    let started = Instant::now();
+) -> sqlx::Result<StepOutcome> {
     let mut deletion = Deletion::of(tenant);
-    while started.elapsed() < TIME_SLICE && !tasks.is_stopping() {
+    let slice = tasks.time_slice(load);
+    while slice.has_time().await {
         match deletion.step(database).await? {
             Step::Rows(_) => {}
-            Step::Waiting => return Ok(false),
+            Step::Waiting => return Ok(StepOutcome::Done),
             Step::Deleted => {
                 tracing::info!("a tenant was deleted");
-                return Ok(false);
+                return Ok(StepOutcome::Done);
             }
         }
-        if load.is_busy() {
-            tokio::time::sleep(BACKOFF).await;
-        }
     }
-    Ok(true)
+    Ok(StepOutcome::More)
 }

@@ -22,6 +22,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub(crate) use api_key::random_secret;
+pub(crate) use db::list_tenants;
 
 use crate::background::Tasks;
 use crate::database::Database;

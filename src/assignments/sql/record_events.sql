@@ -8,7 +8,8 @@
 -- one's entry: of two events that exclude each other, the later one is evaluated against the earlier one.
 --
 -- Outcomes: `recorded`, `repeated` (it was recorded before, or a confirmation found nothing to confirm), `wrongState`,
--- `notFound`. `state` is that of the assignment afterwards. Events of a deleted set are recorded too.
+-- `notFound`. `state` is that of the assignment afterwards. Events of a deleted set are recorded too, until its ledger is
+-- being removed: from then on, its assignments are not found.
 create or replace function record_events(
   p_tenants integer[], p_set_nos integer[], p_firsts integer[], p_counts integer[], p_wait boolean,
   p_assignments bigint[], p_millis bigint[], p_events text[], p_occurred timestamptz[], p_callers uuid[], p_reasons text[])
@@ -51,6 +52,9 @@ begin
         select 1
           from coupon_sets s
          where s.tenant_id = p_tenants[v_place] and s.set_no = p_set_nos[v_place]);
+    end if;
+    if v_set.ledger_state <> 'kept' then
+      v_set := null;
     end if;
     v_first := p_firsts[v_place];
     v_last := v_first + p_counts[v_place] - 1;

@@ -1,5 +1,5 @@
 -- Phase of erase_portion: replaces the ids of one erasure in the texts of the next `p_rows` of the contact's own assignments,
--- their entries and their cards. When none is left, resets the statistics of the changed sets, one set per call.
+-- their entries and their cards. When none is left, erases them from the statistics of the changed sets, one set per call.
 create or replace function erase_own_texts(p_at erasures, p_ids text[], p_pseudonyms text[], p_rows integer)
 returns erasures
 language plpgsql
@@ -79,7 +79,7 @@ begin
   if p_at.changed_sets = '{}' then
     p_at.stage := 'imports';
   else
-    perform reset_statistics(p_at.tenant_id, p_at.changed_sets[1], v_pattern);
+    perform erase_set_statistics(p_at.tenant_id, p_at.changed_sets[1], p_ids);
     p_at.changed_sets := p_at.changed_sets[2:];
   end if;
   return p_at;

@@ -1,4 +1,4 @@
--- Phase of erase_portion: resets the statistics of the next set if a workflow or a node in them has one of the ids.
+-- Phase of erase_portion: erases the ids from the statistics of the next set.
 create or replace function erase_statistics(p_at erasures, p_ids text[])
 returns erasures
 language plpgsql
@@ -12,7 +12,7 @@ begin
    order by s.set_no
    limit 1;
   if found then
-    perform reset_statistics(p_at.tenant_id, v_set, ids_pattern(p_ids, false));
+    perform erase_set_statistics(p_at.tenant_id, v_set, p_ids);
     p_at.at_set := v_set;
   else
     p_at.stage := 'entries';

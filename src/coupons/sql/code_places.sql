@@ -1,5 +1,6 @@
 -- Returns the sets with numbers between `p_above` and `p_below` that have a code, at most `p_most`, the newest first; for a
--- `multiple` set also the latest card of the code. Deleted sets are included. Lots that are being filled are skipped.
+-- `multiple` set also the latest card of the code. Deleted sets are included, unless their ledgers were removed
+-- or are being removed. Lots that are being filled are skipped.
 --
 -- The search jumps from set to set over three indexes at once: the code as written, the code without regard to case, which
 -- only sets that ignore case have, and the sets themselves. In the order of occurrences only the index on the code yields
@@ -24,6 +25,7 @@ declare
   v_lot_no  integer;
   v_ordinal integer;
   v_single  boolean;
+  v_kept    boolean;
   v_found   integer := 0;
 begin
   while v_found < p_most loop
@@ -45,9 +47,10 @@ begin
         limit 1));
     exit when v_set_no is null or v_set_no <= p_above;
 
-    select s.type = 'single' into v_single
+    select s.type = 'single', s.ledger_state = 'kept' into v_single, v_kept
       from coupon_sets s
      where s.tenant_id = p_tenant and s.set_no = v_set_no;
+    continue when not v_kept;
     v_lot_no := null;
     v_ordinal := null;
     if not v_single then

@@ -10,7 +10,7 @@
 --   erasures  the search for the texts of erased contacts
 --   statistics
 --             the rolled-up statistics of a tenant
---   deletion  the rows of a tenant that is being deleted
+--   deletion  the rows of a tenant that is being deleted, or of its deleted sets
 --   copies    a tenant, by the hash of its id, that is copied from another database
 create or replace function lock_key(p_name text)
 returns integer

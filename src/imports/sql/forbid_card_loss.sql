@@ -1,4 +1,5 @@
--- Rejects the deletion of cards, except for those of cancelled lots and of tenants that are being deleted.
+-- Rejects the deletion of cards, except for those of cancelled lots, of deleted sets whose ledgers are being removed, and of
+-- tenants that are being deleted.
 create or replace function forbid_card_loss()
 returns trigger
 language plpgsql
@@ -11,6 +12,10 @@ begin
        select 1
          from lots l
         where l.tenant_id = g.tenant_id and l.set_no = g.set_no and l.lot_no = g.lot_no and l.state = 'cancelled')
+       and not exists (
+       select 1
+         from coupon_sets s
+        where s.tenant_id = g.tenant_id and s.set_no = g.set_no and s.ledger_state = 'removing')
        and not exists (
        select 1
          from tenants t

@@ -10,8 +10,9 @@ begin
   if not pg_try_advisory_xact_lock(lock_key('statistics'), p_tenant) then
     return;
   end if;
-  -- In a statement after the lock, so that it sees what the last roll-up committed.
-  select t.rolled_up, least(t.rolled_up + p_most, t.number) into after, upto
+  -- In a statement after the lock, so that it sees what the last roll-up committed. The ledger of a deleted set that is being
+  -- removed ends before what was rolled up.
+  select t.rolled_up, greatest(t.rolled_up, least(t.rolled_up + p_most, t.number)) into after, upto
     from statistics_tails t
    where t.tenant_id = p_tenant and t.set_no = p_set_no;
 end $$;

@@ -244,6 +244,17 @@ pub(in crate::tenants) async fn request_deletion(
     Ok(row.map(Tenant::from))
 }
 
+/// Lists all tenants that are not being deleted.
+pub(crate) async fn list_tenants(connection: &mut PgConnection) -> sqlx::Result<Vec<TenantId>> {
+    sqlx::query_scalar!(
+        r#"select tenant_id as "tenant: TenantId"
+             from tenants
+            where deletion_requested_at is null"#
+    )
+    .fetch_all(connection)
+    .await
+}
+
 pub(in crate::tenants) async fn list_deleting(
     connection: &mut PgConnection,
 ) -> sqlx::Result<Vec<TenantId>> {

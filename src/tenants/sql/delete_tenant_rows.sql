@@ -33,13 +33,7 @@ begin
       update coupon_sets s set child_set_no = null where s.tenant_id = p_tenant and s.child_set_no is not null;
     end if;
     v_weight := case when c_tables[next_table] in ('import_chunks', 'coupon_sets') then 100 else 1 end;
-    execute format(
-      'delete from %1$I
-        where tenant_id = $1
-          and ctid = any (array(select o.ctid from %1$I o where o.tenant_id = $1 limit $2))',
-      c_tables[next_table])
-      using p_tenant, greatest(v_left / v_weight, 1);
-    get diagnostics v_rows = row_count;
+    v_rows := delete_portion(c_tables[next_table], p_tenant, 'true', null, greatest(v_left / v_weight, 1));
     deleted := deleted + v_rows;
     v_left := v_left - v_rows * v_weight;
     if v_left <= 0 then

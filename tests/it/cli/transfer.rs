@@ -235,3 +235,51 @@ async fn a_tenant_that_exists_and_a_file_that_does_not_fit_are_refused_and_nothi
         .run(&["tenant", "export", id, "--output", &exported.file]);
     assert!(!refused.success, "the file exists");
 }
+
+#[tokio::test]
+async fn the_ledger_of_a_deleted_set_goes_on_to_be_removed_where_its_tenant_was_moved_to() {
+    let app = TestApp::start().await;
+    let shop = app.shop().await;
+    let set = shop.multiple("old", &["A", "B", "C"]).await;
+    for contact in ["ann", "bob"] {
+        set.assign(contact).await.expect(201);
+    }
+    set.delete().await.expect(204);
+    eventually("everything is rolled up", async || {
+        let left = "select count(*) from statistics_tails where rolled_up < number";
+        (app.database.query_value(left).await == 0).then_some(())
+    })
+    .await;
+    let statistics = "/v1/statistics?from=2020-01-01&to=2040-01-01";
+    let before = shop.client.get(statistics).await.expect(200).text;
+    app.app.stop().await;
+    let old = "update coupon_sets set deleted_at = deleted_at - interval '31 days'";
+    app.database.execute(old).await;
+    let portion = "select deleted from remove_ledger(1, 1, 30, 1, 1)";
+    assert_eq!(app.database.query_value(portion).await, 1);
+
+    let source = Terminal::on(app.database.shared());
+    let file = source.folder.path().join("tenant.gz");
+    let file = file.to_str().unwrap();
+    let export = ["tenant", "export", &shop.tenant_id, "--output", file];
+    assert!(source.run(&export).success);
+    let target = Terminal::open().await;
+    target.run(&["tenant", "import", file, "--json"]).json();
+    let days = ["--retention-deleted-sets-days", "30"];
+    let app = TestApp::with(target.database.shared(), &days);
+    eventually("the ledger is removed", async || {
+        let state = "select ledger_state from coupon_sets";
+        (app.database.query_value(state).await == "removed").then_some(())
+    })
+    .await;
+    let left = "select (select count(*) from assignments) + (select count(*) from cards)";
+    assert_eq!(app.database.query_value(left).await, 0);
+    let after = shop.at(&app).client.get(statistics).await.expect(200);
+    let comparable = |text: &str| {
+        let mut answer: Value = serde_json::from_str(text).unwrap();
+        // The deletion was moved into the past.
+        answer["series"].take();
+        answer
+    };
+    assert_eq!(comparable(&after.text), comparable(&before));
+}

@@ -4,4 +4,5 @@ mod child_sets;
 mod create_and_change;
 mod list;
 mod policies;
+mod retention;
 mod stock;

@@ -276,6 +276,28 @@ async fn a_database_that_is_read_only_short_of_connections_or_of_another_collati
 }
 
 #[tokio::test]
+async fn a_ledger_that_is_being_removed_or_was_has_no_gap() {
+    let patient = Patient::healthy().await;
+    history(&patient.database).await;
+    let database = &patient.database;
+    for statement in [
+        "update coupon_sets set deleted_at = now() - interval '31 days'",
+        "select roll_up_statistics(tenant_id, set_no, 1000) from coupon_sets",
+    ] {
+        database.execute(statement).await;
+    }
+    for (rows, state) in [(1, "removing"), (1000, "removed")] {
+        let portion = format!(
+            "select remove_ledger(tenant_id, set_no, 30, 1, {rows}) from coupon_sets where set_no = 1"
+        );
+        database.execute(&portion).await;
+        let states = "select ledger_state from coupon_sets where set_no = 1";
+        assert_eq!(database.query_value(states).await, state);
+        patient.expect_healthy();
+    }
+}
+
+#[tokio::test]
 async fn a_gap_in_a_ledger_and_work_that_nothing_does_are_found() {
     let patient = Patient::healthy().await;
     history(&patient.database).await;

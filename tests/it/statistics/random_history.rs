@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::faults::random::Random;
 use crate::statistics::recount::{RESET, STOP_ROLL_UP, compare, compare_tenant, pass};
-use crate::support::TestApp;
 use crate::support::ledger::check_ledger;
 use crate::support::shop::{CouponSet, Shop};
+use crate::support::{TestApp, eventually};
 
 /// Hours of a history.
 const HOURS: u32 = 24;
@@ -302,4 +302,78 @@ async fn statistics_are_what_a_recount_gives_however_far_the_roll_up_is() {
         .map(|(one, other)| *one || other)
         .collect();
     assert_eq!(lived, [true; 5]);
+}
+
+/// Deletes the sets but the last one, 26 hours ago, and waits until nothing needs their ledgers.
+async fn delete_sets(shop: &RandomShop) {
+    // The child can be deleted once it serves for no other set.
+    for place in [1, 0, 2] {
+        shop.sets[place].1.delete().await.expect(204);
+    }
+    pass(&shop.app, 26).await;
+    shop.execute(
+        "update coupon_sets set deleted_at = deleted_at - interval '26 hours' where deleted_at is not null",
+    )
+    .await;
+    eventually("everything is rolled up and cleaned up", async || {
+        let left = "select (select count(*) from statistics_tails where rolled_up < number)
+                         + (select count(*) from imports where needs_cleanup)
+                         + (select count(*) from reservations)";
+        (shop.app.database.query_value(left).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_stay_as_they_are_while_the_ledgers_of_deleted_sets_are_removed() {
+    let mut shop = RandomShop::open(3).await;
+    for _ in 0..14 {
+        for _ in 0..7 {
+            shop.act().await;
+        }
+        pass(&shop.app, 1).await;
+    }
+    delete_sets(&shop).await;
+
+    // The sets were deleted in the first period, and after the second one.
+    let mut before = Vec::new();
+    for to in [0, 30] {
+        let time = |hours: i32| {
+            format!(
+                "to_char(now() at time zone 'UTC' - interval '{hours} hours', 'YYYY-MM-DD\"T\"HH24:00:00\"Z\"')"
+            )
+        };
+        let uri = format!(
+            "select concat('/v1/statistics?interval=hour&from=', {}, '&to=', {})",
+            time(50),
+            time(to)
+        );
+        let uri = shop.app.database.query_value(&uri).await;
+        let uri = uri.as_str().unwrap().to_owned();
+        let answer = shop.shop.client.get(&uri).await.expect(200).body;
+        for name in ["expired", "servedForOthers", "released", "withdrawn"] {
+            assert!(answer["totals"][name].as_i64() > Some(0), "{answer}");
+        }
+        before.push((uri, answer));
+    }
+
+    let mut portions = 0;
+    for set in 1..=3 {
+        let mut table = json!(1);
+        while !table.is_null() {
+            let portion = format!("select * from remove_ledger(1, {set}, 1, {table}, 3)");
+            let portion = shop.app.database.query_rows(&portion).await[0].take();
+            let more = portion["deleted"] != 0 || portion["next_table"].is_null();
+            assert!(more, "the ledger of {set} is needed");
+            table = portion["next_table"].clone();
+            portions += 1;
+            for (uri, before) in &before {
+                let answer = shop.shop.client.get(uri).await.expect(200).body;
+                assert_eq!(&answer, before, "{uri} after {portions} portions");
+            }
+        }
+    }
+    assert!(portions > 50, "{portions}");
+    let left = "select (select count(*) from cards) + (select count(*) from assignments where set_no <> 4)";
+    assert_eq!(shop.app.database.query_value(left).await, 0);
 }
