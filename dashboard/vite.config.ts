@@ -2,7 +2,7 @@
  * Builds the dashboard into `dist/`, which is committed: `cargo build` embeds it and needs no Node. `npm run dev` serves the sources
  * instead, in front of a running service at COUPONRY_URL.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 
@@ -76,17 +76,17 @@ function licences(): Plugin {
   };
 }
 
-/** Writes each file also as brotli and gzip, unless that is not shorter. */
+/** Writes each file also as brotli and gzip. Only files that have been written are complete. */
 function compressed(): Plugin {
   return {
     name: "compressed",
-    enforce: "post",
-    generateBundle(_, bundle) {
-      for (const file of Object.values(bundle)) {
-        const content = Buffer.from(file.type === "chunk" ? file.code : file.source);
+    writeBundle({ dir }, bundle) {
+      for (const name of Object.keys(bundle)) {
+        const path = `${dir}/${name}`;
+        const content = readFileSync(path);
         if (content.length < SMALLEST_COMPRESSED) continue;
-        this.emitFile({ type: "asset", fileName: `${file.fileName}.br`, source: brotliCompressSync(content) });
-        this.emitFile({ type: "asset", fileName: `${file.fileName}.gz`, source: gzipSync(content, { level: 9 }) });
+        writeFileSync(`${path}.br`, brotliCompressSync(content));
+        writeFileSync(`${path}.gz`, gzipSync(content, { level: 9 }));
       }
     },
   };

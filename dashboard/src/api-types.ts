@@ -1662,8 +1662,8 @@ export interface paths {
         };
         /**
          * Open the dashboard
-         * @description Loads nothing from other hosts, and uses only the operations described here. References to its files contain the
-         *     version of the page.
+         * @description Loads nothing from other hosts, and uses only the operations described here. References to its files contain a
+         *     hash of their content.
          */
         get: operations["showDashboard"];
         put?: never;
@@ -1674,19 +1674,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/dashboard/{version}/{file}": {
+    "/dashboard/licences.txt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Load the licences of the libraries in the dashboard */
+        get: operations["getDashboardLicences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/dashboard/assets/{file}": {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /**
-                 * @description The version in the references of the page.
-                 * @example q1m8Zk3Xw0aB
-                 */
-                version: string;
-                /**
-                 * @description Path of the file, which may contain slashes.
-                 * @example app.js
+                 * @description Name of the file in the references of the page, with a hash of its content.
+                 * @example app-q1m8Zk3X.js
                  */
                 file: string;
             };
@@ -1694,8 +1706,9 @@ export interface paths {
         };
         /**
          * Load a file of the dashboard
-         * @description The file at this path never changes. For another version than the current one, the current file is returned with
-         *     caching disabled: while replicas of two versions run, a page may come from one replica and its files from another.
+         * @description The file at this path never changes, except the first script of the page. In place of the first script of another
+         *     version the current one is returned with caching disabled: while replicas of two versions run, a page may come from
+         *     one replica and its files from another, and the first script reloads the page if other files are missing.
          */
         get: operations["getDashboardFile"];
         put?: never;
@@ -8475,19 +8488,35 @@ export interface operations {
             };
         };
     };
+    getDashboardLicences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The licences. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+        };
+    };
     getDashboardFile: {
         parameters: {
             query?: never;
             header?: never;
             path: {
                 /**
-                 * @description The version in the references of the page.
-                 * @example q1m8Zk3Xw0aB
-                 */
-                version: string;
-                /**
-                 * @description Path of the file, which may contain slashes.
-                 * @example app.js
+                 * @description Name of the file in the references of the page, with a hash of its content.
+                 * @example app-q1m8Zk3X.js
                  */
                 file: string;
             };
@@ -8504,10 +8533,6 @@ export interface operations {
                 content: {
                     "text/javascript": string;
                     "text/css": string;
-                    "text/plain": string;
-                    "application/json": unknown;
-                    "image/svg+xml": string;
-                    "image/png": string;
                 };
             };
             400: components["responses"]["Malformed"];

@@ -71,7 +71,7 @@ export function Table<Row>({
   useFocusKept(box);
   if (rows.length === 0) return loading ? <Loading label={t("common.loading")} /> : empty;
   return (
-    <div ref={box} class={classes(css.tableBox, fill && css.fill, look)} role="region" aria-label={label} tabindex={0}>
+    <div ref={box} class={classes(css.tableBox, fill && css.fill, look)} data-part="table" role="region" aria-label={label} tabindex={0}>
       <table role="table" aria-label={label} aria-rowcount={more ? -1 : rows.length + 1}>
         <thead role="rowgroup">
           <tr role="row">

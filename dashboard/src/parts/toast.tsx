@@ -39,7 +39,7 @@ export function Toasts() {
   return (
     <div class={css.toasts} role="status" aria-live="polite" popover="manual" ref={region}>
       {messages.value.map(({ id, text, kind }) => (
-        <div class={`${css.toast} ${css[kind]}`} key={id}>
+        <div class={`${css.toast} ${css[kind]}`} data-part="toast" key={id}>
           <Icon name={kind === "good" ? "check" : "warning"} />
           <span>{text}</span>
           <Button kind="quiet" icon="close" label={t("common.close")} onClick={() => dismiss(id)} />

@@ -133,7 +133,7 @@ function Coupon({ coupon, timeZone }: { coupon: Schema<"Coupon">; timeZone: stri
 function Assignment({ assignment, names, onEnd }: { assignment: Schema<"AssignmentHistory">; names: Names; onEnd: OnEnd }) {
   const { contactId, state, workflowId, nodeId, executionId, reservedUntil, expiresAt, timezone, events } = assignment;
   return (
-    <li class={css.life}>
+    <li class={css.life} data-part="life">
       <div class={css.lifeHead}>
         <strong>
           <Contact id={contactId} />
@@ -170,7 +170,7 @@ function Assignment({ assignment, names, onEnd }: { assignment: Schema<"Assignme
 function Event({ event, keys }: { event: Schema<"LedgerEntry">; keys: Map<string, string> }) {
   const { event: kind, recordedAt, occurredAt, reason, apiKeyId } = event;
   return (
-    <li class={classes(css.event, kind === "void" && css.void)}>
+    <li class={classes(css.event, kind === "void" && css.void)} data-event={kind}>
       <strong>{t(`assignments.event.${kind}`)}</strong>
       <span class="soft">
         <Time at={recordedAt} /> · {actorOf(apiKeyId, keys)}

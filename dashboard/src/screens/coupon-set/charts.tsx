@@ -31,7 +31,7 @@ const STOCK: Line[] = [
 export function Charts({ statistics, set }: { statistics: Schema<"CouponSetStatistics">; set: CouponSet }) {
   const { totals } = statistics;
   return (
-    <div class={css.charts}>
+    <div class={css.charts} data-part="charts">
       <Moves statistics={statistics} />
       {totals.available !== null && totals.quantity !== null && totals.quantity > 0 && (
         <Stock statistics={statistics} available={totals.available} set={set} />
@@ -101,7 +101,7 @@ function Legend({
   band?: boolean;
 }) {
   return (
-    <figcaption class={css.legend}>
+    <figcaption class={css.legend} data-part="legend">
       <h3>{title}</h3>
       <span class={css.when}>{when}</span>
       <ul>

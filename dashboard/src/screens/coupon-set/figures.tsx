@@ -18,11 +18,13 @@ export function Figures({ totals, set, forecast }: { totals: Totals; set: Coupon
   const small = SMALL.map((name) => ({ name, value: totals[name] ?? 0 })).filter(({ value }) => value > 0);
   return (
     <section aria-label={t("set.totals")}>
-      <dl class={css.figures}>
+      <dl class={css.figures} data-part="figures">
         {LARGE.map((name) => (
           <div key={name}>
             <dt>{t(`set.figure.${name}`)}</dt>
-            <dd class={css.figure}>{figure(totals[name])}</dd>
+            <dd class={css.figure} data-part="figure">
+              {figure(totals[name])}
+            </dd>
             <dd class="soft">{remark(name, totals, set)}</dd>
           </div>
         ))}
@@ -64,7 +66,9 @@ function Forecast({
   return (
     <div>
       <dt>{t("set.figure.forecast")}</dt>
-      <dd class={css.figure}>{forecast ? <time datetime={forecast.runsOutOn}>{date(forecast.runsOutOn)}</time> : "–"}</dd>
+      <dd class={css.figure} data-part="figure">
+        {forecast ? <time datetime={forecast.runsOutOn}>{date(forecast.runsOutOn)}</time> : "–"}
+      </dd>
       <dd class="soft">{forecast !== undefined && forecastRemark(forecast)}</dd>
     </div>
   );

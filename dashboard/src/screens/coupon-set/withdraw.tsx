@@ -90,7 +90,7 @@ function Results({ results, onClose }: { results: { code: string; outcome: strin
   return (
     <Dialog title={t("set.withdraw.result")} onClose={onClose} actions={close}>
       <div role="status">
-        <dl class={css.counts}>
+        <dl class={css.counts} data-part="counts">
           {OUTCOMES.map((outcome) => {
             const n = results.filter((one) => one.outcome === outcome).length;
             return (

@@ -38,7 +38,7 @@ export function Columns({
   const [all, setAll] = useState(false);
   const shown = all ? columns : columns.slice(0, SHOWN);
   return (
-    <div class={css.mapping} aria-busy={busy}>
+    <div class={css.mapping} data-part="mapping" aria-busy={busy}>
       <section class={css.columns} aria-labelledby="import-columns">
         <h3 id="import-columns">{t("import.columns")}</h3>
         {!list && <p class="hint">{t("import.columns.hint")}</p>}
@@ -124,7 +124,7 @@ function Target({
   const held = columns.filter(({ number: n }) => fieldOf(n) === field);
   const style = classes(css.target, dragged.value && css.waiting, dragged.value?.over === field && css.over, missing && css.faulty);
   return (
-    <div class={style} data-field={field}>
+    <div class={style} data-field={field} data-over={dragged.value?.over === field ? "" : undefined}>
       <p class={css.targetName}>
         <strong>{t(`import.field.${field}`)}</strong>{" "}
         <span class="soft">{t(field === "code" ? "import.field.required" : "import.field.optional")}</span>

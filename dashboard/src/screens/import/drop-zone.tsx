@@ -35,7 +35,7 @@ export function DropZone({
     currentTarget.value = "";
   };
   return (
-    <div class={classes(css.drop, over && css.over, fault && css.faulty)}>
+    <div class={classes(css.drop, over && css.over, fault && css.faulty)} data-part="drop" data-over={over ? "" : undefined}>
       <Icon name={file ? "file" : "import"} />
       {file ? (
         <p>

@@ -65,7 +65,7 @@ export function FirstRows({ body, preview, columns }: { body: Blob; preview: Pre
         </div>
         {rows && rows.length > 0 && columns.code && (
           <div class={css.previewBox} role="region" tabindex={0} aria-label={t("import.preview.rows")}>
-            <table class={css.preview}>
+            <table class={css.preview} data-part="preview">
               <thead>
                 <tr>
                   <th scope="col" class={css.end}>
@@ -81,7 +81,7 @@ export function FirstRows({ body, preview, columns }: { body: Blob; preview: Pre
               </thead>
               <tbody>
                 {rows.map(({ line, cells, fault }, i) => (
-                  <tr key={i} class={fault ? css.rejected : undefined}>
+                  <tr key={i} class={fault ? css.rejected : undefined} data-rejected={fault ? "" : undefined}>
                     <td class={`${css.end} soft`}>{number(line)}</td>
                     <td>
                       {fault ? (

@@ -56,7 +56,7 @@ export function UndoImport({ one, onClose, onDone }: Props) {
       {dry && (
         <>
           <p>{t("imports.undo.text")}</p>
-          <dl class={css.totals}>
+          <dl class={css.totals} data-part="totals">
             <div class={css.bad}>
               <dt>{t("imports.undo.withdrawn")}</dt>
               <dd>{number(dry.withdrawn)}</dd>

@@ -99,7 +99,7 @@ function Content({ one }: { one: Import }) {
         <Badge kind={kind}>{t(`imports.state.${word}`)}</Badge>
       </p>
       {isRunning(one) ? <RunningReport one={one} /> : <Report one={one} />}
-      <dl class={css.facts}>
+      <dl class={css.facts} data-part="facts">
         {facts
           .filter(([, value]) => value)
           .map(([fact, value]) => (

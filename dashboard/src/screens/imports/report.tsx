@@ -54,7 +54,7 @@ export function Report({ one }: { one: Import }) {
           {has(`imports.warning.${kind}`) ? t(`imports.warning.${kind}`, { n: count ?? 0, encoding: one.options.encoding ?? "" }) : detail}
         </p>
       ))}
-      <dl class={css.totals}>
+      <dl class={css.totals} data-part="totals">
         {ended && (
           <div>
             <dt>{t("imports.total")}</dt>
@@ -83,7 +83,7 @@ export function Report({ one }: { one: Import }) {
             <tbody>
               {reasons.map(([reason, n]) => (
                 <tr key={reason}>
-                  <td class={`${css.end} number`}>{number(n)}</td>
+                  <td class="number">{number(n)}</td>
                   <th scope="row">
                     {has(`imports.reason.${reason}`) ? t(`imports.reason.${reason}`) : reason}
                     {has(`imports.reason.${reason}.why`) && <span class="soft">{t(`imports.reason.${reason}.why`)}</span>}

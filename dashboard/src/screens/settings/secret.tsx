@@ -46,7 +46,7 @@ export function SecretDialog({
         <Icon name="warning" />
         <span>{t("settings.secret.once")}</span>
       </p>
-      <code class={css.secret} onCopy={() => setCopied(true)}>
+      <code class={css.secret} data-part="secret" onCopy={() => setCopied(true)}>
         {secret}
       </code>
       {children}
