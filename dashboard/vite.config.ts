@@ -10,7 +10,7 @@ import { defineConfig, type Plugin } from "vite";
 const ENTRIES = { start: "src/start.ts", app: "src/app.tsx" };
 /** The parts that several screens share, but not the first one. They are one file, because each alone is smaller than a request. */
 const LATER_PARTS = /\/parts\/(assignments|days|names|query-field|set-name|tabs|time|until)\.(tsx?|module\.css)$/;
-/** The oldest browsers that have what the style sheets need, `light-dark()` and nesting in `:has()`. */
+/** The oldest browsers that have what the style sheets need: `light-dark()` and `:has()`. */
 const BROWSERS = ["chrome123", "firefox121", "safari17.5"];
 /** Smaller files are not compressed, because that would save no packet. */
 const SMALLEST_COMPRESSED = 1_000;

@@ -55,7 +55,7 @@ export function onUnauthorized(then: () => void) {
   whenUnauthorized = then;
 }
 
-/** The URL of a path relative to the page, for links too: `<a href=${addressOf(path, { format: "csv" })}>`. */
+/** The URL of a path relative to the page, for links too: `<a href={addressOf(path, { format: "csv" })}>`. */
 export function addressOf(path: string, query?: Query) {
   return `..${withQuery(path, query)}`;
 }

@@ -16,7 +16,7 @@ import { Empty } from "./parts/empty";
 import { Page } from "./parts/page";
 import { ProblemBox } from "./parts/problem";
 import { Loading } from "./parts/progress";
-import { STARTED } from "./reload";
+import { recover, STARTED } from "./reload";
 import { shown, type Shown } from "./routes";
 import { hasSignInLink, SignIn, signInByAddress } from "./screens/sign-in";
 import { can, resume, session, unknownBy } from "./session";
@@ -30,7 +30,11 @@ const ERROR_RETRY_MS = 5_000;
 async function start() {
   document.documentElement.dataset[STARTED] = "";
   void identify();
-  await Promise.all([loadTexts(), Promise.race([firstScreen(), delay(FIRST_RENDER_MS)])]);
+  try {
+    await Promise.all([loadTexts(), Promise.race([firstScreen(), delay(FIRST_RENDER_MS)])]);
+  } catch {
+    return recover();
+  }
   render(<App />, document.getElementById("app") as HTMLElement);
 }
 

@@ -1,6 +1,6 @@
 /**
  * The place in the dashboard that the address names: the part behind the `#`, which the service does not need to know. This module knows
- * no screens, so every module may import it; routes.js finds the screen for a place.
+ * no screens, so every module may import it; routes.ts finds the screen for a place.
  */
 import { signal } from "@preact/signals";
 

@@ -94,7 +94,7 @@ async function show(wanted: Place) {
   const { path, query } = wanted;
   const found = find(path);
   if (!found) {
-    // An empty path is no missing page: app.js replaces it by the first area once the key's scopes are known.
+    // An empty path is no missing page: app.tsx replaces it by the first area once the key's scopes are known.
     shown.value = path === "" ? null : { id: path, route: null, params: {}, query, Screen: null };
     return;
   }

@@ -5,7 +5,7 @@ import { firstLanguage, keep, kept, type Language } from "./languages";
 
 export type Theme = "system" | "light" | "dark";
 
-/** The chosen language. Set it with `useLanguage` of i18n.js, which loads the texts first. */
+/** The chosen language. Set it with `useLanguage` of i18n.ts, which loads the texts first. */
 export const language = signal<Language>(firstLanguage());
 
 export const theme = signal<Theme>(firstTheme());

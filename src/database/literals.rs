@@ -147,7 +147,7 @@ mod tests {
                 &true,
                 &at,
                 &None::<&str>,
-                &contacts[..],
+                &contacts.to_vec(),
                 &Vec::<i32>::new(),
             ],
         );

@@ -55,13 +55,13 @@ browserTest("unfinished work is not lost by a reload when the code of a screen i
   assert.equal(loads.count, 0);
 });
 
-for (const [what, file] of /** @type {const} */ ([["script", /\/assets\/app-[^/]+\.js$/], ["style sheet", /\/assets\/style-[^/]+\.css$/]])) {
+for (const [what, file] of /** @type {const} */ ([["script", /\/assets\/app-[^/]+\.js$/], ["style sheet", /\/assets\/style-[^/]+\.css$/], ["file of texts", /\/assets\/en-[^/]+\.js$/]])) {
   browserTest(`a page whose ${what} is on other replicas only loads again until it is complete`, { allowed }, async ({ page, url }) => {
     await goneFor(page, file, 3);
     const loads = loadsOf(page);
     await page.goto(`${url}dashboard/`);
+    await page.waitForFunction(() => [...document.styleSheets].some(({ cssRules }) => cssRules.length > 0));
     await page.getByText("No coupon sets yet").waitFor();
-    await page.waitForFunction(() => [...document.styleSheets].length > 0);
     assert.equal(loads.count, 4);
   });
 }
