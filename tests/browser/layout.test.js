@@ -10,6 +10,8 @@ import { eventually, TIMEOUT_MS } from "./support/shop.js";
 
 /** How long a screen may take to look as it should after it has loaded. */
 const SETTLE_MS = 5_000;
+/** The walk ends after this many differences, because one stray rule has many. */
+const ENOUGH = 5;
 
 for (const size of /** @type {const} */ (["wide", "phone"])) {
   browserTest(`after every other screen each screen is laid out as after a fresh load, ${size}`, { size, timeout: 900_000 }, async ({ page, shop, open }) => {
@@ -33,8 +35,9 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
       const found = await becomes(page, fresh[at]);
       const different = differences(fresh[at], found);
       if (different.length > 0) wrong.push(`${all[at].name} after ${all[walk[i - 1]].name}: ${different.join("\n")}`);
+      if (wrong.length === ENOUGH) break;
     }
-    assert.deepEqual(wrong.slice(0, 5), [], `${wrong.length} of ${walk.length - 1} pairs`);
+    assert.deepEqual(wrong, []);
   });
 }
 
