@@ -30,8 +30,8 @@ struct Files;
 const PAGE: &str = "index.html";
 /// The licences of the libraries in the bundle.
 const LICENCES: &str = "licences.txt";
-/// How the name of the first script of the page starts.
-const FIRST_SCRIPT: &str = "assets/start-";
+/// The first script of the page: how its path starts and ends.
+const FIRST_SCRIPT: (&str, &str) = ("assets/start-", ".js");
 /// The page loads only files of its own, and none of its scripts and styles is inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -85,7 +85,11 @@ async fn asset(Path(name): Path<String>, request: HeaderMap) -> Result<Response,
     if let Some(file) = file(&path, &request) {
         return Ok(([(CACHE_CONTROL, IMMUTABLE)], file).into_response());
     }
-    let is_script = |path: &str| path.starts_with(FIRST_SCRIPT) && path.ends_with(".js");
+    let (start, end) = FIRST_SCRIPT;
+    let is_script = |path: &str| {
+        let name = path.strip_prefix(start);
+        name.is_some_and(|name| name.strip_suffix(end).is_some())
+    };
     let own = is_script(&path).then(|| Files::iter().find(|path| is_script(path)));
     let file = own.flatten().and_then(|path| file(&path, &request));
     let file = file.ok_or_else(no_file)?;
