@@ -4,7 +4,7 @@
 # The query macros use the committed .sqlx, also where DATABASE_URL names a server that they could ask.
 export SQLX_OFFLINE := true
 
-.PHONY: run test check prerequisites prepare bench screenshots docs
+.PHONY: run test check dashboard prerequisites prepare bench screenshots docs
 
 # Arguments for the program: make run ARGS="serve --help"
 run:
@@ -21,8 +21,13 @@ test:
 
 # The types of the dashboard.
 check:
-	@scripts/prerequisites browser
-	@npm run --silent check --prefix tests/browser
+	@scripts/prerequisites node
+	@npm run --silent check --prefix dashboard
+
+# Builds the dashboard from its sources into dashboard/dist, which is committed.
+dashboard:
+	@scripts/prerequisites node
+	@scripts/build-dashboard
 
 prerequisites:
 	@scripts/prerequisites

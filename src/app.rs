@@ -17,6 +17,7 @@ use crate::coupon_sets::{self, CouponSets};
 use crate::coupons::{self, Coupons};
 use crate::database::Database;
 use crate::dirty_sets::DirtySets;
+use crate::http::compression;
 use crate::http::envelope::{envelope, limit_time, unknown_path};
 use crate::http::health::{self, Health};
 use crate::http::memory::MemoryBudget;
@@ -107,7 +108,8 @@ impl App {
             router: router
                 .fallback(unknown_path)
                 .layer(Extension(MemoryBudget::new(config.memory_budget)))
-                .layer(from_fn_with_state(config.access_log, envelope)),
+                .layer(from_fn_with_state(config.access_log, envelope))
+                .layer(compression::layer()),
             routes: operations,
             database,
             auth,

@@ -1,5 +1,6 @@
 //! HTTP code that all features share: the layers around a request, extractors, failures, pages, and routes.
 
+pub(crate) mod compression;
 pub(crate) mod csv_export;
 pub(crate) mod envelope;
 pub mod error;

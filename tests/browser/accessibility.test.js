@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 
 import { browserTest, hasFocus, loaded } from "./harness.js";
+import { furnish, routeOf } from "./support/scenes.js";
 
 /** @typedef {import("playwright-core").Page} Page */
 /** @typedef {import("./harness.js").Scene} Scene */
@@ -51,7 +52,7 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
       const wrong = [];
       for (const [name, route, act] of scenes) {
         try {
-          await scene.open(route.replace(/:(\w+)/, (_, id) => ids[id]));
+          await scene.open(routeOf(route, ids));
           await loaded(scene.page);
           await act?.(scene.page);
           await scene.noViolations(name);
@@ -113,25 +114,4 @@ async function choose(page, menu, item) {
   await page.getByRole("button", { name: menu }).first().click();
   await page.getByRole("menuitem", { name: item }).click();
   await page.getByRole("dialog").getByRole("heading").first().waitFor();
-}
-
-/**
- * A tenant with data for every screen.
- * @param {import("./harness.js").Shop} shop
- * @returns {Promise<Record<string, string>>}
- */
-async function furnish(shop) {
-  const set = await shop.newSet({ name: "Birthday", type: "multiple", lowStockThreshold: 3 });
-  const single = await shop.newSet({ name: "Welcome10", type: "single", code: "WELCOME10", quantity: 100 });
-  await shop.newSet({ name: "Nothing yet", type: "multiple", expiresAt: "2020-01-01" });
-  const imported = await shop.fill(set, ["BDAY-0001", "BDAY-0002", "BDAY-0003", "BDAY-0002", "BDAY-0004", "BDAY-0005"]);
-  await shop.api("PUT", "/v1/workflows/01a2035c-402f-7345-b5a7-d6f26d39bba8", { name: "Welcome", state: "active", couponSetIds: [set.id] });
-  for (const { id } of [set, single]) {
-    for (const contactId of ["ann", "bob"]) {
-      const given = await shop.api("POST", `/v1/coupon-sets/${id}/assignments`, { contactId }, { "Idempotency-Key": contactId });
-      await shop.api("POST", `/v1/assignments/${given.id}/sent`, {});
-    }
-  }
-  const webhook = await shop.api("POST", "/v1/webhooks", { url: "https://hooks.example/couponry", eventTypes: ["import.finished"] });
-  return { set: set.id, single: single.id, import: imported.id, webhook: webhook.id };
 }

@@ -14,8 +14,8 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "
     await open("#/codes/HELLO%2F1");
     await page.getByRole("heading", { level: 1, name: "HELLO/1" }).waitFor();
     const spring = page.getByRole("region", { name: "Spring" });
-    await spring.locator(".life").nth(1).waitFor();
-    assert.deepEqual(await spring.locator(".event > strong").allInnerTexts(), ["Assigned", "Assigned", "Released"]);
+    await spring.locator("[data-part=life]").nth(1).waitFor();
+    assert.deepEqual(await spring.locator("[data-event] > strong").allInnerTexts(), ["Assigned", "Assigned", "Released"]);
     await spring.getByText("Reason: The mail bounced").waitFor();
     await spring.getByText("with the API key “Engine”").first().waitFor();
     await page.getByRole("region", { name: "Summer" }).getByText("Not assigned yet.").waitFor();
@@ -27,7 +27,7 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "dark"], ["phone", "
     await confirm.waitFor();
     await noViolations("voiding");
     await confirm.click();
-    await spring.locator(".event.void").waitFor();
+    await spring.locator("[data-event=void]").waitFor();
     await spring.getByRole("link", { name: "ann@example.com" }).click();
     await page.getByRole("heading", { level: 1, name: "ann@example.com" }).waitFor();
   });

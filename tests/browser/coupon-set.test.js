@@ -43,13 +43,13 @@ for (const [size, theme] of /** @type {const} */ ([["wide", "light"], ["phone", 
     assert.equal(await page.getByRole("img", { name: /with the forecast/ }).count(), 1);
     await page.getByText("Likely range").waitFor();
     await page.getByText(/^Likely between/).waitFor();
-    await scrollTo(page, ".charts");
+    await scrollTo(page, "[data-part=charts]");
     await noViolations("charts");
 
     // The legend shows the values of the point under the pointer.
-    const legend = page.locator(".legend").first();
+    const legend = page.locator("[data-part=legend]").first();
     await legend.getByText("Whole period").waitFor();
-    await page.locator(".plot").first()[size === "phone" ? "tap" : "hover"]();
+    await page.locator("[role=img]").first()[size === "phone" ? "tap" : "hover"]();
     await legend.getByText("Whole period").waitFor({ state: "detached" });
 
     const drawn = () => page.locator("canvas").nth(1).evaluate((canvas) => /** @type {HTMLCanvasElement} */ (canvas).toDataURL());
@@ -107,7 +107,7 @@ browserTest("the totals follow new events, and periods can be chosen", {}, async
   const { page, shop, open } = scene;
   const { set, assignments } = await birthday(scene, ["ann"]);
   await open(`#/coupon-sets/${set.id}`);
-  const figure = (/** @type {string} */ name) => page.locator(".figures > div").filter({ has: page.getByText(name, { exact: true }) }).locator(".figure").innerText();
+  const figure = (/** @type {string} */ name) => page.locator("[data-part=figures] > div").filter({ has: page.getByText(name, { exact: true }) }).locator("[data-part=figure]").innerText();
   await eventually("one is assigned", async () => (await figure("Assigned")) === "1" && (await figure("Available")) === "19");
   await shop.api("POST", `/v1/assignments/${assignments[0].id}/sent`, {});
   await eventually("one is sent", async () => (await figure("Sent")) === "1");
@@ -139,7 +139,7 @@ browserTest("assignments are filtered, and released with a reason by the keyboar
   const { page, shop, open, noViolations } = scene;
   const { set, assignments } = await birthday(scene, ["ann", "bob", "cleo"]);
   await open(`#/coupon-sets/${set.id}/assignments`);
-  const rows = page.locator("tbody tr:not(.space)");
+  const rows = page.locator("tbody tr:not([aria-hidden])");
   await eventually("all are listed", async () => (await rows.count()) === 3);
   await noViolations("assignments");
   await page.getByLabel("Contact ID").fill("bob");
@@ -174,7 +174,7 @@ browserTest("codes are found by their prefix, and withdrawn from a pasted list",
   await shop.fill(set, ["=cmd()", '<b>"X"</b>']);
   await open(`#/coupon-sets/${set.id}/codes`);
   await page.getByRole("heading", { level: 1, name: "<script>alert(1)</script>" }).waitFor();
-  const rows = page.locator("tbody tr:not(.space)");
+  const rows = page.locator("tbody tr:not([aria-hidden])");
   await page.getByLabel("Codes starting with").fill("=");
   await eventually("one is left", async () => (await rows.count()) === 1);
   await rows.getByRole("link", { name: "=cmd()" }).waitFor();
@@ -195,7 +195,7 @@ browserTest("codes are found by their prefix, and withdrawn from a pasted list",
   await noViolations("withdrawing");
   await dialog.getByRole("button", { name: "Withdraw 4 codes" }).click();
   await dialog.getByText("Result").waitFor();
-  const counts = async () => Object.fromEntries(await Promise.all((await dialog.locator(".counts > div").all()).map(async (one) => (await one.innerText()).split("\n").filter(Boolean))));
+  const counts = async () => Object.fromEntries(await Promise.all((await dialog.locator("[data-part=counts] > div").all()).map(async (one) => (await one.innerText()).split("\n").filter(Boolean))));
   assert.deepEqual(await counts(), { Withdrawn: "2", "Already assigned": "1", "Not in this set": "1" });
   await noViolations("what became of the codes");
   await dialog.getByRole("button", { name: "Close" }).last().click();

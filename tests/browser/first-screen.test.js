@@ -1,9 +1,11 @@
 /** The weight of the first screen and the time until it is usable. */
 import assert from "node:assert/strict";
 
-import { browserTest } from "./harness.js";
+import { browserTest, loaded } from "./harness.js";
 
 const MOST_BYTES = 100_000;
+const MOST_REQUESTS = 8;
+const MOST_REQUESTS_OF_SET = 12;
 
 browserTest("the first screen loads in one round of small files and renders completely", { unseen: true }, async ({ page, shop, url }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
@@ -67,6 +69,19 @@ browserTest("the first screen loads in one round of small files and renders comp
   assert.deepEqual(questions.map(({ address }) => new URL(address).pathname).sort(), ["/v1/coupon-sets", "/v1/imports", "/v1/session"]);
   assert.equal(timings.shifted, 0, "something jumped");
   const named = new Set(timings.preloaded.map((address) => new URL(address ?? "", `${url}dashboard/`).href));
-  const late = all.map(({ address }) => address).filter((address) => !named.has(address) && !/\/dashboard\/$|icon\.svg$/.test(address));
-  assert.deepEqual(late, [], "files that the page itself does not name come a round later");
+  const late = all.map(({ address }) => new URL(address).pathname).filter((path) => !named.has(new URL(path, url).href) && !path.endsWith("/dashboard/"));
+  assert.deepEqual(late.filter((path) => !/\/assets\/en-[\w-]+\.js$/.test(path)), [], "files that neither the page nor its first script requests come a round later");
+  assert.ok(first.length <= MOST_REQUESTS, `${first.length} requests: ${first.map(({ address }) => address).join(", ")}`);
+});
+
+browserTest("the page of a set needs few requests, its charts included", { unseen: true }, async ({ page, shop, url }) => {
+  const set = await shop.newSet({ name: "Birthday", type: "multiple" });
+  await shop.fill(set, ["A", "B", "C"]);
+  /** @type {string[]} */
+  const requested = [];
+  page.on("request", (request) => void (request.url().startsWith("data:") || requested.push(request.url().slice(url.length))));
+  await page.goto(`${url}dashboard/#/coupon-sets/${set.id}`);
+  await page.locator("canvas").nth(1).waitFor();
+  await loaded(page);
+  assert.ok(requested.length <= MOST_REQUESTS_OF_SET, `${requested.length} requests: ${requested.join(", ")}`);
 });

@@ -165,7 +165,7 @@ function listen() {
   const toasts = (/** @type {any} */ (globalThis).toasts = []);
   new MutationObserver((records) => {
     for (const node of records.flatMap(({ addedNodes }) => [...addedNodes])) {
-      if (node instanceof Element && node.matches(".toast") && node.checkVisibility()) toasts.push(node.textContent ?? "");
+      if (node instanceof Element && node.matches("[data-part=toast]") && node.checkVisibility()) toasts.push(node.textContent ?? "");
     }
   }).observe(document, { childList: true, subtree: true });
 }

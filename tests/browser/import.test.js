@@ -26,9 +26,9 @@ const next = (page) => page.getByRole("button", { name: "Next" }).click();
 /** @param {Page} page */
 const send = (page) => page.getByRole("button", { name: "Import", exact: true }).click();
 /** @param {Page} page @param {string} field */
-const heldBy = (page, field) => page.locator(`[data-field=${field}] .held-name`).allInnerTexts();
+const heldBy = (page, field) => page.locator(`[data-field=${field}] [data-part=held-name]`).allInnerTexts();
 /** @param {Page} page */
-const totals = async (page) => (await page.locator(".totals dd").allInnerTexts()).map(Number);
+const totals = async (page) => (await page.locator("[data-part=totals] dd").allInnerTexts()).map(Number);
 
 /**
  * Slows down uploads so that none ends before the test allows it.
@@ -67,7 +67,7 @@ browserTest("a dropped file is imported into a new set by dragging its columns",
   await dragByMouse(page, "campaign", "attributes");
   await comesTo(() => heldBy(page, "attributes"), ["campaign"]);
 
-  const rejected = page.locator(".preview tr.rejected");
+  const rejected = page.locator("[data-part=preview] tr[data-rejected]");
   await page.getByRole("cell", { name: "spring", exact: true }).first().waitFor();
   await comesTo(() => rejected.locator("td:nth-child(2)").allInnerTexts(), ["No code", "Duplicate in file", "Invalid date"]);
   await send(page);
@@ -178,7 +178,7 @@ browserTest("a choice is not overwritten by the late answer to an earlier one", 
     one.dispatchEvent(new Event("change", { bubbles: true }));
     /** @type {any} */ (globalThis).answer();
   });
-  await comesTo(() => page.locator(".mapping").getAttribute("aria-busy"), "false");
+  await comesTo(() => page.locator("[data-part=mapping]").getAttribute("aria-busy"), "false");
   await comesTo(() => heldBy(page, "attributes"), ["note"]);
   await send(page);
   await page.getByRole("heading", { name: "2 codes imported into Birthday" }).waitFor();
@@ -326,7 +326,7 @@ browserTest("files that cannot be imported are rejected with a reason", {}, asyn
   await page.getByRole("alert").waitFor();
   await noViolations("a file that cannot be read");
   await page.getByRole("button", { name: "Back", exact: true }).click();
-  await page.locator(".drop").getByText("broken.xlsx").waitFor();
+  await page.locator("[data-part=drop]").getByText("broken.xlsx").waitFor();
 });
 
 browserTest("a key does not see the choices of another key", {}, async ({ page, shop, open }) => {

@@ -5,7 +5,7 @@ import { browserTest } from "./harness.js";
 import { eventually } from "./support/shop.js";
 
 /** @param {import("playwright-core").Page} page */
-const totals = async (page) => (await page.locator("dialog .totals").last().locator("dd").allInnerTexts()).map((text) => Number(text.replace(",", "")));
+const totals = async (page) => (await page.locator("dialog [data-part=totals]").last().locator("dd").allInnerTexts()).map((text) => Number(text.replace(",", "")));
 
 browserTest("an import is undone after a dry run", {}, async ({ page, shop, open, noViolations }) => {
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
@@ -76,7 +76,7 @@ for (const size of /** @type {const} */ (["wide", "phone"])) {
     await noViolations("the history of imports with a long name");
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
     await row.getByRole("link").click();
-    const facts = page.getByRole("dialog").locator(".facts");
+    const facts = page.getByRole("dialog").locator("[data-part=facts]");
     await facts.getByText(name).waitFor();
     assert.equal(await facts.getByText("Birthday", { exact: true }).count(), 1);
   });
@@ -103,10 +103,10 @@ browserTest("a key that can only read sees the history, but no actions", { scope
   const set = await shop.newSet({ name: "Birthday", type: "multiple" });
   await shop.fill(set, ["A-1"]);
   await open("#/imports");
-  await page.locator(".badge", { hasText: "Completed" }).waitFor();
+  await page.locator("[data-part=badge]", { hasText: "Completed" }).waitFor();
   assert.equal(await page.getByRole("link", { name: "Import codes" }).count(), 0);
   assert.equal(await page.getByRole("combobox", { name: "Coupon set" }).count(), 0);
-  await page.locator(".row-link").click();
+  await page.locator("td[data-main] a").click();
   await page.getByText("No rows rejected.").waitFor();
   assert.deepEqual(await page.getByRole("dialog").getByRole("button").allInnerTexts(), ["", "", "Close"]);
 });

@@ -104,7 +104,7 @@ async function pasteMore(scene, set) {
 /** The numbers of the list follow the requests of the workflow engine by themselves. @param {Scene} scene @param {any} set */
 async function watchAssignments({ page, shop }, set) {
   const row = page.getByRole("row").filter({ has: page.getByRole("link", { name: set.name, exact: true }) });
-  const cells = async () => Promise.all(["assigned", "sent", "available"].map((id) => row.locator(`td.${id}`).innerText()));
+  const cells = async () => Promise.all(["assigned", "sent", "available"].map((id) => row.locator(`td[data-column=${id}]`).innerText()));
   await row.waitFor();
   await comesTo(cells, ["0", "0", "5"]);
   for (const contactId of ["ann", "bob"]) {
@@ -141,7 +141,7 @@ async function releaseAndWithdraw(scene, set) {
   await eventually("the code is free again", async () => (await shop.api("GET", `/v1/coupon-sets/${set.id}`)).available === 4);
   await page.getByRole("tab", { name: "Codes" }).click();
   await page.getByLabel("Codes starting with").fill("BDAY-0006");
-  await eventually("one code is left", async () => (await page.locator("tbody tr:not(.space)").count()) === 1);
+  await eventually("one code is left", async () => (await page.locator("tbody tr:not([aria-hidden])").count()) === 1);
   await page.getByRole("checkbox", { name: "Select BDAY-0006" }).check();
   await page.getByRole("button", { name: "Withdraw 1 code" }).click();
   const confirm = page.getByRole("dialog").getByRole("button", { name: "Withdraw 1 code" });
@@ -202,7 +202,7 @@ async function undoTheImport(scene, set) {
 /** The columns in each field. @param {Page} page */
 async function held(page) {
   const fields = await page.locator("[data-field]").all();
-  return Object.fromEntries(await Promise.all(fields.map(async (field) => [await field.getAttribute("data-field"), await field.locator(".held-name").allInnerTexts()])));
+  return Object.fromEntries(await Promise.all(fields.map(async (field) => [await field.getAttribute("data-field"), await field.locator("[data-part=held-name]").allInnerTexts()])));
 }
 
 /** @param {import("node:stream").Readable} stream */

@@ -32,7 +32,7 @@ browserTest("a set is created, filled, searched for and deleted without a mouse"
   // A letter selects the option that begins with it, and an arrow key moves to the next option.
   for (const [key, field] of [["E", "expires"], ["ArrowDown", "attributes"]]) {
     await keyboard.press(key);
-    await comesTo(() => page.locator(`[data-field=${field}] .held-name`).allInnerTexts(), ["note"]);
+    await comesTo(() => page.locator(`[data-field=${field}] [data-part=held-name]`).allInnerTexts(), ["note"]);
   }
   await tabTo(page, page.getByRole("button", { name: "Import", exact: true }));
   // The result takes the focus even if the import has ended before the page first loads it.

@@ -76,7 +76,7 @@ async function scrollDown({ sets, rest }) {
       resolve(now);
     });
   });
-  const box = /** @type {HTMLElement} */ (document.querySelector(".table-box"));
+  const box = /** @type {HTMLElement} */ (document.querySelector("[data-part=table]"));
   const scroller = box.scrollHeight > box.clientHeight + 1 ? box : /** @type {HTMLElement} */ (document.scrollingElement);
   const seen = { ended: false, rows: 0, idle: /** @type {number[]} */ ([]), frames: /** @type {number[]} */ ([]) };
   let before = await frame();

@@ -1,18 +1,19 @@
 /** The modules of the dashboard import each other without a circle. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 import { dashboard, sources } from "./support/sources.js";
 
-/** An import statement, or an `import()` that loads a module later. `import("…").Name` in a comment only names a type. */
-const IMPORT = /\bfrom\s*"(\.[^"]+)"|\bimport\("(\.[^"]+)"\)(?!\.)/g;
+/** An import statement, unless it imports types only, or an `import()` that loads a module later. */
+const IMPORT = /^import (?!type )[^;]*?"(\.[^"]+)"|\bimport\("(\.[^"]+)"\)/gm;
 
 /** @param {string} file */
 function importsOf(file) {
   const matches = readFileSync(file, "utf8").matchAll(IMPORT);
-  return [...matches].map(([, now, later]) => fileURLToPath(new URL(now ?? later, pathToFileURL(file))));
+  const paths = [...matches].map(([, now, later]) => fileURLToPath(new URL(now ?? later, pathToFileURL(file))));
+  return paths.filter((path) => !path.endsWith(".css")).map((path) => [".ts", ".tsx", "/index.ts"].map((end) => path + end).find(existsSync) ?? path);
 }
 
 /**

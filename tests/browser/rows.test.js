@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { firstRows, records } from "../../dashboard/screens/import/rows.js";
+import { load } from "./support/sources.js";
+
+const { firstRows, records } = await load("screens/import/rows.ts");
 
 /** @param {string} text @param {string | null} [delimiter] @param {boolean} [cut] */
 const cutApart = (text, delimiter = ",", cut = false) => [...records(text, delimiter, cut)].map(({ line, cells }) => [line, ...cells]);

@@ -127,7 +127,7 @@ async function toColumns(page) {
   await chooseFile(page, { name: "spring.csv", mimeType: "text/csv", buffer: Buffer.from(FILE) });
   await page.getByRole("button", { name: "Next" }).click();
   await page.locator("[data-field=code]").getByText("voucher").waitFor();
-  await page.locator(".preview").waitFor();
+  await page.locator("[data-part=preview]").waitFor();
 }
 
 /**

@@ -29,7 +29,7 @@ for (const look of [{}, phone]) {
     await open("#/coupon-sets/new");
     await page.getByText("Single code").click();
     await page.getByRole("button", { name: "Create", exact: true }).click();
-    await comesTo(() => page.locator(".fault").allInnerTexts(), ["Enter a name.", "Enter a code.", "Enter a number."]);
+    await comesTo(() => page.locator("[data-part=fault]").allInnerTexts(), ["Enter a name.", "Enter a code.", "Enter a number."]);
     // The first invalid field.
     await hasFocus(page.getByLabel("Name"));
     await noViolations("faults");
@@ -121,7 +121,7 @@ browserTest("filters and the sort order are in the address", {}, async ({ page, 
   await page.getByText("Single code", { exact: true }).first().click();
   await rowOf(page, "Gamma").waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Name" }).click();
-  const names = page.locator("tbody .row-link");
+  const names = page.locator("td[data-main] a");
   await page.waitForURL("**?type=single&sort=name");
   await page.reload();
   await rowOf(page, "Beta").waitFor();

@@ -48,7 +48,7 @@ browserTest("a key is created with the chosen permissions, shown once, and revok
   await dialog.getByRole("button", { name: "Create key" }).click();
   await page.getByRole("heading", { name: "API key “Import <b>script</b>” created" }).waitFor();
   await noViolations("a key that is shown");
-  const key = await dialog.locator(".secret").innerText();
+  const key = await dialog.locator("[data-part=secret]").innerText();
   await page.keyboard.press("Escape");
   await dialog.getByText("You have not copied it yet.").waitFor();
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -140,7 +140,7 @@ browserTest("a webhook is created, tested, edited, disabled and deleted", {}, as
   await dialog.getByLabel("URL").fill(NOWHERE);
   await dialog.getByLabel("Description").fill("Our CRM");
   await dialog.getByRole("button", { name: "Create" }).click();
-  const first = await dialog.locator(".secret").innerText();
+  const first = await dialog.locator("[data-part=secret]").innerText();
   assert.match(first, /^whsec_/);
   await noViolations("a secret that is shown");
   await dialog.getByRole("button", { name: "Done" }).click();
@@ -171,7 +171,7 @@ browserTest("a webhook is created, tested, edited, disabled and deleted", {}, as
   await noViolations("replacing a secret");
   await dialog.getByRole("button", { name: "Create new secret" }).click();
   await dialog.getByText("The previous secret stays valid until").waitFor();
-  assert.notEqual(await dialog.locator(".secret").innerText(), first);
+  assert.notEqual(await dialog.locator("[data-part=secret]").innerText(), first);
   await dialog.getByRole("button", { name: "Copy secret" }).click();
   await sawToast("Copied");
   await dialog.getByRole("button", { name: "Done" }).click();

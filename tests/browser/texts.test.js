@@ -5,9 +5,9 @@ import { test } from "node:test";
 
 import { sources, textsOf } from "./support/sources.js";
 
-const [first, ...others] = readdirSync(new URL("../../dashboard/texts/", import.meta.url));
+const [first, ...others] = readdirSync(new URL("../../dashboard/src/texts/", import.meta.url));
 
-/** @param {import("../../dashboard/i18n.js").Text} text */
+/** @param {string | Record<string, string>} text */
 function formsOf(text) {
   return typeof text === "string" ? [text] : Object.values(text);
 }

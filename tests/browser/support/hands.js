@@ -14,7 +14,7 @@ import { eventually } from "./shop.js";
  */
 export async function chooseFile(page, file) {
   await page.locator("input[type=file]").setInputFiles(file);
-  await page.locator(".drop").getByText(file.name, { exact: true }).waitFor();
+  await page.locator("[data-part=drop]").getByText(file.name, { exact: true }).waitFor();
 }
 
 /**
@@ -45,20 +45,20 @@ export async function dropFile(page, name, content) {
   // Browsers repeat this event while a file is held over the page.
   await eventually("the page sees the file", async () => {
     await page.dispatchEvent("main", "dragover", { dataTransfer });
-    return (await page.locator(".drop.over").count()) > 0;
+    return (await page.locator("[data-part=drop][data-over]").count()) > 0;
   });
   await page.dispatchEvent("main", "drop", { dataTransfer });
-  await page.locator(".drop").getByText(name, { exact: true }).waitFor();
+  await page.locator("[data-part=drop]").getByText(name, { exact: true }).waitFor();
 }
 
 /** The card of a column. @param {Page} page @param {string} column */
 export function cardOf(page, column) {
-  return page.locator(".column-card").filter({ has: page.getByText(column, { exact: true }) });
+  return page.locator("[data-part=column]").filter({ has: page.getByText(column, { exact: true }) });
 }
 
 /** @param {Page} page @param {string} column @param {string} field */
 export async function dragByMouse(page, column, field) {
-  await drag(page, cardOf(page, column).locator(".column-head strong"), field, {
+  await drag(page, cardOf(page, column).locator("[data-part=column-head] strong"), field, {
     down: async ({ x, y }) => {
       await page.mouse.move(x, y);
       await page.mouse.down();
@@ -74,7 +74,7 @@ export async function dragByTouch(page, column, field) {
   const client = await page.context().newCDPSession(page);
   /** @param {"touchStart" | "touchMove" | "touchEnd"} type @param {Point[]} touchPoints */
   const touch = (type, touchPoints) => client.send("Input.dispatchTouchEvent", { type, touchPoints });
-  await drag(page, cardOf(page, column).locator(".grip"), field, {
+  await drag(page, cardOf(page, column).locator("[data-part=grip]"), field, {
     down: (at) => touch("touchStart", [at]),
     move: (at) => touch("touchMove", [at]),
     up: () => touch("touchEnd", []),
@@ -102,7 +102,7 @@ async function drag(page, from, field, { down, move, up }) {
   await eventually(`the column is over ${field}`, async () => {
     const { x, y } = await middle(target);
     await move({ x, y: Math.min(Math.max(y, 5), bottom) });
-    return target.evaluate((element) => element.classList.contains("over"));
+    return target.evaluate((element) => "over" in /** @type {HTMLElement} */ (element).dataset);
   });
   await up();
 }

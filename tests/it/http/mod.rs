@@ -1,6 +1,7 @@
 //! Responses and request bodies that are alike in every feature.
 
 mod bodies;
+mod compression;
 mod fairness;
 mod hosts;
 mod memory;

@@ -293,6 +293,7 @@ async fn every_operation_succeeds_for_a_key_that_has_its_scope_alone() {
         "/docs",
         "/",
         "/dashboard",
+        "/dashboard/licences.txt",
     ] {
         journey.get(uri).await;
     }
