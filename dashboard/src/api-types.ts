@@ -52,8 +52,9 @@ export interface paths {
         /**
          * Delete a coupon set
          * @description Requires the scope `coupon-sets:write`. The set can no longer be requested, its name can be used again, and imports
-         *     that have not ended are cancelled. Its assignments remain readable. The set cannot be deleted while it is the child
-         *     set of another set or while an active or paused workflow uses it; draft and finished workflows do not prevent it.
+         *     that have not ended are cancelled. Its assignments remain readable, unless the operator has set a number of days
+         *     after which they are removed; statistics are always kept. The set cannot be deleted while it is the child set of
+         *     another set or while an active or paused workflow uses it; draft and finished workflows do not prevent it.
          */
         delete: operations["deleteCouponSet"];
         options?: never;
@@ -351,7 +352,8 @@ export interface paths {
          *     found.
          *
          *     The code is compared exactly; in a set with `ignoreCase`, case is ignored. The code of a `single` set is found too,
-         *     with its latest uses. Deleted sets have `deletedAt`: their history is kept, and they assign nothing. At most 20
+         *     with its latest uses. Deleted sets have `deletedAt`: they assign nothing, and are found until the operator's
+         *     retention of deleted sets removes their assignments. At most 20
          *     assignments are returned for each set; if there are more, `assignmentsUrl` lists all assignments of the code as it
          *     is written there, for a key with the scope `assignments:read`.
          */
@@ -529,7 +531,7 @@ export interface paths {
         /**
          * List assignments
          * @description Requires the scope `assignments:read`. Newest first. Several filters are combined with AND. Assignments of deleted
-         *     sets are included.
+         *     sets are included until the operator's retention of deleted sets removes them.
          */
         get: operations["listAssignments"];
         put?: never;
