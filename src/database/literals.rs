@@ -31,10 +31,6 @@ pub(crate) fn call_with_literals(select: &str, arguments: &[&dyn Literal]) -> St
 }
 
 /// Executes a statement of [`call_with_literals`], and returns its rows.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the same call with bound arguments is checked by the macro"
-)]
 pub(crate) async fn fetch_rows<T: for<'r> FromRow<'r, PgRow>>(
     connection: &mut PgConnection,
     call: String,
