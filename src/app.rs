@@ -188,7 +188,7 @@ impl App {
                 "some background tasks did not stop in time; their work will be resumed or retried"
             );
         }
-        // The lanes were the last to record. A disk that does not respond must not delay the end.
+        // The lanes were the last to record.
         if tokio::time::timeout(CLOSE_LIMIT, self.witness.finish())
             .await
             .is_err()

@@ -106,22 +106,27 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Drops the indexes that a `create index concurrently` has left when it failed, for example by its lock timeout. To
-/// `create index concurrently if not exists` they exist, but no query uses them (PostgreSQL, "Building Indexes Concurrently").
+/// Drops the indexes of migrations that a `create index concurrently` has left when it failed, for example by its lock timeout.
+/// To `create index concurrently if not exists` they exist, but no query uses them (PostgreSQL, "Building Indexes
+/// Concurrently"). Those that somebody else is building have other names, and stay.
 async fn drop_unfinished_indexes(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let migrations = MIGRATIONS.iter().map(|migration| migration.sql.as_str());
+    let words: Vec<&str> = migrations
+        .flat_map(|sql| sql.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .collect();
     let names = sqlx::query_scalar!(
         r#"select format('%I.%I', n.nspname, c.relname) as "name!"
              from pg_index i
              join pg_class c on c.oid = i.indexrelid
              join pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = 'public' and not i.indisvalid
-              and not exists (select 1 from pg_stat_progress_create_index p where p.index_relid = i.indexrelid)"#
+            where n.nspname = 'public' and not i.indisvalid and c.relname = any($1)"#,
+        &words as &[&str]
     )
     .fetch_all(&mut *connection)
     .await?;
     for name in names {
         tracing::warn!(name, "an index that was not finished is dropped");
-        let drop = AssertSqlSafe(format!("drop index concurrently {name}"));
+        let drop = AssertSqlSafe(format!("drop index concurrently if exists {name}"));
         connection.execute(drop).await?;
     }
     Ok(())

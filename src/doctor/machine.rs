@@ -79,14 +79,14 @@ pub(super) fn witness_folder(config: &Config) -> Option<Finding> {
             CHECK,
             format!("The folder of the witness, {shown}, cannot be written: {error}."),
             "The service does not start. If it runs, a restore cannot tell which codes were assigned after the backup.",
-            "Create the folder, give it to the user of the service, and let the unit or the container write it; or correct              COUPONRY_WITNESS_DIR.",
+            "Create the folder, give it to the user of the service, and let the unit or the container write it; or correct COUPONRY_WITNESS_DIR.",
         ));
     }
     is_in_memory(folder).then(|| {
         Finding::warning(
             CHECK,
             format!("The folder of the witness, {shown}, is in memory (tmpfs)."),
-            "Its files are lost when the machine or the container stops, and a restore cannot tell which codes were assigned              after the backup.",
+            "Its files are lost when the machine or the container stops, and a restore cannot tell which codes were assigned after the backup.",
             "Set COUPONRY_WITNESS_DIR to a folder on a disk that is not lost together with the database.",
         )
     })

@@ -49,7 +49,7 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// The outermost layer: assigns the request id and the span that bears it on each line of the log, checks `Host`, catches
+/// The outermost layer but the compression: assigns the request id and the span that bears it on each line of the log, checks `Host`, catches
 /// panics, logs and counts, and renders every failure as a problem document, including rejections by axum.
 pub(crate) async fn envelope(
     State(access_log): State<AccessLog>,

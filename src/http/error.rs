@@ -1,6 +1,6 @@
 //! Failures of requests. Each is returned as an RFC 9457 `application/problem+json`.
 //!
-//! Handlers return an `Error`. The outermost layer, `http::envelope`, renders it, because the request id is known only
+//! Handlers return an `Error`. The layer `http::envelope`, around all but the compression, renders it, because the request id is known only
 //! there. A test compares the kinds with `openapi.yaml`.
 
 use std::sync::Arc;
@@ -256,7 +256,7 @@ impl Error {
     }
 }
 
-/// Passes the error to the outermost layer, which renders it.
+/// Passes the error to `http::envelope`, which renders it.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.kind().status.into_response();

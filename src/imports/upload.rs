@@ -44,7 +44,8 @@ const RECEIVED_RESERVE: usize = 128;
 /// Maximum number of uploads of one tenant that are received at the same time.
 const MAX_RECEIVED_OF_TENANT: usize = 64;
 
-/// Maximum number of uploads that one replica stores at the same time, each on a connection of its own.
+/// Maximum number of uploads that one replica reads and stores at the same time: as many as there are connections to store
+/// them.
 const MAX_STORED: usize = UPLOAD_CONNECTIONS as usize;
 /// Maximum number of uploads of one tenant that are stored at the same time. Another finds a connection.
 const MAX_STORED_OF_TENANT: usize = MAX_STORED / 2;

@@ -61,7 +61,7 @@ pub(super) async fn lagging_sets(
 ) -> sqlx::Result<Vec<LaggingSet>> {
     sqlx::query_as!(
         LaggingSet,
-        r#"select s.set_no as "set_no!", coalesce(t.number, 0) - coalesce(c.number, 0) as "lag!"
+        r#"select s.set_no as "set_no!", greatest(coalesce(t.number, 0) - coalesce(c.number, 0), 0) as "lag!"
              from coupon_sets s
              left join webhook_cursors c on c.tenant_id = s.tenant_id and c.set_no = s.set_no
             cross join lateral (

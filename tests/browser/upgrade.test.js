@@ -23,10 +23,10 @@ async function goneFor(page, file, times) {
   });
 }
 
-/** Counts the loads of the page. @param {Page} page */
+/** Counts the loads of the page, of which some end before its content has been loaded. @param {Page} page */
 function loadsOf(page) {
   const loads = { count: 0 };
-  page.on("domcontentloaded", () => void (loads.count += 1));
+  page.on("request", (request) => void (loads.count += Number(request.isNavigationRequest())));
   return loads;
 }
 

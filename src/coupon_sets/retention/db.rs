@@ -13,7 +13,8 @@ pub(super) async fn list_removable_ledgers(
     sqlx::query_scalar!(
         "select set_no
            from coupon_sets
-          where tenant_id = $1 and ledger_state <> 'removed' and deleted_at < now() - make_interval(days => $2)
+          where tenant_id = $1 and ledger_state <> 'removed'
+            and (ledger_state = 'removing' or deleted_at < now() - make_interval(days => $2))
           order by ledger_state = 'kept', deleted_at",
         tenant as TenantId,
         days

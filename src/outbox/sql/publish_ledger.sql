@@ -73,7 +73,8 @@ begin
     into v_stock
     from coupon_set_stocks s
    where s.tenant_id = p_tenant and s.set_no = p_set_no;
-  number := least(v_stock.number, v_cursor.number + p_rows);
+  -- The ledger of a deleted set may have been removed, and then ends at 0.
+  number := greatest(v_cursor.number, least(v_stock.number, v_cursor.number + p_rows));
   -- Read after the end of the ledger: an endpoint that is younger than that has missed nothing.
   v_types := array(
     select distinct t.event_type

@@ -192,23 +192,23 @@ async fn an_index_that_was_not_finished_is_dropped_so_that_a_migration_creates_i
     let mut owner = database.owner.acquire().await.expect("a connection");
     run(
         &database,
-        "insert into tenants (id, name) values (gen_random_uuid(), 'Shop'), (gen_random_uuid(), 'Shop')",
+        "insert into tenants (id, name) values (gen_random_uuid(), 'Shop'), (gen_random_uuid(), 'Shop');
+         drop index tenants_deletion_idx",
     )
     .await;
-    sql::run(
-        &mut owner,
-        "create unique index concurrently tenants_later_idx on tenants (name)",
-    )
-    .await
-    .expect_err("the names are not unique");
+    for name in ["tenants_deletion_idx", "index_of_an_administrator"] {
+        let index = format!("create unique index concurrently {name} on tenants (name)");
+        sql::run(&mut owner, index)
+            .await
+            .expect_err("the names are not unique");
+    }
     let indexes = "select indexrelid::regclass::text from pg_index where not indisvalid";
-    assert_eq!(
-        sql::column::<String>(&mut owner, indexes).await,
-        ["tenants_later_idx"]
-    );
     let migrated = migrate(&database);
     assert!(migrated.status.success(), "{migrated:?}");
-    assert_eq!(sql::column::<String>(&mut owner, indexes).await, [""; 0]);
+    assert_eq!(
+        sql::column::<String>(&mut owner, indexes).await,
+        ["index_of_an_administrator"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 //! `COUPONRY_TEST_POOLER=1 cargo test --test it` runs all tests of the service in this process through it, and the trials with faults.
 
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::is_installed;
 use crate::support::TestApp;
@@ -122,4 +122,34 @@ async fn through_a_pooler_each_key_keeps_its_code_though_server_connections_are_
     app.anyone().get("/readyz").await.expect(200);
     let tenants = app.operator().get("/admin/v1/tenants").await.expect(200);
     assert_eq!(tenants.body["results"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn calls_with_literals_store_what_calls_with_bound_arguments_do() {
+    let database = TestDatabase::create().await;
+    let options = database.service_options();
+    let app = TestApp::through(database, &options, &["--pooler"]);
+    let set = app.shop().await.multiple("set", &["A", "B"]).await;
+    let run = json!({"contactId": "ann", "workflowId": "w", "nodeId": "n'1", "executionId": "{e}"});
+    let assigned = set.assign_with(run, None).await.expect(201);
+    let kept = set.reserve("bob", 600).await.expect(201);
+    set.confirm(kept.str("id")).await.expect(200);
+
+    let remark =
+        json!({"reason": r#"at the "till", isn't it?"#, "occurredAt": "2026-11-22T18:30:00.250Z"});
+    let id = assigned.str("id");
+    set.record_with("used", id, remark.clone())
+        .await
+        .expect(200);
+    let stored = set.assignment(id).await;
+    let expected = [
+        ("workflowId", "w"),
+        ("nodeId", "n'1"),
+        ("executionId", "{e}"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(stored[name], value);
+    }
+    assert_eq!(stored["events"][1]["reason"], remark["reason"]);
+    assert_eq!(stored["events"][1]["occurredAt"], remark["occurredAt"]);
 }
