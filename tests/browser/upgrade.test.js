@@ -55,14 +55,16 @@ browserTest("unfinished work is not lost by a reload when the code of a screen i
   assert.equal(loads.count, 0);
 });
 
-for (const [what, file] of /** @type {const} */ ([["script", /\/assets\/app-[^/]+\.js$/], ["style sheet", /\/assets\/style-[^/]+\.css$/], ["file of texts", /\/assets\/en-[^/]+\.js$/]])) {
+// Each load requests the texts once, and again if they were found missing before the application wants them.
+for (const [what, file, requests] of /** @type {const} */ ([["script", /\/assets\/app-[^/]+\.js$/, 1], ["style sheet", /\/assets\/style-[^/]+\.css$/, 1], ["file of texts", /\/assets\/en-[^/]+\.js$/, 2]])) {
   browserTest(`a page whose ${what} is on other replicas only loads again until it is complete`, { allowed }, async ({ page, url }) => {
-    await goneFor(page, file, 3);
+    const missing = 3;
+    await goneFor(page, file, missing);
     const loads = loadsOf(page);
     await page.goto(`${url}dashboard/`);
     await page.waitForFunction(() => [...document.styleSheets].some(({ cssRules }) => cssRules.length > 0));
     await page.getByText("No coupon sets yet").waitFor();
-    assert.equal(loads.count, 4);
+    assert.ok(loads.count <= missing + 1 && loads.count > missing / requests, `${loads.count} loads`);
   });
 }
 
