@@ -45,7 +45,7 @@ async fn a_ledger_stays_until_its_events_were_delivered() {
     endpoint.wait_for(1).await;
     eventually("the delivery waits for its next attempt", async || {
         let waits =
-            "select count(*) from webhook_deliveries where attempts = 1 and state = 'waiting'";
+            "select count(*) from webhook_deliveries where attempts > 0 and state = 'waiting'";
         (app.database.query_value(waits).await == 1).then_some(())
     })
     .await;
