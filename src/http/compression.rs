@@ -9,7 +9,7 @@ use tower_http::compression::predicate::{Predicate, SizeAbove};
 const SMALLEST: u16 = 1_024;
 
 /// Compresses JSON documents and CSV exports by gzip for clients that accept it. Exports remain streams. The fastest level
-/// shortens a list to about a sixth, and slower ones only to an eighth.
+/// shortens a list of sets to an eighth, and the slowest one only to a tenth.
 pub(crate) fn layer() -> CompressionLayer<impl Predicate + Send + Sync + 'static> {
     CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
