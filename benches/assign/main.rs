@@ -19,8 +19,9 @@ mod report;
 #[expect(dead_code, reason = "the other benchmarks use the rest of it")]
 mod support;
 mod textbook;
+mod witness;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
@@ -32,7 +33,6 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use support::Result;
 use support::http::{Client, Head};
-use support::replicas::{self, Replica};
 use support::service::{Service, csv};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -95,7 +95,7 @@ fn main() -> Result<()> {
         .build()?;
     let options = postgresql.connect_options("postgres");
     if std::env::args().any(|argument| argument == "--witness") {
-        let compared = runtime.block_on(compare_witness(&postgresql, folder.path()));
+        let compared = runtime.block_on(witness::compare(&postgresql, folder.path()));
         runtime.shutdown_timeout(Duration::from_secs(5));
         PostgresServer::stop(postgresql);
         println!("{}", compared?);
@@ -142,28 +142,6 @@ fn main() -> Result<()> {
         report::render(&plan, &version, folder.path(), &rounds)
     );
     Ok(())
-}
-
-/// The cost of the witness. Its files are on the disk of the database.
-async fn compare_witness(postgresql: &PostgresServer, folder: &Path) -> Result<String> {
-    let options = postgresql.connect_options("postgres");
-    database::migrate(&options).await?;
-    let folder = folder.join("witness");
-    std::fs::create_dir(&folder)?;
-    let path = folder.to_str().ok_or("the path is not text")?;
-    let replicas = [
-        Replica {
-            name: "without witness",
-            options: &options,
-            settings: &[],
-        },
-        Replica {
-            name: "with witness",
-            options: &options,
-            settings: &["--witness-dir", path],
-        },
-    ];
-    replicas::compare(postgresql.pid(), replicas).await
 }
 
 /// Starts the service on a free port. It stops when the sender is dropped.

@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 
 use crate::ids::{SetKey, TenantId};
 
-/// Lists the sets that were deleted more than `days` days ago and still have a ledger, first those of which a part was removed.
+/// Lists the sets of which a part of the ledger was removed, and then those that were deleted more than `days` days ago and still
+/// have theirs.
 pub(super) async fn list_removable_ledgers(
     connection: &mut PgConnection,
     tenant: TenantId,
